@@ -1,0 +1,190 @@
+"""The settings themselves: one frozen dataclass a section, each the keyword arguments of one function (its ``feeds``).
+
+Defaults stand here and nowhere else; they are those of the OpenMoji run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+
+def key(default: Any, meaning: str, *, choices: Sequence[str] = (), least: float | None = None) -> Any:
+    """A documented setting: its default, its meaning for ``--help``, and what values it may take."""
+    metadata = {"meaning": meaning, "choices": tuple(choices), "least": least}
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    feeds: ClassVar[str] = "itembed_tf.datasets.read_dataset"
+    name: str = key("openmoji", "which data set", choices=("openmoji", "flickr8k", "folder"))
+    root: str = key("", "its folder (openmoji needs none: it comes with the installed packages)")
+    splits: tuple[str, ...] = key(("train", "dev", "test"), "splits the run uses; others need not be on disk")
+    split_by: str = key("base", "openmoji: keep all variants of an emoji in one split, or not", choices=("base", "id"))
+    held_out_percent: int = key(10, "folder without a split column: percent of it for dev, and as much for test", least=1)
+
+
+@dataclass(frozen=True)
+class Image:
+    feeds: ClassVar[str] = "itembed_tf.image.load_image"
+    size: int = key(224, "side of the square that the image tower sees, in pixels", least=32)
+    fit: str = key("stretch", "evaluation: stretch the whole picture, or cut the central square", choices=("stretch", "crop"))
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    feeds: ClassVar[str] = "itembed_tf.image.augment_image"
+    crop_area: tuple[float, ...] = key((0.64, 1.0), "share of the picture's area that a training crop keeps: least, most")
+    crop_aspect: tuple[float, ...] = key((0.75, 1.3333), "width over height of a training crop: least, most")
+    flip: bool = key(True, "mirror half of the training pictures")
+
+
+@dataclass(frozen=True)
+class Data:
+    feeds: ClassVar[str] = "itembed_tf.data.training_batches"
+    shift: bool = key(False, "start each training caption at a random place of its row (the paper's position shift)")
+    captions_per_image: int = key(1, "captions drawn for each picture of a batch", least=1)
+
+
+@dataclass(frozen=True)
+class Text:
+    feeds: ClassVar[str] = "itembed_tf.text.build_vocabulary"
+    tokenizer: str = key("words", "words: core string ops; unicode: tensorflow-text, scripts without spaces", choices=("words", "unicode"))
+    lowercase: bool = key(True, "lower-case every sentence (the released code keeps case)")
+    length: int = key(32, "L, known words kept of a sentence", least=1)
+    min_count: int = key(1, "drop words rarer than this in the training captions", least=1)
+    only_with_vectors: bool = key(False, "keep only words that have a word vector (as the paper does)")
+
+
+@dataclass(frozen=True)
+class WordVectors:
+    feeds: ClassVar[str] = "itembed_tf.word_vectors.load_word_vectors"
+    source: str = key(
+        "glove-50",
+        "where the word table starts",
+        choices=("random", "glove-50", "word2vec", "glove", "keyedvectors", "skip-gram"),
+    )
+    path: str = key("", "file of word2vec (.bin or .txt), glove (.txt) or keyedvectors (.kv)")
+    epochs: int = key(10, "skip-gram: passes over the training captions", least=1)
+
+
+@dataclass(frozen=True)
+class ImageTower:
+    feeds: ClassVar[str] = "itembed_tf.towers.image.image_tower"
+    backbone: str = key(
+        "efficientnet-lite0",
+        "ImageNet CNN",
+        choices=(
+            "efficientnet-lite0",
+            "efficientnet-lite1",
+            "efficientnet-lite2",
+            "resnet50",
+            "resnet101",
+            "resnet152",
+            "vgg16",
+            "vgg19",
+        ),
+    )
+    weights: str = key("imagenet", "imagenet, none, or a local .weights.h5 file (.pth for efficientnet-lite)")
+    head: str = key("fc-bn", "layers after the CNN", choices=("fc-bn", "fc-bn-relu-fc", "fc-bn-relu-fc-bn"))
+
+
+@dataclass(frozen=True)
+class TextTower:
+    feeds: ClassVar[str] = "itembed_tf.towers.text.text_tower"
+    variant: str = key(
+        "wide",
+        "paper: plain bottlenecks; released: as the published code; wide: 1x2 stem, full length, for small data",
+        choices=("paper", "released", "wide"),
+    )
+    depth: int = key(50, "50 or 152: blocks a stage as in that ResNet (paper, released)", least=50)
+    width: float = key(1.0, "scales the channels of every stage")
+    word_width: int = key(50, "width of the word vectors", least=1)
+    stem: int = key(-1, "channels of a 1x2 convolution before the blocks; 0 for none, -1 as the variant", least=-1)
+    blocks: tuple[int, ...] = key((), "residual blocks of each stage; [] as the variant and depth")
+    strides: tuple[int, ...] = key((), "stride of each stage; [] as the variant")
+    zero_gamma: bool = key(True, "start every block as the identity (last batch norm's gamma at 0)")
+    mask_padding: bool = key(True, "keep padding at zero after every block and out of the pooling")
+    pooling: str = key("variant", "over the words; variant: as the variant", choices=("variant", "max", "mean", "mean+max"))
+    head: str = key(
+        "variant",
+        "layers after the pooling; variant: as the variant",
+        choices=("variant", "fc-bn", "fc-bn-relu-fc", "fc-bn-relu-fc-bn"),
+    )
+
+
+@dataclass(frozen=True)
+class Model:
+    feeds: ClassVar[str] = "itembed_tf.model.dual_path_model"
+    classifier: str = key("imprinted", "how class weights start: each class's image features, or at random", choices=("imprinted", "random"))
+    scale: float = key(20.0, "s of a cosine classifier s * cos(w, f); 0 for the paper's plain w . f", least=0)
+    bias: bool = key(False, "a bias in the shared classifier")
+    dropout: float = key(0.0, "share of the embedding zeroed before the classifier", least=0)
+    relu: bool = key(False, "train on ReLU(f) as the released code does; encoders give f before it")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    feeds: ClassVar[str] = "itembed_tf.evaluate.retrieval"
+    flip: bool = key(True, "average each picture with its mirror image")
+    shifts: str = key("left", "where a caption starts: left, or the average over all places", choices=("left", "all"))
+    batch_size: int = key(64, "pictures or captions encoded at a time", least=1)
+
+
+@dataclass(frozen=True)
+class Stage:
+    feeds: ClassVar[str] = "itembed_tf.stage.train_stage"
+    name: str = key("instance", "its name in logs and metrics")
+    epochs: int = key(10, "passes over the training pictures", least=0)
+    batch_size: int = key(128, "pictures a step", least=2)
+    freeze: tuple[str, ...] = key(("backbone",), "parts that stay as they are: backbone, image_head, text_tower, words, classifier")
+    cached_views: int = key(0, "frozen backbone: views of each picture encoded once and kept; 0 decodes at every step", least=0)
+    losses: dict[str, float] = key({"instance_image": 1.0, "instance_text": 1.0}, "weight of each loss, by its name in itembed_tf.losses")
+    margin: float = key(0.2, "of the ranking losses", least=0)
+    temperature: float = key(0.05, "of infonce and sigmoid")
+    label_smoothing: float = key(0.0, "of the instance losses", least=0)
+    mining: int = key(0, "random captions among which the ranking negative is sought, as in the released code; 0 for none", least=0)
+    optimizer: str = key("adamw", "update rule", choices=("sgd", "adam", "adamw"))
+    learning_rate: float = key(1e-3, "base learning rate", least=0)
+    multipliers: dict[str, float] = key({}, "learning-rate factor of a part: backbone, image_head, text_tower, words, classifier, gamma, beta")
+    momentum: float = key(0.9, "sgd: Nesterov momentum", least=0)
+    weight_decay: float = key(1e-4, "sgd: L2 on all parameters; adamw: decoupled, on weight matrices", least=0)
+    clip_norm: float = key(0.0, "largest global gradient norm; 0 for no limit", least=0)
+    schedule: str = key("cosine", "of the learning rate", choices=("constant", "steps", "cosine"))
+    warmup_epochs: float = key(0.0, "epochs of linear rise from 0", least=0)
+    decay_epochs: tuple[int, ...] = key((), "steps: epochs after which the rate falls")
+    decay_factor: float = key(0.1, "steps: what it is multiplied by")
+    average: float = key(0.0, "decay of the running average of weights that is evaluated and kept; 0 for none", least=0)
+    keep: str = key("best", "weights kept: best rsum on dev, or the last", choices=("best", "last"))
+    evaluate_every: int = key(1, "epochs between evaluations on dev", least=1)
+    checkpoint_steps: int = key(500, "steps between checkpoints (one is written after every epoch too)", least=1)
+    jit: bool = key(False, "compile the step with XLA")
+
+
+DEFAULT_STAGES = (
+    Stage(name="I", cached_views=2, jit=True),
+    Stage(name="II"),
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    seed: int = key(0, "of weights, data order and every draw", least=0)
+    embedding_size: int = key(2048, "D, width of both embeddings", least=1)
+    precision: str = key("float32", "Keras dtype policy", choices=("float32", "mixed_bfloat16", "mixed_float16"))
+    max_broken_percent: float = key(1.0, "stop when more pictures than this cannot be read", least=0)
+    dataset: Dataset = Dataset()
+    image: Image = Image()
+    augmentation: Augmentation = Augmentation()
+    data: Data = Data()
+    text: Text = Text()
+    word_vectors: WordVectors = WordVectors()
+    image_tower: ImageTower = ImageTower()
+    text_tower: TextTower = TextTower()
+    model: Model = Model()
+    evaluation: Evaluation = Evaluation()
+    stages: tuple[Stage, ...] = DEFAULT_STAGES
