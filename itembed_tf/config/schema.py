@@ -45,9 +45,8 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Data:
-    feeds: ClassVar[str] = "itembed_tf.data.training_batches"
+    feeds: ClassVar[str] = "itembed_tf.data.draw_epoch"
     shift: bool = key(False, "start each training caption at a random place of its row (the paper's position shift)")
-    captions_per_image: int = key(1, "captions drawn for each picture of a batch", least=1)
 
 
 @dataclass(frozen=True)
@@ -161,7 +160,7 @@ class Stage:
     average: float = key(0.0, "decay of the running average of weights that is evaluated and kept; 0 for none", least=0)
     keep: str = key("best", "weights kept: best rsum on dev, or the last", choices=("best", "last"))
     evaluate_every: int = key(1, "epochs between evaluations on dev", least=1)
-    checkpoint_steps: int = key(500, "steps between checkpoints (one is written after every epoch too)", least=1)
+    checkpoint_minutes: float = key(1.0, "time between checkpoints; a killed run goes on from the last one", least=0)
     jit: bool = key(False, "compile the step with XLA")
 
 

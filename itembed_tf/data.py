@@ -1,0 +1,209 @@
+"""Groups become batches: which picture, caption and place each step sees is drawn from (seed, stage, epoch) alone.
+
+So a killed run continues with the very batches that it would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from itembed_tf.datasets import Group
+
+
+@dataclass(frozen=True)
+class Items:
+    """The pictures and captions of some groups, flat; ``*_groups`` gives each one's group, which is its class."""
+
+    images: list[str | bytes]
+    image_groups: np.ndarray  # int32 [n]
+    captions: list[str]
+    caption_groups: np.ndarray  # int32 [m], ascending
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What every step of one epoch sees: arrays of [steps, batch, ...]."""
+
+    images: np.ndarray  # int64 [steps, B], index into Items.images
+    seeds: np.ndarray  # int32 [steps, B, 2], for augmentation
+    ids: np.ndarray  # int32 [steps, B, L]
+    labels: np.ndarray  # int32 [steps, B]
+    candidate_ids: np.ndarray  # int32 [steps, N, L], for mining; N may be 0
+    candidate_labels: np.ndarray  # int32 [steps, N]
+
+
+class TooManyBroken(RuntimeError):
+    """More pictures cannot be read than the run was told to accept."""
+
+
+def flatten(groups: Sequence[Group]) -> Items:
+    """Number the groups 0, 1, ... in their order, and list their pictures and captions."""
+    return Items(
+        [image for group in groups for image in group.images],
+        np.repeat(np.arange(len(groups), dtype=np.int32), [len(group.images) for group in groups]),
+        [caption for group in groups for caption in group.captions],
+        np.repeat(np.arange(len(groups), dtype=np.int32), [len(group.captions) for group in groups]),
+    )
+
+
+def find_broken(groups: Sequence[Group]) -> list[dict[str, str]]:
+    """Decode every picture once; give {"image", "reason"} for each that cannot be read."""
+
+    @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
+    def decode(data: tf.Tensor) -> tf.Tensor:
+        return tf.shape(tf.io.decode_image(data, channels=3, expand_animations=False))
+
+    def check(item: tuple[str, str | bytes]) -> dict[str, str] | None:
+        group, image = item
+        name = image if isinstance(image, str) else f"{group} (from memory)"
+        try:
+            decode(tf.constant(image) if isinstance(image, bytes) else tf.io.read_file(image))
+        except tf.errors.OpError as error:
+            return {"image": name, "reason": error.message.splitlines()[0][:200]}
+        return None
+
+    named = [(group.id, image) for group in groups for image in group.images]
+    with ThreadPoolExecutor() as pool:
+        found = list(tqdm(pool.map(check, named), total=len(named), desc="checking pictures", unit=" pictures"))
+    return [broken for broken in found if broken]
+
+
+def drop_broken(groups: Sequence[Group], broken: Sequence[dict[str, str]], max_percent: float) -> list[Group]:
+    """The groups without their broken pictures, and without the groups that have none left.
+
+    Raises:
+        TooManyBroken: they are more than `max_percent` of all pictures; the message lists them.
+    """
+    total = sum(len(group.images) for group in groups)
+    if len(broken) > max_percent / 100 * total:
+        listed = "\n".join(f"  {b['image']}: {b['reason']}" for b in broken[:50])
+        raise TooManyBroken(
+            f"{len(broken)} of {total} pictures cannot be read, more than the {max_percent} % that max_broken_percent allows."
+            f" Repair or remove them, or raise the limit:\n{listed}" + ("\n  ..." if len(broken) > 50 else "")
+        )
+    names = {b["image"] for b in broken}
+    kept = [
+        replace(group, images=tuple(i for i in group.images if (i if isinstance(i, str) else f"{group.id} (from memory)") not in names))
+        for group in groups
+    ]
+    return [group for group in kept if group.images]
+
+
+def draw_epoch(
+    items: Items, ids: np.ndarray, *, shift: bool, batch_size: int, mining: int, seed: tuple[int, int, int]
+) -> Epoch:
+    """Draw one epoch: one pass over the pictures, each with one random caption of its group (released code).
+
+    Args:
+        items: what is drawn from.
+        ids: int32 [m, L], the captions' words, left-aligned.
+        shift: start each caption at a uniformly random place at which it fits (paper section 3.2).
+        batch_size: pictures a step; what is left over at the end waits for another epoch's order.
+        mining: captions drawn for each step as candidates for the ranking negative, none of a batch's own groups.
+        seed: run seed, stage number, epoch number.
+    """
+    random = np.random.default_rng(seed)
+    batch = min(batch_size, len(items.images))
+    steps = len(items.images) // batch
+    images = random.permutation(len(items.images))[: steps * batch]
+    labels = items.image_groups[images]
+    captions = _random_captions(items, labels, random)
+    rows = _shifted(ids[captions], random) if shift else ids[captions]
+    seeds = random.integers(0, 2**31 - 1, (steps, batch, 2), dtype=np.int32)
+    labels = labels.reshape(steps, batch)
+    candidate_ids, candidate_labels = np.zeros((steps, 0, ids.shape[1]), np.int32), np.zeros((steps, 0), np.int32)
+    if mining:
+        candidate_labels = np.stack([_outsiders(len(np.unique(items.caption_groups)), row, mining, random) for row in labels])
+        chosen = _random_captions(items, candidate_labels.reshape(-1), random)
+        found = _shifted(ids[chosen], random) if shift else ids[chosen]
+        candidate_ids = found.reshape(steps, mining, -1)
+    return Epoch(images.reshape(steps, batch), seeds, rows.reshape(steps, batch, -1), labels, candidate_ids, candidate_labels)
+
+
+def _random_captions(items: Items, groups: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    first = np.searchsorted(items.caption_groups, groups, side="left")
+    behind = np.searchsorted(items.caption_groups, groups, side="right")
+    return random.integers(first, behind)
+
+
+def _outsiders(groups: int, batch: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """`count` groups drawn with replacement from those that are not in the batch (released code, Flickr)."""
+    outside = np.setdiff1d(np.arange(groups, dtype=np.int32), batch)
+    return random.choice(outside if len(outside) else np.arange(groups, dtype=np.int32), count)
+
+
+def _shifted(rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Each row of left-aligned words starts at a uniformly random place at which it fits."""
+    length = rows.shape[1]
+    starts = random.integers(0, length - (rows != 0).sum(axis=1) + 1)
+    source = np.arange(length) - starts[:, None]  # negative: before the sentence
+    return np.where(source >= 0, np.take_along_axis(rows, np.maximum(source, 0), axis=1), 0).astype(np.int32)
+
+
+def batches(epoch: Epoch, first_step: int, load: Callable[[np.ndarray, np.ndarray], Any]) -> tf.data.Dataset:
+    """The epoch's batches from `first_step` on, read ahead: dicts of image, ids, labels, candidate_ids, candidate_labels.
+
+    `load` is `from_features(...)` or `from_pictures(...)`.
+    """
+    rows = slice(first_step, None)
+    rest = tf.data.Dataset.from_tensor_slices(
+        {
+            "ids": epoch.ids[rows],
+            "labels": epoch.labels[rows],
+            "candidate_ids": epoch.candidate_ids[rows],
+            "candidate_labels": epoch.candidate_labels[rows],
+        }
+    )
+    pictures = load(epoch.images[rows], epoch.seeds[rows])
+    return tf.data.Dataset.zip(rest, pictures).map(lambda row, image: row | {"image": image}).prefetch(2)
+
+
+def from_features(features: np.ndarray) -> Callable[[np.ndarray, np.ndarray], tf.data.Dataset]:
+    """Batches of cached features [n, views, F]: one view of each picture, by its seed."""
+
+    def load(images: np.ndarray, seeds: np.ndarray) -> tf.data.Dataset:
+        def rows() -> Iterator[np.ndarray]:
+            for indices, draws in zip(images, seeds, strict=True):
+                yield features[indices, draws[:, 0] % features.shape[1]]
+
+        spec = tf.TensorSpec((images.shape[1], features.shape[2]), tf.float32)
+        return tf.data.Dataset.from_generator(rows, output_signature=spec)
+
+    return load
+
+
+def from_pictures(
+    pictures: Sequence[str | bytes], augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+) -> Callable[[np.ndarray, np.ndarray], tf.data.Dataset]:
+    """Batches of decoded, augmented pictures; `augment(file bytes, seed)` gives one."""
+
+    def load(images: np.ndarray, seeds: np.ndarray) -> tf.data.Dataset:
+        rows = tf.data.Dataset.from_tensor_slices((images.reshape(-1), seeds.reshape(-1, 2)))
+        read = read_from(pictures)
+        decoded = rows.map(lambda i, seed: augment(read(i), seed), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return decoded.batch(images.shape[1], drop_remainder=True)
+
+    return load
+
+
+def read_from(pictures: Sequence[str | bytes]) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A graph function from an index to that picture's file bytes."""
+    from_memory = isinstance(pictures[0], bytes)
+    contents = tf.constant(list(pictures))
+    return lambda i: contents[i] if from_memory else tf.io.read_file(contents[i])
+
+
+def evaluation_pictures(pictures: Sequence[str | bytes], load_image: Callable[[tf.Tensor], tf.Tensor], batch_size: int) -> tf.data.Dataset:
+    """Batches [b, S, S, 3] of all the pictures in their order; the last batch may be smaller."""
+    read = read_from(pictures)
+    rows = tf.data.Dataset.range(len(pictures)).map(
+        lambda i: load_image(read(i)), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    return rows.batch(batch_size).prefetch(2)

@@ -1,0 +1,142 @@
+"""Two towers and one shared classifier make the dual-path model; `encoder` takes one side out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+
+class SharedClassifier(layers.Dense):
+    """The one classifier of both towers: W^T f (+ b), paper eq. 5-8; with `scale` s, s * cos(w, f) of each class.
+
+    Weights [D, C] and logits are float32 under every precision: a softmax over 100,000 classes needs it.
+    """
+
+    def __init__(self, classes: int, scale: float, bias: bool, **kwargs: Any):
+        super().__init__(classes, use_bias=bias, dtype="float32", **kwargs)
+        self.scale = scale
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        if not self.scale:
+            return super().call(inputs)
+        cosine = ops.matmul(ops.normalize(inputs), ops.normalize(self.kernel, axis=0))
+        return self.scale * cosine + (self.bias if self.use_bias else 0.0)
+
+
+def dual_path_model(
+    image_tower: keras.Model,
+    text_tower: keras.Model,
+    *,
+    classes: int,
+    classifier: str,
+    scale: float,
+    bias: bool,
+    dropout: float,
+    relu: bool,
+) -> keras.Model:
+    """The model that is trained: inputs ``image`` [B, S, S, 3] and ``ids`` [B, L].
+
+    Outputs, all float32: ``image_embedding`` and ``text_embedding`` [B, D] of unit length for the ranking losses,
+    ``image_logits`` and ``text_logits`` [B, classes] for the instance loss (behind dropout). With `relu` all of them
+    see ReLU(f), as in the released code. The layers "image_tower", "text_tower" and "classifier" can be taken out.
+
+    An "imprinted" classifier starts at zero: call `imprint` before training.
+    """
+    # The released code draws W from its uniform fan-in rule, times 0.1.
+    start = keras.initializers.VarianceScaling(0.01, "fan_in", "uniform") if classifier == "random" else "zeros"
+    shared = {
+        "relu": layers.ReLU(name="embedding_relu") if relu else None,
+        "unit": layers.UnitNormalization(name="unit", dtype="float32"),
+        "dropout": layers.Dropout(dropout, name="dropout") if dropout else None,
+        "classifier": SharedClassifier(classes, scale, bias, kernel_initializer=start, name="classifier"),
+    }
+    ids = text_tower.input
+    outputs = _branch(text_tower(ids), "text", shared)
+    image = image_tower.input
+    model = keras.Model({"image": image, "ids": ids}, outputs | _branch(image_tower(image), "image", shared), name="dual_path")
+    # The same layers fed with the frozen backbone's features in place of pictures: what cached features train.
+    head = image_tower.get_layer("image_head")
+    features = keras.Input(head.input.shape[1:], name="features")
+    model.on_features = keras.Model({"image": features, "ids": ids}, outputs | _branch(head(features), "image", shared))
+    return model
+
+
+def _branch(f: Any, side: str, shared: dict[str, Any]) -> dict[str, Any]:
+    f = shared["relu"](f) if shared["relu"] else f
+    dropped = shared["dropout"](f) if shared["dropout"] else f
+    return {f"{side}_embedding": shared["unit"](f), f"{side}_logits": shared["classifier"](dropped)}
+
+
+def parts(model: keras.Model) -> dict[str, keras.layers.Layer]:
+    """The parts that a stage can freeze or give a learning rate of their own, by their names in the config."""
+    image, text = model.get_layer("image_tower"), model.get_layer("text_tower")
+    return {
+        "backbone": image.get_layer("backbone"),
+        "image_head": image.get_layer("image_head"),
+        "text_tower": text,
+        "words": text.get_layer("words"),
+        "classifier": model.get_layer("classifier"),
+    }
+
+
+def imprint(model: keras.Model, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
+    """Start every class weight as the image head's own unit feature of that class's pictures.
+
+    The text tower then learns codes that mean something from the first step on; a random classifier makes it
+    memorise arbitrary ones (docs/small_data.md). `batches` yields backbone features [b, F] and class labels [b].
+    The head runs with batch statistics: its own have seen nothing yet.
+    """
+    classifier, head = model.get_layer("classifier"), parts(model)["image_head"]
+    has_relu = any(layer.name == "embedding_relu" for layer in model.layers)
+    total = np.zeros(tuple(reversed(classifier.kernel.shape)), np.float32)  # [C, D]
+    for features, labels in batches:
+        f = ops.cast(head(features, training=True), "float32")
+        unit = ops.normalize(ops.relu(f) if has_relu else f)
+        np.add.at(total, labels, ops.convert_to_numpy(unit))
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    if not (length > 0).all():
+        raise ValueError(f"classes without a picture to imprint: {np.flatnonzero(length[:, 0] == 0)[:10].tolist()}")
+    classifier.kernel.assign((total / length).T)
+
+
+def encoder(model: keras.Model, side: str, *, flip: bool = False, shifts: str = "left") -> keras.Model:
+    """One side as an encoder to unit length float32 [B, D], from f before any last ReLU (released test scripts).
+
+    Args:
+        model: the dual-path model.
+        side: "image", input [B, S, S, 3] in 0..255; or "text", input left-aligned ids int32 [B, L].
+        flip: image: f of the picture plus f of its mirror image, then unit length (paper section 6.2).
+        shifts: text: "left", or "all": the sum of f over every place where the sentence fits (released code).
+    """
+    tower = model.get_layer(f"{side}_tower")
+    x = keras.Input(tower.input.shape[1:], dtype=tower.input.dtype, name=tower.input.name)
+    if side == "text":
+        f = _over_all_shifts(tower, x) if shifts == "all" else tower(x)
+    else:
+        f = tower(x) + tower(ops.flip(x, axis=2)) if flip else tower(x)
+    return keras.Model(x, layers.UnitNormalization(dtype="float32", name="embedding")(f), name=f"{side}_encoder")
+
+
+def feature_encoder(model: keras.Model) -> keras.Model:
+    """The image encoder on cached features [B, views, F]: the views' f are summed, then brought to unit length."""
+    head = parts(model)["image_head"]
+    x = keras.Input((None, head.input.shape[-1]), name="features")
+    views = ops.shape(x)[1]
+    f = ops.reshape(head(ops.reshape(x, (-1, head.input.shape[-1]))), (-1, views, head.output.shape[-1]))
+    return keras.Model(x, layers.UnitNormalization(dtype="float32")(ops.sum(f, axis=1)), name="feature_encoder")
+
+
+def _over_all_shifts(tower: keras.Model, ids: Any) -> Any:
+    length = tower.input.shape[1]
+    place, start = np.arange(length), np.arange(length)[:, None]
+    source = np.where(place >= start, place - start, length)  # [start, place]; `length` points at the pad appended below
+    padded = ops.pad(ids, ((0, 0), (0, 1)))
+    rows = ops.reshape(ops.take(padded, source.reshape(-1), axis=1), (-1, length))  # [B * L, L]
+    f = ops.reshape(tower(rows), (-1, length, tower.output.shape[-1]))
+    words = ops.sum(ops.cast(ops.not_equal(ids, 0), "int32"), axis=1, keepdims=True)
+    fits = ops.cast(ops.less_equal(np.arange(length)[None], length - words), f.dtype)  # [B, L]
+    return ops.sum(f * ops.expand_dims(fits, -1), axis=1)
