@@ -1,0 +1,89 @@
+"""ImageNet networks by name: picture [B, S, S, 3], 0..255 -> pooled features [B, F], pixel normalisation inside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from itembed_tf.towers.efficientnet_lite import VARIANTS, efficientnet_lite
+
+BGR_MEAN = (103.939, 116.779, 123.68)  # of ImageNet, as the ResNet and VGG weights of keras.applications expect
+
+
+def build_backbone(name: str, *, weights: str, size: int) -> keras.Model:
+    """Model "backbone" whose layers keep the names of their origin (``conv5_block3_out``, ``block7_1_project``).
+
+    Args:
+        name: a key of ``BACKBONES``.
+        weights: "imagenet", "none", or a local file.
+        size: side S of the pictures in pixels.
+
+    Raises:
+        ValueError: an unknown name, or a file that does not fit.
+        FileNotFoundError: the file is not there.
+        OSError: the ImageNet weights could not be downloaded; the message says what to do.
+    """
+    if name not in BACKBONES:
+        raise ValueError(f"image_tower.backbone is {name!r}; choose one of: {', '.join(BACKBONES)}")
+    if weights not in ("imagenet", "none") and not Path(weights).is_file():
+        raise FileNotFoundError(f"image_tower.weights: there is no file {weights}; other values: imagenet, none")
+    return BACKBONES[name](weights=weights, size=size)
+
+
+def _resnet(build: Callable[..., keras.Model], *, weights: str, size: int) -> keras.Model:
+    """Global average of the last stage: F = 2048."""
+    image, pixels = _caffe_pixels(size)
+    model = _with_weights(partial(build, include_top=False, pooling="avg", input_tensor=pixels), weights)
+    return keras.Model(image, model.output, name="backbone")
+
+
+def _vgg(build: Callable[..., keras.Model], *, weights: str, size: int) -> keras.Model:
+    """fc7 before its ReLU (REFERENCE section 2): F = 4096."""
+    if weights != "none" and size != 224:
+        raise ValueError(f"the fully connected layers of VGG weights want image.size = 224, not {size}")
+    image, pixels = _caffe_pixels(size)
+    model = _with_weights(partial(build, include_top=True, input_tensor=pixels), weights)
+    fc7 = model.get_layer("fc2")
+    fc7.activation = keras.activations.linear
+    return keras.Model(image, fc7.output, name="backbone")
+
+
+def _caffe_pixels(size: int) -> tuple[Any, Any]:
+    image = keras.Input((size, size, 3), dtype="float32", name="image")
+    bgr = keras.ops.flip(image, axis=-1)
+    return image, keras.layers.Rescaling(1.0, offset=[-mean for mean in BGR_MEAN], dtype="float32", name="pixels")(bgr)
+
+
+def _with_weights(build: Callable[..., keras.Model], weights: str) -> keras.Model:
+    if weights == "imagenet":
+        try:
+            return build(weights="imagenet")
+        except Exception as error:  # Keras raises a bare Exception where a download fails
+            raise OSError(
+                "the ImageNet weights could not be downloaded. Fetch the .h5 file elsewhere (the address is at the end "
+                f"of this message) and name it in image_tower.weights, or choose an efficientnet-lite. {error}"
+            ) from error
+    model = build(weights=None)
+    if weights != "none":
+        try:
+            model.load_weights(weights)
+        except (ValueError, OSError) as error:
+            raise ValueError(
+                f"{weights} does not fit this backbone. ResNet wants the file without the classifier (notop), VGG the "
+                f"whole one. {error}"
+            ) from error
+    return model
+
+
+BACKBONES: dict[str, Callable[..., keras.Model]] = {
+    **{name: partial(efficientnet_lite, name) for name in VARIANTS},
+    "resnet50": partial(_resnet, keras.applications.ResNet50),
+    "resnet101": partial(_resnet, keras.applications.ResNet101),
+    "resnet152": partial(_resnet, keras.applications.ResNet152),
+    "vgg16": partial(_vgg, keras.applications.VGG16),
+    "vgg19": partial(_vgg, keras.applications.VGG19),
+}

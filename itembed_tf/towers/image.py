@@ -1,0 +1,27 @@
+"""The image tower: an ImageNet backbone and the embedding head."""
+
+from __future__ import annotations
+
+import keras
+
+from itembed_tf.towers.backbones import build_backbone
+from itembed_tf.towers.heads import embedding_head
+
+
+def image_tower(*, backbone: str, weights: str, head: str, size: int, embedding_size: int) -> keras.Model:
+    """Model "image_tower": input "image" [B, size, size, 3], float32, 0..255 -> [B, embedding_size] (policy's dtype).
+
+    It is two nested models, ``backbone`` (pixels to features [B, F]) and ``image_head`` (input "features" [B, F]), so
+    that a frozen backbone's features can be kept and the head trained on them. A backbone with ``trainable = False``
+    runs its batch norms in inference mode; the released code used the batch's statistics there (REFERENCE section 8).
+
+    Args:
+        backbone, weights: see ``towers.backbones.build_backbone``.
+        head: see ``towers.heads.embedding_head``.
+    """
+    cnn = build_backbone(backbone, weights=weights, size=size)
+    features = keras.Input((cnn.output_shape[-1],), name="features")
+    embedding = embedding_head(features, head=head, embedding_size=embedding_size, name="image")
+    image_head = keras.Model(features, embedding, name="image_head")
+    image = keras.Input((size, size, 3), dtype="float32", name="image")
+    return keras.Model(image, image_head(cnn(image)), name="image_tower")
