@@ -25,6 +25,7 @@ REQUIRES = [
     "tqdm>=4.66",
     "pillow>=11",
     "jinja2>=3.1",
+    "markupsafe>=2.1",
     "matplotlib>=3.9",
 ]
 
