@@ -200,10 +200,12 @@ def read_from(pictures: Sequence[str | bytes]) -> Callable[[tf.Tensor], tf.Tenso
     return lambda i: contents[i] if from_memory else tf.io.read_file(contents[i])
 
 
-def evaluation_pictures(pictures: Sequence[str | bytes], load_image: Callable[[tf.Tensor], tf.Tensor], batch_size: int) -> tf.data.Dataset:
-    """Batches [b, S, S, 3] of all the pictures in their order; the last batch may be smaller."""
+def picture_batches(
+    pictures: Sequence[str | bytes], decode: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], batch_size: int
+) -> tf.data.Dataset:
+    """Batches [b, S, S, 3] of all the pictures in their order; `decode(file bytes, index)` gives one. The last may be smaller."""
     read = read_from(pictures)
     rows = tf.data.Dataset.range(len(pictures)).map(
-        lambda i: load_image(read(i)), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        lambda i: decode(read(i), i), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
     return rows.batch(batch_size).prefetch(2)

@@ -1,0 +1,123 @@
+"""What follows the last stage: weights, the measured table, the encoders and the report, then metrics.json."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from itembed_tf.artifacts import write_edge_encoder, write_encoders
+from itembed_tf.config import Config, arguments
+from itembed_tf.data import Items, flatten
+from itembed_tf.datasets import Group, attribution
+from itembed_tf.evaluate import Embeddings, metrics_block, retrieval
+from itembed_tf.report import write_report
+from itembed_tf.run import drop_checkpoint, load_model, open_run, save_weights, write_metrics
+from itembed_tf.text import Vocabulary
+
+
+def finish_run(
+    config: Config,
+    path: Path,
+    model: keras.Model,
+    vocabulary: Vocabulary,
+    by_split: dict[str, list[Group]],
+    histories: list[list[dict[str, Any]]],
+    skipped: list[dict[str, str]],
+) -> dict[str, Any]:
+    """Measure the trained model on test (without one, on dev), write everything a user takes away, give the metrics.
+
+    What is measured and exported is the float32 model read back from the run directory, not the one in memory.
+    metrics.json says ``"finished": true`` only when all of it is on disk.
+    """
+    classes = len(by_split["train"])
+    save_weights(path, model)
+    metrics: dict[str, Any] = {
+        "schema": 1,
+        "dataset": config.dataset.name,
+        "finished": False,
+        "classes": classes,
+        "stages": [
+            _stage_summary(stage.name, history) for stage, history in zip(config.stages, histories, strict=True)
+        ],
+    }
+    write_metrics(path, metrics)
+    kept = load_model(open_run(path), classes=classes)
+    shown = next((split for split in ("test", "dev") if by_split.get(split)), "train")
+    items = flatten(by_split[shown])
+    table, embeddings = retrieval(
+        kept, items, vocabulary, **arguments(config.image), **arguments(config.evaluation)
+    )()
+    metrics[shown] = metrics_block(config, shown, items, table)
+    for write in (write_encoders, write_edge_encoder):
+        write(
+            path / "encoders",
+            model=kept,
+            vocabulary=vocabulary,
+            size=config.image.size,
+            fit=config.image.fit,
+            flip=config.evaluation.flip,
+            shifts=config.evaluation.shifts,
+        )
+    _write_report(config, path, kept, vocabulary, metrics, histories, items, embeddings, skipped)
+    metrics["finished"] = True
+    write_metrics(path, metrics)
+    drop_checkpoint(path)
+    return metrics
+
+
+def _stage_summary(name: str, history: list[dict[str, Any]]) -> dict[str, Any]:
+    """One stage of metrics.json: its totals, its last training numbers, and its best table on dev."""
+    measured = [entry["val"] for entry in history if "val" in entry]
+    seconds = sum(entry["seconds"] for entry in history)
+    images = sum(entry["seconds"] * entry["images_per_s"] for entry in history)
+    return {
+        "name": name,
+        "epochs": len(history),
+        "seconds": round(seconds, 1),
+        "images_per_s": round(images / seconds, 1) if seconds else 0.0,
+        "train": history[-1]["train"] if history else {},
+        "val": max(measured, key=lambda table: table["rsum"]) if measured else {},
+    }
+
+
+def _write_report(
+    config: Config,
+    path: Path,
+    model: keras.Model,
+    vocabulary: Vocabulary,
+    metrics: dict[str, Any],
+    histories: list[list[dict[str, Any]]],
+    items: Items,
+    embeddings: Embeddings,
+    skipped: list[dict[str, str]],
+) -> None:
+    seconds = sum(stage["seconds"] for stage in metrics["stages"])
+    facts = {
+        "data set": f"{config.dataset.name} {config.dataset.root}".strip(),
+        "classes (training groups)": f"{metrics['classes']:,}",
+        "vocabulary": f"{vocabulary.size - 1:,} words, {config.word_vectors.source} vectors",
+        "image tower": f"{config.image_tower.backbone}, {config.image.size} pixels",
+        "text tower": f"{config.text_tower.variant}, {model.get_layer('text_tower').count_params():,} parameters",
+        "embedding": f"{config.embedding_size} numbers",
+        "training time": f"{seconds / 60:.1f} minutes",
+        "seed": str(config.seed),
+        "versions": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("tensorflow", "keras", "numpy")),
+    }
+    write_report(
+        path / "report",
+        title=path.name,
+        metrics=metrics,
+        history=[entry for history in histories for entry in history],
+        images=items.images,
+        image_embeddings=embeddings.images,
+        captions=items.captions,
+        caption_embeddings=embeddings.captions,
+        image_groups=items.image_groups,
+        caption_groups=items.caption_groups,
+        skipped=skipped,
+        attribution=attribution(config.dataset.name),
+        facts=facts,
+    )

@@ -1,0 +1,146 @@
+"""The run directory: config, vocabulary, weights, checkpoints and metrics on disk; save and load."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from itembed_tf.config import Config, arguments, dump_config, load_config
+from itembed_tf.files import write_atomically
+from itembed_tf.model import dual_path_model
+from itembed_tf.text import Vocabulary, load_vocabulary
+from itembed_tf.towers.image import image_tower
+from itembed_tf.towers.text import text_tower
+
+
+class RunError(RuntimeError):
+    """A run directory that cannot be used as asked; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Run:
+    path: Path
+    config: Config
+    vocabulary: Vocabulary
+
+
+def start_run(path: Path, config: Config) -> bool:
+    """Make the directory and write its config; True where a run with this very config is there already.
+
+    Raises:
+        RunError: the directory holds a run of another config.
+    """
+    text, file = dump_config(config), path / "config.toml"
+    if not file.exists():
+        write_atomically(file, text)
+        return False
+    if (before := file.read_text(encoding="utf-8")) != text:
+        changed = sorted(set(before.splitlines()) ^ set(text.splitlines()))
+        raise RunError(
+            f"{path} holds a run of another config; these lines differ:\n  " + "\n  ".join(changed[:20])
+            + "\nGive another run directory, or remove this one."
+        )
+    return True
+
+
+def open_run(path: str | Path) -> Run:
+    """Read a run directory's config and vocabulary."""
+    path = Path(path)
+    if not (path / "config.toml").exists():
+        raise RunError(f"{path} is not a run directory (no config.toml); python -m itembed_tf.train makes one")
+    config = load_config(path / "config.toml")
+    text = config.text
+    vocabulary = load_vocabulary(
+        path / "vocabulary.txt", tokenizer=text.tokenizer, lowercase=text.lowercase, length=text.length
+    )
+    return Run(path, config, vocabulary)
+
+
+def build_model(config: Config, *, vocabulary_size: int, classes: int) -> keras.Model:
+    """The dual-path model of a config, under its precision and from its seed."""
+    keras.utils.set_random_seed(config.seed)
+    keras.config.set_dtype_policy(config.precision)
+    image = image_tower(
+        **arguments(config.image_tower), size=config.image.size, embedding_size=config.embedding_size
+    )
+    text = text_tower(
+        **arguments(config.text_tower),
+        vocabulary_size=vocabulary_size,
+        length=config.text.length,
+        embedding_size=config.embedding_size,
+    )
+    return dual_path_model(image, text, classes=classes, **arguments(config.model))
+
+
+def load_model(run: Run, classes: int | None = None) -> keras.Model:
+    """The run's dual-path model in float32 with its final weights; `classes` None: as metrics.json says.
+
+    Raises:
+        RunError: the run has not finished.
+    """
+    metrics = read_metrics(run.path)
+    if classes is None and not metrics.get("finished"):
+        raise RunError(f"{run.path}: this run has not finished; continue it with python -m itembed_tf.train")
+    plain = load_config(run.path / "config.toml", ['precision="float32"', 'image_tower.weights="none"'])
+    model = build_model(plain, vocabulary_size=run.vocabulary.size, classes=classes or metrics["classes"])
+    model.load_weights(weights_file(run.path))
+    return model
+
+
+def weights_file(path: Path) -> Path:
+    return path / "weights" / "final.weights.h5"
+
+
+def save_weights(path: Path, model: keras.Model) -> None:
+    """Write the final weights; whole or not at all."""
+    file = weights_file(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name("new.weights.h5")
+    model.save_weights(temporary)
+    os.replace(temporary, file)
+
+
+def write_metrics(path: Path, metrics: dict[str, Any]) -> None:
+    write_atomically(path / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    file = path / "metrics.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+
+def save_checkpoint(path: Path, state: dict[str, Any], arrays: Sequence[np.ndarray]) -> None:
+    """Write one file with everything a killed run needs; the one before it is kept until this one is whole."""
+    folder = path / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob("*.tmp"):
+        leftover.unlink()
+    temporary = folder / "latest.tmp"
+    with open(temporary, "wb") as file:
+        np.savez(file, state=np.array(json.dumps(state)), **{f"a{i:05d}": a for i, a in enumerate(arrays)})
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, folder / "latest.npz")
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Any], list[np.ndarray]] | None:
+    """The state and arrays of the last whole checkpoint, or None; nothing in it can run code."""
+    file = path / "checkpoints" / "latest.npz"
+    if not file.exists():
+        return None
+    with np.load(file, allow_pickle=False) as saved:
+        state = json.loads(str(saved["state"]))
+        return state, [saved[name] for name in sorted(saved.files) if name != "state"]
+
+
+def drop_checkpoint(path: Path) -> None:
+    """Remove the checkpoint of a run whose final weights are kept."""
+    for file in (path / "checkpoints").glob("*"):
+        file.unlink()

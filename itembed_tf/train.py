@@ -1,0 +1,243 @@
+"""Program: captioned pictures in, two encoders and a report out.
+
+    python -m itembed_tf.train                                train on OpenMoji into runs/openmoji
+    python -m itembed_tf.train configs/flickr8k.toml          into runs/flickr8k
+    python -m itembed_tf.train my.toml runs/mine --set model.scale=10.0
+
+A run that was stopped, even killed, goes on from its last checkpoint when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from itembed_tf.config import Config, ConfigError, Stage, arguments, describe_keys, dump_config, load_config
+from itembed_tf.data import Items, TooManyBroken, batches, draw_epoch, drop_broken, find_broken, flatten, from_features, from_pictures
+from itembed_tf.datasets import Group, read_dataset
+from itembed_tf.evaluate import format_block, retrieval
+from itembed_tf.features import cached_features
+from itembed_tf.files import write_atomically
+from itembed_tf.finish import finish_run
+from itembed_tf.image import augment_image, load_image
+from itembed_tf.model import imprint, parts
+from itembed_tf.run import (
+    RunError,
+    build_model,
+    load_checkpoint,
+    open_run,
+    read_metrics,
+    save_checkpoint,
+    start_run,
+)
+from itembed_tf.stage import train_stage
+from itembed_tf.text import Vocabulary, build_vocabulary
+from itembed_tf.word_vectors import align, load_word_vectors
+
+
+def train(config: Config, path: Path) -> dict[str, Any]:
+    """Train as `config` says into the run directory `path`, from its last checkpoint if it has one; give its metrics."""
+    if start_run(path, config) and read_metrics(path).get("finished"):
+        print(f"{path} is finished already; give another run directory to train again.")
+        return read_metrics(path)
+    tf.config.experimental.enable_op_determinism()  # a continued run ends with the weights of an undisturbed one
+    keras.utils.set_random_seed(config.seed)
+    groups, skipped = _readable_groups(config, path)
+    by_split = {split: [g for g in groups if g.split == split] for split in config.dataset.splits}
+    train_items = flatten(by_split["train"])
+    vocabulary, words = _words(config, path, train_items)
+    model = build_model(config, vocabulary_size=vocabulary.size, classes=len(by_split["train"]))
+    saved = load_checkpoint(path)
+    if saved is None:
+        if words is not None:
+            parts(model)["words"].embeddings.assign(words)
+        if config.model.classifier == "imprinted":
+            features = _features(config, model, train_items, views=1)
+            imprint(model, ((features[i : i + 1024, 0], train_items.image_groups[i : i + 1024]) for i in range(0, len(features), 1024)))
+    histories = _run_stages(config, path, model, vocabulary, train_items, flatten(by_split.get("dev", [])), saved)
+    return finish_run(config, path, model, vocabulary, by_split, histories, skipped)
+
+
+def _readable_groups(config: Config, path: Path) -> tuple[list[Group], list[dict[str, str]]]:
+    """The data set's groups without what cannot be read. The pictures are checked once; a continued run remembers."""
+    groups = read_dataset(**arguments(config.dataset))
+    file = path / "skipped.json"
+    if file.exists():
+        skipped = json.loads(file.read_text(encoding="utf-8"))
+    else:
+        skipped = find_broken(groups)
+        write_atomically(file, json.dumps(skipped, indent=1) + "\n")
+    for broken in skipped[:20]:
+        print(f"skipped: {broken['image']}: {broken['reason']}")
+    groups = drop_broken(groups, skipped, config.max_broken_percent)
+    counts = ", ".join(f"{sum(g.split == s for g in groups):,} {s}" for s in config.dataset.splits)
+    print(f"{config.dataset.name}: {counts} groups; {len(skipped)} pictures skipped")
+    return groups, skipped
+
+
+def _words(config: Config, path: Path, items: Items) -> tuple[Vocabulary, np.ndarray | None]:
+    """The vocabulary (from train captions alone) and the word table's first values, None for random ones."""
+    if (path / "vocabulary.txt").exists() and load_checkpoint(path):
+        return open_run(path).vocabulary, None
+    width, text = config.text_tower.word_width, config.text
+    plain = build_vocabulary(items.captions, **arguments(text) | {"only_with_vectors": False})
+    sentences = [plain.tokenize(caption) for caption in items.captions] if config.word_vectors.source == "skip-gram" else []
+    vectors = load_word_vectors(**arguments(config.word_vectors), width=width, sentences=sentences, seed=config.seed)
+    vocabulary = build_vocabulary(items.captions, **arguments(text), vectors=vectors)
+    vocabulary.save(path / "vocabulary.txt")
+    print(f"vocabulary: {vocabulary.size - 1:,} words of {len(items.captions):,} training captions")
+    if vectors is None:
+        return vocabulary, None
+    table, coverage = align(vectors, vocabulary.words, width, config.seed)
+    print(f"word vectors: {config.word_vectors.source} knows {100 * coverage:.1f} % of them; the others start at random")
+    return vocabulary, table
+
+
+def _features(config: Config, model: keras.Model, items: Items, views: int) -> np.ndarray:
+    size, fit = config.image.size, config.image.fit
+    return cached_features(
+        parts(model)["backbone"],
+        items.images,
+        views=views,
+        load=lambda data: load_image(data, size=size, fit=fit),
+        augment=lambda data, seed: augment_image(data, seed, size=size, **arguments(config.augmentation)),
+        settings=f"{config.precision} {config.image} {config.augmentation if views > 2 else ''}",
+    )
+
+
+def _run_stages(
+    config: Config,
+    path: Path,
+    model: keras.Model,
+    vocabulary: Vocabulary,
+    items: Items,
+    dev: Items,
+    saved: tuple[dict[str, Any], list[np.ndarray]] | None,
+) -> list[list[dict[str, Any]]]:
+    """Run the stages that are not finished yet; give every stage's history."""
+    state, arrays = saved or ({"stage": 0, "histories": [], "inside": None}, [])
+    histories: list[list[dict[str, Any]]] = state["histories"]
+    writer = tf.summary.create_file_writer(str(path / "logs"))
+    ids = vocabulary.encode(items.captions)
+    for number in range(state["stage"], len(config.stages)):
+        stage = config.stages[number]
+        resume = (state["inside"], arrays) if state["inside"] and number == state["stage"] else None
+        before = list(histories)
+
+        def save(inside: dict[str, Any], values: list[np.ndarray], number: int = number, before: list = before) -> None:
+            save_checkpoint(path, {"stage": number, "histories": before, "inside": inside}, values)
+
+        history = train_stage(
+            model,
+            batches=_batches_of(config, model, items, ids, stage, number),
+            steps_per_epoch=len(items.images) // min(stage.batch_size, len(items.images)),
+            evaluate=_dev_table(config, model, dev, vocabulary, stage) if dev.images else None,
+            resume=resume,
+            save=save,
+            report=partial(_report_epoch, path, writer, before),
+            **arguments(stage),
+        )
+        histories.append(history)
+    final = {"stage": len(config.stages), "histories": histories, "inside": None}
+    if state["stage"] < len(config.stages):
+        save_checkpoint(path, final, [keras.ops.convert_to_numpy(v) for v in model.variables])
+    else:
+        for variable, value in zip(model.variables, arrays, strict=True):
+            variable.assign(value)
+    return histories
+
+
+def _batches_of(config: Config, model: keras.Model, items: Items, ids: np.ndarray, stage: Stage, number: int) -> Any:
+    """A function from (epoch, first step) to that epoch's batches."""
+    if stage.cached_views:
+        load = from_features(_features(config, model, items, stage.cached_views))
+    else:
+        augment = partial(augment_image, size=config.image.size, **arguments(config.augmentation))
+        load = from_pictures(items.images, augment)
+
+    def of(epoch: int, first_step: int) -> tf.data.Dataset:
+        drawn = draw_epoch(
+            items,
+            ids,
+            **arguments(config.data),
+            batch_size=stage.batch_size,
+            mining=stage.mining,
+            seed=(config.seed, number, epoch),
+        )
+        return batches(drawn, first_step, load)
+
+    return of
+
+
+def _dev_table(config: Config, model: keras.Model, dev: Items, vocabulary: Vocabulary, stage: Stage) -> Any:
+    features = _features(config, model, dev, 1 + config.evaluation.flip) if "backbone" in stage.freeze else None
+    measure = retrieval(
+        model, dev, vocabulary, **arguments(config.image), **arguments(config.evaluation), features=features
+    )
+    return lambda: measure()[0]
+
+
+def _report_epoch(path: Path, writer: Any, before: list[list[dict[str, Any]]], entry: dict[str, Any]) -> None:
+    """One line on the screen, one in history.jsonl, and the same numbers for TensorBoard."""
+    step = sum(len(history) for history in before) + entry["epoch"]
+    flat = {f"train/{key}": value for key, value in entry["train"].items()} | {"learning_rate": entry["learning_rate"]}
+    line = f"stage {entry['stage']} epoch {entry['epoch']}: loss {entry['train']['loss']:.3f}"
+    if val := entry.get("val"):
+        flat |= {f"dev/{query} {key}": val[query][key] for query in ("image_query", "text_query") for key in val[query]}
+        flat["dev/rsum"] = val["rsum"]
+        line += f", dev rsum {val['rsum']:.1f}"
+        line += "".join(f", {q.replace('_', ' ')} R@1 {val[q]['R@1']:.1f}" for q in ("image_query", "text_query"))
+    print(f"{line} ({entry['images_per_s']:.0f} images/s)", flush=True)
+    with writer.as_default(step):
+        for name, value in flat.items():
+            tf.summary.scalar(name, value)
+    writer.flush()
+    file = path / "history.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines()[: step - 1] if file.exists() else []
+    write_atomically(file, "\n".join([*lines, json.dumps(entry)]) + "\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m itembed_tf.train",
+        description=__doc__,
+        epilog="Settings (TOML):\n" + describe_keys(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("config", nargs="?", help="TOML file that lists what differs from the defaults")
+    parser.add_argument("run", nargs="?", help="run directory (default: runs/<name of the config>)")
+    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help="override a setting")
+    parser.add_argument("--print-config", action="store_true", help="print every setting in TOML and stop")
+    args = parser.parse_args(argv)
+    try:
+        config = load_config(args.config, args.set)
+        if args.print_config:
+            print(dump_config(config), end="")
+            return 0
+        path = Path(args.run or Path("runs") / (Path(args.config).stem if args.config else "openmoji"))
+        metrics = train(config, path)
+    except (ConfigError, RunError, TooManyBroken, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    shown = metrics.get("test") or metrics.get("dev")
+    print(f"\n{format_block(shown)}\n" if shown else "")
+    print(f"report:    {path / 'report' / 'index.html'}")
+    print(f"encoders:  {path / 'encoders'}  (SavedModels for TF Serving, and the text encoder for LiteRT)")
+    print("next:")
+    print(f"  python -m itembed_tf.evaluate {path} --split dev")
+    print(f"  python -m export.saved_model {path} exports/{path.name}")
+    print("  your own pictures: docs/your_pictures.md")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
