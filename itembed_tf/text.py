@@ -1,0 +1,269 @@
+"""A sentence -> words -> ids. No TensorFlow: `text_graph` builds the same steps in a graph from the tables made here.
+
+The road of a sentence, for both tokenizers:
+  bytes or str -> the first LONGEST bytes of its UTF-8, errors replaced by U+FFFD
+  -> (unicode only) NFKC
+  -> character by character: lower-cased or folded, dropped if invisible, a space if it is no letter, mark or number
+  -> (unicode only) a space around every word of a script that writes none
+  -> split at spaces -> known words only -> the first `length` of them -> ids, padded with 0 on the right.
+
+The tables rest on `unicodedata`, not on the regular-expression or ICU library of either side: those disagree about
+the newest characters, about final sigma and about the Turkish dotted capital I.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+import numpy as np
+
+from itembed_tf import files
+
+TOKENIZERS = ("words", "unicode")
+RULES_VERSION = "1"  # part of every checksum: raise it whenever a sentence may get other words than before
+LONGEST = 65_536  # bytes read of one sentence: bounds the work that one string can ask of a server
+SPACE = ord(" ")
+
+# What is not seen does not part a word: soft hyphen, joiners, direction marks, variation selectors, tags.
+# The zero-width space U+200B is not among them: it is written to part words.
+INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u180b-\u180f\u200c-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff]"
+)
+
+HAN = "\u2e80-\u2fd5\u3005\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003fffd"
+SOUTH_EAST_ASIAN = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\ua9e0-\ua9ff\uaa60-\uaa7f"  # Thai, Lao, Myanmar, Khmer
+HIRAGANA = "\u3041-\u3096\u309d-\u309f"
+KATAKANA = "\u30a1-\u30fa\u30fd-\u30ff\u31f0-\u31ff"
+KANA_TAIL = "\u30fc\u3099\u309a"  # prolonged sound mark and the voicing marks continue a run of either kana
+
+
+def _marks(class_: str) -> str:
+    """The combining marks within a character class, listed."""
+    inside = re.compile(f"[{class_}]")
+    return "".join(m for m in map(chr, range(0x10000)) if unicodedata.category(m)[0] == "M" and inside.match(m))
+
+
+TAIL = _marks(SOUTH_EAST_ASIAN) + "\u0300-\u036f\u302a-\u302f" + KANA_TAIL[1:]
+# One pattern for Python's `re` and for RE2 in the graph: literal ranges and plain alternation, nothing they read apart.
+SCRIPT_WORDS = (
+    f"([{HAN}{SOUTH_EAST_ASIAN}][{TAIL}]*|[{HIRAGANA}][{HIRAGANA}{KANA_TAIL}]*|[{KATAKANA}][{KATAKANA}{KANA_TAIL}]*)"
+)
+SCRIPT_WORDS_SPACED = r" \1 "
+_SCRIPT_WORDS = re.compile(SCRIPT_WORDS)
+
+
+class Characters(dict[int, "int | None"]):
+    """What every code point becomes by `rule`: another, SPACE, or None (dropped); for `str.translate`, filled as met."""
+
+    def __init__(self, rule: Callable[[str], int | None]) -> None:
+        super().__init__()
+        self.rule = rule
+
+    def __missing__(self, code: int) -> int | None:
+        value = self[code] = self.rule(chr(code))
+        return value
+
+    @cached_property
+    def pages(self) -> tuple[np.ndarray, np.ndarray]:
+        """All code points as an index int32 [0x1100] into different pages int32 [P, 256]; -1: itself, 0: dropped."""
+        table = np.empty(0x110000, np.int32)
+        for code in range(0x110000):
+            value = self.rule(chr(code))
+            table[code] = 0 if value is None else -1 if value == code else value
+        pages, index = np.unique(table.reshape(-1, 256), axis=0, return_inverse=True)
+        return index.reshape(-1).astype(np.int32), pages
+
+
+def _lower(character: str) -> str:
+    """The one character that a character's case folds to: final sigma as sigma, dotted capital I as i, sharp s kept."""
+    folded = character.casefold()
+    return folded if len(folded) == 1 else character.lower()[0]
+
+
+def _fold(character: str) -> str:
+    """The base letter where all that canonical decomposition adds are accents U+0300-U+036F; else the character."""
+    base, *accents = list(unicodedata.normalize("NFD", character))
+    return base if all("\u0300" <= accent <= "\u036f" for accent in accents) else character
+
+
+def _character(character: str, *, lowercase: bool, fold: bool) -> int | None:
+    if INVISIBLE.match(character) or (fold and "\u0300" <= character <= "\u036f"):
+        return None
+    category = unicodedata.category(character)
+    if category == "Me":  # an enclosing mark, as on the keycap emoji, is decoration
+        return None
+    if category[0] not in "LMN":
+        return SPACE
+    character = _lower(character) if lowercase else character
+    return ord(_fold(character) if fold else character)
+
+
+def _assigned(character: str) -> int | None:
+    """Before NFKC: characters newer than this Python part words, whatever the graph's ICU makes of them; so does NUL."""
+    if INVISIBLE.match(character):
+        return None
+    return SPACE if unicodedata.category(character) in ("Cn", "Cc") else ord(character)
+
+
+@cache
+def characters(tokenizer: str, lowercase: bool) -> tuple[Characters, Characters | None]:
+    """The table that makes words, and for "unicode" the one to apply before NFKC (None for "words")."""
+    table = Characters(lambda c: _character(c, lowercase=lowercase, fold=tokenizer == "words"))
+    return table, Characters(_assigned) if tokenizer == "unicode" else None
+
+
+def _read(sentence: str | bytes) -> str:
+    if isinstance(sentence, str):
+        if 4 * len(sentence) <= LONGEST:
+            return sentence
+        sentence = sentence[:LONGEST].encode("utf-8", "replace")
+    return sentence[:LONGEST].decode("utf-8", "replace")
+
+
+def tokenize(sentence: str | bytes, *, tokenizer: str, lowercase: bool) -> list[str]:
+    """The words of one sentence, in order.
+
+    Args:
+        sentence: str, or bytes of UTF-8 (what is not UTF-8 parts words); at most LONGEST bytes of it are read.
+        tokenizer: "words": accents are dropped, runs of letters, marks and numbers are words. "unicode": NFKC, accents
+            kept; besides, each Han, Thai, Lao, Khmer or Myanmar character with its marks is a word, and so is each run
+            of Hiragana and of Katakana.
+        lowercase: fold case, one character to one.
+    """
+    table, before = characters(tokenizer, lowercase)
+    text = _read(sentence)
+    if before is not None and not text.isascii():
+        text = unicodedata.normalize("NFKC", text.translate(before))
+    text = text.translate(table)
+    if before is not None and not text.isascii():
+        text = _SCRIPT_WORDS.sub(SCRIPT_WORDS_SPACED, text)
+    return text.split()
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The words a model knows: the id of words[i] is i + 1, and 0 is padding.
+
+    Raises:
+        ValueError: no words, an empty or repeated word, or one that this tokenizer can never find in a sentence.
+    """
+
+    words: tuple[str, ...]
+    tokenizer: str
+    lowercase: bool
+    length: int
+
+    def __post_init__(self) -> None:
+        if self.tokenizer not in TOKENIZERS:
+            raise ValueError(f"tokenizer is {self.tokenizer!r}; it may be {' or '.join(TOKENIZERS)}")
+        if self.length < 1:
+            raise ValueError(f"length is {self.length}; a sentence needs room for at least 1 word")
+        if not self.words:
+            raise ValueError("a vocabulary without words; lower text.min_count, or look at the training captions")
+        first: dict[str, int] = {}
+        for line, word in enumerate(self.words, start=1):
+            if word in first:
+                raise ValueError(f"line {line}: {word!r} stands on line {first[word]} already; every word has one id")
+            first[word] = line
+            found = self.tokenize(word)
+            if found != [word]:
+                raise ValueError(
+                    f"line {line}: {word!r} is no word to tokenizer {self.tokenizer!r} with lowercase = "
+                    f"{str(self.lowercase).lower()}, which reads {found}; use the settings the vocabulary was made with"
+                )
+
+    @property
+    def size(self) -> int:
+        """Rows of a word table: the words and the padding."""
+        return len(self.words) + 1
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """Word -> id."""
+        return {word: i for i, word in enumerate(self.words, start=1)}
+
+    def tokenize(self, sentence: str | bytes) -> list[str]:
+        """All words of a sentence, known or not."""
+        return tokenize(sentence, tokenizer=self.tokenizer, lowercase=self.lowercase)
+
+    def encode(self, sentences: Sequence[str | bytes]) -> np.ndarray:
+        """Ids int32 [n, length]: unknown words dropped, then the first `length`, left-aligned, 0 to the right."""
+        if isinstance(sentences, (str, bytes)):
+            raise TypeError("encode takes a list of sentences; put the one sentence into a list")
+        ids, length = self.ids, self.length
+        rows = np.zeros((len(sentences), length), np.int32)
+        for row, sentence in zip(rows, sentences):
+            known = [ids[word] for word in self.tokenize(sentence) if word in ids][:length]
+            row[: len(known)] = known
+        return rows
+
+    def save(self, path: str | Path) -> Path:
+        """Write one word a line, so that a word's id is its line number; the file is whole or absent."""
+        return files.write_atomically(path, "".join(f"{word}\n" for word in self.words))
+
+    def checksum(self) -> str:
+        """SHA-256 (hex) of all that decides which ids a sentence gets."""
+        settings = (RULES_VERSION, self.tokenizer, str(self.lowercase), str(self.length))
+        return files.checksum(*settings, *self.words)
+
+
+def load_vocabulary(path: str | Path, *, tokenizer: str, lowercase: bool, length: int) -> Vocabulary:
+    """Read a vocabulary file: UTF-8, one word a line, id = line number.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not UTF-8, or a word that `Vocabulary` refuses; the message names file and line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no vocabulary at {path}; a run directory holds one as vocabulary.txt")
+    try:
+        lines = path.read_bytes().decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 (byte {error.start}); it should hold one word a line") from None
+    if lines[-1] == "":
+        lines.pop()
+    try:
+        return Vocabulary(tuple(lines), tokenizer=tokenizer, lowercase=lowercase, length=length)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def build_vocabulary(
+    captions: Iterable[str | bytes],
+    *,
+    tokenizer: str,
+    lowercase: bool,
+    length: int,
+    min_count: int,
+    only_with_vectors: bool,
+    vectors: Container[str] | None = None,
+) -> Vocabulary:
+    """The sorted words of the training captions that occur `min_count` times and, if asked, have a vector.
+
+    Sorted, not in the order of a set or of counts: the same captions give the same ids in every process.
+
+    Raises:
+        ValueError: only_with_vectors without vectors, or no word left.
+    """
+    if only_with_vectors and vectors is None:
+        raise ValueError(
+            'text.only_with_vectors is true but word_vectors.source is "random", which has no words of its own; '
+            "choose another source, or set text.only_with_vectors = false"
+        )
+    counts = Counter(word for c in captions for word in tokenize(c, tokenizer=tokenizer, lowercase=lowercase))
+    words = sorted(word for word, count in counts.items() if count >= min_count)
+    if only_with_vectors and vectors is not None:
+        words = [word for word in words if word in vectors]
+    if not words:
+        raise ValueError(
+            f"no word left of {len(counts)} in the training captions (min_count = {min_count}, only_with_vectors = "
+            f"{str(only_with_vectors).lower()}); lower min_count or look at the captions and the word vectors"
+        )
+    return Vocabulary(tuple(words), tokenizer=tokenizer, lowercase=lowercase, length=length)
