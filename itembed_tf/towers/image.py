@@ -13,7 +13,7 @@ def image_tower(*, backbone: str, weights: str, head: str, size: int, embedding_
 
     It is two nested models, ``backbone`` (pixels to features [B, F]) and ``image_head`` (input "features" [B, F]), so
     that a frozen backbone's features can be kept and the head trained on them. A backbone with ``trainable = False``
-    runs its batch norms in inference mode; the released code used the batch's statistics there (REFERENCE section 8).
+    runs its batch norms in inference mode; the released code used the batch's statistics there.
 
     Args:
         backbone, weights: see ``towers.backbones.build_backbone``.

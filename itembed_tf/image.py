@@ -1,0 +1,114 @@
+"""File bytes -> pixels: the whole picture for evaluation and serving, a random crop for training.
+
+Every function works on one scalar string tensor with TensorFlow's own ops, so that it runs inside tf.data and inside an
+exported encoder alike. Both roads share one decoder and one resize (bilinear with antialiasing, which stays within
+0..255). A camera's EXIF orientation is not applied.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+
+def load_image(data: Any, *, size: int, fit: str) -> tf.Tensor:
+    """The whole picture at one size: bytes of a JPEG, PNG, GIF (first frame), BMP or WebP -> float32 [size, size, 3], 0..255.
+
+    Args:
+        data: scalar string tensor, the file's content. Transparent PNGs are laid on white.
+        fit: "stretch" the picture to the square, or "crop" its central square first.
+
+    Raises:
+        tf.errors.InvalidArgumentError: bytes that are no whole picture.
+    """
+    if fit not in ("stretch", "crop"):
+        raise ValueError(f"image.fit is {fit!r}; choose stretch or crop")
+    pixels = _decode(data, size)
+    if fit == "crop":
+        height, width = tf.shape(pixels)[0], tf.shape(pixels)[1]
+        side = tf.minimum(height, width)
+        pixels = tf.slice(pixels, [(height - side) // 2, (width - side) // 2, 0], [side, side, 3])
+    return _resize(pixels, size)
+
+
+def augment_image(
+    data: Any, seed: Any, *, size: int, crop_area: tuple[float, ...], crop_aspect: tuple[float, ...], flip: bool
+) -> tf.Tensor:
+    """A random part of the picture -> float32 [size, size, 3], 0..255; the same seed gives the same pixels (released code).
+
+    A rectangle of random aspect, as large as fits, is shrunk to a random area, put at a random place and resized.
+
+    Args:
+        data: scalar string tensor, as for ``load_image``.
+        seed: int32 [2].
+        crop_area: least and most share of that largest rectangle's area, drawn uniformly.
+        crop_aspect: least and most width over height, drawn log-uniformly.
+        flip: mirror half of the pictures.
+
+    Raises:
+        ValueError: ranges that are no ranges.
+        tf.errors.InvalidArgumentError: bytes that are no whole picture.
+    """
+    if len(crop_area) != 2 or not 0 < crop_area[0] <= crop_area[1] <= 1:
+        raise ValueError(f"augmentation.crop_area is {crop_area}; give least and most share, such as [0.64, 1.0]")
+    if len(crop_aspect) != 2 or not 0 < crop_aspect[0] <= crop_aspect[1]:
+        raise ValueError(f"augmentation.crop_aspect is {crop_aspect}; give least and most, such as [0.75, 1.3333]")
+    # One named generator: "auto" may choose another on another device, and a continued run would see other crops.
+    draws = tf.random.stateless_uniform([5], seed, alg="philox")
+    pixels = _decode(data, size)
+    top, left, height, width = _crop_window(tf.shape(pixels), draws, crop_area, crop_aspect)
+    pixels = _resize(tf.slice(pixels, [top, left, 0], [height, width, 3]), size)
+    return tf.cond(draws[4] < 0.5, lambda: tf.reverse(pixels, [1]), lambda: pixels) if flip else pixels
+
+
+def _crop_window(
+    shape: tf.Tensor, draws: tf.Tensor, crop_area: tuple[float, ...], crop_aspect: tuple[float, ...]
+) -> tuple[tf.Tensor, ...]:
+    """Top, left, height, width (int32) of the crop that four draws from [0, 1) choose."""
+    height, width = tf.cast(shape[0], tf.float32), tf.cast(shape[1], tf.float32)
+    low, high = tf.math.log(crop_aspect[0]), tf.math.log(crop_aspect[1])
+    aspect = tf.exp(low + draws[0] * (high - low))
+    scale = tf.sqrt(crop_area[0] + draws[1] * (crop_area[1] - crop_area[0]))
+    crop_height = tf.clip_by_value(tf.round(scale * tf.minimum(height, width / aspect)), 1.0, height)
+    crop_width = tf.clip_by_value(tf.round(scale * tf.minimum(width, height * aspect)), 1.0, width)
+    top = tf.minimum(tf.floor(draws[2] * (height - crop_height + 1)), height - crop_height)
+    left = tf.minimum(tf.floor(draws[3] * (width - crop_width + 1)), width - crop_width)
+    return tuple(tf.cast(value, tf.int32) for value in (top, left, crop_height, crop_width))
+
+
+def _decode(data: Any, size: int) -> tf.Tensor:
+    """Bytes -> uint8 [H, W, 3]; a large JPEG comes out smaller, its short side still at least twice `size`."""
+    data = tf.convert_to_tensor(data, tf.string)
+    head = tf.strings.substr(data, 0, 4)
+    pixels = tf.cond(
+        tf.strings.substr(head, 0, 3) == b"\xff\xd8\xff",
+        lambda: _decode_jpeg(data, size),
+        lambda: tf.cond(head == b"\x89PNG", lambda: _decode_png(data), lambda: _decode_other(data)),
+    )
+    return tf.ensure_shape(pixels, [None, None, 3])
+
+
+def _decode_jpeg(data: tf.Tensor, size: int) -> tf.Tensor:
+    """Scales by 1/2, 1/4 or 1/8 inside the decoder, where it saves most of the work."""
+    short = tf.reduce_min(tf.io.extract_jpeg_shape(data)[:2])
+    halvings = tf.reduce_sum(tf.cast(short >= tf.constant([4, 8, 16]) * size, tf.int32))
+
+    def decoder(ratio: int) -> Any:
+        return lambda: tf.io.decode_jpeg(data, channels=3, ratio=ratio, dct_method="INTEGER_ACCURATE")
+
+    return tf.switch_case(halvings, [decoder(ratio) for ratio in (1, 2, 4, 8)])
+
+
+def _decode_png(data: tf.Tensor) -> tf.Tensor:
+    pixels = tf.cast(tf.io.decode_png(data, channels=4), tf.float32)
+    colour, opacity = pixels[..., :3], pixels[..., 3:] / 255.0
+    return tf.cast(tf.round(colour * opacity + 255.0 * (1.0 - opacity)), tf.uint8)
+
+
+def _decode_other(data: tf.Tensor) -> tf.Tensor:
+    return tf.io.decode_image(data, channels=3, expand_animations=False)
+
+
+def _resize(pixels: tf.Tensor, size: int) -> tf.Tensor:
+    return tf.image.resize(pixels, [size, size], method="bilinear", antialias=True)
