@@ -1,0 +1,61 @@
+"""Readers of captioned pictures, one file a data set: a folder on disk, or installed packages -> groups with a split.
+
+To add one, write its reader in a file beside these, add one line to `DATASETS` and the name to the choices of
+`dataset.name` in `itembed_tf.config.schema`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from itembed_tf.datasets import flickr8k, folder, openmoji
+from itembed_tf.datasets.group import SPLITS, Group, check_groups
+
+__all__ = ["DATASETS", "Group", "attribution", "read_dataset"]
+
+# Every reader is called with all settings of the section but the name, and takes those that concern it.
+DATASETS: dict[str, Callable[..., list[Group]]] = {
+    "openmoji": openmoji.read,
+    "flickr8k": flickr8k.read,
+    "folder": folder.read,
+}
+ATTRIBUTIONS: dict[str, Callable[[], str]] = {"openmoji": openmoji.attribution}
+
+
+def read_dataset(*, name: str, root: str, splits: Sequence[str], split_by: str, held_out_percent: int) -> list[Group]:
+    """Read a data set's groups of the splits asked for, sorted by id.
+
+    Args:
+        name: which data set, one of `DATASETS`.
+        root: its folder; "" for those that come with installed packages.
+        splits: some of "train", "dev", "test"; what belongs to the others need not be on disk.
+        split_by: openmoji: "base" keeps all variants of an emoji in one split, "id" does not.
+        held_out_percent: folder without splits: percent of the groups for dev, and as much for test.
+
+    Raises:
+        ValueError: an unknown name or split, a split without groups, or a data set that contradicts itself (all that
+            is wrong is listed, up to 20).
+        FileNotFoundError: a list, a caption file or the picture folder is missing; it says which.
+        ModuleNotFoundError: openmoji without its packages.
+    """
+    if name not in DATASETS:
+        raise ValueError(f"dataset.name = {name!r} is not known; choose one of {', '.join(DATASETS)}")
+    if not splits or len(set(splits)) != len(splits) or not set(splits) <= set(SPLITS):
+        raise ValueError(f"dataset.splits = {list(splits)}; it must hold some of {', '.join(SPLITS)}, each once")
+    groups = DATASETS[name](root=root, splits=tuple(splits), split_by=split_by, held_out_percent=held_out_percent)
+    groups = sorted((group for group in groups if group.split in splits), key=lambda group: group.id)
+    check_groups(groups, name)
+    sizes = Counter(group.split for group in groups)
+    empty = [split for split in splits if not sizes[split]]
+    if empty:
+        raise ValueError(
+            f"The data set {name!r} has no group in {' and '.join(empty)} ({dict(sizes) or 'no groups at all'}). "
+            f"Ask only for splits that it has, for example dataset.splits = {sorted(sizes) or ['train']}"
+        )
+    return groups
+
+
+def attribution(name: str) -> str:
+    """The licence line that must stand wherever pictures of the data set are shown; "" if there is none."""
+    return ATTRIBUTIONS[name]() if name in ATTRIBUTIONS else ""

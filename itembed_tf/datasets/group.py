@@ -1,0 +1,69 @@
+"""The group: one picture with its captions, or one identity with all of its pictures and captions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+SPLITS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Group:
+    """What one class of the instance loss stands for.
+
+    Attributes:
+        id: unique in its data set, and the same in every run.
+        images: paths, or the bytes of an image file; at least one.
+        captions: sentences, each true of every image of the group; at least one.
+        split: "train", "dev" or "test".
+        label: name of the class where the data set has one (an identity, a product), else "".
+    """
+
+    id: str
+    images: tuple[str | bytes, ...]
+    captions: tuple[str, ...]
+    split: str
+    label: str = ""
+
+
+def bucket(key: str, buckets: int) -> int:
+    """A number in [0, buckets) that depends on `key` alone: the MD5 of its UTF-8 bytes, modulo `buckets`."""
+    return int(hashlib.md5(key.encode("utf-8"), usedforsecurity=False).hexdigest(), 16) % buckets
+
+
+def some(items: Iterable[str], shown: int = 20) -> str:
+    """The first items, one a line, and how many more there are: for an error that lists what is wrong."""
+    lines = list(items)
+    more = [f"  ... and {len(lines) - shown} more"] if len(lines) > shown else []
+    return "\n".join([f"  {line}" for line in lines[:shown]] + more)
+
+
+def check_groups(groups: Sequence[Group], name: str) -> None:
+    """Refuse groups that no run should see.
+
+    Raises:
+        ValueError: an id used twice, a group without image or caption, an unknown split, or one picture in two groups
+            (and so, perhaps, in two splits); all of them are listed, up to 20.
+    """
+    problems = []
+    ids: set[str] = set()
+    owner: dict[str | bytes, Group] = {}
+    for group in groups:
+        if group.id in ids:
+            problems.append(f"{group.id}: two groups have this id")
+        ids.add(group.id)
+        if not group.images:
+            problems.append(f"{group.id}: no image")
+        if not any(caption.strip() for caption in group.captions):
+            problems.append(f"{group.id}: no caption")
+        if group.split not in SPLITS:
+            problems.append(f"{group.id}: split {group.split!r}; it must be one of {', '.join(SPLITS)}")
+        for image in group.images:
+            other = owner.setdefault(image, group)
+            if other is not group:
+                what = image if isinstance(image, str) else "one drawing"
+                problems.append(f"{what}: in {other.id} ({other.split}) and in {group.id} ({group.split})")
+    if problems:
+        raise ValueError(f"The data set {name!r} cannot be used:\n{some(problems)}")
