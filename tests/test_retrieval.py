@@ -27,11 +27,14 @@ def twin_ranks(queries, items, query_groups, item_groups):
     return ranks
 
 
-# One-hot queries read scores off the rows of the items: item j scores SCORES[i][j] for query i.
-#                    a0   a1   b    c
-SCORES = np.array([[0.9, 0.1, 0.5, 0.2],  # query a: its best item, a0, is first
-                   [0.9, 0.1, 0.5, 0.9],  # query b: two before it
-                   [0.2, 0.3, 0.3, 0.3]])  # query c: a1 and b tie with c and count against it; a0 does not
+# One-hot queries read scores off the rows of the items: item j scores SCORES[i][j] for query i. Items: a0, a1, b, c.
+SCORES = np.array(
+    [
+        [0.9, 0.1, 0.5, 0.2],  # query a: its best item, a0, is first
+        [0.9, 0.1, 0.5, 0.9],  # query b: two before it
+        [0.2, 0.3, 0.3, 0.3],  # query c: a1 and b tie with c and count against it; a0 does not
+    ]
+)
 GROUPS = ["a", "a", "b", "c"]
 
 
