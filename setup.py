@@ -17,9 +17,9 @@ REQUIRES = [
     "tensorflow-text~=2.21",
     "tensorflow-serving-api~=2.21",
     "tensorboard~=2.20",
+    "ai-edge-litert~=2.1",
     "gensim~=4.4",
     "numpy>=2.1",
-    "regex>=2024.11.6",
     "tomli>=2.0; python_version < '3.11'",
     "tomli-w>=1.1",
     "tqdm>=4.66",
@@ -43,7 +43,6 @@ EXTRAS = {
     ],
     "search": ["faiss-cpu>=1.12"],
     "serving": ["grpcio-health-checking>=1.70", "prometheus-client>=0.21"],
-    "edge": ["ai-edge-litert~=2.1"],
     "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.12", "mypy>=1.15"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
