@@ -1,0 +1,164 @@
+"""One run -> report/index.html: one file with everything inside, that asks the network for nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from itembed_tf.files import write_atomically
+from itembed_tf.report import charts, headline, strips
+from itembed_tf.report.pictures import Album
+from itembed_tf.retrieval import retrieval_table
+
+SEED = 0  # of the sampled queries: two runs on one data set show the same ones
+SAMPLES, WORST = 12, 6  # queries shown each way
+PICTURES, SENTENCES = 10, 5  # answers shown to a query
+PAIRS = 10_000  # drawn for each histogram
+SKIPPED = 200  # named at most
+FOLDER = Path(__file__).parent
+
+Picture = str | os.PathLike[str] | bytes
+
+
+def write_report(
+    folder: str | Path,
+    *,
+    title: str,
+    metrics: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+    images: Sequence[Picture],
+    image_embeddings: np.ndarray,
+    captions: Sequence[str],
+    caption_embeddings: np.ndarray,
+    image_groups: np.ndarray,
+    caption_groups: np.ndarray,
+    skipped: Sequence[Mapping[str, str]],
+    attribution: str,
+    facts: Mapping[str, str],
+) -> Path:
+    """Write `folder`/index.html. A picture that cannot be drawn leaves a named place; it stops nothing.
+
+    Args:
+        folder: the run's report folder.
+        title: name of the run.
+        metrics: what metrics.json holds (schema 1); "test" may be absent, and so may "val" of a stage.
+        history: one dict an epoch: stage, epoch, seconds, images_per_s, learning_rate, train (losses by name;
+            accuracy_image and accuracy_text from 0 to 1), and where it was measured val (as in metrics.json).
+        images: paths or file bytes of the split shown: test where metrics have one, else dev; may be empty.
+        image_embeddings: float32 [images, D], unit length.
+        captions: sentences of the same split.
+        caption_embeddings: float32 [captions, D], unit length.
+        image_groups: int [images]; equal numbers belong together.
+        caption_groups: int [captions].
+        skipped: dicts of "image" and "reason".
+        attribution: licence line that must stand where the pictures are shown; "" for none.
+        facts: name -> value, shown in this order.
+
+    Raises:
+        ValueError: embeddings, groups and pictures or captions differ in number.
+    """
+    counts = {"images": (len(images), len(image_embeddings), len(image_groups))}
+    counts["captions"] = (len(captions), len(caption_embeddings), len(caption_groups))
+    for name, count in counts.items():
+        if len(set(count)) > 1:
+            raise ValueError(f"the report needs an embedding and a group for each of the {name}, got {count}")
+    image_groups, caption_groups = np.asarray(image_groups), np.asarray(caption_groups)
+    picture_side = (np.asarray(image_embeddings), image_groups)
+    sentence_side = (np.asarray(caption_embeddings), caption_groups)
+    album = Album(images)
+    drawn = [*charts.curves(history)]
+    if len(images) and len(captions):
+        pairs = strips.pair_scores(image_embeddings, caption_embeddings, image_groups, caption_groups, PAIRS, SEED)
+        drawn += [chart for chart in [charts.overlap(*pairs)] if chart]
+    sections = _sections(picture_side, sentence_side)
+    context = {
+        "title": title,
+        "metrics": metrics,
+        "split": _split(metrics),
+        "directions": _directions(metrics, picture_side, sentence_side),
+        "charts": drawn,
+        "history": history,
+        "sections": sections,
+        "skipped": skipped,
+        "skipped_shown": skipped[:SKIPPED],
+        "attribution": attribution,
+        "facts": facts,
+        "album": album,
+        "captions": captions,
+        "alt": _alternatives(captions, image_groups, caption_groups),
+        "gallery": {"pictures": len(images), "sentences": len(captions)},
+    }
+    for section in sections:  # read all pictures first: the page's tiles take their common shape
+        for strip in section["strips"]:
+            shown = [strip["query"]] if section["query"] == "picture" else [hit["item"] for hit in _answers(strip)]
+            [album[index] for index in shown]
+    return write_atomically(Path(folder) / "index.html", _render(context))
+
+
+def _split(metrics: Mapping[str, Any]) -> str:
+    return "test" if metrics.get("test") else "dev"
+
+
+def _answers(strip: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [*strip["hits"], strip["missed"]] if strip["missed"] else strip["hits"]
+
+
+Side = tuple[np.ndarray, np.ndarray]
+
+
+def _directions(metrics: Mapping[str, Any], pictures: Side, sentences: Side) -> list[dict[str, Any]]:
+    """The headline both ways: the test table, else the table of the embeddings shown, else the last dev table."""
+    table = metrics.get("test")
+    if not table and len(pictures[1]) and len(sentences[1]):
+        table = retrieval_table(pictures[0], sentences[0], pictures[1], sentences[1])
+    if not table:
+        table = next((stage["val"] for stage in reversed(metrics.get("stages", [])) if stage.get("val")), None)
+    if not table:
+        return []
+    found = []
+    for way, query, item, queries, items in (
+        ("text_query", "sentence", "picture", sentences[1], pictures[1]),
+        ("image_query", "picture", "sentence", pictures[1], sentences[1]),
+    ):
+        number = len(queries) or table.get(f"gallery_{'captions' if query == 'sentence' else 'images'}", 0)
+        rows = headline.direction(table[way], queries, items)
+        words = headline.sentence(table[way], number, query, item)
+        found.append({"query": query, "item": item, "rows": rows, "words": words, "rsum": float(table["rsum"])})
+    return found
+
+
+def _sections(pictures: Side, sentences: Side) -> list[dict[str, Any]]:
+    """Sampled and worst queries, both ways."""
+    found = []
+    ways = ("sentence", sentences, pictures, PICTURES), ("picture", pictures, sentences, SENTENCES)
+    for query, one, other, count in ways:
+        vectors, groups = one
+        able, ranks = strips.query_ranks(vectors, other[0], groups, other[1])
+        for kind, chosen in (
+            ("sampled", strips.sample(able, groups, SAMPLES, SEED)),
+            ("worst", strips.worst(able, ranks, groups, WORST)),
+        ):
+            shown = strips.strips(chosen, vectors, other[0], groups, other[1], able, ranks, count)
+            found.append({"kind": kind, "query": query, "queries": len(able), "items": len(other[1]), "strips": shown})
+    return sorted(found, key=lambda section: section["kind"] != "sampled")
+
+
+def _alternatives(captions: Sequence[str], image_groups: np.ndarray, caption_groups: np.ndarray) -> list[str]:
+    """What stands for a picture where it cannot be seen: the first caption of its group."""
+    first: dict[Any, str] = {}
+    for group, caption in zip(caption_groups.tolist(), captions, strict=True):
+        first.setdefault(group, caption)
+    return [first.get(group, f"picture {index}") for index, group in enumerate(image_groups.tolist())]
+
+
+def _render(context: dict[str, Any]) -> str:
+    pages = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
+    pages.trim_blocks = pages.lstrip_blocks = True
+    style = Markup((FOLDER / "style.css").read_text(encoding="utf-8"))  # ours, no user text in it
+    return pages.get_template("page.html").render(style=style, **context)
