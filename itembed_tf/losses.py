@@ -18,7 +18,7 @@ from keras import ops
 
 Tensor = Any  # a tensor of the backend, or what converts to one
 
-NEVER = -1e9  # logit of a masked pair: exp() of it is 0 in float32, and its gradient is 0 and not NaN as with -inf
+NEVER = -1e9  # logit of a masked pair: exp() of it is 0 in float32, and being finite it cannot give inf - inf
 
 
 def instance_loss(logits: Tensor, labels: Tensor, *, label_smoothing: float) -> Tensor:
