@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from itembed_tf.config import load_config
 from itembed_tf.datasets import Group, read_dataset
 
 
@@ -84,28 +86,30 @@ def test_all_bad_lines_are_reported_at_once(tmp_path: Path) -> None:
         {"image": 7, "caption": "x"},
         "{'image': 'j.png'}",
         "[1]",
+        {"image": "k.png", "caption": "x", "label": 0},
+        '{"image": "l.png", "caption": "half a pair \\ud83d"}',
         {"image": "good.png", "caption": "fine"},
     )
     with pytest.raises(ValueError) as caught:
         read(tmp_path)
     text = str(caught.value)
     assert "captions.jsonl" in text and "line 1:" not in text
-    assert [number for number in range(2, 18) if f"line {number}:" not in text] == []
+    assert [number for number in range(2, 20) if f"line {number}:" not in text] == []
     faults = ("outside the folder", "instead of \\", "no image", "empty caption", "colour", "'training'", "not JSON")
     for words in faults:
         assert words in text
-    assert "line 17: good.png has this caption already (line 1)" in text
+    assert "line 19: good.png has this caption already (line 1)" in text
 
 
 def test_a_long_list_of_faults_is_cut(tmp_path: Path) -> None:
     write_csv(tmp_path, "image,caption\n" + "x.png,\n" * 50)
-    with pytest.raises(ValueError, match=r"50 lines cannot be used(.|\n)*\.\.\. and 30 more"):
+    with pytest.raises(ValueError, match=r"50 faults:(.|\n)*\.\.\. and 30 more"):
         read(tmp_path)
 
 
 def test_csv_lines_with_a_loose_comma_or_a_wrong_header(tmp_path: Path) -> None:
-    write_csv(tmp_path, 'image,caption\na.png,"two\nlines"\nb.png,red, green\n')
-    with pytest.raises(ValueError, match=r"line 4: 3 columns where .* names 2.*quotation marks"):
+    write_csv(tmp_path, "image,caption\n\nb.png,red, green\n")
+    with pytest.raises(ValueError, match=r"line 3: 3 columns where .* names 2.*quotation marks"):
         read(tmp_path)
     write_csv(tmp_path, "image;caption\na.png;x\n")
     with pytest.raises(ValueError, match=r"image;caption.*separated by commas"):
@@ -113,6 +117,37 @@ def test_csv_lines_with_a_loose_comma_or_a_wrong_header(tmp_path: Path) -> None:
     write_csv(tmp_path, "image,caption,colour\na.png,x,red\n")
     with pytest.raises(ValueError, match="unknown colour"):
         read(tmp_path)
+
+
+def test_a_quotation_mark_left_open_swallows_no_lines(tmp_path: Path) -> None:
+    write_csv(tmp_path, 'image,caption\na.png,"open\nb.png,lost\nc.png,closed"\nd.png,\n')
+    with pytest.raises(ValueError, match=r"line 2: runs on to line 4(.|\n)*line 5: an empty caption"):
+        read(tmp_path)
+    write_csv(tmp_path, 'image,caption\na.png,"open\nb.png,lost\n')
+    with pytest.raises(ValueError, match="is not CSV"):
+        read(tmp_path)
+    write_csv(tmp_path, 'image,caption\na.png,"a ""red"" car, parked"\n')
+    assert read(tmp_path, held_out_percent=1)[0].captions == ('a "red" car, parked',)
+
+
+def test_the_page_of_docs_tells_the_truth(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "your_pictures.md").read_text(encoding="utf-8")
+    blocks = {kind: re.findall(f"```{kind}\n(.*?)```", page, flags=re.DOTALL) for kind in ("csv", "json", "toml")}
+    csv_root, json_root, labels = (tmp_path / name for name in ("csv", "json", "labels"))
+    for root in (csv_root, json_root, labels):
+        root.mkdir()
+    write_csv(csv_root, blocks["csv"][0])
+    write_jsonl(json_root, blocks["json"][0])
+    found = [[(group.id, group.captions) for group in read(root, held_out_percent=1)] for root in (csv_root, json_root)]
+    assert found[0] == found[1] and [id for id, _ in found[0]] == ["beach.jpg", "holidays/lake.png"]
+    assert [group.label for group in read(write_csv(labels, blocks["csv"][1]), held_out_percent=1)] == [
+        "coat 17",
+        "hat 23",
+    ]
+    assert len(blocks["toml"]) == 2
+    for text in blocks["toml"]:
+        (tmp_path / "my.toml").write_text(text)
+        assert load_config(tmp_path / "my.toml").dataset.name == "folder"
 
 
 def test_a_picture_or_label_in_two_splits_is_refused(tmp_path: Path) -> None:

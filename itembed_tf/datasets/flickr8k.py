@@ -133,6 +133,9 @@ def _table_lines(path: Path) -> Iterator[tuple[int, str, str]]:
         header = [cell.strip() for cell in next(rows, [])]
         if header != ["image", "caption"]:
             raise ValueError(f"{path}: the first line is {','.join(header)!r}; it must be 'image,caption'")
-        for row in rows:
-            if row:
-                yield rows.line_num, row[0], ",".join(row[1:])
+        try:
+            for row in rows:
+                if row:
+                    yield rows.line_num, row[0], ",".join(row[1:])
+        except csv.Error as error:
+            raise ValueError(f"{path}, line {rows.line_num}: {error}; is a quotation mark not closed?") from error

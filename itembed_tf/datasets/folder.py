@@ -44,12 +44,17 @@ def read(*, root: str, splits: Sequence[str], held_out_percent: int, **_others: 
     problems: list[str] = []
     try:
         rows = list(_json_rows(path, problems) if path.suffix == ".jsonl" else _csv_rows(path, problems))
+    except csv.Error as error:
+        raise ValueError(
+            f"{path} is not CSV ({error}): a caption with a comma or a quotation mark stands in quotation marks, "
+            'and one inside it is doubled: "a ""red"" car, parked"'
+        ) from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 (byte {error.start}): save it again with that encoding") from error
     _check_rows(rows, problems)
     if problems:
         problems.sort(key=lambda problem: int(problem.split()[1].rstrip(":")))
-        raise ValueError(f"{path}: {len(problems)} lines cannot be used:\n{some(problems)}")
+        raise ValueError(f"{path}: {len(problems)} faults:\n{some(problems)}")
     groups = _groups(Path(root), rows, held_out_percent)
     _check_splits(path, groups, splits, any(row.split for row in rows), held_out_percent)
     return groups
@@ -86,7 +91,7 @@ def _json_rows(path: Path, problems: list[str]) -> Iterator[Row]:
 
 def _csv_rows(path: Path, problems: list[str]) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        table = csv.reader(file)
+        table = csv.reader(file, strict=True)
         header = [cell.strip() for cell in next(table, [])]
         if "image" not in header or "caption" not in header or len(set(header)) != len(header):
             hint = "; its columns must be separated by commas" if re.search("[;\t]", "".join(header)) else ""
@@ -105,6 +110,12 @@ def _csv_rows(path: Path, problems: list[str]) -> Iterator[Row]:
                     'a caption with a comma needs "quotation marks"'
                 )
                 continue
+            if line > first + 1:
+                problems.append(
+                    f"line {first}: runs on to line {line - 1}: a quotation mark is not closed where it should be "
+                    "(captions with line breaks can stand in captions.jsonl)"
+                )
+                continue
             row = _row(first, dict(zip(header, cells, strict=True)), problems)
             if row:
                 yield row
@@ -120,9 +131,9 @@ def _row(number: int, entry: dict[str, object], problems: list[str]) -> Row | No
         found.append("needs a caption, or a list of captions, and not both")
     given = entry.get("caption", entry.get("captions", []))
     captions = given if isinstance(given, list) else [given]
-    if not captions or not all(isinstance(caption, str) and caption.strip() for caption in captions):
+    if not captions or not all(_is_text(caption) for caption in captions):
         found.append("an empty caption, or one that is not text")
-    texts = {key: entry.get(key) or "" for key in ("image", "split", "label")}
+    texts = {key: "" if entry.get(key) is None else entry[key] for key in ("image", "split", "label")}
     for key, value in texts.items():
         if not isinstance(value, str):
             found.append(f"{key} is {value!r}; it must be text (in quotation marks)")
@@ -135,6 +146,11 @@ def _row(number: int, entry: dict[str, object], problems: list[str]) -> Row | No
         return None
     sentences = tuple(str(caption).strip() for caption in captions)
     return Row(number, str(PurePosixPath(image)), sentences, SPLIT_NAMES.get(split.lower(), ""), label)
+
+
+def _is_text(caption: object) -> bool:
+    # Half a surrogate pair (backslash ud83d in JSON) is a str, and cannot be written as UTF-8.
+    return isinstance(caption, str) and bool(caption.strip()) and not re.search("[\ud800-\udfff]", caption)
 
 
 def _fault_of_path(image: str) -> str:
