@@ -13,7 +13,7 @@ import tensorflow as tf
 
 
 def load_image(data: Any, *, size: int, fit: str) -> tf.Tensor:
-    """The whole picture at one size: bytes of a JPEG, PNG, GIF (first frame), BMP or WebP -> float32 [size, size, 3], 0..255.
+    """A JPEG, PNG, GIF (first frame), BMP or WebP, whole -> float32 [size, size, 3], 0..255.
 
     Args:
         data: scalar string tensor, the file's content. Transparent PNGs are laid on white.
@@ -35,9 +35,10 @@ def load_image(data: Any, *, size: int, fit: str) -> tf.Tensor:
 def augment_image(
     data: Any, seed: Any, *, size: int, crop_area: tuple[float, ...], crop_aspect: tuple[float, ...], flip: bool
 ) -> tf.Tensor:
-    """A random part of the picture -> float32 [size, size, 3], 0..255; the same seed gives the same pixels (released code).
+    """A random part of the picture -> float32 [size, size, 3], 0..255; the same seed gives the same pixels.
 
-    A rectangle of random aspect, as large as fits, is shrunk to a random area, put at a random place and resized.
+    A rectangle of random aspect, as large as fits, is shrunk to a random area, put at a random place and resized (as
+    the released code does, there with bicubic interpolation).
 
     Args:
         data: scalar string tensor, as for ``load_image``.
@@ -101,8 +102,12 @@ def _decode_jpeg(data: tf.Tensor, size: int) -> tf.Tensor:
 
 
 def _decode_png(data: tf.Tensor) -> tf.Tensor:
+    """Lays transparency on white. An opaque picture of 1, 2 or 4 bits comes with an alpha of 1, 3 or 15, not 255."""
     pixels = tf.cast(tf.io.decode_png(data, channels=4), tf.float32)
-    colour, opacity = pixels[..., :3], pixels[..., 3:] / 255.0
+    colour, alpha = pixels[..., :3], pixels[..., 3:]
+    bits = tf.cast(tf.io.decode_raw(tf.strings.substr(data, 24, 1), tf.uint8)[0], tf.float32)
+    opaque = tf.reduce_all(tf.equal(alpha, tf.pow(2.0, tf.minimum(bits, 8.0)) - 1.0))
+    opacity = tf.where(opaque, 1.0, alpha / 255.0)
     return tf.cast(tf.round(colour * opacity + 255.0 * (1.0 - opacity)), tf.uint8)
 
 

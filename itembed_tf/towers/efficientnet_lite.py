@@ -91,7 +91,7 @@ def imagenet_classifier(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _blocks(name: str) -> list[tuple[str, int, int, int, int]]:
-    """(place, stride, kernel, expansion, channels) of every block, in order; the first and last stage keep their depth."""
+    """(place, stride, kernel, expansion, channels) of every block; the first and last stage keep their depth."""
     width, depth, _ = VARIANTS[name]
     blocks = []
     for stage, (count, kernel, stride, expansion, channels) in enumerate(STAGES, start=1):

@@ -87,10 +87,11 @@ def _read_legacy(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
         raise ValueError("it was written on a big-endian machine")
     declared: dict[str, _Storage] = {}
     tree = _interpret(stream, declared)
+    keys = _interpret(stream)
+    if not all(isinstance(key, str) for key in keys) or sorted(keys) != sorted(declared):
+        raise ValueError("the storages it lists are not those that its tensors use")
     storages = {}
-    for key in _interpret(stream):
-        if not isinstance(key, str):
-            raise ValueError("its list of storages holds something that is not a name")
+    for key in keys:
         storage, start = declared[key], stream.tell() + 8
         count = int.from_bytes(stream.read(8), "little", signed=True)
         size = storage.count * np.dtype(storage.dtype).itemsize

@@ -1,0 +1,1 @@
+"""Programs that measure us against peers and limits; each prints its figure and its bar."""

