@@ -1,0 +1,1 @@
+"""Programs: a run directory -> artefacts on disk."""

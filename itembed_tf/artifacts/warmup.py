@@ -1,0 +1,42 @@
+"""TF Serving's warm-up records: requests that a server runs by itself before it takes the first real one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"  # the one place where TF Serving looks
+
+
+def write_warmup(
+    folder: Path,
+    *,
+    model_name: str,
+    examples: Mapping[str, tuple[str, np.ndarray]],
+    batch_sizes: Sequence[int],
+) -> int:
+    """Write one PredictionLog for each signature and batch size as a TFRecord file; returns how many.
+
+    Args:
+        folder: a SavedModel's folder.
+        model_name: the endpoint's name as the server's config gives it.
+        examples: signature -> (name of its input, array of example items), repeated to fill a batch.
+        batch_sizes: those that the server is allowed to form.
+    """
+    path = folder / WARMUP_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tf.io.TFRecordWriter(str(path)) as records:
+        for signature, (input_name, items) in examples.items():
+            for size in batch_sizes:
+                request = predict_pb2.PredictRequest()
+                request.model_spec.name = model_name
+                request.model_spec.signature_name = signature
+                batch = np.resize(items, (size, *items.shape[1:]))  # np.resize repeats the items in turn
+                request.inputs[input_name].CopyFrom(tf.make_tensor_proto(batch))
+                log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+                records.write(log.SerializeToString())
+    return len(examples) * len(batch_sizes)

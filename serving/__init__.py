@@ -1,0 +1,1 @@
+"""Programs and assets around the served encoders."""
