@@ -4,11 +4,11 @@ The road of a sentence, for both tokenizers:
   bytes or str -> the first LONGEST bytes of its UTF-8, errors replaced by U+FFFD
   -> (unicode only) NFKC
   -> character by character: lower-cased or folded, dropped if invisible, a space if it is no letter, mark or number
-  -> (unicode only) a space around every word of a script that writes none
+  -> (unicode only) NFC, as some pairs compose in lower case alone, and a space around words of scripts without spaces
   -> split at spaces -> known words only -> the first `length` of them -> ids, padded with 0 on the right.
 
-The tables rest on `unicodedata`, not on the regular-expression or ICU library of either side: those disagree about
-the newest characters, about final sigma and about the Turkish dotted capital I.
+The tables rest on `unicodedata` and not on either side's libraries, which disagree about the newest characters, about
+final sigma and about the Turkish dotted capital I.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _SCRIPT_WORDS = re.compile(SCRIPT_WORDS)
 
 
 class Characters(dict[int, "int | None"]):
-    """What every code point becomes by `rule`: another, SPACE, or None (dropped); for `str.translate`, filled as met."""
+    """What every code point becomes by `rule`: another, SPACE or None (dropped); for `str.translate`, filled as met."""
 
     def __init__(self, rule: Callable[[str], int | None]) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ def _character(character: str, *, lowercase: bool, fold: bool) -> int | None:
 
 
 def _assigned(character: str) -> int | None:
-    """Before NFKC: characters newer than this Python part words, whatever the graph's ICU makes of them; so does NUL."""
+    """Before NFKC: characters newer than this Python part words, whatever the graph's ICU makes of them; NUL too."""
     if INVISIBLE.match(character):
         return None
     return SPACE if unicodedata.category(character) in ("Cn", "Cc") else ord(character)
@@ -119,9 +119,9 @@ def characters(tokenizer: str, lowercase: bool) -> tuple[Characters, Characters 
 
 
 def _read(sentence: str | bytes) -> str:
+    if isinstance(sentence, str) and 4 * len(sentence) <= LONGEST:
+        return sentence
     if isinstance(sentence, str):
-        if 4 * len(sentence) <= LONGEST:
-            return sentence
         sentence = sentence[:LONGEST].encode("utf-8", "replace")
     return sentence[:LONGEST].decode("utf-8", "replace")
 
@@ -142,7 +142,7 @@ def tokenize(sentence: str | bytes, *, tokenizer: str, lowercase: bool) -> list[
         text = unicodedata.normalize("NFKC", text.translate(before))
     text = text.translate(table)
     if before is not None and not text.isascii():
-        text = _SCRIPT_WORDS.sub(SCRIPT_WORDS_SPACED, text)
+        text = _SCRIPT_WORDS.sub(SCRIPT_WORDS_SPACED, unicodedata.normalize("NFC", text))
     return text.split()
 
 
@@ -166,17 +166,13 @@ class Vocabulary:
             raise ValueError(f"length is {self.length}; a sentence needs room for at least 1 word")
         if not self.words:
             raise ValueError("a vocabulary without words; lower text.min_count, or look at the training captions")
+        settings = f"tokenizer {self.tokenizer!r}, lowercase = {str(self.lowercase).lower()}"
         first: dict[str, int] = {}
         for line, word in enumerate(self.words, start=1):
-            if word in first:
+            if first.setdefault(word, line) < line:
                 raise ValueError(f"line {line}: {word!r} stands on line {first[word]} already; every word has one id")
-            first[word] = line
-            found = self.tokenize(word)
-            if found != [word]:
-                raise ValueError(
-                    f"line {line}: {word!r} is no word to tokenizer {self.tokenizer!r} with lowercase = "
-                    f"{str(self.lowercase).lower()}, which reads {found}; use the settings the vocabulary was made with"
-                )
+            if (found := self.tokenize(word)) != [word]:
+                raise ValueError(f"line {line}: {word!r} is no word with {settings}, but {found}; were they others?")
 
     @property
     def size(self) -> int:
@@ -218,7 +214,7 @@ def load_vocabulary(path: str | Path, *, tokenizer: str, lowercase: bool, length
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: not UTF-8, or a word that `Vocabulary` refuses; the message names file and line.
+        ValueError: not UTF-8, or a word that `Vocabulary` refuses; it names file and line.
     """
     path = Path(path)
     if not path.is_file():
@@ -253,17 +249,12 @@ def build_vocabulary(
         ValueError: only_with_vectors without vectors, or no word left.
     """
     if only_with_vectors and vectors is None:
-        raise ValueError(
-            'text.only_with_vectors is true but word_vectors.source is "random", which has no words of its own; '
-            "choose another source, or set text.only_with_vectors = false"
-        )
+        raise ValueError('text.only_with_vectors needs word vectors; word_vectors.source = "random" has none')
     counts = Counter(word for c in captions for word in tokenize(c, tokenizer=tokenizer, lowercase=lowercase))
     words = sorted(word for word, count in counts.items() if count >= min_count)
     if only_with_vectors and vectors is not None:
         words = [word for word in words if word in vectors]
     if not words:
-        raise ValueError(
-            f"no word left of {len(counts)} in the training captions (min_count = {min_count}, only_with_vectors = "
-            f"{str(only_with_vectors).lower()}); lower min_count or look at the captions and the word vectors"
-        )
+        settings = f"text.min_count = {min_count}, text.only_with_vectors = {str(only_with_vectors).lower()}"
+        raise ValueError(f"no word left of {len(counts)} in the training captions ({settings}); loosen these")
     return Vocabulary(tuple(words), tokenizer=tokenizer, lowercase=lowercase, length=length)

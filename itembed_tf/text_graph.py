@@ -63,6 +63,7 @@ class TextGraph(tf.Module):
             text = _tensorflow_text().normalize_utf8(_translate(text, self.before), "NFKC")
         text = _translate(text, self.table)
         if self.before is not None:
+            text = _tensorflow_text().normalize_utf8(text, "NFC")
             text = tf.strings.regex_replace(text, SCRIPT_WORDS, SCRIPT_WORDS_SPACED)
         words = tf.strings.split(text, sep=" ")  # an empty string between two spaces is an unknown word like any other
         ids = words.with_flat_values(tf.cast(self.words.lookup(words.flat_values), tf.int32))

@@ -1,0 +1,108 @@
+"""word2vec's two formats and GloVe's, read word by word: file -> {word in UTF-8: vector}."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+Rows = dict[bytes, np.ndarray]
+LONGEST_WORD = 10_000  # bytes without a space: then it is no word2vec file
+BLOCK = 1 << 22
+
+
+def check_width(what: str, found: int, width: int) -> None:
+    """Refuse vectors of another width than the tower's, with what to set."""
+    if found != width:
+        raise ValueError(
+            f"{what}: vectors of {found} numbers, but text_tower.word_width is {width}; set text_tower.word_width = "
+            f"{found}, or choose other word vectors"
+        )
+
+
+def select(words: Sequence[str], matrix: np.ndarray, needed: set[bytes] | None) -> Rows:
+    """The rows [N, width] of a matrix that belong to the words needed (None: all)."""
+    encoded = ((word.encode("utf-8", "replace"), row) for row, word in enumerate(words))
+    return {word: matrix[row] for word, row in encoded if needed is None or word in needed}
+
+
+def _open(path: Path) -> io.BufferedReader | gzip.GzipFile:
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
+def read_word2vec(path: Path, needed: set[bytes] | None, width: int) -> Rows:
+    """The original word2vec tool's format: binary where the name ends in .bin or .bin.gz, else text."""
+    binary = path.name.removesuffix(".gz").endswith(".bin")
+    with _open(path) as file:
+        header = file.readline(100).split()
+        if len(header) != 2 or not all(part.isdigit() for part in header):
+            raise ValueError(
+                f"{path} is not in word2vec's format, whose first line is the number of words and the width; if it is "
+                'text without such a line, set word_vectors.source = "glove"'
+            )
+        count, found = int(header[0]), int(header[1])
+        check_width(str(path), found, width)
+        pairs: Iterator[tuple[bytes, np.ndarray]]
+        if binary:
+            pairs = ((word, np.frombuffer(raw, "<f4")) for word, raw in _binary_rows(path, file, count, width, needed))
+        else:
+            pairs = _text_rows(path, file, width, needed, first_line=2)
+        return _first_of_each(pairs)
+
+
+def read_glove(path: Path, needed: set[bytes] | None, width: int) -> Rows:
+    """GloVe's text: a word and its numbers a line, no header."""
+    with _open(path) as file:
+        first = file.readline(1_000_000)
+        if len(first.split()) < 2:
+            raise ValueError(f"{path} does not start with a word and its numbers; is it GloVe's text format?")
+        if len(first.split()) == 2 and width != 1:
+            raise ValueError(f'{path} starts with a header of two numbers: set word_vectors.source = "word2vec"')
+        check_width(str(path), len(first.split()) - 1, width)
+        return _first_of_each(_text_rows(path, chain([first], file), width, needed, first_line=1))
+
+
+def _first_of_each(pairs: Iterable[tuple[bytes, np.ndarray]]) -> Rows:
+    rows: Rows = {}
+    for word, values in pairs:
+        rows.setdefault(word, values)
+    return rows
+
+
+def _text_rows(
+    path: Path, lines: Iterable[bytes], width: int, needed: set[bytes] | None, *, first_line: int
+) -> Iterator[tuple[bytes, np.ndarray]]:
+    for number, line in enumerate(lines, start=first_line):
+        word, *values = line.rstrip().rsplit(b" ", width)  # from the right: a few GloVe words hold spaces
+        try:
+            if len(values) != width:
+                raise ValueError
+            if needed is None or word in needed:
+                yield word, np.array([float(value) for value in values], np.float32)
+        except ValueError:
+            raise ValueError(
+                f"{path}, line {number}: not a word and {width} numbers but {line[:60]!r}; is it another format? "
+                "(word2vec binary must be named .bin or .bin.gz)"
+            ) from None
+
+
+def _binary_rows(
+    path: Path, file: io.BufferedReader | gzip.GzipFile, count: int, width: int, needed: set[bytes] | None
+) -> Iterator[tuple[bytes, bytes]]:
+    buffer, start, size = b"", 0, 4 * width
+    for number in range(1, count + 1):
+        while (space := buffer.find(b" ", start)) < 0 or len(buffer) < space + 1 + size:
+            more = file.read(BLOCK)
+            if not more or (space < 0 and len(buffer) - start > LONGEST_WORD):
+                raise ValueError(
+                    f"{path} breaks off at word {number} of {count}: an incomplete download, or not word2vec's binary "
+                    "format (text must not be named .bin)"
+                )
+            buffer, start = buffer[start:] + more, 0
+        word, start = buffer[start:space].lstrip(b"\n"), space + 1 + size
+        if needed is None or word in needed:
+            yield word, buffer[space + 1 : start]
