@@ -86,7 +86,10 @@ def read_keyed_vectors(path: Path, needed: set[bytes] | None, width: int) -> Row
         beside = path.with_name(f"{path.name}.vectors.npy")
         if not beside.is_file():
             raise FileNotFoundError(f"{path} keeps its vectors in {beside.name}, which must lie beside it and does not")
-        matrix = np.load(beside, mmap_mode="r", allow_pickle=False)
+        try:
+            matrix = np.load(beside, mmap_mode="r", allow_pickle=False)
+        except ValueError as error:
+            raise ValueError(f"{beside} is no whole array of plain numbers: {error}") from None
     if matrix.ndim != 2 or matrix.dtype.kind != "f" or len(matrix) < len(words):
         raise ValueError(f"{path}: {len(words)} words but vectors of shape {matrix.shape} and type {matrix.dtype}")
     check_width(str(path), matrix.shape[1], width)
