@@ -260,6 +260,11 @@ def test_one_stage_no_dev_no_test_and_nothing_at_all(run: dict[str, Any], tmp_pa
     assert "Nothing was evaluated" in page.section("headline")["text"] and not page.find("article")
 
 
+def test_a_long_caption_does_not_fill_the_page(run: dict[str, Any], tmp_path: Path) -> None:
+    run["captions"] = ["word " * 20_000] * 60
+    assert write_report(tmp_path, **run).stat().st_size < 500_000
+
+
 def test_numbers_that_do_not_fit_are_an_error(run: dict[str, Any], tmp_path: Path) -> None:
     run["captions"] = run["captions"][:-1]
     with pytest.raises(ValueError, match=r"each of the captions, got \(59, 60, 60\)"):

@@ -94,7 +94,7 @@ def overlap(matching: np.ndarray, other: np.ndarray) -> dict[str, Any] | None:
         return None
     above = np.searchsorted(np.sort(other), matching, side="left").mean() / len(other)
     low, high = float(min(matching.min(), other.min())), float(max(matching.max(), other.max()))
-    edges = np.linspace(low, max(high, low + 1e-3), 37)
+    edges = np.linspace(low, max(high, low + 1e-3), 1 + min(36, 8 + int(2 * math.sqrt(len(matching)))))
     lines = [Line("other pairs", [], FAINT, "dashed"), Line("matching pairs", [], IMAGE, "solid")]
     with matplotlib.rc_context(STYLE):
         figure, axes = _axes()

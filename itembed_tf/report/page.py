@@ -21,6 +21,7 @@ SAMPLES, WORST = 12, 6  # queries shown each way
 PICTURES, SENTENCES = 10, 5  # answers shown to a query
 PAIRS = 10_000  # drawn for each histogram
 SKIPPED = 200  # named at most
+LONGEST = 300  # characters of a caption, so that no caption fills the page
 FOLDER = Path(__file__).parent
 
 Picture = str | os.PathLike[str] | bytes
@@ -72,6 +73,7 @@ def write_report(
     picture_side = (np.asarray(image_embeddings), image_groups)
     sentence_side = (np.asarray(caption_embeddings), caption_groups)
     album = Album(images)
+    captions = [text if len(text) <= LONGEST else f"{text[:LONGEST]}…" for text in captions]
     drawn = [*charts.curves(history)]
     if len(images) and len(captions):
         pairs = strips.pair_scores(image_embeddings, caption_embeddings, image_groups, caption_groups, PAIRS, SEED)
