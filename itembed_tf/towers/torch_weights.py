@@ -133,7 +133,7 @@ def _read_zip(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
 def _interpret(stream: io.BytesIO, declared: dict[str, _Storage] | None = None) -> Any:
     """Run one pickle up to its STOP; the stream then stands behind it. Storages met are added to `declared`."""
     stack: list[Any] = []
-    memo: dict[int, Any] = {}
+    memo: dict[Any, Any] = {}
     for opcode, argument, _ in pickletools.genops(stream):
         name = opcode.name
         if name in VALUES:
@@ -144,7 +144,7 @@ def _interpret(stream: io.BytesIO, declared: dict[str, _Storage] | None = None) 
             stack.append(MARK)
         elif name == "GLOBAL":
             if argument not in ALLOWED:
-                raise ValueError(f"it asks for {argument.replace(' ', '.')}, which no tensor needs: refused")
+                raise ValueError(f"it asks for {str(argument).replace(' ', '.')}, which no tensor needs: refused")
             stack.append(_Name(argument))
         elif name in ("BINPUT", "LONG_BINPUT"):
             memo[argument] = stack[-1]
