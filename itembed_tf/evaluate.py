@@ -65,7 +65,8 @@ def retrieval(
         image_side = _compiled(encoder(model, "image", flip=flip))
         pictures: Any = picture_batches(items.images, lambda data, i: load_image(data, size=size, fit=fit), batch_size)
     else:
-        image_side, pictures = _compiled(feature_encoder(model)), _rows(features[:, : 1 + flip], batch_size)
+        image_side = _compiled(feature_encoder(model, views=1 + flip))
+        pictures = _rows(features[:, : 1 + flip], batch_size)
 
     def measure() -> tuple[dict[str, Any], Embeddings]:
         images = _encode(image_side, pictures, len(items.images), "pictures")

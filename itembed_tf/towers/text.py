@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from itembed_tf.towers.heads import embedding_head
+from itembed_tf.towers.heads import BATCH_NORM, embedding_head, new_weights
 
 # What each variant means where the config leaves a choice to it.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -122,7 +122,7 @@ def _residual_block(
 
 
 def _convolution(x: Any, channels: int, window: int, stride: int, name: str, *, left: bool = False) -> Any:
-    """A 1 x window convolution without bias, started as the released code does: uniform +-sqrt(3 / fan in)."""
+    """A 1 x window convolution without bias; the released code pads on the left alone."""
     if left and window > 1:
         x = layers.ZeroPadding2D(((0, 0), (window - 1, 0)), name=f"{name}_pad")(x)
     return layers.Conv2D(
@@ -131,15 +131,13 @@ def _convolution(x: Any, channels: int, window: int, stride: int, name: str, *, 
         strides=(1, stride),
         padding="valid" if left else "same",
         use_bias=False,
-        kernel_initializer=keras.initializers.VarianceScaling(1.0, "fan_in", "uniform"),
+        kernel_initializer=new_weights(),
         name=name,
     )(x)
 
 
 def _batch_norm(x: Any, name: str, *, zero_gamma: bool = False) -> Any:
-    return layers.BatchNormalization(
-        momentum=0.95, epsilon=1e-3, gamma_initializer="zeros" if zero_gamma else "ones", name=name
-    )(x)
+    return layers.BatchNormalization(**BATCH_NORM, gamma_initializer="zeros" if zero_gamma else "ones", name=name)(x)
 
 
 def _pool(x: Any, keep: Any, pooling: str) -> Any:
