@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         path = write_edge_encoder(args.out, **run_encoders(args.run, args.set))
-    except (ConfigError, RunError, ParityError, ModuleNotFoundError, ValueError, OSError) as error:
+    except (ConfigError, RunError, ParityError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     settings = json.loads(path.with_name("text_encoder.json").read_text(encoding="utf-8"))

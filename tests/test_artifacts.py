@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 from tensorflow_serving.apis import prediction_log_pb2
 
@@ -254,6 +255,15 @@ def test_parity_refuses_what_is_not_a_unit_vector(bad):
         parity.compare_embeddings("x", np.where(np.isnan(served), live, served), served, ["the first", "the second"])
 
 
+def test_a_sentence_without_known_words_may_be_zero():
+    unit, zero = np.full((1, 4), 0.5, np.float32), np.zeros((1, 4), np.float32)
+    rows, nothing_known = np.concatenate([unit, zero]), np.array([False, True])
+    figures = parity.compare_embeddings("x", rows, rows, ["known", "unknown"], nothing_known)
+    assert figures == {"max_abs_difference": 0.0, "min_cosine": 1.0}
+    with pytest.raises(ParityError, match="on known"):
+        parity.compare_embeddings("x", rows[::-1], rows[::-1], ["known", "unknown"], nothing_known)
+
+
 def test_encoders_that_do_not_fit_together_are_refused(pair, tmp_path):
     for change, says in (
         ({"vocabulary": vocabulary(length=5)}, r"text encoder's input .* expected int32 \(None, 5\)"),
@@ -272,13 +282,11 @@ def test_encoders_that_do_not_fit_together_are_refused(pair, tmp_path):
 
 
 def test_unicode_tokenizer_says_what_it_needs(pair, tmp_path):
-    pytest.importorskip("tensorflow_text")
     path = artifacts.write_saved_models(tmp_path, **pair, **settings(vocabulary=vocabulary(tokenizer="unicode")))
     assert json.loads(path.read_text())["needs"] == ["tensorflow_text"]
 
 
 def test_tflite_gives_the_live_embeddings(pair, tmp_path):
-    interpreter = pytest.importorskip("ai_edge_litert.interpreter")
     text = pair["text_encoder"]
     path = artifacts.write_tflite_text_encoder(tmp_path, text_encoder=text, vocabulary=vocabulary(), contract="c")
     assert path == tmp_path / "text_encoder.float32.tflite"
@@ -286,7 +294,7 @@ def test_tflite_gives_the_live_embeddings(pair, tmp_path):
     words = load_vocabulary(
         tmp_path / "vocabulary.txt", tokenizer=told["tokenizer"], lowercase=told["lowercase"], length=told["length"]
     )
-    run = interpreter.Interpreter(model_path=str(path)).get_signature_runner()
+    run = Interpreter(model_path=str(path)).get_signature_runner()
     ids = words.encode(SENTENCES)
     given = np.concatenate([run(ids=row[None])["embedding"] for row in ids])
     assert told["output"] == {"embedding": {"dtype": "float32", "shape": [1, D]}} and given.shape == (5, D)
@@ -296,7 +304,6 @@ def test_tflite_gives_the_live_embeddings(pair, tmp_path):
 
 def test_tflite_without_its_weights_is_refused(pair, tmp_path, monkeypatch):
     """The converter, given a function and its Keras model, writes a small file without weights and says nothing."""
-    pytest.importorskip("ai_edge_litert")
 
     def emptied(encoder):
         spec = tf.TensorSpec([1, LENGTH], tf.int32, name="ids")

@@ -21,13 +21,16 @@ class ParityError(RuntimeError):
     """A reloaded artefact does not answer as the live model does; the message gives the figure and the sample."""
 
 
-def compare_embeddings(name: str, live: Any, served: Any, samples: Sequence[str]) -> dict[str, float]:
+def compare_embeddings(
+    name: str, live: Any, served: Any, samples: Sequence[str], may_be_zero: np.ndarray | bool = False
+) -> dict[str, float]:
     """Compare embeddings [n, D] of the live model and of the reloaded artefact.
 
     Args:
         name: what was reloaded, for the error.
         live, served: float32 [n, D].
         samples: n descriptions, for the error.
+        may_be_zero: bool [n], samples that say nothing (no known word): a model that has not learnt yet gives 0.
 
     Returns:
         ``max_abs_difference`` and ``min_cosine`` over the samples.
@@ -40,7 +43,7 @@ def compare_embeddings(name: str, live: Any, served: Any, samples: Sequence[str]
         raise ParityError(f"{name}: gives {served.dtype} {served.shape}, the live model float32 {live.shape}")
     difference = np.abs(live.astype(np.float64) - served).max(axis=1)
     norms = np.linalg.norm(served.astype(np.float64), axis=1)
-    off_unit = np.abs(norms - 1)
+    off_unit = np.where(may_be_zero & (norms == 0), 0, np.abs(norms - 1))
     for figures, allowed, what in (
         (difference, TOLERANCE, "differs from the live model by"),
         (off_unit, UNIT_TOLERANCE, "is off unit length by"),
@@ -51,7 +54,7 @@ def compare_embeddings(name: str, live: Any, served: Any, samples: Sequence[str]
                 f"{name}: reloaded, its embedding {what} {figures[worst]:.2g} (allowed {allowed:g}) on "
                 f"{samples[worst]}; nothing was published, older versions are as they were"
             )
-    cosine = (live.astype(np.float64) * served).sum(axis=1) / norms / np.linalg.norm(live.astype(np.float64), axis=1)
+    cosine = (live.astype(np.float64) * served).sum(axis=1)[norms > 0] / norms[norms > 0]
     return {"max_abs_difference": float(difference.max()), "min_cosine": float(cosine.min())}
 
 
