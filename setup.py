@@ -59,7 +59,7 @@ setup(
     license="MIT",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["itembed_tf", "itembed_tf.*"]),
-    package_data={"": ["py.typed", "*.html", "*.css", "*.js", "*.json", "*.txt"]},
+    package_data={"": ["py.typed", "*.html", "*.css", "*.js", "*.json", "*.toml", "*.txt"]},
     install_requires=REQUIRES,
     extras_require=EXTRAS,
 )

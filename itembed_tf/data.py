@@ -165,15 +165,15 @@ def batches(epoch: Epoch, first_step: int, load: Callable[[np.ndarray, np.ndarra
     return tf.data.Dataset.zip(rest, pictures).map(lambda row, image: row | {"image": image}).prefetch(2)
 
 
-def from_features(features: np.ndarray) -> Callable[[np.ndarray, np.ndarray], tf.data.Dataset]:
-    """Batches of cached features [n, views, F]: one view of each picture, by its seed."""
+def from_features(views: Sequence[np.ndarray]) -> Callable[[np.ndarray, np.ndarray], tf.data.Dataset]:
+    """Batches [B, F] of cached features, each row from one of the views [n, F], by its seed."""
 
     def load(images: np.ndarray, seeds: np.ndarray) -> tf.data.Dataset:
         def rows() -> Iterator[np.ndarray]:
-            for indices, draws in zip(images, seeds, strict=True):
-                yield features[indices, draws[:, 0] % features.shape[1]]
+            for indices, draws in zip(images, seeds[..., 0] % len(views), strict=True):
+                yield np.stack([views[view][i] for i, view in zip(indices, draws, strict=True)])
 
-        spec = tf.TensorSpec((images.shape[1], features.shape[2]), tf.float32)
+        spec = tf.TensorSpec((images.shape[1], views[0].shape[1]), tf.float32)
         return tf.data.Dataset.from_generator(rows, output_signature=spec)
 
     return load

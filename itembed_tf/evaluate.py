@@ -45,7 +45,7 @@ def retrieval(
     flip: bool,
     shifts: str,
     batch_size: int,
-    features: np.ndarray | None = None,
+    features: Sequence[np.ndarray] | None = None,
 ) -> Callable[[], tuple[dict[str, Any], Embeddings]]:
     """A function that measures the model as it then stands: the retrieval table of the items, and their embeddings.
 
@@ -58,7 +58,7 @@ def retrieval(
         size, fit: how a picture is prepared (`itembed_tf.image.load_image`).
         flip, shifts: how the encoders average (`itembed_tf.model.encoder`).
         batch_size: pictures or captions encoded at a time.
-        features: of the pictures by a frozen backbone, [n, views, F] (with `flip`, two views); None decodes them.
+        features: of the pictures by a frozen backbone, [n, F] a view (with `flip`, two views); None decodes them.
     """
     text_side, ids = _compiled(encoder(model, "text", shifts=shifts)), vocabulary.encode(items.captions)
     if features is None:
@@ -66,7 +66,7 @@ def retrieval(
         pictures: Any = picture_batches(items.images, lambda data, i: load_image(data, size=size, fit=fit), batch_size)
     else:
         image_side = _compiled(feature_encoder(model, views=1 + flip))
-        pictures = _rows(features[:, : 1 + flip], batch_size)
+        pictures = _rows(np.stack(features[: 1 + flip], axis=1), batch_size)
 
     def measure() -> tuple[dict[str, Any], Embeddings]:
         images = _encode(image_side, pictures, len(items.images), "pictures")

@@ -24,8 +24,8 @@ def cached_features(
     augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
     settings: str,
     batch_size: int = 64,
-) -> np.ndarray:
-    """Features float32 [n, views, F] of the pictures, memory-mapped.
+) -> list[np.ndarray]:
+    """Features of the pictures, one memory-mapped float32 array [n, F] a view.
 
     View 0 is the picture as evaluation sees it, view 1 its mirror image, every further one a training crop.
 
@@ -38,46 +38,50 @@ def cached_features(
         settings: text that changes whenever `load` or `augment` would give other pixels.
         batch_size: pictures encoded at a time.
     """
-    key = checksum(settings, str(views), str(batch_size), _weights_checksum(backbone), *[_identity(p) for p in pictures])
-    path = cache_folder("features") / f"{key[:32]}.npy"
-    if not path.exists():
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        try:
-            _extract(backbone, pictures, views, load, augment, batch_size, temporary)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    weights = [keras.ops.convert_to_numpy(v).tobytes() for v in backbone.variables]
+    key = checksum(settings, backbone.name, *weights, *[_identity(picture) for picture in pictures])[:32]
+    encode = tf.function(lambda x: backbone(x, training=False), reduce_retracing=True)
+    found = []
+    for view in range(views):
+        path = cache_folder("features") / f"{key}-{view}.npy"
+        if not path.exists():
+            batches = _view(pictures, view, load, augment, batch_size)
+            title = f"frozen backbone, view {view + 1} of {views}"
+            _write(path, map(encode, batches), (len(pictures), backbone.output.shape[-1]), title)
+        found.append(np.load(path, mmap_mode="r", allow_pickle=False))
+    return found
 
 
-def _extract(
-    backbone: keras.Model,
+def _view(
     pictures: Sequence[str | bytes],
-    views: int,
+    view: int,
     load: Callable[[tf.Tensor], tf.Tensor],
     augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
     batch_size: int,
-    path: Path,
-) -> None:
-    shape = (len(pictures), views, backbone.output.shape[-1])
-    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-    encode = tf.function(lambda x: backbone(x, training=False), reduce_retracing=True)
-    with tqdm(total=len(pictures) * views, desc="features of the frozen backbone", unit=" pictures") as bar:
+) -> tf.data.Dataset:
+    if view > 1:
+        draws = np.random.default_rng(view).integers(0, 2**31 - 1, (len(pictures), 2), dtype=np.int32)
+        seeds = tf.constant(draws)
+        return picture_batches(pictures, lambda data, i: augment(data, seeds[i]), batch_size)
+    plain = picture_batches(pictures, lambda data, i: load(data), batch_size)
+    return plain.map(lambda x: tf.reverse(x, axis=[2])) if view else plain
 
-        def fill(view: int, batches: tf.data.Dataset) -> None:
-            for number, batch in enumerate(batches):
-                values = encode(batch).numpy()
-                out[number * batch_size : number * batch_size + len(values), view] = values
-                bar.update(len(values))
 
-        plain = picture_batches(pictures, lambda data, i: load(data), batch_size)
-        fill(0, plain)
-        if views > 1:
-            fill(1, plain.map(lambda x: tf.reverse(x, axis=[2])))
-        for view in range(2, views):
-            seeds = tf.constant(np.random.default_rng(view).integers(0, 2**31 - 1, (len(pictures), 2), dtype=np.int32))
-            fill(view, picture_batches(pictures, lambda data, i, seeds=seeds: augment(data, seeds[i]), batch_size))
-    out.flush()
+def _write(path: Path, batches: map[tf.Tensor], shape: tuple[int, int], title: str) -> None:
+    """Fill a file as the batches come, so that memory stays small; it takes its name only when it is whole."""
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        out = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
+        done = 0
+        with tqdm(total=shape[0], desc=title, unit=" pictures") as bar:
+            for batch in batches:
+                out[done : done + len(batch)] = batch.numpy()
+                done += len(batch)
+                bar.update(len(batch))
+        out.flush()
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _identity(picture: str | bytes) -> bytes | str:
@@ -86,7 +90,3 @@ def _identity(picture: str | bytes) -> bytes | str:
         return picture
     status = os.stat(picture)
     return f"{os.path.abspath(picture)} {status.st_size} {status.st_mtime_ns}"
-
-
-def _weights_checksum(backbone: keras.Model) -> str:
-    return checksum(*[keras.ops.convert_to_numpy(v).tobytes() for v in backbone.variables])

@@ -21,7 +21,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from itembed_tf.config import Config, ConfigError, Stage, arguments, describe_keys, dump_config, load_config
+from itembed_tf.config import OPENMOJI, Config, ConfigError, Stage, arguments, describe_keys, dump_config, load_config
 from itembed_tf.data import Items, TooManyBroken, batches, draw_epoch, drop_broken, find_broken, flatten, from_features, from_pictures
 from itembed_tf.datasets import Group, read_dataset
 from itembed_tf.evaluate import format_block, retrieval
@@ -40,7 +40,7 @@ from itembed_tf.run import (
     start_run,
 )
 from itembed_tf.stage import train_stage
-from itembed_tf.text import Vocabulary, build_vocabulary
+from itembed_tf.text import Vocabulary, build_vocabulary, tokenize
 from itembed_tf.word_vectors import align, load_word_vectors
 
 
@@ -61,8 +61,8 @@ def train(config: Config, path: Path) -> dict[str, Any]:
         if words is not None:
             parts(model)["words"].embeddings.assign(words)
         if config.model.classifier == "imprinted":
-            features = _features(config, model, train_items, views=1)
-            imprint(model, ((features[i : i + 1024, 0], train_items.image_groups[i : i + 1024]) for i in range(0, len(features), 1024)))
+            features, labels = _features(config, model, train_items, views=1)[0], train_items.image_groups
+            imprint(model, ((features[i : i + 1024], labels[i : i + 1024]) for i in range(0, len(features), 1024)))
     histories = _run_stages(config, path, model, vocabulary, train_items, flatten(by_split.get("dev", [])), saved)
     return finish_run(config, path, model, vocabulary, by_split, histories, skipped)
 
@@ -89,8 +89,7 @@ def _words(config: Config, path: Path, items: Items) -> tuple[Vocabulary, np.nda
     if (path / "vocabulary.txt").exists() and load_checkpoint(path):
         return open_run(path).vocabulary, None
     width, text = config.text_tower.word_width, config.text
-    plain = build_vocabulary(items.captions, **arguments(text) | {"only_with_vectors": False})
-    sentences = [plain.tokenize(caption) for caption in items.captions] if config.word_vectors.source == "skip-gram" else []
+    sentences = [tokenize(c, tokenizer=text.tokenizer, lowercase=text.lowercase) for c in items.captions]
     vectors = load_word_vectors(**arguments(config.word_vectors), width=width, sentences=sentences, seed=config.seed)
     vocabulary = build_vocabulary(items.captions, **arguments(text), vectors=vectors)
     vocabulary.save(path / "vocabulary.txt")
@@ -102,7 +101,7 @@ def _words(config: Config, path: Path, items: Items) -> tuple[Vocabulary, np.nda
     return vocabulary, table
 
 
-def _features(config: Config, model: keras.Model, items: Items, views: int) -> np.ndarray:
+def _features(config: Config, model: keras.Model, items: Items, views: int) -> list[np.ndarray]:
     size, fit = config.image.size, config.image.fit
     return cached_features(
         parts(model)["backbone"],
@@ -110,7 +109,7 @@ def _features(config: Config, model: keras.Model, items: Items, views: int) -> n
         views=views,
         load=lambda data: load_image(data, size=size, fit=fit),
         augment=lambda data, seed: augment_image(data, seed, size=size, **arguments(config.augmentation)),
-        settings=f"{config.precision} {config.image} {config.augmentation if views > 2 else ''}",
+        settings=f"{config.precision} {config.image} {config.augmentation}",
     )
 
 
@@ -219,7 +218,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--print-config", action="store_true", help="print every setting in TOML and stop")
     args = parser.parse_args(argv)
     try:
-        config = load_config(args.config, args.set)
+        config = load_config(args.config or OPENMOJI, args.set)
         if args.print_config:
             print(dump_config(config), end="")
             return 0
