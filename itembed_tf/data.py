@@ -15,6 +15,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from itembed_tf.datasets import Group
+from itembed_tf.image import load_image
 
 
 @dataclass(frozen=True)
@@ -54,25 +55,29 @@ def flatten(groups: Sequence[Group]) -> Items:
 
 
 def find_broken(groups: Sequence[Group]) -> list[dict[str, str]]:
-    """Decode every picture once; give {"image", "reason"} for each that cannot be read."""
+    """Decode every picture once, as training will; give {"image", "reason"} for each that cannot be read."""
 
     @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
     def decode(data: tf.Tensor) -> tf.Tensor:
-        return tf.shape(tf.io.decode_image(data, channels=3, expand_animations=False))
+        return load_image(data, size=32, fit="stretch")
 
     def check(item: tuple[str, str | bytes]) -> dict[str, str] | None:
-        group, image = item
-        name = image if isinstance(image, str) else f"{group} (from memory)"
+        name, image = item
         try:
             decode(tf.constant(image) if isinstance(image, bytes) else tf.io.read_file(image))
         except tf.errors.OpError as error:
             return {"image": name, "reason": error.message.splitlines()[0][:200]}
         return None
 
-    named = [(group.id, image) for group in groups for image in group.images]
+    named = [pair for group in groups for pair in _named(group)]
     with ThreadPoolExecutor() as pool:
         found = list(tqdm(pool.map(check, named), total=len(named), desc="checking pictures", unit=" pictures"))
     return [broken for broken in found if broken]
+
+
+def _named(group: Group) -> list[tuple[str, str | bytes]]:
+    """The group's pictures under the names that they are reported by."""
+    return [(i if isinstance(i, str) else f"{group.id}, picture {n}", i) for n, i in enumerate(group.images, 1)]
 
 
 def drop_broken(groups: Sequence[Group], broken: Sequence[dict[str, str]], max_percent: float) -> list[Group]:
@@ -85,13 +90,12 @@ def drop_broken(groups: Sequence[Group], broken: Sequence[dict[str, str]], max_p
     if len(broken) > max_percent / 100 * total:
         listed = "\n".join(f"  {b['image']}: {b['reason']}" for b in broken[:50])
         raise TooManyBroken(
-            f"{len(broken)} of {total} pictures cannot be read, more than the {max_percent} % that max_broken_percent allows."
-            f" Repair or remove them, or raise the limit:\n{listed}" + ("\n  ..." if len(broken) > 50 else "")
+            f"{len(broken)} of {total} pictures cannot be read, more than the {max_percent} % that max_broken_percent"
+            f" allows. Repair or remove them, or raise the limit:\n{listed}" + ("\n  ..." if len(broken) > 50 else "")
         )
     names = {b["image"] for b in broken}
     kept = [
-        replace(group, images=tuple(i for i in group.images if (i if isinstance(i, str) else f"{group.id} (from memory)") not in names))
-        for group in groups
+        replace(group, images=tuple(image for name, image in _named(group) if name not in names)) for group in groups
     ]
     return [group for group in kept if group.images]
 
@@ -120,11 +124,14 @@ def draw_epoch(
     labels = labels.reshape(steps, batch)
     candidate_ids, candidate_labels = np.zeros((steps, 0, ids.shape[1]), np.int32), np.zeros((steps, 0), np.int32)
     if mining:
-        candidate_labels = np.stack([_outsiders(len(np.unique(items.caption_groups)), row, mining, random) for row in labels])
+        groups = int(items.caption_groups[-1]) + 1
+        candidate_labels = np.stack([_outsiders(groups, row, mining, random) for row in labels])
         chosen = _random_captions(items, candidate_labels.reshape(-1), random)
         found = _shifted(ids[chosen], random) if shift else ids[chosen]
         candidate_ids = found.reshape(steps, mining, -1)
-    return Epoch(images.reshape(steps, batch), seeds, rows.reshape(steps, batch, -1), labels, candidate_ids, candidate_labels)
+    return Epoch(
+        images.reshape(steps, batch), seeds, rows.reshape(steps, batch, -1), labels, candidate_ids, candidate_labels
+    )
 
 
 def _random_captions(items: Items, groups: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -148,7 +155,7 @@ def _shifted(rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def batches(epoch: Epoch, first_step: int, load: Callable[[np.ndarray, np.ndarray], Any]) -> tf.data.Dataset:
-    """The epoch's batches from `first_step` on, read ahead: dicts of image, ids, labels, candidate_ids, candidate_labels.
+    """The epoch's batches from `first_step` on, read ahead: dicts of image, ids, labels and the candidates' two.
 
     `load` is `from_features(...)` or `from_pictures(...)`.
     """
@@ -187,7 +194,9 @@ def from_pictures(
     def load(images: np.ndarray, seeds: np.ndarray) -> tf.data.Dataset:
         rows = tf.data.Dataset.from_tensor_slices((images.reshape(-1), seeds.reshape(-1, 2)))
         read = read_from(pictures)
-        decoded = rows.map(lambda i, seed: augment(read(i), seed), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        decoded = rows.map(
+            lambda i, seed: augment(read(i), seed), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
         return decoded.batch(images.shape[1], drop_remainder=True)
 
     return load
@@ -203,7 +212,7 @@ def read_from(pictures: Sequence[str | bytes]) -> Callable[[tf.Tensor], tf.Tenso
 def picture_batches(
     pictures: Sequence[str | bytes], decode: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], batch_size: int
 ) -> tf.data.Dataset:
-    """Batches [b, S, S, 3] of all the pictures in their order; `decode(file bytes, index)` gives one. The last may be smaller."""
+    """Batches [b, S, S, 3] of all pictures in order, the last may be smaller; `decode(file bytes, index)` gives one."""
     read = read_from(pictures)
     rows = tf.data.Dataset.range(len(pictures)).map(
         lambda i: decode(read(i), i), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True

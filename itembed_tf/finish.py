@@ -40,16 +40,15 @@ def finish_run(
         "finished": False,
         "classes": classes,
         "stages": [
-            _stage_summary(stage.name, history) for stage, history in zip(config.stages, histories, strict=True)
+            _stage_summary(stage.name, stage.keep, history)
+            for stage, history in zip(config.stages, histories, strict=True)
         ],
     }
     write_metrics(path, metrics)
     kept = load_model(open_run(path), classes=classes)
     shown = next((split for split in ("test", "dev") if by_split.get(split)), "train")
     items = flatten(by_split[shown])
-    table, embeddings = retrieval(
-        kept, items, vocabulary, **arguments(config.image), **arguments(config.evaluation)
-    )()
+    table, embeddings = retrieval(kept, items, vocabulary, **arguments(config.image), **arguments(config.evaluation))()
     metrics[shown] = metrics_block(config, shown, items, table)
     for write in (write_encoders, write_edge_encoder):
         write(
@@ -68,8 +67,8 @@ def finish_run(
     return metrics
 
 
-def _stage_summary(name: str, history: list[dict[str, Any]]) -> dict[str, Any]:
-    """One stage of metrics.json: its totals, its last training numbers, and its best table on dev."""
+def _stage_summary(name: str, keep: str, history: list[dict[str, Any]]) -> dict[str, Any]:
+    """One stage of metrics.json: its totals, its last training numbers, and dev of the weights that it kept."""
     measured = [entry["val"] for entry in history if "val" in entry]
     seconds = sum(entry["seconds"] for entry in history)
     images = sum(entry["seconds"] * entry["images_per_s"] for entry in history)
@@ -79,7 +78,7 @@ def _stage_summary(name: str, history: list[dict[str, Any]]) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "images_per_s": round(images / seconds, 1) if seconds else 0.0,
         "train": history[-1]["train"] if history else {},
-        "val": max(measured, key=lambda table: table["rsum"]) if measured else {},
+        "val": {} if not measured else measured[-1] if keep == "last" else max(measured, key=lambda t: t["rsum"]),
     }
 
 
@@ -104,7 +103,9 @@ def _write_report(
         "embedding": f"{config.embedding_size} numbers",
         "training time": f"{seconds / 60:.1f} minutes",
         "seed": str(config.seed),
-        "versions": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("tensorflow", "keras", "numpy")),
+        "versions": ", ".join(
+            f"{name} {importlib.metadata.version(name)}" for name in ("tensorflow", "keras", "numpy")
+        ),
     }
     write_report(
         path / "report",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -57,10 +56,12 @@ def dual_path_model(
     ids = text_tower.input
     outputs = _branch(text_tower(ids), "text", shared)
     image = image_tower.input
-    model = keras.Model({"image": image, "ids": ids}, outputs | _branch(image_tower(image), "image", shared), name="dual_path")
+    model = keras.Model(
+        {"image": image, "ids": ids}, outputs | _branch(image_tower(image), "image", shared), name="dual_path"
+    )
     # The same layers fed with the frozen backbone's features in place of pictures: what cached features train.
     head = image_tower.get_layer("image_head")
-    features = keras.Input(head.input.shape[1:], name="features")
+    features = keras.Input(head.input.shape[1:], name="image")
     model.on_features = keras.Model({"image": features, "ids": ids}, outputs | _branch(head(features), "image", shared))
     return model
 
@@ -83,20 +84,28 @@ def parts(model: keras.Model) -> dict[str, keras.layers.Layer]:
     }
 
 
-def imprint(model: keras.Model, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
+def imprint(model: keras.Model, features: np.ndarray, labels: np.ndarray, *, batch_size: int = 1024) -> None:
     """Start every class weight as the image head's own unit feature of that class's pictures.
 
     The text tower then learns codes that mean something from the first step on; a random classifier makes it
-    memorise arbitrary ones (docs/small_data.md). `batches` yields backbone features [b, F] and class labels [b].
-    The head runs with batch statistics: its own have seen nothing yet.
+    memorise arbitrary ones (docs/small_data.md). The head runs with batch statistics: its own have seen nothing yet.
+
+    Args:
+        model: the dual-path model.
+        features: of the backbone, [n, F].
+        labels: their classes, [n].
+        batch_size: pictures at a time, about: all batches are alike, as a batch of one or two has no statistics.
+
+    Raises:
+        ValueError: classes without a picture.
     """
     classifier, head = model.get_layer("classifier"), parts(model)["image_head"]
     has_relu = any(layer.name == "embedding_relu" for layer in model.layers)
     total = np.zeros(tuple(reversed(classifier.kernel.shape)), np.float32)  # [C, D]
-    for features, labels in batches:
-        f = ops.cast(head(features, training=True), "float32")
+    for rows in np.array_split(np.arange(len(labels)), -(-len(labels) // batch_size)):
+        f = ops.cast(head(ops.convert_to_tensor(features[rows]), training=True), "float32")
         unit = ops.normalize(ops.relu(f) if has_relu else f)
-        np.add.at(total, labels, ops.convert_to_numpy(unit))
+        np.add.at(total, labels[rows], ops.convert_to_numpy(unit))
     length = np.linalg.norm(total, axis=1, keepdims=True)
     if not (length > 0).all():
         raise ValueError(f"classes without a picture to imprint: {np.flatnonzero(length[:, 0] == 0)[:10].tolist()}")
@@ -132,7 +141,7 @@ def feature_encoder(model: keras.Model, views: int) -> keras.Model:
 def _over_all_shifts(tower: keras.Model, ids: Any) -> Any:
     length = tower.input.shape[1]
     place, start = np.arange(length), np.arange(length)[:, None]
-    source = np.where(place >= start, place - start, length)  # [start, place]; `length` points at the pad appended below
+    source = np.where(place >= start, place - start, length)  # [start, place]; `length` is the pad appended below
     padded = ops.pad(ids, ((0, 0), (0, 1)))
     rows = ops.reshape(ops.take(padded, source.reshape(-1), axis=1), (-1, length))  # [B * L, L]
     f = ops.reshape(tower(rows), (-1, length, tower.output.shape[-1]))

@@ -34,20 +34,25 @@ class Run:
 def start_run(path: Path, config: Config) -> bool:
     """Make the directory and write its config; True where a run with this very config is there already.
 
+    A directory in which nothing was trained yet (the data set was not found, say) takes the new config.
+
     Raises:
         RunError: the directory holds a run of another config.
     """
     text, file = dump_config(config), path / "config.toml"
-    if not file.exists():
-        write_atomically(file, text)
-        return False
-    if (before := file.read_text(encoding="utf-8")) != text:
+    before = file.read_text(encoding="utf-8") if file.exists() else ""
+    if before == text:
+        return True
+    if before and (has_checkpoint(path) or read_metrics(path)):
         changed = sorted(set(before.splitlines()) ^ set(text.splitlines()))
         raise RunError(
-            f"{path} holds a run of another config; these lines differ:\n  " + "\n  ".join(changed[:20])
+            f"{path} holds a run of another config; these lines differ:\n  "
+            + "\n  ".join(changed[:20])
             + "\nGive another run directory, or remove this one."
         )
-    return True
+    (path / "skipped.json").unlink(missing_ok=True)
+    write_atomically(file, text)
+    return False
 
 
 def open_run(path: str | Path) -> Run:
@@ -67,9 +72,7 @@ def build_model(config: Config, *, vocabulary_size: int, classes: int) -> keras.
     """The dual-path model of a config, under its precision and from its seed."""
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
-    image = image_tower(
-        **arguments(config.image_tower), size=config.image.size, embedding_size=config.embedding_size
-    )
+    image = image_tower(**arguments(config.image_tower), size=config.image.size, embedding_size=config.embedding_size)
     text = text_tower(
         **arguments(config.text_tower),
         vocabulary_size=vocabulary_size,
@@ -116,6 +119,16 @@ def read_metrics(path: Path) -> dict[str, Any]:
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
+def write_skipped(path: Path, skipped: Sequence[dict[str, str]]) -> None:
+    write_atomically(path / "skipped.json", json.dumps(list(skipped), indent=1) + "\n")
+
+
+def read_skipped(path: Path) -> list[dict[str, str]] | None:
+    """The pictures that the run left out, {"image", "reason"} each; None before they were checked."""
+    file = path / "skipped.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
 def save_checkpoint(path: Path, state: dict[str, Any], arrays: Sequence[np.ndarray]) -> None:
     """Write one file with everything a killed run needs; the one before it is kept until this one is whole."""
     folder = path / "checkpoints"
@@ -130,12 +143,15 @@ def save_checkpoint(path: Path, state: dict[str, Any], arrays: Sequence[np.ndarr
     os.replace(temporary, folder / "latest.npz")
 
 
+def has_checkpoint(path: Path) -> bool:
+    return (path / "checkpoints" / "latest.npz").exists()
+
+
 def load_checkpoint(path: Path) -> tuple[dict[str, Any], list[np.ndarray]] | None:
     """The state and arrays of the last whole checkpoint, or None; nothing in it can run code."""
-    file = path / "checkpoints" / "latest.npz"
-    if not file.exists():
+    if not has_checkpoint(path):
         return None
-    with np.load(file, allow_pickle=False) as saved:
+    with np.load(path / "checkpoints" / "latest.npz", allow_pickle=False) as saved:
         state = json.loads(str(saved["state"]))
         return state, [saved[name] for name in sorted(saved.files) if name != "state"]
 

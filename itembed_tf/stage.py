@@ -62,14 +62,14 @@ def train_stage(
         evaluate: the retrieval table on dev of the model as it stands, or None where there is no dev split.
         resume: what `save` was given last, to go on from there.
         save: keeps a checkpoint.
-        report: told of every finished epoch, when its checkpoint can still be some steps away.
+        report: told of every finished epoch, before its checkpoint: a continued run may tell of an epoch again.
         name: this and all that follow are the keys of a [[stages]] table; see `itembed_tf.config.Stage`.
 
     Raises:
         ValueError: settings that cannot go together, naming them.
     """
     if cached_views and "backbone" not in freeze:
-        raise ValueError(f"stage {name}: cached_views needs backbone in freeze: features of moving weights cannot be kept")
+        raise ValueError(f"stage {name}: cached_views keeps features, which must not move: add backbone to freeze")
     freeze_parts(model, freeze)  # before the optimiser is built and the step traced: neither sees a later change
     network = model.on_features if cached_views else model
     updates = make_optimizer(
@@ -101,36 +101,60 @@ def train_stage(
         mining=mining,
         jit=jit,
     )
-    kept = [*model.variables, *updates.variables, averages.steps, *averages.values]
-    progress = {"epoch": 0, "step": 0, "seconds": 0.0, "sums": {}, "best": -1.0, "history": []}
-    best: list[np.ndarray] = []
-    if resume:
-        progress, best = _restore(kept, *resume)
+    progress = _Progress([*model.variables, *updates.variables, averages.steps, *averages.values], resume)
 
-    def checkpoint() -> None:
-        save(dict(progress), [*(_numpy(v) for v in kept), *best])
+    def checkpoint(every: float = 60 * checkpoint_minutes) -> None:
+        progress.save_if_due(save, every)
 
     if not resume:
-        checkpoint()
-    for epoch in range(progress["epoch"], epochs):
-        _run_epoch(
-            step, batches(epoch, progress["step"]), progress, checkpoint, 60 * checkpoint_minutes,
-            f"stage {name}, epoch {epoch + 1}/{epochs}", steps_per_epoch, batch_size,
-        )  # fmt: skip
-        entry = _epoch_entry(name, progress, batch_size, float(_numpy(updates.learning_rate)))
+        checkpoint(every=0)
+    for epoch in range(progress.counts["epoch"], epochs):
+        title = f"stage {name}, epoch {epoch + 1}/{epochs}"
+        run_epoch(step, batches(epoch, progress.counts["step"]), progress.counts, checkpoint, title, steps_per_epoch)
+        entry = _epoch_entry(name, progress.counts, updates)
         if evaluate and ((epoch + 1) % evaluate_every == 0 or epoch + 1 == epochs):
             with averages.in_place():
                 entry["val"] = evaluate()
-                if keep == "best" and entry["val"]["rsum"] > progress["best"]:
-                    progress["best"], best = entry["val"]["rsum"], [_numpy(v) for v in model.variables]
-        progress.update(epoch=epoch + 1, step=0, seconds=0.0, sums={}, history=[*progress["history"], entry])
+                if keep == "best" and entry["val"]["rsum"] > progress.counts["best"]:
+                    progress.counts["best"] = entry["val"]["rsum"]
+                    progress.best = [variable.numpy() for variable in model.variables]
+        progress.finish_epoch(entry)
         report(entry)
-    if not best:  # the last weights are asked for, or nothing told which are best
-        for variable, value in zip(averages.variables, averages.values, strict=True):
-            variable.assign(value)
-    for variable, value in zip(model.variables, best, strict=False):
+        checkpoint()
+    averages.assign()
+    for variable, value in zip(model.variables, progress.best, strict=False):  # none where the last are kept
         variable.assign(value)
-    return progress["history"]
+    return progress.counts["history"]
+
+
+class _Progress:
+    """What a checkpoint holds: the values of all variables, how far training has come, and the best weights so far.
+
+    `counts` is JSON-able: the epoch, steps, images and seconds of the unfinished epoch, the sums of its numbers, the
+    best rsum, and the entries of the finished epochs. It is true after every step.
+    """
+
+    def __init__(self, variables: Sequence[Any], resume: Checkpoint | None):
+        self.variables = variables
+        self.counts: dict[str, Any] = {"epoch": 0, "best": -1.0, "history": [], **_FRESH}
+        self.best: list[np.ndarray] = []
+        self.saved = time.monotonic()
+        if resume:
+            self.counts, arrays = dict(resume[0]), resume[1]
+            for variable, value in zip(variables, arrays, strict=False):
+                variable.assign(value)
+            self.best = arrays[len(variables) :]
+
+    def save_if_due(self, save: Callable[[dict[str, Any], list[np.ndarray]], None], seconds: float) -> None:
+        if time.monotonic() - self.saved >= seconds:
+            save(dict(self.counts), [*(variable.numpy() for variable in self.variables), *self.best])
+            self.saved = time.monotonic()
+
+    def finish_epoch(self, entry: dict[str, Any]) -> None:
+        self.counts |= {"epoch": entry["epoch"], "history": [*self.counts["history"], entry], **_FRESH}
+
+
+_FRESH: dict[str, Any] = {"step": 0, "images": 0, "seconds": 0.0, "sums": {}}
 
 
 def freeze_parts(model: keras.Model, freeze: Sequence[str]) -> None:
@@ -151,52 +175,38 @@ def _part_names(model: keras.Model) -> Callable[[keras.Variable], list[str]]:
     return lambda variable: names.get(id(variable), []) + [n for n in ("gamma", "beta") if variable.name == n]
 
 
-def _run_epoch(
+def run_epoch(
     step: Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]],
     batches: tf.data.Dataset,
-    progress: dict[str, Any],
-    checkpoint: Callable[[], None],
-    checkpoint_seconds: float,
+    counts: dict[str, Any],
+    after_step: Callable[[], None],
     title: str,
     steps: int,
-    batch_size: int,
 ) -> None:
-    """The rest of one epoch; `progress` is kept true after every step."""
-    started = saved = time.monotonic()
-    spent = progress["seconds"]
-    with tqdm(total=steps * batch_size, initial=progress["step"] * batch_size, desc=title, unit=" images") as bar:
+    """The rest of an epoch of `steps` steps; `counts` ("step", "images", "seconds", "sums") is true after each."""
+    started, before = time.monotonic(), counts["seconds"]
+    with tqdm(desc=title, unit=" images") as bar:
         for batch in batches:
+            size = int(batch["labels"].shape[0])
+            if bar.total is None:
+                bar.total, bar.n, bar.initial = steps * size, counts["images"], counts["images"]
             numbers = step(batch)
-            sums = progress["sums"]
-            progress["sums"] = {key: sums.get(key, 0.0) + float(value) for key, value in numbers.items()}
-            progress["step"] += 1
-            progress["seconds"] = spent + time.monotonic() - started
-            bar.update(batch_size)
-            bar.set_postfix(loss=f"{progress['sums']['loss'] / progress['step']:.3f}", refresh=False)
-            if time.monotonic() - saved > checkpoint_seconds:
-                checkpoint()
-                saved = time.monotonic()
+            sums = counts["sums"]
+            counts["sums"] = {key: sums.get(key, 0.0) + float(value) for key, value in numbers.items()}
+            counts["step"] += 1
+            counts["images"] += size
+            counts["seconds"] = before + time.monotonic() - started
+            bar.set_postfix(loss=f"{counts['sums']['loss'] / counts['step']:.3f}", refresh=False)
+            bar.update(size)
+            after_step()
 
 
-def _epoch_entry(name: str, progress: dict[str, Any], batch_size: int, learning_rate: float) -> dict[str, Any]:
-    steps = max(progress["step"], 1)
+def _epoch_entry(name: str, counts: dict[str, Any], optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
     return {
         "stage": name,
-        "epoch": progress["epoch"] + 1,
-        "seconds": round(progress["seconds"], 2),
-        "images_per_s": round(steps * batch_size / max(progress["seconds"], 1e-9), 1),
-        "learning_rate": learning_rate,
-        "train": {key: value / steps for key, value in progress["sums"].items()},
+        "epoch": counts["epoch"] + 1,
+        "seconds": round(counts["seconds"], 2),
+        "images_per_s": round(counts["images"] / max(counts["seconds"], 1e-9), 1),
+        "learning_rate": float(optimizer.learning_rate),
+        "train": {key: value / max(counts["step"], 1) for key, value in counts["sums"].items()},
     }
-
-
-def _restore(kept: Sequence[Any], state: dict[str, Any], arrays: list[np.ndarray]) -> tuple[dict[str, Any], list[np.ndarray]]:
-    for variable, value in zip(kept, arrays, strict=False):
-        if tuple(variable.shape) != value.shape:
-            raise ValueError(f"checkpoint does not fit this model: {variable.name} is {tuple(variable.shape)}, saved {value.shape}")
-        variable.assign(value)
-    return dict(state), arrays[len(kept) :]
-
-
-def _numpy(variable: Any) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(variable) if not isinstance(variable, tf.Variable) else variable.numpy())

@@ -31,12 +31,16 @@ class Averages:
         for average, variable in zip(self.values, self.variables, strict=True):
             average.assign(decay * average + (1.0 - decay) * variable.value)
 
+    def assign(self) -> None:
+        """Give every variable its average."""
+        for variable, average in zip(self.variables, self.values, strict=True):
+            variable.assign(average)
+
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Lend the averages to the variables, for evaluation and for keeping them."""
         own = [v.numpy() for v in self.variables]
-        for variable, average in zip(self.variables, self.values, strict=True):
-            variable.assign(average)
+        self.assign()
         try:
             yield
         finally:

@@ -22,7 +22,17 @@ import numpy as np
 import tensorflow as tf
 
 from itembed_tf.config import OPENMOJI, Config, ConfigError, Stage, arguments, describe_keys, dump_config, load_config
-from itembed_tf.data import Items, TooManyBroken, batches, draw_epoch, drop_broken, find_broken, flatten, from_features, from_pictures
+from itembed_tf.data import (
+    Items,
+    TooManyBroken,
+    batches,
+    draw_epoch,
+    drop_broken,
+    find_broken,
+    flatten,
+    from_features,
+    from_pictures,
+)
 from itembed_tf.datasets import Group, read_dataset
 from itembed_tf.evaluate import format_block, retrieval
 from itembed_tf.features import cached_features
@@ -33,11 +43,14 @@ from itembed_tf.model import imprint, parts
 from itembed_tf.run import (
     RunError,
     build_model,
+    has_checkpoint,
     load_checkpoint,
     open_run,
     read_metrics,
+    read_skipped,
     save_checkpoint,
     start_run,
+    write_skipped,
 )
 from itembed_tf.stage import train_stage
 from itembed_tf.text import Vocabulary, build_vocabulary, tokenize
@@ -45,7 +58,7 @@ from itembed_tf.word_vectors import align, load_word_vectors
 
 
 def train(config: Config, path: Path) -> dict[str, Any]:
-    """Train as `config` says into the run directory `path`, from its last checkpoint if it has one; give its metrics."""
+    """Train as `config` says into the run directory `path`, from its last checkpoint if any; give its metrics."""
     if start_run(path, config) and read_metrics(path).get("finished"):
         print(f"{path} is finished already; give another run directory to train again.")
         return read_metrics(path)
@@ -62,7 +75,7 @@ def train(config: Config, path: Path) -> dict[str, Any]:
             parts(model)["words"].embeddings.assign(words)
         if config.model.classifier == "imprinted":
             features, labels = _features(config, model, train_items, views=1)[0], train_items.image_groups
-            imprint(model, ((features[i : i + 1024], labels[i : i + 1024]) for i in range(0, len(features), 1024)))
+            imprint(model, features, labels)
     histories = _run_stages(config, path, model, vocabulary, train_items, flatten(by_split.get("dev", [])), saved)
     return finish_run(config, path, model, vocabulary, by_split, histories, skipped)
 
@@ -70,15 +83,12 @@ def train(config: Config, path: Path) -> dict[str, Any]:
 def _readable_groups(config: Config, path: Path) -> tuple[list[Group], list[dict[str, str]]]:
     """The data set's groups without what cannot be read. The pictures are checked once; a continued run remembers."""
     groups = read_dataset(**arguments(config.dataset))
-    file = path / "skipped.json"
-    if file.exists():
-        skipped = json.loads(file.read_text(encoding="utf-8"))
-    else:
-        skipped = find_broken(groups)
-        write_atomically(file, json.dumps(skipped, indent=1) + "\n")
+    known = read_skipped(path)
+    skipped = find_broken(groups) if known is None else known
     for broken in skipped[:20]:
         print(f"skipped: {broken['image']}: {broken['reason']}")
     groups = drop_broken(groups, skipped, config.max_broken_percent)
+    write_skipped(path, skipped)  # not where they are too many: repaired pictures are to be looked at again
     counts = ", ".join(f"{sum(g.split == s for g in groups):,} {s}" for s in config.dataset.splits)
     print(f"{config.dataset.name}: {counts} groups; {len(skipped)} pictures skipped")
     return groups, skipped
@@ -86,7 +96,7 @@ def _readable_groups(config: Config, path: Path) -> tuple[list[Group], list[dict
 
 def _words(config: Config, path: Path, items: Items) -> tuple[Vocabulary, np.ndarray | None]:
     """The vocabulary (from train captions alone) and the word table's first values, None for random ones."""
-    if (path / "vocabulary.txt").exists() and load_checkpoint(path):
+    if has_checkpoint(path):
         return open_run(path).vocabulary, None
     width, text = config.text_tower.word_width, config.text
     sentences = [tokenize(c, tokenizer=text.tokenizer, lowercase=text.lowercase) for c in items.captions]
@@ -97,7 +107,9 @@ def _words(config: Config, path: Path, items: Items) -> tuple[Vocabulary, np.nda
     if vectors is None:
         return vocabulary, None
     table, coverage = align(vectors, vocabulary.words, width, config.seed)
-    print(f"word vectors: {config.word_vectors.source} knows {100 * coverage:.1f} % of them; the others start at random")
+    print(
+        f"word vectors: {config.word_vectors.source} knows {100 * coverage:.1f} % of them; the others start at random"
+    )
     return vocabulary, table
 
 
@@ -127,6 +139,8 @@ def _run_stages(
     histories: list[list[dict[str, Any]]] = state["histories"]
     writer = tf.summary.create_file_writer(str(path / "logs"))
     ids = vocabulary.encode(items.captions)
+    for variable, value in zip(model.variables, arrays, strict=False):  # before features are taken of the backbone
+        variable.assign(value)
     for number in range(state["stage"], len(config.stages)):
         stage = config.stages[number]
         resume = (state["inside"], arrays) if state["inside"] and number == state["stage"] else None
@@ -149,9 +163,6 @@ def _run_stages(
     final = {"stage": len(config.stages), "histories": histories, "inside": None}
     if state["stage"] < len(config.stages):
         save_checkpoint(path, final, [keras.ops.convert_to_numpy(v) for v in model.variables])
-    else:
-        for variable, value in zip(model.variables, arrays, strict=True):
-            variable.assign(value)
     return histories
 
 

@@ -22,7 +22,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "pooling": "mean",
         "head": "fc-bn-relu-fc",
     },
-    # The released code: one block in the last stage, first blocks not bottlenecked, padding on the left only, max pooling.
+    # The released code: one block in the last stage, first blocks not bottlenecked, padding on the left, max pooling.
     # Its 152-layer text network was not published; the block counts below apply the same change to ResNet-152.
     "released": {
         "stem": 0,
@@ -73,7 +73,9 @@ def text_tower(
     blocks = tuple(blocks) or plan["blocks"][depth]
     strides = tuple(strides) or (plan["strides"] + (1,) * len(blocks))[: len(blocks)]
     if len(strides) != len(blocks):
-        raise ValueError(f"text_tower.strides: {len(strides)} strides for {len(blocks)} stages of blocks; give one each")
+        raise ValueError(
+            f"text_tower.strides: {len(strides)} strides for {len(blocks)} stages of blocks; give one each"
+        )
 
     ids = keras.Input((length,), dtype="int32", name="ids")
     words = layers.Embedding(vocabulary_size, word_width, embeddings_initializer="glorot_uniform", name="words")(ids)
@@ -97,14 +99,28 @@ def text_tower(
             middle = out // (4 if variant != "released" or not first else 2 if stage == 1 else 1)
             step = stride if first else 1
             if keep is not None and step > 1:
-                keep = layers.MaxPooling2D((1, step), padding="same", name=f"stage{stage}_mask")(keep)
+                keep = _strided_mask(keep, step, f"stage{stage}_mask", left=variant == "released")
             x = _residual_block(
-                x, middle, out, step, f"stage{stage}_block{block}", shortcut=first, zero_gamma=zero_gamma, variant=variant
+                x,
+                middle,
+                out,
+                step,
+                f"stage{stage}_block{block}",
+                shortcut=first,
+                zero_gamma=zero_gamma,
+                variant=variant,
             )
             x = x if keep is None else x * keep
     f = _pool(x, keep, plan["pooling"] if pooling == "variant" else pooling)
     f = embedding_head(f, head=plan["head"] if head == "variant" else head, embedding_size=embedding_size, name="text")
     return keras.Model(ids, f, name="text_tower")
+
+
+def _strided_mask(keep: Any, stride: int, name: str, *, left: bool) -> Any:
+    """What is left of the mask behind a strided 1x2 convolution: 1 where that sees at least one word."""
+    if left:
+        keep = layers.ZeroPadding2D(((0, 0), (1, 0)), name=f"{name}_pad")(keep)
+    return layers.MaxPooling2D((1, 2), (1, stride), padding="valid" if left else "same", name=name)(keep)
 
 
 def _residual_block(
