@@ -1,0 +1,115 @@
+"""What benchmarks that train share: a training in a process of its own, timed; its figures; the closing line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+RECALLS = ("R@1", "R@5", "R@10")
+TIMES = "benchmark.json"  # in the run directory: seconds that the training took, over all its attempts
+ENCODING = "frozen backbone"  # how the progress bar begins while features are computed
+BAR_STATE = re.compile(r"\[\d+:\d\d(:\d\d)?[<,].*\]\s*$")  # how every state of a progress bar ends
+
+
+def flickr8k() -> str:
+    """The folder of Flickr8k."""
+    root = os.environ.get("ITEMBED_FLICKR8K", "../shared/flickr8k")
+    if not Path(root).is_dir():
+        raise SystemExit(f"{root} is not a folder: name the one that holds Flickr8k in ITEMBED_FLICKR8K")
+    return root
+
+
+def train(run: Path, config: str | Path = "", overrides: Iterable[str] = (), env: dict[str, str] | None = None) -> None:
+    """`python -m itembed_tf.train CONFIG RUN --set ...` into `run`, unless that is finished; an interrupted one goes on.
+
+    Raises:
+        SystemExit: the training failed; what it said stands above.
+    """
+    from itembed_tf.config import OPENMOJI
+
+    command = [sys.executable, "-m", "itembed_tf.train", str(config or OPENMOJI), str(run)]
+    follow([*command, *(part for override in overrides for part in ("--set", override))], run, env)
+
+
+def follow(command: Sequence[str], run: Path, env: dict[str, str] | None = None, cwd: Path | None = None) -> None:
+    """Run a command that trains into `run`, echo what it says, and add its seconds to those of the run.
+
+    Progress bars are left out, so that a log stays readable; `metrics` gives what came of it.
+
+    Raises:
+        SystemExit: the command failed.
+    """
+    if figures(run).get("finished"):
+        print(f"{run}: finished before", flush=True)
+        return
+    started, encoding = time.monotonic(), 0.0
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2", **(env or {})}
+    print(f"$ {' '.join(command)}", flush=True)
+    process = subprocess.Popen(
+        command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    )
+    try:
+        assert process.stdout is not None
+        last, before = "", started
+        for line in process.stdout:  # each state of a progress bar comes as a line of its own
+            now = time.monotonic()
+            encoding += now - before if last.startswith(ENCODING) and line.startswith(ENCODING) else 0.0
+            last, before = line, now
+            if line.strip() and not BAR_STATE.search(line):
+                print(f"  {line}", end="", flush=True)
+        code = process.wait()
+    finally:
+        process.terminate()  # no-op after its end; on Ctrl-C it must not train on behind our back
+        run.mkdir(parents=True, exist_ok=True)
+        spent = times(run)
+        spent = {"seconds": spent["seconds"] + time.monotonic() - started, "features": spent["features"] + encoding}
+        (run / TIMES).write_text(json.dumps(spent) + "\n", encoding="utf-8")
+    if code:
+        raise SystemExit(f"{run}: the training ended with {code}; what it said stands above")
+
+
+def times(run: Path) -> dict[str, float]:
+    """Wall seconds of the run from the start of its process to its end, and the part that went into frozen features."""
+    file = run / TIMES
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"seconds": 0.0, "features": 0.0}
+
+
+def figures(run: Path) -> dict[str, Any]:
+    """metrics.json of the run, {} before there is one."""
+    file = run / "metrics.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+
+def recalls(table: dict[str, Any]) -> str:
+    """The six recalls of a retrieval table as columns; `RECALL_HEAD` stands above them."""
+    return "".join(f"{table[query][k]:7.1f}" for query in ("image_query", "text_query") for k in RECALLS)
+
+
+RECALL_HEAD = "".join(f"{query + k:>7}" for query in ("i ", "t ") for k in RECALLS)
+
+
+def print_versions() -> None:
+    """What a figure in RESULTS.md must be read with."""
+    import platform
+    from importlib.metadata import version
+
+    names = ("tensorflow", "keras", "numpy")
+    said = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    print(
+        f"python {platform.python_version()}, {', '.join(f'{n} {version(n)}' for n in names)}, {cores} cores, "
+        f"commit {said.stdout.strip() or 'unknown'}"
+    )
+
+
+def verdict(name: str, figure: str, bar: str, ok: bool) -> int:
+    """Print the closing line of a benchmark; give its exit status."""
+    print(f"{name}: {figure} (bar {bar}) {'ok' if ok else 'short'}", flush=True)
+    return 0 if ok else 1
