@@ -2,8 +2,8 @@
 
     python -m benchmarks.quickstart [OUT] [--clone] [--quick]
 
-Trains OpenMoji four times on two cores and no GPU: split by base emoji with seeds 0, 1 and 2, and split by id. The first
-run starts from an empty cache folder, so that drawing and features count in its minutes. OUT (default
+Trains OpenMoji four times on two cores and no GPU: split by base emoji with seeds 0, 1 and 2, and split by id. The
+first run starts from an empty cache folder, so that drawing and features count in its minutes. OUT (default
 runs/quickstart) keeps the runs: finished ones are not trained again. --clone makes the first run what a newcomer does:
 git clone, `make install` (not timed), `make train` (timed), in OUT/clone. --quick trains one small run of an epoch a
 stage, with the user's cache folder, to see that the programs hold together: its bars on recall are 0.
@@ -82,10 +82,8 @@ def print_table(runs: dict[str, Path]) -> None:
         emoji = table["gallery_images"]  # on test each has one drawing and one name, so chance is one both ways
         minutes = times(run)["seconds"] / 60
         print(f"{name:12}{minutes:8.1f}{epochs:>8}{recalls(table)}{min(100, 1000 / emoji):8.1f}{emoji:7}")
-    print(
-        "test, in percent: i: drawing query, t: name query; chance of R@10; minutes of the first run count, the others"
-    )
-    print("found its drawings and features in the cache folder")
+    print("test, in percent; i: drawing query, t: name query, chance: of R@10")
+    print("the minutes of the first run count; the others found its drawings and features in the cache folder")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

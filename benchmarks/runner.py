@@ -16,6 +16,7 @@ RECALLS = ("R@1", "R@5", "R@10")
 TIMES = "benchmark.json"  # in the run directory: seconds that the training took, over all its attempts
 ENCODING = "frozen backbone"  # how the progress bar begins while features are computed
 BAR_STATE = re.compile(r"\[\d+:\d\d(:\d\d)?[<,].*\]\s*$")  # how every state of a progress bar ends
+RUNTIME_LOG = re.compile(r"[IWE]\d{4} |WARNING: All log messages before absl")
 
 
 def flickr8k() -> str:
@@ -27,7 +28,7 @@ def flickr8k() -> str:
 
 
 def train(run: Path, config: str | Path = "", overrides: Iterable[str] = (), env: dict[str, str] | None = None) -> None:
-    """`python -m itembed_tf.train CONFIG RUN --set ...` into `run`, unless that is finished; an interrupted one goes on.
+    """`python -m itembed_tf.train CONFIG RUN --set ...`, unless `run` is finished; an interrupted one goes on.
 
     Raises:
         SystemExit: the training failed; what it said stands above.
@@ -41,7 +42,7 @@ def train(run: Path, config: str | Path = "", overrides: Iterable[str] = (), env
 def follow(command: Sequence[str], run: Path, env: dict[str, str] | None = None, cwd: Path | None = None) -> None:
     """Run a command that trains into `run`, echo what it says, and add its seconds to those of the run.
 
-    Progress bars are left out, so that a log stays readable; `metrics` gives what came of it.
+    Progress bars and TensorFlow's own log are left out, so that ours stays readable; `figures` reads what came of it.
 
     Raises:
         SystemExit: the command failed.
@@ -62,7 +63,7 @@ def follow(command: Sequence[str], run: Path, env: dict[str, str] | None = None,
             now = time.monotonic()
             encoding += now - before if last.startswith(ENCODING) and line.startswith(ENCODING) else 0.0
             last, before = line, now
-            if line.strip() and not BAR_STATE.search(line):
+            if line.strip() and not BAR_STATE.search(line) and not RUNTIME_LOG.match(line):
                 print(f"  {line}", end="", flush=True)
         code = process.wait()
     finally:
