@@ -1,0 +1,244 @@
+"""Drawing epochs, batches from pictures and from features, and what becomes of pictures that cannot be read."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from itembed_tf.data import (
+    Items,
+    TooManyBroken,
+    batches,
+    draw_epoch,
+    drop_broken,
+    find_broken,
+    flatten,
+    from_features,
+    from_pictures,
+    picture_batches,
+)
+from itembed_tf.datasets import Group
+
+LENGTH = 6
+
+
+def group(number: int, images: int = 1, captions: int = 3) -> Group:
+    return Group(
+        id=f"g{number:03d}",
+        images=tuple(f"{number}-{i}.png" for i in range(images)),
+        captions=tuple(f"caption {number} {i}" for i in range(captions)),
+        split="train",
+    )
+
+
+def uneven() -> tuple[Items, np.ndarray]:
+    """24 pictures in 20 groups, 1 to 4 captions each; word ids name the caption, row lengths go from 0 to LENGTH."""
+    items = flatten([group(n, images=2 if n < 4 else 1, captions=1 + n % 4) for n in range(20)])
+    ids = np.zeros((len(items.captions), LENGTH), np.int32)
+    for row in range(len(ids)):
+        ids[row, : row % (LENGTH + 1)] = row + 1
+    return items, ids
+
+
+def png(value: int = 0) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(np.full((40, 48, 3), value, np.uint8)).save(out, "PNG")
+    return out.getvalue()
+
+
+def test_flatten_numbers_groups_in_their_order():
+    items = flatten([group(7, images=2, captions=1), group(3, captions=2)])
+    assert items.images == ["7-0.png", "7-1.png", "3-0.png"]
+    assert items.image_groups.tolist() == [0, 0, 1]
+    assert items.captions == ["caption 7 0", "caption 3 0", "caption 3 1"]
+    assert items.caption_groups.tolist() == [0, 1, 1]
+
+
+def test_an_epoch_shows_every_picture_once_with_a_caption_of_its_group():
+    items, _ = uneven()
+    ids = np.tile(np.arange(1, len(items.captions) + 1, dtype=np.int32)[:, None], (1, LENGTH))
+    seen = set()
+    for epoch in range(30):
+        drawn = draw_epoch(items, ids, shift=False, batch_size=8, mining=0, seed=(0, 0, epoch))
+        assert drawn.images.shape == (3, 8)
+        assert sorted(drawn.images.ravel()) == list(range(24))
+        np.testing.assert_array_equal(drawn.labels, items.image_groups[drawn.images])
+        captions = drawn.ids[..., 0] - 1
+        np.testing.assert_array_equal(items.caption_groups[captions], drawn.labels)
+        seen |= set(captions.ravel())
+    assert seen == set(range(len(items.captions)))  # over 30 epochs every caption has its turn
+
+
+def test_what_does_not_fill_a_batch_waits_for_another_epoch():
+    items, ids = uneven()
+    seen = set()
+    for epoch in range(10):
+        drawn = draw_epoch(items, ids, shift=False, batch_size=9, mining=0, seed=(0, 0, epoch))
+        assert drawn.images.shape == (2, 9) and len(set(drawn.images.ravel())) == 18
+        seen |= set(drawn.images.ravel())
+    assert seen == set(range(24))
+
+
+def test_a_batch_bigger_than_the_data_is_all_of_it():
+    items, ids = uneven()
+    drawn = draw_epoch(items, ids, shift=False, batch_size=128, mining=4, seed=(0, 0, 0))
+    assert drawn.images.shape == (1, 24)
+    assert drawn.candidate_ids.shape == (1, 4, LENGTH)  # no group is outside: they come from all
+
+
+def test_the_seed_alone_decides():
+    items, ids = uneven()
+
+    def draw(*seed: int) -> list[np.ndarray]:
+        drawn = draw_epoch(items, ids, shift=True, batch_size=8, mining=5, seed=seed)
+        return [drawn.images, drawn.seeds, drawn.ids, drawn.labels, drawn.candidate_ids, drawn.candidate_labels]
+
+    first = draw(1, 0, 3)
+    assert all(np.array_equal(a, b) for a, b in zip(first, draw(1, 0, 3), strict=True))
+    for other in ((1, 0, 4), (1, 1, 3), (2, 0, 3)):
+        changed = draw(*other)
+        assert not np.array_equal(first[0], changed[0]) and not np.array_equal(first[1], changed[1])
+
+
+def test_shift_starts_a_caption_anywhere_that_it_fits_alike():
+    """2 words in 6 places: 5 starts. 2,000 draws; each count within 5 standard deviations, words kept together."""
+    items = flatten([group(n, captions=1) for n in range(2000)])
+    ids = np.zeros((2000, LENGTH), np.int32)
+    ids[:, 0], ids[:, 1] = 8, 9
+    drawn = draw_epoch(items, ids, shift=True, batch_size=2000, mining=0, seed=(0, 0, 0)).ids[0]
+    starts = (drawn != 0).argmax(axis=1)
+    rows = np.arange(2000)
+    assert (drawn[rows, starts] == 8).all() and (drawn[rows, starts + 1] == 9).all()
+    assert ((drawn != 0).sum(axis=1) == 2).all()
+    counts = np.bincount(starts, minlength=LENGTH)
+    assert counts[5] == 0
+    assert np.abs(counts[:5] - 400).max() < 5 * np.sqrt(2000 * 0.2 * 0.8)
+
+
+def test_shift_of_full_and_empty_captions_and_no_shift():
+    items = flatten([group(0, captions=1), group(1, captions=1)])
+    ids = np.array([[1, 2, 3, 4, 5, 6], [0] * 6], np.int32)
+    drawn = draw_epoch(items, ids, shift=True, batch_size=2, mining=0, seed=(0, 0, 0))
+    np.testing.assert_array_equal(drawn.ids[0], ids[drawn.labels[0]])
+    items, ids = uneven()
+    left = draw_epoch(items, ids, shift=False, batch_size=24, mining=0, seed=(0, 0, 0)).ids[0]
+    assert all((row[: (row != 0).sum()] != 0).all() for row in left)
+
+
+def test_candidates_are_captions_of_other_groups_than_the_batch():
+    items, _ = uneven()
+    ids = np.tile(np.arange(1, len(items.captions) + 1, dtype=np.int32)[:, None], (1, LENGTH))
+    drawn = draw_epoch(items, ids, shift=False, batch_size=8, mining=200, seed=(0, 0, 0))
+    for labels, candidates, rows in zip(drawn.labels, drawn.candidate_labels, drawn.candidate_ids, strict=True):
+        assert not set(labels) & set(candidates)
+        assert set(candidates) == set(range(20)) - set(labels)  # all the others among 200 draws
+        np.testing.assert_array_equal(items.caption_groups[rows[:, 0] - 1], candidates)
+
+
+def test_a_resumed_epoch_gives_exactly_the_remaining_batches():
+    items, ids = uneven()
+    drawn = draw_epoch(items, ids, shift=True, batch_size=4, mining=3, seed=(0, 0, 0))
+    views = [np.random.default_rng(v).normal(size=(24, 5)).astype(np.float32) for v in range(2)]
+    pictures = [png(n) for n in range(24)]
+
+    def augment(data: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        pixels = tf.cast(tf.io.decode_png(data, channels=3), tf.float32)[:2, :2]
+        return pixels + tf.random.stateless_uniform([2, 2, 3], seed)
+
+    for load in (from_features(views), from_pictures(pictures, augment)):
+        whole = list(batches(drawn, 0, load))
+        assert len(whole) == 6
+        for first in (2, 5, 6):  # 6: killed between the last step and the end of the epoch
+            rest = list(batches(drawn, first, load))
+            assert len(rest) == 6 - first
+            for a, b in zip(whole[first:], rest, strict=True):
+                assert a.keys() == b.keys()
+                assert all(np.array_equal(a[key], b[key]) for key in a)
+
+
+def test_batches_of_features_take_one_view_of_each_picture():
+    items, ids = uneven()
+    drawn = draw_epoch(items, ids, shift=False, batch_size=24, mining=0, seed=(0, 0, 0))
+    views = [np.stack([np.arange(24), np.full(24, v)], axis=1).astype(np.float32) for v in range(3)]
+    batch = next(iter(batches(drawn, 0, from_features(views))))
+    np.testing.assert_array_equal(batch["image"][:, 0], drawn.images[0])
+    assert set(batch["image"][:, 1].numpy()) == {0.0, 1.0, 2.0}
+    np.testing.assert_array_equal(batch["labels"], drawn.labels[0])
+    assert batch["labels"].shape == (24,) and batch["ids"].dtype == tf.int32
+
+
+def test_batches_of_pictures_pair_each_with_its_own_caption(tmp_path):
+    """From files and from memory alike, and in the drawn order although decoding is parallel."""
+    items, ids = uneven()
+    drawn = draw_epoch(items, ids, shift=False, batch_size=8, mining=0, seed=(0, 0, 0))
+    for n in range(24):
+        (tmp_path / f"{n}.png").write_bytes(png(10 * n))
+    for pictures in ([png(10 * n) for n in range(24)], [str(tmp_path / f"{n}.png") for n in range(24)]):
+        load = from_pictures(pictures, lambda data, seed: tf.cast(tf.io.decode_png(data, channels=3), tf.float32))
+        for step, batch in enumerate(batches(drawn, 0, load)):
+            np.testing.assert_array_equal(batch["image"][:, 0, 0, 0], 10 * drawn.images[step])
+            np.testing.assert_array_equal(batch["labels"], drawn.labels[step])
+
+
+def test_evaluation_batches_keep_the_order_and_the_rest():
+    pictures = [png(n) for n in range(7)]
+    read = picture_batches(pictures, lambda data, i: tf.cast(tf.io.decode_png(data, channels=3), tf.float32), 3)
+    found = [batch.numpy()[:, 0, 0, 0].tolist() for batch in read]
+    assert found == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> list[Group]:
+    """4 groups with 6 pictures: one cut short, one that is text, one that is not there."""
+    (tmp_path / "good.png").write_bytes(png())
+    (tmp_path / "cut.png").write_bytes(png(3)[:60])
+    (tmp_path / "words.jpg").write_text("not a picture")
+    at = {name: str(tmp_path / name) for name in ("good.png", "cut.png", "words.jpg", "gone.png")}
+    return [
+        Group("a", (at["good.png"], at["cut.png"]), ("x",), "train"),
+        Group("b", (at["words.jpg"],), ("y",), "train"),
+        Group("c", (at["gone.png"],), ("z",), "dev"),
+        Group("d", (png(9), png(9)[:50]), ("w",), "dev"),
+    ]
+
+
+def test_broken_pictures_are_found_and_named(mixed):
+    broken = find_broken(mixed)
+    assert [Path(b["image"]).name for b in broken] == ["cut.png", "words.jpg", "gone.png", "d, picture 2"]
+    assert all(b["reason"] for b in broken)
+    assert "No such file" in broken[2]["reason"]
+
+
+def test_broken_pictures_are_left_out_and_groups_without_any(mixed):
+    kept = drop_broken(mixed, find_broken(mixed), max_percent=70)
+    assert [g.id for g in kept] == ["a", "d"]
+    assert [Path(i).name for i in kept[0].images] == ["good.png"]
+    assert kept[1].images == (png(9),)
+
+
+def test_too_many_broken_pictures_stop_with_the_list(mixed):
+    broken = find_broken(mixed)
+    with pytest.raises(TooManyBroken, match=r"4 of 6 pictures cannot be read.*max_broken_percent") as error:
+        drop_broken(mixed, broken, max_percent=66)
+    assert "words.jpg" in str(error.value) and "d, picture 2" in str(error.value)
+    assert drop_broken(mixed, broken[:0], max_percent=0) == mixed
+
+
+def test_pictures_are_checked_by_the_decoder_that_training_uses():
+    """A PNG with 4 bits a pixel is one that decoders differ on; what passes the check must load."""
+    from itembed_tf.image import load_image
+
+    out = io.BytesIO()
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) % 16).convert("P").save(out, "PNG", bits=4)
+    jpeg = io.BytesIO()
+    Image.fromarray(np.full((700, 600, 3), 90, np.uint8)).save(jpeg, "JPEG")
+    pictures = (out.getvalue(), jpeg.getvalue(), jpeg.getvalue()[:600])
+    broken = {b["image"] for b in find_broken([Group("g", pictures, ("x",), "train")])}
+    assert broken == {"g, picture 3"}
+    for picture in pictures[:2]:
+        load_image(tf.constant(picture), size=32, fit="stretch")
