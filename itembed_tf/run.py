@@ -137,7 +137,8 @@ def save_checkpoint(path: Path, state: dict[str, Any], arrays: Sequence[np.ndarr
         leftover.unlink()
     temporary = folder / "latest.tmp"
     with open(temporary, "wb") as file:
-        np.savez(file, state=np.array(json.dumps(state)), **{f"a{i:05d}": a for i, a in enumerate(arrays)})
+        named: dict[str, Any] = {f"a{i:05d}": array for i, array in enumerate(arrays)}
+        np.savez(file, state=np.array(json.dumps(state)), **named)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, folder / "latest.npz")

@@ -8,56 +8,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from toy_model import CLASSES, LENGTH, SIZE, WORDS, D, dual_path
 
 from itembed_tf.losses import instance_loss
-from itembed_tf.model import dual_path_model, encoder, feature_encoder, imprint, parts
-from itembed_tf.towers.heads import embedding_head
-from itembed_tf.towers.text import text_tower
-
-SIZE, LENGTH, D, CLASSES, WORDS = 6, 5, 8, 4, 9
-
-
-def small_image_tower() -> keras.Model:
-    """A tower of the same build as the real ones, with a backbone of one convolution."""
-    image = keras.Input((SIZE, SIZE, 3), name="image")
-    x = keras.layers.Conv2D(7, 3, activation="relu", name="conv")(image / 255.0)
-    backbone = keras.Model(image, keras.layers.Flatten()(x[:, ::3]), name="backbone")
-    features = keras.Input((backbone.output.shape[-1],), name="features")
-    head = keras.Model(
-        features, embedding_head(features, head="fc-bn", embedding_size=D, name="image"), name="image_head"
-    )
-    image = keras.Input((SIZE, SIZE, 3), name="image")
-    return keras.Model(image, head(backbone(image)), name="image_tower")
-
-
-def small_text_tower() -> keras.Model:
-    return text_tower(
-        vocabulary_size=WORDS,
-        length=LENGTH,
-        embedding_size=D,
-        variant="released",
-        depth=50,
-        width=0.05,
-        word_width=6,
-        stem=0,
-        blocks=(1, 1),
-        strides=(),
-        zero_gamma=False,
-        mask_padding=False,
-        pooling="variant",
-        head="variant",
-    )
-
-
-def dual_path(**changes: Any) -> keras.Model:
-    keras.utils.set_random_seed(3)
-    settings = {"classes": CLASSES, "classifier": "random", "scale": 0.0, "bias": False, "dropout": 0.0, "relu": False}
-    model = dual_path_model(small_image_tower(), small_text_tower(), **(settings | changes))
-    random = np.random.default_rng(1)
-    for variable in model.variables:  # batch norms that have seen something
-        if variable.name in ("moving_mean", "beta"):
-            variable.assign(random.normal(0, 0.4, variable.shape))
-    return model
+from itembed_tf.model import encoder, feature_encoder, imprint, parts
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,165 @@
+"""What does the training loop cost beside the step that it runs?
+
+    ITEMBED_FLICKR8K=... python -m benchmarks.loop_overhead [--rounds 5] [--only features jpeg] [--quick]
+
+The loop of `itembed_tf.stage` with its data, sums and progress bar, against the same compiled step called on one batch
+that is already in memory, in one process, in turn; the medians of the rounds are compared. "features" is the stage of
+configs/flickr8k.toml on cached features (random ones of the right shape), "jpeg" the same model with its backbone
+trained on decoded, augmented pictures, batch 32: the first photographs of Flickr8k, or drawn ones where
+ITEMBED_FLICKR8K (default ../shared/flickr8k) is no folder. The figure is the larger of the two ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import inspect
+import io
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.runner import print_versions, verdict
+
+BAR = 1.1
+CONFIG = Path(__file__).parents[1] / "configs" / "flickr8k.toml"
+PICTURES, WORDS = 6000, 4000  # as Flickr8k's training split
+SMALL = ("embedding_size=32", "image.size=64", "text_tower.width=0.1", "text_tower.blocks=[1]", "text.length=8")
+
+
+def photographs(count: int) -> list[str | bytes]:
+    """Files of Flickr8k or, without it, JPEGs of the same 500 x 375 pixels."""
+    folder = Path(os.environ.get("ITEMBED_FLICKR8K", "../shared/flickr8k"))
+    found = sorted(folder.rglob("*.jpg"))[:count] if folder.is_dir() else []
+    print(f"pictures: {len(found)} of {folder}" if found else f"pictures: {count} drawn, {folder} is no folder")
+    return [str(path) for path in found] if found else [noise(number) for number in range(count)]
+
+
+def noise(seed: int) -> bytes:
+    """A JPEG about as large as a photograph: clouds of colour with some grain."""
+    from PIL import Image
+
+    random = np.random.default_rng(seed)
+    clouds = Image.fromarray(random.integers(0, 255, (15, 20, 3), dtype=np.uint8)).resize((500, 375), 3)
+    grain = np.asarray(clouds, np.float32) + random.normal(0, 12, (375, 500, 3))
+    out = io.BytesIO()
+    Image.fromarray(grain.clip(0, 255).astype(np.uint8)).save(out, "JPEG", quality=90)
+    return out.getvalue()
+
+
+def prepare(kind: str, overrides: Sequence[str]) -> tuple[Callable[..., Any], Callable[[int, int], Any], int]:
+    """The compiled step of that stage, a function from an epoch to its batches, and the batch size."""
+    from itembed_tf.config import arguments, load_config
+    from itembed_tf.data import Items, batches, draw_epoch, from_features, from_pictures
+    from itembed_tf.image import augment_image
+    from itembed_tf.model import parts
+    from itembed_tf.optimizer import make_optimizer
+    from itembed_tf.run import build_model
+    from itembed_tf.stage import freeze_parts
+    from itembed_tf.step import Averages, compiled_step
+
+    config = load_config(CONFIG, ['image_tower.weights="none"', *overrides])
+    stage = config.stages[0]
+    if kind == "jpeg":
+        stage = dataclasses.replace(stage, freeze=(), cached_views=0, batch_size=32, jit=False)
+    model = build_model(config, vocabulary_size=WORDS + 1, classes=PICTURES)
+    freeze_parts(model, stage.freeze)
+    network = model.on_features if stage.cached_views else model
+    settings = arguments(stage)
+    optimizer = make_optimizer(
+        **only(make_optimizer, settings),
+        steps_per_epoch=PICTURES // stage.batch_size,
+        part_of=lambda variable: [],
+        mixed_float16=False,
+    )
+    optimizer.build(network.trainable_variables)
+    averages = Averages(network.trainable_variables, stage.average)
+    step = compiled_step(network, optimizer, averages, **only(compiled_step, settings))
+
+    random, length = np.random.default_rng(0), config.text.length
+    ids = random.integers(1, WORDS, (5 * PICTURES, length)).astype(np.int32)
+    ids[np.arange(length) >= random.integers(5, length, (len(ids), 1))] = 0
+    groups = np.arange(PICTURES, dtype=np.int32)
+    if stage.cached_views:
+        width = parts(model)["backbone"].output.shape[-1]
+        views = [random.normal(size=(PICTURES, width)).astype(np.float32) for _ in range(stage.cached_views)]
+        images: list[str | bytes] = [""] * PICTURES
+        load = from_features(views)
+    else:
+        files = photographs(512)
+        images = [files[number % len(files)] for number in range(PICTURES)]
+        load = from_pictures(images, partial(augment_image, size=config.image.size, **arguments(config.augmentation)))
+    items = Items(images, groups, [""] * len(ids), np.repeat(groups, 5))
+
+    def epoch(number: int, first_step: int) -> Any:
+        drawn = draw_epoch(
+            items, ids, **arguments(config.data), batch_size=stage.batch_size, mining=0, seed=(0, 0, number)
+        )
+        return batches(drawn, first_step, load)
+
+    return step, epoch, stage.batch_size
+
+
+def only(function: Callable[..., Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that the function takes."""
+    return {key: value for key, value in settings.items() if key in inspect.signature(function).parameters}
+
+
+def ratio(kind: str, rounds: int, steps: int, overrides: Sequence[str]) -> float:
+    """Print what a step takes alone and in the loop; give the second over the first."""
+    from itembed_tf.stage import run_epoch
+
+    step, epoch, batch_size = prepare(kind, overrides)
+    last = PICTURES // batch_size - steps
+    resident = next(iter(epoch(0, last)))
+    for _ in range(3):
+        started = time.perf_counter()
+        float(step(resident)["loss"])
+        print(f"{kind}: a first step took {time.perf_counter() - started:.2f} s", flush=True)
+    alone, looped = [], []
+    for number in range(rounds):
+        started = time.perf_counter()
+        for _ in range(steps):
+            numbers = step(resident)
+        float(numbers["loss"])
+        alone.append((time.perf_counter() - started) / steps)
+        counts: dict[str, Any] = {"step": 0, "images": 0, "seconds": 0.0, "sums": {}}
+        started = time.perf_counter()
+        run_epoch(step, epoch(number, last), counts, lambda: None, f"{kind}, round {number + 1}", steps)
+        looped.append((time.perf_counter() - started) / steps)
+        assert counts["step"] == steps
+        print(f"{kind}: {1000 * alone[-1]:.1f} ms alone, {1000 * looped[-1]:.1f} ms in the loop", flush=True)
+    a, b = statistics.median(alone), statistics.median(looped)
+    print(f"{kind}: median {1000 * a:.1f} ms alone, {1000 * b:.1f} ms in the loop of {steps} steps: {b / a:.3f} x")
+    return b / a
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.loop_overhead",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", nargs="+", default=["features", "jpeg"], choices=["features", "jpeg"])
+    parser.add_argument("--quick", action="store_true", help="towers so small that the bar says nothing: it is 50")
+    args = parser.parse_args(argv)
+    import tensorflow as tf
+
+    tf.config.experimental.enable_op_determinism()  # as the training program does
+    print_versions()
+    print(f"load of the machine: {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "")
+    steps = {"features": 4, "jpeg": 4} if args.quick else {"features": 46, "jpeg": 24}
+    rounds, bar = (1, 50.0) if args.quick else (args.rounds, BAR)
+    figure = max(ratio(kind, rounds, steps[kind], SMALL if args.quick else ()) for kind in args.only)
+    return verdict("loop_overhead", f"{figure:.3f}", f"{bar:g}", figure <= bar)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
