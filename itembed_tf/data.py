@@ -101,7 +101,14 @@ def drop_broken(groups: Sequence[Group], broken: Sequence[dict[str, str]], max_p
 
 
 def draw_epoch(
-    items: Items, ids: np.ndarray, *, shift: bool, batch_size: int, mining: int, seed: tuple[int, int, int]
+    items: Items,
+    ids: np.ndarray,
+    *,
+    shift: bool,
+    word_dropout: float,
+    batch_size: int,
+    mining: int,
+    seed: tuple[int, int, int],
 ) -> Epoch:
     """Draw one epoch: one pass over the pictures, each with one random caption of its group (released code).
 
@@ -109,6 +116,7 @@ def draw_epoch(
         items: what is drawn from.
         ids: int32 [m, L], the captions' words, left-aligned.
         shift: start each caption at a uniformly random place at which it fits (paper section 3.2).
+        word_dropout: share of the words left out of each caption, the gaps closed as for unknown words.
         batch_size: pictures a step; what is left over at the end waits for another epoch's order.
         mining: captions drawn for each step as candidates for the ranking negative, none of a batch's own groups.
         seed: run seed, stage number, epoch number.
@@ -119,7 +127,8 @@ def draw_epoch(
     images = random.permutation(len(items.images))[: steps * batch]
     labels = items.image_groups[images]
     captions = _random_captions(items, labels, random)
-    rows = _shifted(ids[captions], random) if shift else ids[captions]
+    rows = _thinned(ids[captions], word_dropout, random) if word_dropout else ids[captions]
+    rows = _shifted(rows, random) if shift else rows
     seeds = random.integers(0, 2**31 - 1, (steps, batch, 2), dtype=np.int32)
     labels = labels.reshape(steps, batch)
     candidate_ids, candidate_labels = np.zeros((steps, 0, ids.shape[1]), np.int32), np.zeros((steps, 0), np.int32)
@@ -144,6 +153,13 @@ def _outsiders(groups: int, batch: np.ndarray, count: int, random: np.random.Gen
     """`count` groups drawn with replacement from those that are not in the batch (released code, Flickr)."""
     outside = np.setdiff1d(np.arange(groups, dtype=np.int32), batch)
     return random.choice(outside if len(outside) else np.arange(groups, dtype=np.int32), count)
+
+
+def _thinned(rows: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
+    """Each row of left-aligned words without a random share of them, still left-aligned."""
+    kept = np.where(random.random(rows.shape) < share, 0, rows)
+    order = np.argsort(kept == 0, axis=1, kind="stable")
+    return np.take_along_axis(kept, order, axis=1).astype(np.int32)
 
 
 def _shifted(rows: np.ndarray, random: np.random.Generator) -> np.ndarray:

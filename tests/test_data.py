@@ -64,7 +64,7 @@ def test_an_epoch_shows_every_picture_once_with_a_caption_of_its_group():
     ids = np.tile(np.arange(1, len(items.captions) + 1, dtype=np.int32)[:, None], (1, LENGTH))
     seen = set()
     for epoch in range(30):
-        drawn = draw_epoch(items, ids, shift=False, batch_size=8, mining=0, seed=(0, 0, epoch))
+        drawn = draw_epoch(items, ids, shift=False, word_dropout=0.0, batch_size=8, mining=0, seed=(0, 0, epoch))
         assert drawn.images.shape == (3, 8)
         assert sorted(drawn.images.ravel()) == list(range(24))
         np.testing.assert_array_equal(drawn.labels, items.image_groups[drawn.images])
@@ -78,7 +78,7 @@ def test_what_does_not_fill_a_batch_waits_for_another_epoch():
     items, ids = uneven()
     seen = set()
     for epoch in range(10):
-        drawn = draw_epoch(items, ids, shift=False, batch_size=9, mining=0, seed=(0, 0, epoch))
+        drawn = draw_epoch(items, ids, shift=False, word_dropout=0.0, batch_size=9, mining=0, seed=(0, 0, epoch))
         assert drawn.images.shape == (2, 9) and len(set(drawn.images.ravel())) == 18
         seen |= set(drawn.images.ravel())
     assert seen == set(range(24))
@@ -86,7 +86,7 @@ def test_what_does_not_fill_a_batch_waits_for_another_epoch():
 
 def test_a_batch_bigger_than_the_data_is_all_of_it():
     items, ids = uneven()
-    drawn = draw_epoch(items, ids, shift=False, batch_size=128, mining=4, seed=(0, 0, 0))
+    drawn = draw_epoch(items, ids, shift=False, word_dropout=0.0, batch_size=128, mining=4, seed=(0, 0, 0))
     assert drawn.images.shape == (1, 24)
     assert drawn.candidate_ids.shape == (1, 4, LENGTH)  # no group is outside: they come from all
 
@@ -95,7 +95,7 @@ def test_the_seed_alone_decides():
     items, ids = uneven()
 
     def draw(*seed: int) -> list[np.ndarray]:
-        drawn = draw_epoch(items, ids, shift=True, batch_size=8, mining=5, seed=seed)
+        drawn = draw_epoch(items, ids, shift=True, word_dropout=0.0, batch_size=8, mining=5, seed=seed)
         return [drawn.images, drawn.seeds, drawn.ids, drawn.labels, drawn.candidate_ids, drawn.candidate_labels]
 
     first = draw(1, 0, 3)
@@ -110,7 +110,7 @@ def test_shift_starts_a_caption_anywhere_that_it_fits_alike():
     items = flatten([group(n, captions=1) for n in range(2000)])
     ids = np.zeros((2000, LENGTH), np.int32)
     ids[:, 0], ids[:, 1] = 8, 9
-    drawn = draw_epoch(items, ids, shift=True, batch_size=2000, mining=0, seed=(0, 0, 0)).ids[0]
+    drawn = draw_epoch(items, ids, shift=True, word_dropout=0.0, batch_size=2000, mining=0, seed=(0, 0, 0)).ids[0]
     starts = (drawn != 0).argmax(axis=1)
     rows = np.arange(2000)
     assert (drawn[rows, starts] == 8).all() and (drawn[rows, starts + 1] == 9).all()
@@ -123,17 +123,17 @@ def test_shift_starts_a_caption_anywhere_that_it_fits_alike():
 def test_shift_of_full_and_empty_captions_and_no_shift():
     items = flatten([group(0, captions=1), group(1, captions=1)])
     ids = np.array([[1, 2, 3, 4, 5, 6], [0] * 6], np.int32)
-    drawn = draw_epoch(items, ids, shift=True, batch_size=2, mining=0, seed=(0, 0, 0))
+    drawn = draw_epoch(items, ids, shift=True, word_dropout=0.0, batch_size=2, mining=0, seed=(0, 0, 0))
     np.testing.assert_array_equal(drawn.ids[0], ids[drawn.labels[0]])
     items, ids = uneven()
-    left = draw_epoch(items, ids, shift=False, batch_size=24, mining=0, seed=(0, 0, 0)).ids[0]
+    left = draw_epoch(items, ids, shift=False, word_dropout=0.0, batch_size=24, mining=0, seed=(0, 0, 0)).ids[0]
     assert all((row[: (row != 0).sum()] != 0).all() for row in left)
 
 
 def test_candidates_are_captions_of_other_groups_than_the_batch():
     items, _ = uneven()
     ids = np.tile(np.arange(1, len(items.captions) + 1, dtype=np.int32)[:, None], (1, LENGTH))
-    drawn = draw_epoch(items, ids, shift=False, batch_size=8, mining=200, seed=(0, 0, 0))
+    drawn = draw_epoch(items, ids, shift=False, word_dropout=0.0, batch_size=8, mining=200, seed=(0, 0, 0))
     for labels, candidates, rows in zip(drawn.labels, drawn.candidate_labels, drawn.candidate_ids, strict=True):
         assert not set(labels) & set(candidates)
         assert set(candidates) == set(range(20)) - set(labels)  # all the others among 200 draws
@@ -142,7 +142,7 @@ def test_candidates_are_captions_of_other_groups_than_the_batch():
 
 def test_a_resumed_epoch_gives_exactly_the_remaining_batches():
     items, ids = uneven()
-    drawn = draw_epoch(items, ids, shift=True, batch_size=4, mining=3, seed=(0, 0, 0))
+    drawn = draw_epoch(items, ids, shift=True, word_dropout=0.0, batch_size=4, mining=3, seed=(0, 0, 0))
     views = [np.random.default_rng(v).normal(size=(24, 5)).astype(np.float32) for v in range(2)]
     pictures = [png(n) for n in range(24)]
 
@@ -163,7 +163,7 @@ def test_a_resumed_epoch_gives_exactly_the_remaining_batches():
 
 def test_batches_of_features_take_one_view_of_each_picture():
     items, ids = uneven()
-    drawn = draw_epoch(items, ids, shift=False, batch_size=24, mining=0, seed=(0, 0, 0))
+    drawn = draw_epoch(items, ids, shift=False, word_dropout=0.0, batch_size=24, mining=0, seed=(0, 0, 0))
     views = [np.stack([np.arange(24), np.full(24, v)], axis=1).astype(np.float32) for v in range(3)]
     batch = next(iter(batches(drawn, 0, from_features(views))))
     np.testing.assert_array_equal(batch["image"][:, 0], drawn.images[0])
@@ -175,7 +175,7 @@ def test_batches_of_features_take_one_view_of_each_picture():
 def test_batches_of_pictures_pair_each_with_its_own_caption(tmp_path):
     """From files and from memory alike, and in the drawn order although decoding is parallel."""
     items, ids = uneven()
-    drawn = draw_epoch(items, ids, shift=False, batch_size=8, mining=0, seed=(0, 0, 0))
+    drawn = draw_epoch(items, ids, shift=False, word_dropout=0.0, batch_size=8, mining=0, seed=(0, 0, 0))
     for n in range(24):
         (tmp_path / f"{n}.png").write_bytes(png(10 * n))
     for pictures in ([png(10 * n) for n in range(24)], [str(tmp_path / f"{n}.png") for n in range(24)]):
@@ -242,3 +242,15 @@ def test_pictures_are_checked_by_the_decoder_that_training_uses():
     assert broken == {"g, picture 3"}
     for picture in pictures[:2]:
         load_image(tf.constant(picture), size=32, fit="stretch")
+
+
+def test_word_dropout_leaves_out_a_share_and_closes_the_gaps() -> None:
+    caption = np.arange(1, 21, dtype=np.int32)
+    rows = np.tile(np.pad(caption, (0, 4)), (2000, 1))
+    items = Items([b""] * 2000, np.arange(2000, dtype=np.int32), [""] * 2000, np.arange(2000, dtype=np.int32))
+    drawn = draw_epoch(items, rows, shift=False, word_dropout=0.2, batch_size=2000, mining=0, seed=(0, 0, 0)).ids[0]
+    lengths = (drawn != 0).sum(axis=1)
+    assert abs(lengths.mean() - 16) < 0.2  # 20 words, a fifth left out
+    for row, length in zip(drawn[:50], lengths, strict=False):
+        assert (row[:length] != 0).all() and (row[length:] == 0).all()
+        assert (np.diff(row[:length]) > 0).all()  # the order stays

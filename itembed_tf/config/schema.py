@@ -53,6 +53,7 @@ class Augmentation:
 class Data:
     feeds: ClassVar[str] = "itembed_tf.data.draw_epoch"
     shift: bool = key(False, "start each training caption at a random place of its row (the paper's position shift)")
+    word_dropout: float = key(0.0, "share of the words left out of each training caption", least=0)
 
 
 @dataclass(frozen=True)
