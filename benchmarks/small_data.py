@@ -28,6 +28,7 @@ SGD = (
     'stages.0.optimizer="sgd"',
     "stages.0.learning_rate=0.1",
     'stages.0.schedule="constant"',
+    "stages.0.weight_decay=1e-4",
     "stages.0.multipliers={image_head = 0.1, text_tower = 0.1, words = 0.01, classifier = 0.01, gamma = 2.0}",
 )
 # name -> what is other than in configs/flickr8k.toml
@@ -48,7 +49,9 @@ ROWS: dict[str, tuple[str, ...]] = {
     "instance-only": ("stages.0.losses={instance_image = 1.0, instance_text = 1.0}",),
     "infonce-only": ("stages.0.losses={infonce = 1.0}",),
     "sgd": SGD,
-    "words-random": ('word_vectors.source="random"', "text.only_with_vectors=false"),
+    "no-dropout": ("model.dropout=0",),
+    "no-average": ("stages.0.average=0",),
+    "words-random": ('word_vectors.source="random"',),
 }
 QUICK = ("default", "sgd")
 
