@@ -107,8 +107,10 @@ def prepare(kind: str, overrides: Sequence[str]) -> tuple[Callable[..., Any], Ca
 
 
 def only(function: Callable[..., Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings that the function takes."""
-    return {key: value for key, value in settings.items() if key in inspect.signature(function).parameters}
+    """The settings that the function takes by name."""
+    parameters = inspect.signature(function).parameters
+    names = {name for name, parameter in parameters.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY}
+    return {key: value for key, value in settings.items() if key in names}
 
 
 def ratio(kind: str, rounds: int, steps: int, overrides: Sequence[str]) -> float:

@@ -1,0 +1,368 @@
+"""One stage of training: what moves and what does not, what is kept, and that a killed one goes on as if it was not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from toy_model import LENGTH, SIZE, WORDS, dual_path
+
+from itembed_tf.config import Stage, arguments
+from itembed_tf.data import Epoch, Items, batches, draw_epoch, from_features
+from itembed_tf.losses import hardest_candidate, ranking_loss
+from itembed_tf.model import parts
+from itembed_tf.stage import freeze_parts, train_stage
+from itembed_tf.step import Averages, compiled_step
+
+PICTURES, BATCH = 12, 4
+STEPS = PICTURES // BATCH
+NO_LOSS = {"margin": 0.2, "temperature": 0.05, "label_smoothing": 0.0, "mining": 0, "jit": False}
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    toy = Stage(
+        name="toy",
+        epochs=2,
+        batch_size=BATCH,
+        freeze=(),
+        learning_rate=0.01,
+        schedule="constant",
+        checkpoint_minutes=1000.0,
+    )
+    return arguments(dataclasses.replace(toy, **changes))
+
+
+def data() -> tuple[Items, np.ndarray, np.ndarray]:
+    """12 pictures of 12 classes with 2 captions each, words that name the class."""
+    random = np.random.default_rng(0)
+    items = Items(
+        [str(n) for n in range(PICTURES)],
+        np.arange(PICTURES, dtype=np.int32),
+        ["" for _ in range(2 * PICTURES)],
+        np.repeat(np.arange(PICTURES, dtype=np.int32), 2),
+    )
+    ids = np.zeros((2 * PICTURES, LENGTH), np.int32)
+    for row, number in enumerate(items.caption_groups):
+        ids[row, :3] = [1 + number % 4, 5 + number // 4, 8 if row % 2 else 1 + number % 4]
+    assert ids.max() < WORDS
+    return items, ids, random.uniform(0, 255, (PICTURES, SIZE, SIZE, 3)).astype(np.float32)
+
+
+def batches_of(stage: dict[str, Any]) -> Callable[[int, int], tf.data.Dataset]:
+    items, ids, pictures = data()
+
+    def load(images: np.ndarray, seeds: np.ndarray) -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensor_slices(pictures[images])
+
+    def of(epoch: int, first: int) -> tf.data.Dataset:
+        size, mining = stage["batch_size"], stage["mining"]
+        drawn: Epoch = draw_epoch(items, ids, shift=True, word_dropout=0.0, batch_size=size, mining=mining, seed=(0, 0, epoch))
+        return batches(drawn, first, load)
+
+    return of
+
+
+def run(model: keras.Model, evaluate: Any = None, resume: Any = None, save: Any = None, **changes: Any) -> list:
+    stage = settings(**changes)
+    return train_stage(
+        model,
+        batches=batches_of(stage),
+        steps_per_epoch=PICTURES // min(PICTURES, stage["batch_size"]),
+        evaluate=evaluate,
+        resume=resume,
+        save=save or (lambda state, arrays: None),
+        report=lambda entry: None,
+        **stage,
+    )
+
+
+def toy(**changes: Any) -> keras.Model:
+    return dual_path(**({"classes": PICTURES, "scale": 10.0} | changes))
+
+
+def values(model: keras.Model) -> list[np.ndarray]:
+    return [variable.numpy() for variable in model.variables]
+
+
+def moved(model: keras.Model, before: list[np.ndarray]) -> dict[int, bool]:
+    pairs = zip(model.variables, before, strict=True)
+    return {id(variable): not np.array_equal(variable.numpy(), value) for variable, value in pairs}
+
+
+@pytest.mark.parametrize(
+    "freeze",
+    [(), ("backbone",), ("image_head",), ("words",), ("text_tower",), ("classifier",), ("backbone", "text_tower")],
+    ids=lambda freeze: "+".join(freeze) or "nothing",
+)
+def test_frozen_parts_stay_and_all_others_move(freeze):
+    """Batch norm statistics too, on both sides of the rule."""
+    model = toy()
+    before = values(model)
+    run(model, freeze=freeze, epochs=1)
+    changed = moved(model, before)
+    inside = {part: {id(v) for v in layer.variables} for part, layer in parts(model).items()}
+    frozen = set().union(*(inside[part] for part in freeze)) if freeze else set()
+    for variable in model.variables:
+        assert changed[id(variable)] == (id(variable) not in frozen), variable.path
+
+
+def test_a_second_stage_can_free_what_the_first_froze():
+    model = toy()
+    run(model, freeze=("backbone", "text_tower"), epochs=1)
+    before = values(model)
+    run(model, freeze=("classifier",), epochs=1)
+    changed = moved(model, before)
+    kernel = model.get_layer("classifier").kernel
+    assert not changed[id(kernel)]
+    assert all(changed[id(v)] for v in model.variables if v is not kernel)
+
+
+def test_cached_features_leave_the_backbone_out():
+    items, ids, _ = data()
+    model = toy()
+    width = parts(model)["image_head"].input.shape[-1]
+    views = [np.random.default_rng(v).normal(size=(PICTURES, width)).astype(np.float32) for v in range(2)]
+    stage = settings(freeze=("backbone",), cached_views=2)
+    before = values(model)
+    drawn = draw_epoch(items, ids, shift=False, word_dropout=0.0, batch_size=BATCH, mining=0, seed=(0, 0, 0))
+    train_stage(
+        model,
+        batches=lambda epoch, first: batches(drawn, first, from_features(views)),
+        steps_per_epoch=STEPS,
+        evaluate=None,
+        resume=None,
+        save=lambda state, arrays: None,
+        report=lambda entry: None,
+        **stage,
+    )
+    changed = moved(model, before)
+    assert not any(changed[id(v)] for v in parts(model)["backbone"].variables)
+    assert all(changed[id(v)] for v in parts(model)["image_head"].variables)
+
+
+def test_multipliers_scale_the_steps_of_a_part():
+    """Plain SGD without momentum: the first step of a part with factor 0.1 is a tenth, with 0 nothing."""
+    steps = {}
+    for factor in (1.0, 0.1, 0.0):
+        model = toy()
+        before = [variable.numpy() for variable in model.variables]
+        changes = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "batch_size": PICTURES, "epochs": 1}
+        run(model, multipliers={"text_tower": factor}, **changes)
+        steps[factor] = [v.numpy() - b for v, b in zip(model.variables, before, strict=True)]
+    text = {id(v) for v in model.get_layer("text_tower").variables}
+    for n, variable in enumerate(model.variables):
+        if variable.trainable:
+            expected = 0.1 if id(variable) in text else 1.0
+            np.testing.assert_allclose(steps[0.1][n], expected * steps[1.0][n], rtol=1e-3, atol=1e-6)
+            assert np.any(steps[0.0][n]) == (id(variable) not in text), variable.path
+
+
+def tables(*rsums: float) -> Callable[[], dict[str, Any]]:
+    left = list(rsums)
+    return lambda: {"rsum": left.pop(0)}
+
+
+def test_the_weights_of_the_best_epoch_are_kept():
+    short, long, last = toy(), toy(), toy()
+    run(short, epochs=2, keep="last")
+    history = run(long, evaluate=tables(1.0, 5.0, 3.0, 5.0), epochs=4)
+    assert [entry["val"]["rsum"] for entry in history] == [1.0, 5.0, 3.0, 5.0]
+    for a, b in zip(values(short), values(long), strict=True):
+        np.testing.assert_array_equal(a, b)  # of epoch 2; of equals the first
+    run(last, evaluate=tables(1.0, 5.0, 3.0, 5.0), epochs=4, keep="last")
+    assert any(not np.array_equal(a, b) for a, b in zip(values(last), values(long), strict=True))
+
+
+def test_evaluation_every_so_many_epochs_and_at_the_end():
+    history = run(toy(), evaluate=tables(1.0, 2.0), epochs=3, evaluate_every=2)
+    assert ["val" in entry for entry in history] == [False, True, True]
+
+
+def test_the_average_is_evaluated_and_kept():
+    """NumPy twin of the running average with its slow start, over the weights after each step."""
+    model, seen = toy(), []
+    kernel = model.get_layer("classifier").kernel
+    inner = toy()
+    average = inner.get_layer("classifier").kernel.numpy()
+
+    def watch(state: dict[str, Any], arrays: list[np.ndarray]) -> None:
+        place = next(n for n, v in enumerate(model.variables) if v is kernel)
+        seen.append(arrays[place])
+
+    during = []
+    run(
+        model,
+        evaluate=lambda: during.append(kernel.numpy()) or {"rsum": 1.0},
+        save=watch,
+        average=0.9,
+        epochs=1,
+        keep="last",
+        checkpoint_minutes=0.0,
+    )
+    for steps, value in enumerate(seen[1 : 1 + STEPS], 1):  # the first is from before training
+        decay = min(0.9, (1 + steps) / (10 + steps))
+        average = decay * average + (1 - decay) * value
+    np.testing.assert_allclose(during[0], average, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(kernel.numpy(), during[0])
+    assert not np.allclose(average, seen[STEPS])
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_trains(policy):
+    keras.config.set_dtype_policy(policy)
+    history = run(toy(), epochs=8, learning_rate=0.03)
+    assert all(np.isfinite(list(entry["train"].values())).all() for entry in history)
+    assert history[-1]["train"]["loss"] < history[0]["train"]["loss"]
+    assert history[-1]["learning_rate"] == pytest.approx(0.03)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_the_loss_falls(jit):
+    history = run(toy(), epochs=25, losses={"instance_image": 1.0, "instance_text": 1.0, "infonce": 1.0}, jit=jit)
+    assert history[-1]["train"]["loss"] < history[0]["train"]["loss"] / 2
+    assert history[-1]["train"]["accuracy_image"] > 0.9
+    first = history[0]
+    assert first["epoch"] == 1 and first["images_per_s"] > 0 and first["seconds"] > 0
+    weighted = sum(first["train"][name] for name in ("instance_image", "instance_text", "infonce"))
+    assert first["train"]["loss"] == pytest.approx(weighted, rel=1e-5)
+
+
+def test_loss_weights_are_the_objective():
+    first = run(toy(), epochs=1, losses={"instance_image": 0.5, "ranking_max": 3.0}, margin=0.4)[0]["train"]
+    assert first["loss"] == pytest.approx(0.5 * first["instance_image"] + 3 * first["ranking_max"], rel=1e-5)
+
+
+def test_mining_replaces_exactly_the_second_half():
+    """The step with mining on a batch equals the step without it on the batch whose second half was mined by hand."""
+    items, ids, pictures = data()
+    drawn = draw_epoch(items, ids, shift=True, word_dropout=0.0, batch_size=BATCH, mining=7, seed=(0, 0, 0))
+    names = ("ids", "labels", "candidate_ids", "candidate_labels")
+    batch = {name: tf.constant(getattr(drawn, name)[0]) for name in names}
+    batch["image"] = tf.constant(pictures[drawn.images[0]])
+    model = toy()
+    half = BATCH // 2
+    out = model({"image": batch["image"][:half], "ids": batch["candidate_ids"]}, training=False)
+    scores = out["image_embedding"].numpy() @ out["text_embedding"].numpy().T
+    chosen = scores.argmax(axis=1)  # none of the candidates is of the batch's groups
+    expected_ids, text_labels = batch["ids"].numpy(), batch["labels"].numpy()
+    expected_ids[half:], text_labels[half:] = drawn.candidate_ids[0][chosen], drawn.candidate_labels[0][chosen]
+    np.testing.assert_array_equal(
+        hardest_candidate(
+            out["image_embedding"], out["text_embedding"], batch["candidate_labels"], batch["labels"][:half]
+        ),
+        chosen,
+    )
+    twin = model({"image": batch["image"], "ids": tf.constant(expected_ids)}, training=True)
+    logits = twin["text_logits"].numpy().astype(np.float64)
+    cross_entropy = np.log(np.exp(logits).sum(1)) - logits[np.arange(BATCH), text_labels]
+    ranking = ranking_loss(
+        twin["image_embedding"], twin["text_embedding"], batch["labels"], margin=0.2, temperature=0.1
+    )
+    model = toy()
+    optimizer = keras.optimizers.SGD(0.0)
+    optimizer.build(model.trainable_variables)
+    losses = {"instance_text": 1.0, "ranking": 1.0}
+    step = compiled_step(model, optimizer, Averages([], 0.0), losses=losses, **(NO_LOSS | {"mining": 7}))
+    numbers = step(batch)
+    assert float(numbers["instance_text"]) == pytest.approx(cross_entropy.mean(), rel=1e-4)
+    assert float(numbers["ranking"]) == pytest.approx(float(ranking), rel=1e-4)
+
+
+DISTURBED: dict[str, Any] = {
+    "epochs": 3,
+    "average": 0.5,
+    "mining": 5,
+    "losses": {"instance_image": 1.0, "instance_text": 1.0, "ranking": 1.0},
+    "schedule": "cosine",
+}
+RSUMS = (4.0, 9.0, 2.0)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_a_killed_stage_ends_as_an_undisturbed_one(policy):
+    """Weights bit for bit and the same history, wherever it was killed: in an epoch, at its end, after the best."""
+    keras.config.set_dtype_policy(policy)
+    kept: list[Any] = []
+    model = toy(dropout=0.3)
+    undisturbed = run(
+        model,
+        evaluate=tables(*RSUMS),
+        save=lambda state, arrays: kept.append((json.dumps(state), [array.copy() for array in arrays])),
+        checkpoint_minutes=0.0,
+        **DISTURBED,
+    )
+    expected, other = values(model), toy(dropout=0.3)
+    places = [(json.loads(state)["epoch"], json.loads(state)["step"]) for state, _ in kept]
+    for place in [(0, 2), (1, 3), (2, 0), (2, 1)] if policy == "float32" else [(1, 1)]:
+        state, arrays = kept[places.index(place)]
+        for variable in other.variables:  # nothing of what the model was before may shine through
+            variable.assign(tf.cast(tf.ones(variable.shape), variable.dtype))
+        left = tables(*RSUMS[place[0] :])
+        history = run(other, evaluate=left, resume=(json.loads(state), arrays), **DISTURBED)
+        for a, b, variable in zip(expected, values(other), model.variables, strict=True):
+            np.testing.assert_array_equal(a, b, err_msg=f"{variable.path} after {place}")
+        assert [without_times(entry) for entry in history] == [without_times(entry) for entry in undisturbed]
+
+
+def test_an_error_while_saving_leaves_a_stage_that_can_go_on():
+    """What was saved before is whole: going on from there ends in the same weights."""
+    kept: list[Any] = []
+
+    def save(state: dict[str, Any], arrays: list[np.ndarray]) -> None:
+        if len(kept) == 3:
+            raise OSError("disk full")
+        kept.append((state, arrays))
+
+    with pytest.raises(OSError, match="disk full"):
+        run(toy(), save=save, checkpoint_minutes=0.0)
+    one, other = toy(), toy()
+    run(one)
+    run(other, resume=kept[-1])
+    assert all(np.array_equal(a, b) for a, b in zip(values(one), values(other), strict=True))
+
+
+def without_times(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key not in ("seconds", "images_per_s")}
+
+
+def test_checkpoints_are_saved_across_short_epochs():
+    """Their clock does not start anew with every epoch: an epoch can be shorter than the time between two."""
+    saved: list[dict[str, Any]] = []
+    run(toy(), epochs=1, save=lambda state, arrays: saved.append(state), checkpoint_minutes=0.0)
+    assert [(state["epoch"], state["step"]) for state in saved] == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0)]
+    saved.clear()
+    history = run(toy(), epochs=60, save=lambda state, arrays: saved.append(state), checkpoint_minutes=0.1 / 60)
+    assert max(entry["seconds"] for entry in history[1:]) < 0.1 * len(history)
+    assert len(saved) >= 2
+
+
+def test_speed_counts_the_pictures_that_there_are():
+    """A batch bigger than the data is all of the data, and no more."""
+    entry = run(toy(), epochs=1, batch_size=1000)[0]
+    assert entry["images_per_s"] * entry["seconds"] == pytest.approx(PICTURES, rel=0.2)
+
+
+def test_settings_that_cannot_be():
+    with pytest.raises(ValueError, match=r"losses: 'rank' is not one of instance_image, instance_text, ranking"):
+        run(toy(), losses={"rank": 1.0})
+    with pytest.raises(ValueError, match=r"freeze: 'head' is not one of backbone, image_head, text_tower"):
+        run(toy(), freeze=("head",))
+    with pytest.raises(ValueError, match=r"add backbone to freeze"):
+        run(toy(), freeze=(), cached_views=2)
+    with pytest.raises(ValueError, match=r"unknown part 'head'"):
+        run(toy(), multipliers={"head": 0.1})
+
+
+def test_freezing_is_exact_whatever_was_before():
+    model = toy()
+    freeze_parts(model, ("text_tower",))
+    assert not parts(model)["words"].trainable
+    freeze_parts(model, ("words",))
+    trainable = {part: len(layer.trainable_variables) for part, layer in parts(model).items()}
+    assert trainable["words"] == 0 and all(count for part, count in trainable.items() if part != "words")
