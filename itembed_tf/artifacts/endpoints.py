@@ -17,8 +17,9 @@ _HEADS = {"JPEG": b"\xff\xd8\xff", "PNG": b"\x89PNG", "GIF": b"GIF8", "BMP": b"B
 def image_endpoint(encoder: keras.Model, *, size: int, fit: str) -> tf.Module:
     """``serving_default``: image_bytes string [batch] -> embedding float32 [batch, D].
 
-    The returned function's errors: an empty batch; items that are no picture, with all their places in the batch; a
-    picture whose inside is broken fails in the decoder, whose message gives its number of bytes.
+    It refuses an empty batch, and items that do not start as a picture does, naming all their places in the batch. A
+    picture that is broken further in fails with the decoder's own message, which cannot name its place: no TensorFlow
+    op catches another's error.
     """
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
