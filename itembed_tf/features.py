@@ -14,12 +14,15 @@ from tqdm import tqdm
 from itembed_tf.data import picture_batches
 from itembed_tf.files import cache_folder, checksum
 
+PLAIN, MIRROR, FIRST_CROP = 0, 1, 2  # kinds of view, as the file names have them; crops are counted on from 2
+
 
 def cached_features(
     backbone: keras.Model,
     pictures: Sequence[str | bytes],
     *,
     views: int,
+    mirror: bool,
     load: Callable[[tf.Tensor], tf.Tensor],
     augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
     settings: str,
@@ -27,12 +30,14 @@ def cached_features(
 ) -> list[np.ndarray]:
     """Features of the pictures, one memory-mapped float32 array [n, F] a view.
 
-    View 0 is the picture as evaluation sees it, view 1 its mirror image, every further one a training crop.
+    The first view is the picture as evaluation sees it, the second with `mirror` its mirror image, the others are
+    training crops.
 
     Args:
         backbone: pixels [B, S, S, 3] to features [B, F].
         pictures: paths, or file bytes.
         views: how many of each.
+        mirror: whether the mirror image is one of them.
         load: file bytes to pixels, as in evaluation.
         augment: file bytes and a seed int32 [2] to pixels, as in training.
         settings: text that changes whenever `load` or `augment` would give other pixels.
@@ -42,11 +47,12 @@ def cached_features(
     key = checksum(settings, backbone.name, *weights, *[_identity(picture) for picture in pictures])[:32]
     encode = tf.function(lambda x: backbone(x, training=False), reduce_retracing=True)
     found = []
-    for view in range(views):
-        path = cache_folder("features") / f"{key}-{view}.npy"
+    kinds = [PLAIN, *([MIRROR] if mirror else []), *range(FIRST_CROP, FIRST_CROP + views)][:views]
+    for number, kind in enumerate(kinds, start=1):
+        path = cache_folder("features") / f"{key}-{kind}.npy"
         if not path.exists():
-            batches = _view(pictures, view, load, augment, batch_size)
-            title = f"frozen backbone, view {view + 1} of {views}"
+            batches = _view(pictures, kind, load, augment, batch_size)
+            title = f"frozen backbone, view {number} of {views}"
             _write(path, map(encode, batches), (len(pictures), backbone.output.shape[-1]), title)
         found.append(np.load(path, mmap_mode="r", allow_pickle=False))
     return found
@@ -54,17 +60,17 @@ def cached_features(
 
 def _view(
     pictures: Sequence[str | bytes],
-    view: int,
+    kind: int,
     load: Callable[[tf.Tensor], tf.Tensor],
     augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
     batch_size: int,
 ) -> tf.data.Dataset:
-    if view > 1:
-        draws = np.random.default_rng(view).integers(0, 2**31 - 1, (len(pictures), 2), dtype=np.int32)
+    if kind >= FIRST_CROP:
+        draws = np.random.default_rng(kind).integers(0, 2**31 - 1, (len(pictures), 2), dtype=np.int32)
         seeds = tf.constant(draws)
         return picture_batches(pictures, lambda data, i: augment(data, seeds[i]), batch_size)
     plain = picture_batches(pictures, lambda data, i: load(data), batch_size)
-    return plain.map(lambda x: tf.reverse(x, axis=[2])) if view else plain
+    return plain.map(lambda x: tf.reverse(x, axis=[2])) if kind == MIRROR else plain
 
 
 def _write(path: Path, batches: map[tf.Tensor], shape: tuple[int, int], title: str) -> None:

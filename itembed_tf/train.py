@@ -74,7 +74,7 @@ def train(config: Config, path: Path) -> dict[str, Any]:
         if words is not None:
             parts(model)["words"].embeddings.assign(words)
         if config.model.classifier == "imprinted":
-            features, labels = _features(config, model, train_items, views=1)[0], train_items.image_groups
+            features, labels = _features(config, model, train_items, 1, mirror=False)[0], train_items.image_groups
             imprint(model, features, labels)
     histories = _run_stages(config, path, model, vocabulary, train_items, flatten(by_split.get("dev", [])), saved)
     return finish_run(config, path, model, vocabulary, by_split, histories, skipped)
@@ -113,12 +113,13 @@ def _words(config: Config, path: Path, items: Items) -> tuple[Vocabulary, np.nda
     return vocabulary, table
 
 
-def _features(config: Config, model: keras.Model, items: Items, views: int) -> list[np.ndarray]:
+def _features(config: Config, model: keras.Model, items: Items, views: int, mirror: bool) -> list[np.ndarray]:
     size, fit = config.image.size, config.image.fit
     return cached_features(
         parts(model)["backbone"],
         items.images,
         views=views,
+        mirror=mirror,
         load=lambda data: load_image(data, size=size, fit=fit),
         augment=lambda data, seed: augment_image(data, seed, size=size, **arguments(config.augmentation)),
         settings=f"{config.precision} {config.image} {config.augmentation}",
@@ -169,7 +170,7 @@ def _run_stages(
 def _batches_of(config: Config, model: keras.Model, items: Items, ids: np.ndarray, stage: Stage, number: int) -> Any:
     """A function from (epoch, first step) to that epoch's batches."""
     if stage.cached_views:
-        load = from_features(_features(config, model, items, stage.cached_views))
+        load = from_features(_features(config, model, items, stage.cached_views, mirror=config.augmentation.flip))
     else:
         augment = partial(augment_image, size=config.image.size, **arguments(config.augmentation))
         load = from_pictures(items.images, augment)
@@ -189,7 +190,8 @@ def _batches_of(config: Config, model: keras.Model, items: Items, ids: np.ndarra
 
 
 def _dev_table(config: Config, model: keras.Model, dev: Items, vocabulary: Vocabulary, stage: Stage) -> Any:
-    features = _features(config, model, dev, 1 + config.evaluation.flip) if "backbone" in stage.freeze else None
+    frozen, flip = "backbone" in stage.freeze, config.evaluation.flip
+    features = _features(config, model, dev, 1 + flip, mirror=flip) if frozen else None
     measure = retrieval(
         model, dev, vocabulary, **arguments(config.image), **arguments(config.evaluation), features=features
     )

@@ -49,7 +49,9 @@ def augment(data: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 
 
 def features(backbone: keras.Model, pictures: list[Any], views: int = 1, settings: str = "a", **more: Any) -> list:
-    return cached_features(backbone, pictures, views=views, load=load, augment=augment, settings=settings, **more)
+    return cached_features(
+        backbone, pictures, views=views, mirror=True, load=load, augment=augment, settings=settings, **more
+    )
 
 
 def test_views_are_the_picture_its_mirror_image_and_crops(backbone, pictures):
@@ -71,7 +73,7 @@ def test_the_second_call_reads_nothing(backbone, pictures, cache):
     def fail(data: tf.Tensor) -> tf.Tensor:
         raise AssertionError("a cached picture was decoded again")
 
-    again = cached_features(backbone, pictures, views=2, load=fail, augment=augment, settings="a")
+    again = cached_features(backbone, pictures, views=2, mirror=True, load=fail, augment=augment, settings="a")
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == files
     features(backbone, pictures, views=3)
@@ -114,3 +116,13 @@ def test_bfloat16_features_are_kept_as_float32(pictures):
     image = keras.Input((SIZE, SIZE, 3), name="image")
     backbone = keras.Model(image, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(image)), name="b")
     assert features(backbone, pictures)[0].dtype == np.float32
+
+
+def test_without_mirror_the_second_view_is_a_crop(backbone, pictures):
+    plain, crop = cached_features(
+        backbone, pictures, views=2, mirror=False, load=load, augment=augment, settings="a"
+    )
+    same_plain, mirror, same_crop = features(backbone, pictures, views=3)
+    np.testing.assert_array_equal(plain, same_plain)
+    np.testing.assert_array_equal(crop, same_crop)
+    assert not np.array_equal(crop, mirror)
