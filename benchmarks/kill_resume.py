@@ -42,8 +42,6 @@ length = 12
 shift = true
 [word_vectors]
 source = "random"
-[image_tower]
-weights = "none"
 [text_tower]
 word_width = 16
 width = 0.1
