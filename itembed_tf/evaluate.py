@@ -78,7 +78,8 @@ def retrieval(
 
 
 def _compiled(side: keras.Model) -> Callable[[Any], tf.Tensor]:
-    return tf.function(lambda x: side(x, training=False), reduce_retracing=True)
+    signature = tf.TensorSpec((None, *side.input.shape[1:]), side.input.dtype)
+    return tf.function(lambda x: side(x, training=False), input_signature=[signature])
 
 
 def _rows(array: np.ndarray, batch_size: int) -> list[np.ndarray]:

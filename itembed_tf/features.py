@@ -45,7 +45,8 @@ def cached_features(
     """
     weights = [keras.ops.convert_to_numpy(v).tobytes() for v in backbone.variables]
     key = checksum(settings, backbone.name, *weights, *[_identity(picture) for picture in pictures])[:32]
-    encode = tf.function(lambda x: backbone(x, training=False), reduce_retracing=True)
+    signature = tf.TensorSpec((None, *backbone.input.shape[1:]), tf.float32)
+    encode = tf.function(lambda x: backbone(x, training=False), input_signature=[signature])
     found = []
     kinds = [PLAIN, *([MIRROR] if mirror else []), *range(FIRST_CROP, FIRST_CROP + views)][:views]
     for number, kind in enumerate(kinds, start=1):

@@ -122,8 +122,8 @@ def test_overrides_win_over_the_file(tmp_path):
 
 
 def test_an_override_of_a_default_stage_leaves_the_others_alone():
-    config = load_config(None, ["stages.1.epochs=3"])
-    assert config.stages == (DEFAULT_STAGES[0], dataclasses.replace(DEFAULT_STAGES[1], epochs=3), *DEFAULT_STAGES[2:])
+    config = load_config(None, ["stages.0.epochs=3"])
+    assert config.stages == (dataclasses.replace(DEFAULT_STAGES[0], epochs=3), *DEFAULT_STAGES[1:])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The settings themselves: one frozen dataclass a section, each the keyword arguments of one function (its ``feeds``).
 
-Defaults stand here and nowhere else; they are those of the OpenMoji run.
+Defaults stand here and nowhere else: a frozen backbone and the wide text tower, for some thousand pictures of one's own.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class Model:
     )
     scale: float = key(20.0, "s of a cosine classifier s * cos(w, f); 0 for the paper's plain w . f", least=0)
     bias: bool = key(False, "a bias in the shared classifier")
-    dropout: float = key(0.0, "share of the embedding zeroed before the classifier", least=0)
+    dropout: float = key(0.3, "share of the embedding zeroed before the classifier", least=0)
     relu: bool = key(False, "train on ReLU(f) as the released code does; encoders give f before it")
 
 
@@ -191,9 +191,16 @@ class Stage:
     jit: bool = key(False, "compile the step with XLA")
 
 
+# What dev chose on Flickr8k (docs/small_data.md): a start for some thousand pictures of one's own, on a CPU.
 DEFAULT_STAGES = (
-    Stage(name="I", cached_views=2, jit=True),
-    Stage(name="II"),
+    Stage(
+        name="I",
+        epochs=30,
+        cached_views=2,
+        losses={"instance_image": 1.0, "instance_text": 1.0, "infonce": 1.0},
+        weight_decay=0.05,
+        average=0.99,
+    ),
 )
 
 
