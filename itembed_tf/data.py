@@ -208,13 +208,17 @@ def from_pictures(
     pictures: Sequence[str | bytes], augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 ) -> Callable[[np.ndarray, np.ndarray], tf.data.Dataset]:
     """Batches of decoded, augmented pictures; `augment(file bytes, seed)` gives one."""
+    read = read_from(pictures)
+
+    @tf.function(input_signature=[tf.TensorSpec((), tf.int64), tf.TensorSpec((2,), tf.int32)])
+    def decode(i: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:  # traced here, once, and not anew for every epoch
+        return augment(read(i), seed)
+
+    decode.get_concrete_function()
 
     def load(images: np.ndarray, seeds: np.ndarray) -> tf.data.Dataset:
-        rows = tf.data.Dataset.from_tensor_slices((images.reshape(-1), seeds.reshape(-1, 2)))
-        read = read_from(pictures)
-        decoded = rows.map(
-            lambda i, seed: augment(read(i), seed), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-        )
+        rows = tf.data.Dataset.from_tensor_slices((images.reshape(-1).astype(np.int64), seeds.reshape(-1, 2)))
+        decoded = rows.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         return decoded.batch(images.shape[1], drop_remainder=True)
 
     return load
@@ -224,7 +228,11 @@ def read_from(pictures: Sequence[str | bytes]) -> Callable[[tf.Tensor], tf.Tenso
     """A graph function from an index to that picture's file bytes."""
     from_memory = isinstance(pictures[0], bytes)
     contents = tf.constant(list(pictures))
-    return lambda i: contents[i] if from_memory else tf.io.read_file(contents[i])
+
+    def read(i: tf.Tensor) -> tf.Tensor:
+        return contents[i] if from_memory else tf.io.read_file(contents[i])
+
+    return read
 
 
 def picture_batches(
