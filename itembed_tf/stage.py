@@ -107,6 +107,8 @@ def train_stage(
         progress.save_if_due(save, every)
 
     if not resume:
+        if evaluate and keep == "best":  # a stage that makes things worse leaves the weights as they came
+            progress.remember(evaluate()["rsum"], model)
         checkpoint(every=0)
     for epoch in range(progress.counts["epoch"], epochs):
         title = f"stage {name}, epoch {epoch + 1}/{epochs}"
@@ -116,8 +118,7 @@ def train_stage(
             with averages.in_place():
                 entry["val"] = evaluate()
                 if keep == "best" and entry["val"]["rsum"] > progress.counts["best"]:
-                    progress.counts["best"] = entry["val"]["rsum"]
-                    progress.best = [variable.numpy() for variable in model.variables]
+                    progress.remember(entry["val"]["rsum"], model)
         progress.finish_epoch(entry)
         report(entry)
         checkpoint()
@@ -150,6 +151,10 @@ class _Progress:
             save(dict(self.counts), [*(variable.numpy() for variable in self.variables), *self.best])
             self.saved = time.monotonic()
 
+    def remember(self, rsum: float, model: keras.Model) -> None:
+        """Keep the model's weights as the best so far."""
+        self.counts["best"], self.best = rsum, [variable.numpy() for variable in model.variables]
+
     def finish_epoch(self, entry: dict[str, Any]) -> None:
         self.counts |= {"epoch": entry["epoch"], "history": [*self.counts["history"], entry], **_FRESH}
 
@@ -158,12 +163,21 @@ _FRESH: dict[str, Any] = {"step": 0, "images": 0, "seconds": 0.0, "sums": {}}
 
 
 def freeze_parts(model: keras.Model, freeze: Sequence[str]) -> None:
-    """Make exactly the named parts untrainable; their batch norms then keep their statistics too."""
+    """Make exactly the named parts untrainable; their batch norms then keep their statistics too.
+
+    "backbone_batch_norm" is the backbone's batch norms alone: its convolutions can then be tuned on few pictures, or
+    small batches, without statistics that are true of neither ImageNet nor them.
+    """
+    known = [*parts(model), "backbone_batch_norm"]
     for part in freeze:
-        if part not in parts(model):
-            raise ValueError(f"freeze: {part!r} is not one of {', '.join(parts(model))}")
+        if part not in known:
+            raise ValueError(f"freeze: {part!r} is not one of {', '.join(known)}")
     for part, layer in parts(model).items():  # "words" comes after "text_tower", of which it is a layer
         layer.trainable = part not in freeze and not (part == "words" and "text_tower" in freeze)
+    if "backbone_batch_norm" in freeze:
+        for layer in parts(model)["backbone"].layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
 
 
 def _part_names(model: keras.Model) -> Callable[[keras.Variable], list[str]]:

@@ -158,7 +158,8 @@ class Stage:
     epochs: int = key(10, "passes over the training pictures", least=0)
     batch_size: int = key(128, "pictures a step", least=2)
     freeze: tuple[str, ...] = key(
-        ("backbone",), "parts that stay as they are: backbone, image_head, text_tower, words, classifier"
+        ("backbone",),
+        "parts that stay as they are: backbone, backbone_batch_norm, image_head, text_tower, words, classifier",
     )
     cached_views: int = key(
         0, "frozen backbone: views of each picture encoded once and kept; 0 decodes at every step", least=0
