@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from itembed_tf.artifacts import write_edge_encoder, write_encoders
-from itembed_tf.config import Config, arguments
+from itembed_tf.config import Config, Stage, arguments
 from itembed_tf.data import Items, flatten
 from itembed_tf.datasets import Group, attribution
 from itembed_tf.evaluate import Embeddings, metrics_block, retrieval
@@ -39,10 +40,7 @@ def finish_run(
         "dataset": config.dataset.name,
         "finished": False,
         "classes": classes,
-        "stages": [
-            _stage_summary(stage.name, stage.keep, history)
-            for stage, history in zip(config.stages, histories, strict=True)
-        ],
+        "stages": _stage_summaries(config.stages, histories),
     }
     write_metrics(path, metrics)
     kept = load_model(open_run(path), classes=classes)
@@ -67,8 +65,19 @@ def finish_run(
     return metrics
 
 
-def _stage_summary(name: str, keep: str, history: list[dict[str, Any]]) -> dict[str, Any]:
-    """One stage of metrics.json: its totals, its last training numbers, and dev of the weights that it kept."""
+def _stage_summaries(stages: Sequence[Stage], histories: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    summaries: list[dict[str, Any]] = []
+    for stage, history in zip(stages, histories, strict=True):
+        came = summaries[-1]["val"] if summaries else {}
+        summaries.append(_stage_summary(stage.name, stage.keep, came, history))
+    return summaries
+
+
+def _stage_summary(name: str, keep: str, came: dict[str, Any], history: list[dict[str, Any]]) -> dict[str, Any]:
+    """One stage of metrics.json: its totals, its last training numbers, and dev of the weights that it kept.
+
+    `came` is dev of the weights that it was given: where no epoch was better, those are the ones it kept.
+    """
     measured = [entry["val"] for entry in history if "val" in entry]
     seconds = sum(entry["seconds"] for entry in history)
     images = sum(entry["seconds"] * entry["images_per_s"] for entry in history)
@@ -78,8 +87,14 @@ def _stage_summary(name: str, keep: str, history: list[dict[str, Any]]) -> dict[
         "seconds": round(seconds, 1),
         "images_per_s": round(images / seconds, 1) if seconds else 0.0,
         "train": history[-1]["train"] if history else {},
-        "val": {} if not measured else measured[-1] if keep == "last" else max(measured, key=lambda t: t["rsum"]),
+        "val": _kept(keep, ([came] if came else []) + measured),
     }
+
+
+def _kept(keep: str, tables: list[dict[str, Any]]) -> dict[str, Any]:
+    if not tables:
+        return {}
+    return tables[-1] if keep == "last" else max(tables, key=lambda table: table["rsum"])
 
 
 def _write_report(

@@ -24,6 +24,8 @@ def train_stage(
     batches: Callable[[int, int], tf.data.Dataset],
     steps_per_epoch: int,
     evaluate: Callable[[], dict[str, Any]] | None,
+    trained: bool,
+    best_before: float | None,
     resume: Checkpoint | None,
     save: Callable[[dict[str, Any], list[np.ndarray]], None],
     report: Callable[[dict[str, Any]], None],
@@ -60,6 +62,10 @@ def train_stage(
         batches: the batches of an epoch from a step on, as `itembed_tf.data.batches` gives them.
         steps_per_epoch: how many steps an epoch has.
         evaluate: the retrieval table on dev of the model as it stands, or None where there is no dev split.
+        trained: whether the weights come from an earlier stage. With `keep` "best" they are then measured first: a stage
+            that makes things worse leaves them as they came.
+        best_before: rsum on dev of the weights as they come from an earlier stage: with `keep` "best" a stage that
+            makes things worse leaves them as they were. None: nothing is known of them.
         resume: what `save` was given last, to go on from there.
         save: keeps a checkpoint.
         report: told of every finished epoch, before its checkpoint: a continued run may tell of an epoch again.
@@ -107,7 +113,7 @@ def train_stage(
         progress.save_if_due(save, every)
 
     if not resume:
-        if evaluate and keep == "best":  # a stage that makes things worse leaves the weights as they came
+        if evaluate and trained and keep == "best":
             progress.remember(evaluate()["rsum"], model)
         checkpoint(every=0)
     for epoch in range(progress.counts["epoch"], epochs):

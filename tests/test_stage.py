@@ -62,19 +62,30 @@ def batches_of(stage: dict[str, Any]) -> Callable[[int, int], tf.data.Dataset]:
 
     def of(epoch: int, first: int) -> tf.data.Dataset:
         size, mining = stage["batch_size"], stage["mining"]
-        drawn: Epoch = draw_epoch(items, ids, shift=True, word_dropout=0.0, batch_size=size, mining=mining, seed=(0, 0, epoch))
+        drawn: Epoch = draw_epoch(
+            items, ids, shift=True, word_dropout=0.0, batch_size=size, mining=mining, seed=(0, 0, epoch)
+        )
         return batches(drawn, first, load)
 
     return of
 
 
-def run(model: keras.Model, evaluate: Any = None, resume: Any = None, save: Any = None, **changes: Any) -> list:
+def run(
+    model: keras.Model,
+    evaluate: Any = None,
+    resume: Any = None,
+    save: Any = None,
+    trained: bool = False,
+    **changes: Any,
+) -> list[dict[str, Any]]:
     stage = settings(**changes)
     return train_stage(
         model,
         batches=batches_of(stage),
         steps_per_epoch=PICTURES // min(PICTURES, stage["batch_size"]),
         evaluate=evaluate,
+        trained=trained,
+        best_before=best_before,
         resume=resume,
         save=save or (lambda state, arrays: None),
         report=lambda entry: None,
@@ -136,6 +147,7 @@ def test_cached_features_leave_the_backbone_out():
         batches=lambda epoch, first: batches(drawn, first, from_features(views)),
         steps_per_epoch=STEPS,
         evaluate=None,
+        trained=False,
         resume=None,
         save=lambda state, arrays: None,
         report=lambda entry: None,
@@ -177,6 +189,43 @@ def test_the_weights_of_the_best_epoch_are_kept():
         np.testing.assert_array_equal(a, b)  # of epoch 2; of equals the first
     run(last, evaluate=tables(1.0, 5.0, 3.0, 5.0), epochs=4, keep="last")
     assert any(not np.array_equal(a, b) for a, b in zip(values(last), values(long), strict=True))
+
+
+def test_a_stage_that_makes_things_worse_leaves_trained_weights_as_they_came():
+    model = toy()
+    before = values(model)
+    run(model, evaluate=tables(7.0, 6.0, 5.0), trained=True)
+    assert all(np.array_equal(a, b) for a, b in zip(before, values(model), strict=True))
+    run(model, evaluate=tables(7.0, 8.0, 5.0), trained=True)
+    assert not all(np.array_equal(a, b) for a, b in zip(before, values(model), strict=True))
+
+
+def test_an_untrained_model_is_not_measured():
+    """Its embeddings can be zero, of a caption without known words for one, which a measurement refuses."""
+    history = run(toy(), evaluate=tables(1.0), epochs=1, trained=False)  # a second table would be missed
+    assert history[0]["val"]["rsum"] == 1.0
+
+
+def test_batch_norms_of_the_backbone_can_be_frozen_alone():
+    model = toy()
+    backbone = parts(model)["backbone"]
+    freeze_parts(model, ("backbone_batch_norm",))
+    kinds = {type(layer).__name__: layer.trainable for layer in backbone.layers if layer.weights}
+    assert kinds == {"Conv2D": True, "BatchNormalization": False}
+    before = values(model)
+    run(model, freeze=("backbone_batch_norm",), epochs=1)
+    changed = moved(model, before)
+    norm = next(layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization))
+    assert not any(changed[id(v)] for v in norm.variables)
+    assert changed[id(backbone.get_layer("conv").kernel)]
+
+
+def test_a_stage_that_makes_things_worse_leaves_the_weights_as_they_came():
+    model = toy()
+    before = values(model)
+    run(model, evaluate=tables(1.0, 8.0), epochs=2, best_before=9.0)
+    for a, b in zip(before, values(model), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_evaluation_every_so_many_epochs_and_at_the_end():
@@ -366,3 +415,16 @@ def test_freezing_is_exact_whatever_was_before():
     freeze_parts(model, ("words",))
     trainable = {part: len(layer.trainable_variables) for part, layer in parts(model).items()}
     assert trainable["words"] == 0 and all(count for part, count in trainable.items() if part != "words")
+
+
+def test_the_backbones_batch_norms_can_be_frozen_alone():
+    model = toy()
+    before = values(model)
+    run(model, freeze=("backbone_batch_norm",), epochs=1)
+    changed = moved(model, before)
+    backbone = parts(model)["backbone"]
+    frozen = {id(v) for v in backbone.get_layer("conv_bn").variables}
+    for variable in model.variables:
+        assert changed[id(variable)] == (id(variable) not in frozen), variable.path
+    run(model, freeze=(), epochs=1)
+    assert all(moved(model, before).values())

@@ -15,9 +15,10 @@ SIZE, LENGTH, D, CLASSES, WORDS = 6, 5, 8, 4, 9
 
 
 def small_image_tower() -> keras.Model:
-    """A tower of the same build as the real ones, with a backbone of one convolution."""
+    """A tower of the same build as the real ones, with a backbone of one convolution and its batch norm."""
     image = keras.Input((SIZE, SIZE, 3), name="image")
-    x = keras.layers.Conv2D(7, 3, activation="relu", name="conv")(image / 255.0)
+    x = keras.layers.Conv2D(7, 3, name="conv")(image / 255.0)
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization(name="conv_bn")(x))
     backbone = keras.Model(image, keras.layers.Flatten()(x[:, ::3]), name="backbone")
     features = keras.Input((backbone.output.shape[-1],), name="features")
     head = keras.Model(
