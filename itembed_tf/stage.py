@@ -25,7 +25,6 @@ def train_stage(
     steps_per_epoch: int,
     evaluate: Callable[[], dict[str, Any]] | None,
     trained: bool,
-    best_before: float | None,
     resume: Checkpoint | None,
     save: Callable[[dict[str, Any], list[np.ndarray]], None],
     report: Callable[[dict[str, Any]], None],
@@ -64,8 +63,6 @@ def train_stage(
         evaluate: the retrieval table on dev of the model as it stands, or None where there is no dev split.
         trained: whether the weights come from an earlier stage. With `keep` "best" they are then measured first: a stage
             that makes things worse leaves them as they came.
-        best_before: rsum on dev of the weights as they come from an earlier stage: with `keep` "best" a stage that
-            makes things worse leaves them as they were. None: nothing is known of them.
         resume: what `save` was given last, to go on from there.
         save: keeps a checkpoint.
         report: told of every finished epoch, before its checkpoint: a continued run may tell of an epoch again.

@@ -156,7 +156,6 @@ def _run_stages(
             steps_per_epoch=len(items.images) // min(stage.batch_size, len(items.images)),
             evaluate=_dev_table(config, model, dev, vocabulary, stage) if dev.images else None,
             trained=number > 0,
-            best_before=_kept_rsum(config.stages[:number], histories),
             resume=resume,
             save=save,
             report=partial(_report_epoch, path, writer, before),
@@ -167,18 +166,6 @@ def _run_stages(
     if state["stage"] < len(config.stages):
         save_checkpoint(path, final, [keras.ops.convert_to_numpy(v) for v in model.variables])
     return histories
-
-
-def _kept_rsum(stages: Sequence[Stage], histories: Sequence[list[dict[str, Any]]]) -> float | None:
-    """The rsum on dev of the weights that the stages so far left, None where nothing was measured."""
-    rsum = None
-    for stage, history in zip(stages, histories, strict=True):
-        measured = [entry["val"]["rsum"] for entry in history if "val" in entry]
-        if stage.keep == "best" and measured:
-            rsum = max(measured if rsum is None else [rsum, *measured])
-        elif history:
-            rsum = measured[-1] if measured else None
-    return rsum
 
 
 def _batches_of(config: Config, model: keras.Model, items: Items, ids: np.ndarray, stage: Stage, number: int) -> Any:
