@@ -52,7 +52,7 @@ def folder_atomically(path: str | Path) -> Iterator[Path]:
 
 
 def cache_folder(name: str) -> Path:
-    """A folder for what is computed once and used by many runs: ``$ITEMBED_CACHE/name`` (default ``~/.cache/itembed_tf``)."""
+    """A folder for what is computed once and used by many runs: ``$ITEMBED_CACHE/name``, or ``~/.cache/itembed_tf``."""
     root = Path(os.environ.get("ITEMBED_CACHE") or Path.home() / ".cache" / "itembed_tf")
     folder = root / name
     folder.mkdir(parents=True, exist_ok=True)

@@ -61,8 +61,8 @@ def train_stage(
         batches: the batches of an epoch from a step on, as `itembed_tf.data.batches` gives them.
         steps_per_epoch: how many steps an epoch has.
         evaluate: the retrieval table on dev of the model as it stands, or None where there is no dev split.
-        trained: whether the weights come from an earlier stage. With `keep` "best" they are then measured first: a stage
-            that makes things worse leaves them as they came.
+        trained: whether the weights come from an earlier stage. With `keep` "best" they are then measured first: a
+            stage that makes things worse leaves them as they came.
         resume: what `save` was given last, to go on from there.
         save: keeps a checkpoint.
         report: told of every finished epoch, before its checkpoint: a continued run may tell of an epoch again.

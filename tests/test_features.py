@@ -119,9 +119,7 @@ def test_bfloat16_features_are_kept_as_float32(pictures):
 
 
 def test_without_mirror_the_second_view_is_a_crop(backbone, pictures):
-    plain, crop = cached_features(
-        backbone, pictures, views=2, mirror=False, load=load, augment=augment, settings="a"
-    )
+    plain, crop = cached_features(backbone, pictures, views=2, mirror=False, load=load, augment=augment, settings="a")
     same_plain, mirror, same_crop = features(backbone, pictures, views=3)
     np.testing.assert_array_equal(plain, same_plain)
     np.testing.assert_array_equal(crop, same_crop)

@@ -1,6 +1,6 @@
 """The settings themselves: one frozen dataclass a section, each the keyword arguments of one function (its ``feeds``).
 
-Defaults stand here and nowhere else: a frozen backbone and the wide text tower, for some thousand pictures of one's own.
+Defaults stand here and nowhere else: a frozen backbone and the wide text tower, for some thousand pictures of yours.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""TOML <-> `Config`, strict at the door: unknown key, wrong type or bad value stops at once and says what is allowed."""
+"""TOML <-> `Config`, strict at the door: an unknown key, wrong type or bad value stops at once and says what may be."""
 
 from __future__ import annotations
 

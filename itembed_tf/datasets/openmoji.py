@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.abc
-import sys
 import io
 import json
+import sys
 import zipfile
 from collections.abc import Mapping
 from importlib import metadata
