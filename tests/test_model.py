@@ -98,16 +98,16 @@ def test_dropout_is_before_the_classifier_alone(batch):
 @pytest.mark.parametrize("relu", [False, True])
 def test_imprint_gives_each_class_its_unit_mean_feature(relu):
     """And so the image side knows its classes before the first step."""
-    model = dual_path(classes=40, classifier="imprinted", scale=20.0, relu=relu)
-    features = np.random.default_rng(0).normal(0, 1, (80, parts(model)["image_head"].input.shape[-1])).astype("float32")
-    labels = np.repeat(np.arange(40, dtype=np.int32), 2)
+    model = dual_path(classes=12, classifier="imprinted", scale=20.0, relu=relu)
+    features = np.random.default_rng(0).normal(0, 1, (24, parts(model)["image_head"].input.shape[-1])).astype("float32")
+    labels = np.repeat(np.arange(12, dtype=np.int32), 2)
     features[1::2] = features[::2] + 0.1 * features[1::2]  # two pictures a class, alike
     own = parts(model)["image_head"](features, training=True).numpy()
     imprint(model, features, labels)
     own = unit(np.maximum(own, 0) if relu else own)
     expected = unit(own[::2] + own[1::2]).T
     np.testing.assert_allclose(model.get_layer("classifier").kernel.numpy(), expected, atol=1e-4)
-    out = model.on_features({"image": features, "ids": np.zeros((80, LENGTH), np.int32)}, training=True)
+    out = model.on_features({"image": features, "ids": np.zeros((24, LENGTH), np.int32)}, training=True)
     assert np.mean(out["image_logits"].numpy().argmax(-1) == labels) > 0.95
 
 
