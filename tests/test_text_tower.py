@@ -144,14 +144,17 @@ def test_what_stands_in_the_pad_row_never_shows(variant, mask_padding):
 
 @pytest.mark.parametrize("pooling", ["mean", "max", "mean+max"])
 def test_masked_padding_never_changes_a_caption(pooling):
-    """The same words in a row of 8 and in a row of 14 positions give the same embedding; unmasked they do not."""
+    """The same words in a row of 8 and in a row of 14 positions give the same embedding; unmasked means do not."""
     for mask_padding in (True, False):
         settings = {"mask_padding": mask_padding, "pooling": pooling, "blocks": (1, 2)}
         short, long = settled(tower(**settings)), settled(tower(**settings, length=14))
         long.set_weights(short.get_weights())
         ids = np.array([[1, 2, 3, 4, 0, 0, 0, 0], [5, 0, 0, 0, 0, 0, 0, 0]])
         apart = np.abs(embed(short, ids) - embed(long, np.pad(ids, ((0, 0), (0, 6))))).max()
-        assert apart < 1e-5 if mask_padding else apart > 1e-4
+        if mask_padding:
+            assert apart < 1e-5
+        elif pooling != "max":  # which sees the padding of either row once
+            assert apart > 1e-4
 
 
 def test_a_shifted_caption_is_the_same_caption_where_nothing_is_strided():
