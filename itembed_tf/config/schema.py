@@ -192,7 +192,7 @@ class Stage:
     jit: bool = key(False, "compile the step with XLA")
 
 
-# What dev chose on Flickr8k (docs/small_data.md): a start for some thousand pictures of one's own, on a CPU.
+# The stage of configs/flickr8k.toml: a start for some thousand pictures of one's own, on a CPU.
 DEFAULT_STAGES = (
     Stage(
         name="I",
