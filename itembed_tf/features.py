@@ -26,6 +26,7 @@ def cached_features(
     load: Callable[[tf.Tensor], tf.Tensor],
     augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
     settings: str,
+    crop_settings: str,
     batch_size: int = 64,
 ) -> list[np.ndarray]:
     """Features of the pictures, one memory-mapped float32 array [n, F] a view.
@@ -40,17 +41,19 @@ def cached_features(
         mirror: whether the mirror image is one of them.
         load: file bytes to pixels, as in evaluation.
         augment: file bytes and a seed int32 [2] to pixels, as in training.
-        settings: text that changes whenever `load` or `augment` would give other pixels.
+        settings: text that changes whenever `load` would give other pixels.
+        crop_settings: the same of `augment`.
         batch_size: pictures encoded at a time.
     """
     weights = [keras.ops.convert_to_numpy(v).tobytes() for v in backbone.variables]
-    key = checksum(settings, backbone.name, *weights, *[_identity(picture) for picture in pictures])[:32]
+    same = (settings, backbone.name, *weights, *[_identity(picture) for picture in pictures])
+    keys = {False: checksum(*same)[:32], True: checksum(crop_settings, *same)[:32]}
     signature = tf.TensorSpec((None, *backbone.input.shape[1:]), tf.float32)
     encode = tf.function(lambda x: backbone(x, training=False), input_signature=[signature])
     found = []
     kinds = [PLAIN, *([MIRROR] if mirror else []), *range(FIRST_CROP, FIRST_CROP + views)][:views]
     for number, kind in enumerate(kinds, start=1):
-        path = cache_folder("features") / f"{key}-{kind}.npy"
+        path = cache_folder("features") / f"{keys[kind >= FIRST_CROP]}-{kind}.npy"
         if not path.exists():
             batches = _view(pictures, kind, load, augment, batch_size)
             title = f"frozen backbone, view {number} of {views}"

@@ -112,7 +112,9 @@ def test_captions_of_train_are_many_and_of_the_others_the_name(by_base: list[Gro
     assert all(len(group.captions) == 1 for group in by_base if group.split != "train")
     train = [group for group in by_base if group.split == "train"]
     assert sum(len(group.captions) > 1 for group in train) > 0.99 * len(train)
-    assert all(len(set(group.captions)) == len(group.captions) for group in by_base)
+    names = {words.name(id) for id in openmoji._drawings(words)}
+    shares = [sum(caption in names for caption in group.captions) / len(group.captions) for group in train]
+    assert 0.45 < sum(shares) / len(shares) < 0.6  # queries are names, and so are half of the captions drawn
     tones = re.compile("1F3F[B-F]")
     for group in train:
         if re.search("-1F3F[B-F]", group.id) and "bunny" not in group.captions[0]:

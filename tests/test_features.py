@@ -48,10 +48,9 @@ def augment(data: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return augment_image(data, seed, size=SIZE, crop_area=(0.3, 0.9), crop_aspect=(0.75, 1.33), flip=True)
 
 
-def features(backbone: keras.Model, pictures: list[Any], views: int = 1, settings: str = "a", **more: Any) -> list:
-    return cached_features(
-        backbone, pictures, views=views, mirror=True, load=load, augment=augment, settings=settings, **more
-    )
+def features(backbone: keras.Model, pictures: list[Any], views: int = 1, **changed: Any) -> list:
+    usual = {"mirror": True, "load": load, "augment": augment, "settings": "a", "crop_settings": "a"}
+    return cached_features(backbone, pictures, views=views, **usual | changed)
 
 
 def test_views_are_the_picture_its_mirror_image_and_crops(backbone, pictures):
@@ -73,7 +72,7 @@ def test_the_second_call_reads_nothing(backbone, pictures, cache):
     def fail(data: tf.Tensor) -> tf.Tensor:
         raise AssertionError("a cached picture was decoded again")
 
-    again = cached_features(backbone, pictures, views=2, mirror=True, load=fail, augment=augment, settings="a")
+    again = features(backbone, pictures, views=2, load=fail)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == files
     features(backbone, pictures, views=3)
@@ -98,6 +97,12 @@ def test_whatever_they_depend_on_makes_new_ones(backbone, pictures, cache):
     assert np.abs(moved - changed).max() > 1e-3
 
 
+def test_other_crops_leave_the_plain_views_as_they_are(backbone, pictures, cache):
+    features(backbone, pictures, views=3)
+    features(backbone, pictures, views=3, crop_settings="b")
+    assert len(list(cache.iterdir())) == 4  # the picture, its mirror image, one crop of each kind
+
+
 def test_pictures_from_memory_give_the_same(backbone, pictures):
     from_files = features(backbone, pictures)[0]
     from_memory = features(backbone, [Path(path).read_bytes() for path in pictures])[0]
@@ -119,7 +124,7 @@ def test_bfloat16_features_are_kept_as_float32(pictures):
 
 
 def test_without_mirror_the_second_view_is_a_crop(backbone, pictures):
-    plain, crop = cached_features(backbone, pictures, views=2, mirror=False, load=load, augment=augment, settings="a")
+    plain, crop = features(backbone, pictures, views=2, mirror=False)
     same_plain, mirror, same_crop = features(backbone, pictures, views=3)
     np.testing.assert_array_equal(plain, same_plain)
     np.testing.assert_array_equal(crop, same_crop)
