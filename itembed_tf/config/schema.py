@@ -115,7 +115,7 @@ class TextTower:
     width: float = key(1.0, "scales the channels of every stage")
     word_width: int = key(50, "width of the word vectors", least=1)
     stem: int = key(-1, "channels of a 1x2 convolution before the blocks; 0 for none, -1 as the variant", least=-1)
-    blocks: tuple[int, ...] = key((), "residual blocks of each stage; [] as the variant and depth")
+    blocks: tuple[int, ...] = key((), "residual blocks of each stage; [] as the variant and depth, [0] for none")
     strides: tuple[int, ...] = key((), "stride of each stage; [] as the variant")
     zero_gamma: bool = key(True, "start every block as the identity (last batch norm's gamma at 0)")
     mask_padding: bool = key(True, "keep padding at zero after every block and out of the pooling")
@@ -192,13 +192,13 @@ class Stage:
     jit: bool = key(False, "compile the step with XLA")
 
 
-# The stage of configs/flickr8k.toml: a start for some thousand pictures of one's own, on a CPU.
+# The stage of configs/flickr8k.toml with smaller batches: a start for some thousand pictures of one's own, on a CPU.
 DEFAULT_STAGES = (
     Stage(
         name="I",
-        epochs=30,
-        cached_views=2,
-        losses={"instance_image": 1.0, "instance_text": 1.0, "infonce": 1.0},
+        epochs=24,
+        cached_views=4,
+        losses={"instance_image": 1.0, "instance_text": 1.0, "infonce": 3.0},
         weight_decay=0.05,
         average=0.99,
     ),
