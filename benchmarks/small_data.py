@@ -49,6 +49,8 @@ ROWS: dict[str, tuple[str, ...]] = {
     "instance-only": ("stages.0.losses={instance_image = 1.0, instance_text = 1.0}",),
     "infonce-only": ("stages.0.losses={infonce = 1.0}",),
     "sgd": SGD,
+    "two-views": ("stages.0.cached_views=2",),
+    "words-kept": ("data.word_dropout=0",),
     "no-dropout": ("model.dropout=0",),
     "no-average": ("stages.0.average=0",),
     "words-random": ('word_vectors.source="random"',),
