@@ -240,10 +240,9 @@ def build_vocabulary(
     min_count: int,
     only_with_vectors: bool,
     vectors: Container[str] | None = None,
+    extra_words: Iterable[str] = (),
 ) -> Vocabulary:
-    """The sorted words of the training captions that occur `min_count` times and, if asked, have a vector.
-
-    Sorted, not in the order of a set or of counts: the same captions give the same ids in every process.
+    """Words that occur `min_count` times and, if asked, have a vector, and `extra_words`; sorted, the same everywhere.
 
     Raises:
         ValueError: only_with_vectors without vectors, or no word left.
@@ -251,10 +250,10 @@ def build_vocabulary(
     if only_with_vectors and vectors is None:
         raise ValueError('text.only_with_vectors needs word vectors; word_vectors.source = "random" has none')
     counts = Counter(word for c in captions for word in tokenize(c, tokenizer=tokenizer, lowercase=lowercase))
-    words = sorted(word for word, count in counts.items() if count >= min_count)
-    if only_with_vectors and vectors is not None:
-        words = [word for word in words if word in vectors]
+    allowed = vectors if only_with_vectors and vectors is not None else counts
+    words = {word for word in counts if counts[word] >= min_count and word in allowed}
+    words |= {word for word in extra_words if tokenize(word, tokenizer=tokenizer, lowercase=lowercase) == [word]}
     if not words:
         settings = f"text.min_count = {min_count}, text.only_with_vectors = {str(only_with_vectors).lower()}"
         raise ValueError(f"no word left of {len(counts)} in the training captions ({settings}); loosen these")
-    return Vocabulary(tuple(words), tokenizer=tokenizer, lowercase=lowercase, length=length)
+    return Vocabulary(tuple(sorted(words)), tokenizer=tokenizer, lowercase=lowercase, length=length)

@@ -95,15 +95,17 @@ def _readable_groups(config: Config, path: Path) -> tuple[list[Group], list[dict
 
 
 def _words(config: Config, path: Path, items: Items) -> tuple[Vocabulary, np.ndarray | None]:
-    """The vocabulary (from train captions alone) and the word table's first values, None for random ones."""
+    """The vocabulary, which no caption of dev or test has a part in, and the word table's first values, if any."""
     if has_checkpoint(path):
         return open_run(path).vocabulary, None
     width, text = config.text_tower.word_width, config.text
     sentences = [tokenize(c, tokenizer=text.tokenizer, lowercase=text.lowercase) for c in items.captions]
     vectors = load_word_vectors(**arguments(config.word_vectors), width=width, sentences=sentences, seed=config.seed)
-    vocabulary = build_vocabulary(items.captions, **arguments(text), vectors=vectors)
+    extra = vectors.index_to_key[: config.word_vectors.extra_words] if vectors else []
+    vocabulary = build_vocabulary(items.captions, **arguments(text), vectors=vectors, extra_words=extra)
     vocabulary.save(path / "vocabulary.txt")
-    print(f"vocabulary: {vocabulary.size - 1:,} words of {len(items.captions):,} training captions")
+    others = f" and {config.word_vectors.source}" if extra else ""
+    print(f"vocabulary: {vocabulary.size - 1:,} words of {len(items.captions):,} training captions{others}")
     if vectors is None:
         return vocabulary, None
     table, coverage = align(vectors, vocabulary.words, width, config.seed)

@@ -114,6 +114,12 @@ def test_vocabulary_may_keep_only_words_with_a_vector() -> None:
         build_vocabulary(["a red dog"], **build, vectors={"cat"})
 
 
+def test_extra_words_are_known_without_a_caption():
+    build = {**SETTINGS, "min_count": 2, "only_with_vectors": False}
+    extra = ["dog", "wolf", "Fox", "...", "new york"]  # those that this tokenizer would never find are left out
+    assert build_vocabulary(["a dog", "a cat"], **build, extra_words=extra).words == ("a", "dog", "wolf")
+
+
 def test_file_holds_one_word_a_line_and_loads_as_it_was(tmp_path: Path) -> None:
     words = build_vocabulary(["A café, 2 dogs 犬"], **SETTINGS, min_count=1, only_with_vectors=False)
     file = words.save(tmp_path / "vocabulary.txt")

@@ -17,15 +17,18 @@ import pytest
 from gensim.models import KeyedVectors, Word2Vec
 
 from itembed_tf.word_vectors import align, load_word_vectors
-from itembed_tf.word_vectors.formats import read_word2vec
+from itembed_tf.word_vectors.formats import Wanted, read_word2vec
 
 WORDS = ["dog", "café", "new_york", "runs"]
 MATRIX = np.arange(12, dtype=np.float32).reshape(4, 3) / 8 - 0.5
 CAPTIONS = [["a", "dog", "runs"], ["café", "unheard"]]
 
 
-def load(source: str, path: str | Path = "", *, width: int = 3, sentences: Any = CAPTIONS, seed: int = 0) -> Any:
-    return load_word_vectors(source=source, path=path, epochs=2, width=width, sentences=sentences, seed=seed)
+def load(
+    source: str, path: str | Path = "", *, width: int = 3, sentences: Any = CAPTIONS, seed: int = 0, extra: int = 0
+) -> Any:
+    settings = {"source": source, "path": path, "extra_words": extra, "epochs": 2, "width": width, "seed": seed}
+    return load_word_vectors(**settings, sentences=sentences)
 
 
 @pytest.fixture
@@ -61,6 +64,14 @@ def test_every_format_gives_the_numbers_written_for_the_words_needed(
     for word in vectors.key_to_index:
         np.testing.assert_array_equal(vectors[word], MATRIX[WORDS.index(word)])
     assert sorted(load(source, path, sentences=[]).key_to_index) == sorted(WORDS)
+    # "dog" and "café" stand first in the file; what the captions use comes behind, in the file's order.
+    assert load(source, path, sentences=[["runs"]], extra=2).index_to_key == ["dog", "café", "runs"]
+
+
+@pytest.mark.parametrize("source", ["random", "skip-gram"])
+def test_sources_without_words_of_their_own_have_no_extra_ones(source: str) -> None:
+    with pytest.raises(ValueError, match=f"extra_words is 5, but {source} knows no words that captions lack"):
+        load(source, extra=5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -76,7 +87,7 @@ def test_a_long_binary_file_is_read_across_its_blocks(tmp_path: Path, monkeypatc
     vectors.add_vectors(words, np.random.default_rng(0).normal(size=(500, 7)).astype(np.float32))
     vectors.save_word2vec_format(tmp_path / "v.bin", binary=True)
     monkeypatch.setattr("itembed_tf.word_vectors.formats.BLOCK", 37)
-    rows = read_word2vec(tmp_path / "v.bin", None, 7)
+    rows = read_word2vec(tmp_path / "v.bin", Wanted(None, 0), 7)
     assert [word.decode() for word in rows] == words
     np.testing.assert_array_equal(np.stack(list(rows.values())), vectors.vectors)
 
@@ -222,7 +233,7 @@ SKIP_GRAM = """
 import hashlib
 from itembed_tf.word_vectors import load_word_vectors
 sentences = [["a", "dog", "runs"], ["the", "cat", "sleeps"]] * 20
-vectors = load_word_vectors(source="skip-gram", path="", epochs=2, width=8, sentences=sentences, seed=5)
+vectors = load_word_vectors(source="skip-gram", path="", extra_words=0, epochs=2, width=8, sentences=sentences, seed=5)
 print(" ".join(sorted(vectors.key_to_index)), hashlib.sha256(vectors.vectors.tobytes()).hexdigest())
 """
 
@@ -242,7 +253,9 @@ def test_skip_gram_is_the_same_in_every_process() -> None:
 
 def test_skip_gram_learns_who_stands_beside_whom() -> None:
     sentences = [["dog", "bark"], ["dog", "leash"], ["cat", "purr"], ["cat", "whisker"]] * 400
-    vectors = load_word_vectors(source="skip-gram", path="", epochs=10, width=8, sentences=sentences, seed=0)
+    vectors = load_word_vectors(
+        source="skip-gram", path="", extra_words=0, epochs=10, width=8, sentences=sentences, seed=0
+    )
     assert vectors.similarity("bark", "leash") > vectors.similarity("bark", "purr")
     with pytest.raises(ValueError, match="captions of two words and more"):
         load("skip-gram", sentences=[["dog"], []])

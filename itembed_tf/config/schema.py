@@ -79,6 +79,9 @@ class WordVectors:
         choices=("random", "glove-50", "word2vec", "glove", "keyedvectors", "skip-gram"),
     )
     path: str = key("", "file of word2vec (.bin or .txt), glove (.txt) or keyedvectors (.kv)")
+    extra_words: int = key(
+        0, "first words of the source that are known too, though no training caption has them", least=0
+    )
     epochs: int = key(10, "skip-gram: passes over the training captions", least=1)
 
 

