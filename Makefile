@@ -11,7 +11,7 @@ TF_CPP_MIN_LOG_LEVEL ?= 2
 export TF_CPP_MIN_LOG_LEVEL
 
 # The package that carries GloVe needs Python 3.11; on 3.10 the word vectors are trained on the captions instead.
-WORDS = $$($(BIN)/python -c 'import sys; print("" if sys.version_info >= (3, 11) else "--set word_vectors.source=skip-gram")')
+WORDS = $$($(BIN)/python -c 'import sys; print("" if sys.version_info >= (3, 11) else "--set word_vectors.source=skip-gram --set word_vectors.extra_words=0")')
 
 .PHONY: help install train test lint format constraints clean
 

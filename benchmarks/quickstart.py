@@ -101,7 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         env["ITEMBED_CACHE"] = str(out / "cache")
     print_versions()
     # The package with GloVe needs Python 3.11; the Makefile makes the same choice.
-    words = ["word_vectors.source=skip-gram"] if sys.version_info < (3, 11) else []
+    skip_gram = ["word_vectors.source=skip-gram", "word_vectors.extra_words=0"]
+    words = skip_gram if sys.version_info < (3, 11) else []
     runs: dict[str, Path] = {}
     for seed in range(1 if args.quick else 3):
         runs[f"base seed {seed}"] = out / f"base-seed{seed}"

@@ -15,6 +15,8 @@ from PIL import Image, ImageDraw
 
 from itembed_tf import evaluate, train
 from itembed_tf.config import load_config
+from itembed_tf.data import flatten
+from itembed_tf.datasets import Group
 
 COLOURS = {
     "red": (220, 30, 30),
@@ -164,6 +166,17 @@ def test_vocabulary_is_of_training_captions_alone(road):
     assert {"red", "square", "paper"} <= set(words)
     assert ONLY_HELD_OUT not in words
     assert words == sorted(words)
+
+
+def test_words_of_the_vectors_are_known_though_no_caption_has_them(tmp_path):
+    (tmp_path / "glove.txt").write_text("zebra 1 2\nwolf 3 4\nred 5 6\n")
+    keys = {"source": '"glove"', "path": json.dumps(str(tmp_path / "glove.txt")), "extra_words": "1"}
+    overrides = [f"word_vectors.{key}={value}" for key, value in keys.items()]
+    config = load_config(None, [*overrides, "text_tower.word_width=2"])
+    groups = [Group("a", ("a.jpg",), ("a red square",), "train")]
+    vocabulary, table = train._words(config, tmp_path, flatten(groups))
+    assert vocabulary.words == ("a", "red", "square", "zebra")
+    np.testing.assert_array_equal(table[[2, 4]], [[5, 6], [1, 2]])
 
 
 def test_the_broken_picture_is_counted_named_and_left_out(road):
