@@ -114,6 +114,9 @@ def test_captions_of_train_are_many_and_of_the_others_the_name(by_base: list[Gro
     assert sum(len(group.captions) > 1 for group in train) > 0.99 * len(train)
     names = {words.name(id) for id in openmoji._drawings(words)}
     shares = [sum(caption in names for caption in group.captions) / len(group.captions) for group in train]
+    for group in by_base:  # names alone stand there more than once
+        others = [caption for caption in group.captions if caption not in names]
+        assert len(set(others)) == len(others)
     assert 0.45 < sum(shares) / len(shares) < 0.6  # queries are names, and so are half of the captions drawn
     tones = re.compile("1F3F[B-F]")
     for group in train:

