@@ -124,7 +124,7 @@ def _features(config: Config, model: keras.Model, items: Items, views: int, mirr
         mirror=mirror,
         load=lambda data: load_image(data, size=size, fit=fit),
         augment=lambda data, seed: augment_image(data, seed, size=size, **arguments(config.augmentation)),
-        settings=f"{config.precision} {config.image}",
+        settings=f"{config.precision} {config.image} {config.image_tower.levels}",
         crop_settings=str(config.augmentation),
     )
 

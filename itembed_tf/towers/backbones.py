@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import keras
 
 from itembed_tf.towers.efficientnet_lite import VARIANTS, efficientnet_lite
 
+POOLS = {"mean": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
 BGR_MEAN = (103.939, 116.779, 123.68)  # of ImageNet, as the ResNet and VGG weights of keras.applications expect
 
 
@@ -32,6 +33,36 @@ def build_backbone(name: str, *, weights: str, size: int) -> keras.Model:
     if weights not in ("imagenet", "none") and not Path(weights).is_file():
         raise FileNotFoundError(f"image_tower.weights: there is no file {weights}; other values: imagenet, none")
     return BACKBONES[name](weights=weights, size=size)
+
+
+def join_levels(backbone: keras.Model, levels: Sequence[str]) -> keras.Model:
+    """Model "backbone" whose features are the mean and the maximum over the picture of several layers, side by side.
+
+    The last layers of an ImageNet network know the things of photographs; for drawings and other pictures far from
+    those, earlier ones tell more. Each mean and each maximum is standardised over its channels, so that no level
+    outweighs another by its scale.
+
+    Args:
+        backbone: of `build_backbone`.
+        levels: names of its layers with an output [B, H, W, C].
+
+    Returns:
+        Picture as before -> features [B, 2 * sum of the C].
+
+    Raises:
+        ValueError: there is no such layer, or it has no rows and columns to pool.
+    """
+    maps = [layer.name for layer in backbone.layers if len(layer.output.shape) == 4]
+    pooled = []
+    for level in levels:
+        if level not in maps:
+            raise ValueError(f"image_tower.levels: no layer {level!r} to pool; choose from: {', '.join(maps)}")
+        output = backbone.get_layer(level).output
+        for name, pool in POOLS.items():
+            x = pool(name=f"{level}_{name}")(output)
+            standard = keras.layers.LayerNormalization(center=False, scale=False, name=f"{level}_{name}_standard")
+            pooled.append(standard(x))
+    return keras.Model(backbone.input, keras.layers.Concatenate(name="levels")(pooled), name=backbone.name)
 
 
 def _resnet(build: Callable[..., keras.Model], *, weights: str, size: int) -> keras.Model:

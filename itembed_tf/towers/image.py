@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 
-from itembed_tf.towers.backbones import build_backbone
+from itembed_tf.towers.backbones import build_backbone, join_levels
 from itembed_tf.towers.heads import embedding_head
 
 
-def image_tower(*, backbone: str, weights: str, head: str, size: int, embedding_size: int) -> keras.Model:
+def image_tower(
+    *, backbone: str, weights: str, levels: Sequence[str], head: str, size: int, embedding_size: int
+) -> keras.Model:
     """Model "image_tower": input "image" [B, size, size, 3], float32, 0..255 -> [B, embedding_size] (policy's dtype).
 
     It is two nested models, ``backbone`` (pixels to features [B, F]) and ``image_head`` (input "features" [B, F]), so
@@ -17,9 +21,12 @@ def image_tower(*, backbone: str, weights: str, head: str, size: int, embedding_
 
     Args:
         backbone, weights: see ``towers.backbones.build_backbone``.
+        levels: see ``towers.backbones.join_levels``; none for the backbone's own features.
         head: see ``towers.heads.embedding_head``.
     """
     cnn = build_backbone(backbone, weights=weights, size=size)
+    if levels:
+        cnn = join_levels(cnn, levels)
     features = keras.Input((cnn.output_shape[-1],), name="features")
     embedding = embedding_head(features, head=head, embedding_size=embedding_size, name="image")
     image_head = keras.Model(features, embedding, name="image_head")
