@@ -39,6 +39,7 @@ SETTINGS = {
     "text_tower.width": "0.1",
     "text_tower.word_width": "16",
     "embedding_size": "32",
+    "image_tower.levels": '["block3_2_add", "head_relu"]',
     "max_broken_percent": "3.0",
 }
 STAGES = """
@@ -177,6 +178,19 @@ def test_words_of_the_vectors_are_known_though_no_caption_has_them(tmp_path):
     vocabulary, table = train._words(config, tmp_path, flatten(groups))
     assert vocabulary.words == ("a", "red", "square", "zebra")
     np.testing.assert_array_equal(table[[2, 4]], [[5, 6], [1, 2]])
+
+
+def test_other_levels_of_the_cnn_are_other_features(tmp_path):
+    """The weights are the same ones: the cache must not give what was computed for the other layers."""
+    draw("circle", "red", next(iter(PAPERS))).save(tmp_path / "a.png")
+    items = flatten([Group("a", (str(tmp_path / "a.png"),), ("a red circle",), "train")])
+    found = []
+    for levels in ('["block2_2_add"]', '["block7_1_project_bn"]', '["block2_2_add"]'):
+        config = load_config(None, ["image.size=32", 'image_tower.weights="none"', f"image_tower.levels={levels}"])
+        model = train.build_model(config, vocabulary_size=3, classes=1)
+        found.append(train._features(config, model, items, 1, mirror=False)[0])
+    assert [features.shape for features in found] == [(1, 48), (1, 640), (1, 48)]
+    np.testing.assert_array_equal(found[0], found[2])
 
 
 def test_the_broken_picture_is_counted_named_and_left_out(road):

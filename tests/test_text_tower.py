@@ -19,7 +19,6 @@ PLAIN: dict[str, Any] = {
     "width": 0.05,
     "word_width": 10,
     "stem": -1,
-    "stem_window": 2,
     "blocks": (),
     "strides": (),
     "zero_gamma": False,
@@ -205,19 +204,17 @@ def test_variants_choose_pooling_head_and_stem():
     assert tower(stem=100, width=1.0, blocks=(1,)).get_layer("stem").filters == 100
 
 
-@pytest.mark.parametrize("window", [1, 2])
-def test_no_blocks_leave_the_stem_alone(window: int):
-    """NumPy twin of words, batch norm, one convolution over single words or pairs, pooling."""
-    model = settled(tower(variant="wide", blocks=(0,), width=1.0, stem=6, stem_window=window))
+def test_no_blocks_leave_the_stem_alone():
+    """NumPy twin of words, batch norm, one 1x2 convolution, pooling."""
+    model = settled(tower(variant="wide", blocks=(0,), width=1.0, stem=6))
     assert not any(layer.name.startswith("stage") for layer in model.layers)
     inside = keras.Model(model.input, [model.get_layer(n).output for n in ("words_bn", "stem_bn", "mean_and_max")])
     words, stem, pooled = (keras.ops.convert_to_numpy(x) for x in inside(np.array([[1, 2, 3, 0, 0, 0, 0, 0]])))
     words = words[0, 0] * np.array([1, 1, 1, 0, 0, 0, 0, 0])[:, None]
     kernel = keras.ops.convert_to_numpy(model.get_layer("stem").kernel)[0]  # [2, words, 6]
-    assert len(kernel) == window
-    seen = sum(words[i : 3 + i] @ kernel[i] for i in range(window))
+    pairs = words[:3] @ kernel[0] + words[1:4] @ kernel[1]
     norm = model.get_layer("stem_bn")
-    np.testing.assert_allclose(norm(seen[None, None])[0, 0], stem[0, 0, :3], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(norm(pairs[None, None])[0, 0], stem[0, 0, :3], rtol=1e-4, atol=1e-5)
     rows = np.maximum(stem[0, 0, :3], 0)
     np.testing.assert_allclose(pooled[0], [*rows.mean(0), *rows.max(0)], rtol=1e-5, atol=1e-6)
 

@@ -38,7 +38,6 @@ def small_text_tower() -> keras.Model:
         width=0.05,
         word_width=6,
         stem=0,
-        stem_window=2,
         blocks=(1, 1),
         strides=(),
         zero_gamma=False,

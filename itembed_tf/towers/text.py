@@ -52,7 +52,6 @@ def text_tower(
     width: float,
     word_width: int,
     stem: int,
-    stem_window: int,
     blocks: tuple[int, ...],
     strides: tuple[int, ...],
     zero_gamma: bool,
@@ -90,7 +89,7 @@ def text_tower(
     x = x if keep is None else x * keep
     channels = round((plan["stem"] if stem < 0 else stem) * width)
     if channels:
-        x = _convolution(x, channels, stem_window, 1, "stem", left=variant == "released")
+        x = _convolution(x, channels, 2, 1, "stem", left=variant == "released")
         x = layers.ReLU(name="stem_relu")(_batch_norm(x, "stem_bn"))
         x = x if keep is None else x * keep
     for stage, (count, stride) in enumerate(zip(blocks, strides, strict=True), start=1):
