@@ -18,7 +18,7 @@ PLAIN: dict[str, Any] = {
     "depth": 50,
     "width": 0.05,
     "word_width": 10,
-    "stem": -1,
+    "stem": 0,
     "blocks": (),
     "strides": (),
     "zero_gamma": False,
@@ -194,13 +194,12 @@ def test_a_caption_without_known_words_is_finite():
     assert np.isfinite(embed(settled(tower()), np.zeros((1, 8)))).all()
 
 
-def test_variants_choose_pooling_head_and_stem():
+def test_variants_choose_pooling_and_head():
     paper, released, wide = (tower(variant=v) for v in ("paper", "released", "wide"))
     assert [len(m.get_layer("text_fc1").weights) for m in (paper, released, wide)] == [2, 1, 1]  # biases in the paper's
     assert any(layer.name == "text_fc2" for layer in paper.layers)
     assert any(layer.name == "mean_and_max" for layer in wide.layers)
-    assert [any(layer.name == "stem" for layer in m.layers) for m in (paper, released, wide)] == [False, False, True]
-    assert not any(layer.name == "stem" for layer in tower(stem=0).layers)
+    assert not any(layer.name == "stem" for layer in wide.layers)
     assert tower(stem=100, width=1.0, blocks=(1,)).get_layer("stem").filters == 100
 
 

@@ -114,13 +114,13 @@ class TextTower:
     feeds: ClassVar[str] = "itembed_tf.towers.text.text_tower"
     variant: str = key(
         "wide",
-        "paper: plain bottlenecks; released: as the published code; wide: 1x2 stem, full length, for small data",
+        "paper: plain bottlenecks; released: as the published code; wide: two stages at full length, for small data",
         choices=("paper", "released", "wide"),
     )
     depth: int = key(50, "50 or 152: blocks a stage as in that ResNet (paper, released)", least=50)
     width: float = key(1.0, "scales the channels of every stage")
     word_width: int = key(50, "width of the word vectors", least=1)
-    stem: int = key(-1, "channels of a 1x2 convolution before the blocks; 0 for none, -1 as the variant", least=-1)
+    stem: int = key(0, "channels of a 1x2 convolution before the blocks; 0 for none", least=0)
     blocks: tuple[int, ...] = key((), "residual blocks of each stage; [] as the variant and depth, [0] for none")
     strides: tuple[int, ...] = key((), "stride of each stage; [] as the variant")
     zero_gamma: bool = key(True, "start every block as the identity (last batch norm's gamma at 0)")

@@ -16,7 +16,6 @@ from itembed_tf.towers.heads import BATCH_NORM, embedding_head, new_weights
 VARIANTS: dict[str, dict[str, Any]] = {
     # The paper's text: the blocks of ResNet with 1x2 in place of 3x3, average pooling, fc-BN-ReLU-fc.
     "paper": {
-        "stem": 0,
         "blocks": {50: (3, 4, 6, 3), 152: (3, 8, 36, 3)},
         "strides": (1, 2, 2, 2),
         "pooling": "mean",
@@ -25,15 +24,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     # The released code: one block in the last stage, first blocks not bottlenecked, padding on the left, max pooling.
     # Its 152-layer text network was not published; the block counts below apply the same change to ResNet-152.
     "released": {
-        "stem": 0,
         "blocks": {50: (3, 4, 6, 1), 152: (3, 8, 36, 1)},
         "strides": (1, 2, 2, 1),
         "pooling": "max",
         "head": "fc-bn",
     },
-    # For data sets of thousands: words are not squeezed through 64 channels at once, and no position is strided away.
+    # For data sets of thousands: no position is strided away, and the pooling keeps mean and maximum.
     "wide": {
-        "stem": 512,
         "blocks": {50: (3, 4), 152: (3, 8)},
         "strides": (1, 1),
         "pooling": "mean+max",
@@ -61,7 +58,7 @@ def text_tower(
 ) -> keras.Model:
     """Build the tower "text_tower": ``ids`` int32 [B, length], 0 = padding, to f [B, embedding_size].
 
-    `vocabulary_size` counts the padding id. Keys left to the variant (`stem` -1, empty `blocks` and `strides`,
+    `vocabulary_size` counts the padding id. Keys left to the variant (empty `blocks` and `strides`,
     "variant") take its values from `VARIANTS`. The word table is the layer "words".
 
     Raises:
@@ -87,7 +84,7 @@ def text_tower(
     x = _batch_norm(x, "words_bn")
     keep = mask if mask_padding else None
     x = x if keep is None else x * keep
-    channels = round((plan["stem"] if stem < 0 else stem) * width)
+    channels = round(stem * width)
     if channels:
         x = _convolution(x, channels, 2, 1, "stem", left=variant == "released")
         x = layers.ReLU(name="stem_relu")(_batch_norm(x, "stem_bn"))
