@@ -47,6 +47,12 @@ ROWS: dict[str, tuple[str, ...]] = {
     "pooling-mean": ('text_tower.pooling="mean"',),
     "shift": ("data.shift=true", 'evaluation.shifts="all"'),
     "instance-only": ("stages.0.losses={instance_image = 1.0, instance_text = 1.0}",),
+    "trap": (
+        "stages.0.losses={instance_image = 1.0, instance_text = 1.0}",
+        'model.classifier="random"',
+        "model.scale=0",
+        'image_tower.head="fc-bn-relu-fc"',
+    ),
     "infonce-only": ("stages.0.losses={infonce = 1.0}",),
     "sgd": SGD,
     "two-views": ("stages.0.cached_views=2",),
