@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from itembed_tf.towers import efficientnet_lite as lite
-from itembed_tf.towers.backbones import build_backbone
+from itembed_tf.config import OPENMOJI, load_config
+from itembed_tf.towers.backbones import build_backbone, join_levels
 from itembed_tf.towers.heads import embedding_head
 from itembed_tf.towers.image import image_tower
 
@@ -197,3 +198,9 @@ def test_a_level_that_is_not_there_is_refused_with_those_that_are() -> None:
         lite0_tower(levels=("block9",))
     with pytest.raises(ValueError, match=r"no layer 'pool' to pool"):  # it has no rows and columns
         lite0_tower(levels=("pool",))
+
+
+def test_openmojis_levels_are_layers_of_its_backbone() -> None:
+    config = load_config(OPENMOJI).image_tower
+    backbone = join_levels(build_backbone(config.backbone, weights="none", size=32), config.levels)
+    assert backbone.output_shape == (None, 2 * (40 + 80 + 112 + 192 + 320 + 1280))
