@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import pytest
 
-from itembed_tf.towers import efficientnet_lite as lite
 from itembed_tf.config import OPENMOJI, load_config
+from itembed_tf.towers import efficientnet_lite as lite
 from itembed_tf.towers.backbones import build_backbone, join_levels
 from itembed_tf.towers.heads import embedding_head
 from itembed_tf.towers.image import image_tower
