@@ -40,8 +40,9 @@ def served_table(run: Path, exported: Path, overrides: Sequence[str]) -> dict[st
     """The retrieval table of the run's dev split by the exported pair alone."""
     import tensorflow as tf
 
+    from itembed_tf.broken import drop_broken, find_broken
     from itembed_tf.config import arguments, load_config
-    from itembed_tf.data import drop_broken, find_broken, flatten
+    from itembed_tf.data import flatten
     from itembed_tf.datasets import read_dataset
     from itembed_tf.retrieval import retrieval_table
 

@@ -5,17 +5,17 @@ So a killed run continues with the very batches that it would have seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from itembed_tf.datasets import Group
-from itembed_tf.image import load_image
+
+THREADS = os.cpu_count() or 1  # that decode pictures
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,6 @@ class Epoch:
     candidate_labels: np.ndarray  # int32 [steps, N]
 
 
-class TooManyBroken(RuntimeError):
-    """More pictures cannot be read than the run was told to accept."""
-
-
 def flatten(groups: Sequence[Group]) -> Items:
     """Number the groups 0, 1, ... in their order, and list their pictures and captions."""
     return Items(
@@ -52,54 +48,6 @@ def flatten(groups: Sequence[Group]) -> Items:
         [caption for group in groups for caption in group.captions],
         np.repeat(np.arange(len(groups), dtype=np.int32), [len(group.captions) for group in groups]),
     )
-
-
-def find_broken(groups: Sequence[Group]) -> list[dict[str, str]]:
-    """Decode every picture once, as training will; give {"image", "reason"} for each that cannot be read."""
-
-    @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
-    def decode(data: tf.Tensor) -> tf.Tensor:
-        return load_image(data, size=32, fit="stretch")
-
-    decode_one = decode.get_concrete_function()  # traced here, once: the threads would each begin to
-
-    def check(item: tuple[str, str | bytes]) -> dict[str, str] | None:
-        name, image = item
-        try:
-            decode_one(tf.constant(image) if isinstance(image, bytes) else tf.io.read_file(image))
-        except tf.errors.OpError as error:
-            return {"image": name, "reason": error.message.splitlines()[0][:200]}
-        return None
-
-    named = [pair for group in groups for pair in _named(group)]
-    with ThreadPoolExecutor() as pool:
-        found = list(tqdm(pool.map(check, named), total=len(named), desc="checking pictures", unit=" pictures"))
-    return [broken for broken in found if broken]
-
-
-def _named(group: Group) -> list[tuple[str, str | bytes]]:
-    """The group's pictures under the names that they are reported by."""
-    return [(i if isinstance(i, str) else f"{group.id}, picture {n}", i) for n, i in enumerate(group.images, 1)]
-
-
-def drop_broken(groups: Sequence[Group], broken: Sequence[dict[str, str]], max_percent: float) -> list[Group]:
-    """The groups without their broken pictures, and without the groups that have none left.
-
-    Raises:
-        TooManyBroken: they are more than `max_percent` of all pictures; the message lists them.
-    """
-    total = sum(len(group.images) for group in groups)
-    if len(broken) > max_percent / 100 * total:
-        listed = "\n".join(f"  {b['image']}: {b['reason']}" for b in broken[:50])
-        raise TooManyBroken(
-            f"{len(broken)} of {total} pictures cannot be read, more than the {max_percent} % that max_broken_percent"
-            f" allows. Repair or remove them, or raise the limit:\n{listed}" + ("\n  ..." if len(broken) > 50 else "")
-        )
-    names = {b["image"] for b in broken}
-    kept = [
-        replace(group, images=tuple(image for name, image in _named(group) if name not in names)) for group in groups
-    ]
-    return [group for group in kept if group.images]
 
 
 def draw_epoch(
@@ -187,19 +135,32 @@ def batches(epoch: Epoch, first_step: int, load: Callable[[np.ndarray, np.ndarra
         }
     )
     pictures = load(epoch.images[rows], epoch.seeds[rows])
-    return tf.data.Dataset.zip(rest, pictures).map(lambda row, image: row | {"image": image}).prefetch(2)
+    return _read_ahead(tf.data.Dataset.zip(rest, pictures).map(lambda row, image: row | {"image": image}))
+
+
+def _read_ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
+    """The same, two batches ahead of its reader.
+
+    Without autotuning: its thread wakes 10.2, 20.5, 41 ... seconds after the start, and in TensorFlow 2.21 the end of
+    an epoch now and then waited for that.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.prefetch(2).with_options(options)
 
 
 def from_features(views: Sequence[np.ndarray]) -> Callable[[np.ndarray, np.ndarray], tf.data.Dataset]:
     """Batches [B, F] of cached features, each row from one of the views [n, F], by its seed."""
 
-    def load(images: np.ndarray, seeds: np.ndarray) -> tf.data.Dataset:
-        def rows() -> Iterator[np.ndarray]:
-            for indices, draws in zip(images, seeds[..., 0] % len(views), strict=True):
-                yield np.stack([views[view][i] for i, view in zip(indices, draws, strict=True)])
+    def gather(indices: np.ndarray, draws: np.ndarray) -> np.ndarray:
+        return np.stack([views[draw][i] for i, draw in zip(indices, draws, strict=True)])
 
-        spec = tf.TensorSpec((images.shape[1], views[0].shape[1]), tf.float32)
-        return tf.data.Dataset.from_generator(rows, output_signature=spec)
+    def load(images: np.ndarray, seeds: np.ndarray) -> tf.data.Dataset:
+        # Not from_generator: its op sets malloc's trim threshold to 128 KB for the process, and every step then
+        # asks the system anew for its memory (10,000 page faults a step of configs/flickr8k.toml, 4 % of its time).
+        shape = (images.shape[1], views[0].shape[1])
+        rows = tf.data.Dataset.from_tensor_slices((images, seeds[..., 0] % len(views)))
+        return rows.map(lambda *row: tf.ensure_shape(tf.numpy_function(gather, row, tf.float32), shape))
 
     return load
 
@@ -218,7 +179,7 @@ def from_pictures(
 
     def load(images: np.ndarray, seeds: np.ndarray) -> tf.data.Dataset:
         rows = tf.data.Dataset.from_tensor_slices((images.reshape(-1).astype(np.int64), seeds.reshape(-1, 2)))
-        decoded = rows.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        decoded = rows.map(decode, num_parallel_calls=THREADS, deterministic=True)
         return decoded.batch(images.shape[1], drop_remainder=True)
 
     return load
@@ -241,6 +202,6 @@ def picture_batches(
     """Batches [b, S, S, 3] of all pictures in order, the last may be smaller; `decode(file bytes, index)` gives one."""
     read = read_from(pictures)
     rows = tf.data.Dataset.range(len(pictures)).map(
-        lambda i: decode(read(i), i), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        lambda i: decode(read(i), i), num_parallel_calls=THREADS, deterministic=True
     )
-    return rows.batch(batch_size).prefetch(2)
+    return _read_ahead(rows.batch(batch_size))

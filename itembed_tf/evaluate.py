@@ -17,8 +17,9 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from itembed_tf.broken import drop_broken, find_broken
 from itembed_tf.config import Config, ConfigError, arguments, load_config
-from itembed_tf.data import Items, drop_broken, find_broken, flatten, picture_batches
+from itembed_tf.data import Items, flatten, picture_batches
 from itembed_tf.datasets import read_dataset
 from itembed_tf.image import load_image
 from itembed_tf.model import encoder, feature_encoder

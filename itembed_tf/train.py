@@ -21,14 +21,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from itembed_tf.broken import TooManyBroken, drop_broken, find_broken
 from itembed_tf.config import OPENMOJI, Config, ConfigError, Stage, arguments, describe_keys, dump_config, load_config
 from itembed_tf.data import (
     Items,
-    TooManyBroken,
     batches,
     draw_epoch,
-    drop_broken,
-    find_broken,
     flatten,
     from_features,
     from_pictures,

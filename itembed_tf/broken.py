@@ -1,0 +1,65 @@
+"""Which pictures cannot be read: found and named before training, and left out unless they are too many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import tensorflow as tf
+from tqdm import tqdm
+
+from itembed_tf.datasets import Group
+from itembed_tf.image import load_image
+
+
+class TooManyBroken(RuntimeError):
+    """More pictures cannot be read than the run was told to accept."""
+
+
+def find_broken(groups: Sequence[Group]) -> list[dict[str, str]]:
+    """Decode every picture once, as training will; give {"image", "reason"} for each that cannot be read."""
+
+    @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
+    def decode(data: tf.Tensor) -> tf.Tensor:
+        return load_image(data, size=32, fit="stretch")
+
+    decode_one = decode.get_concrete_function()  # traced here, once: the threads would each begin to
+
+    def check(item: tuple[str, str | bytes]) -> dict[str, str] | None:
+        name, image = item
+        try:
+            decode_one(tf.constant(image) if isinstance(image, bytes) else tf.io.read_file(image))
+        except tf.errors.OpError as error:
+            return {"image": name, "reason": error.message.splitlines()[0][:200]}
+        return None
+
+    named = [pair for group in groups for pair in _named(group)]
+    with ThreadPoolExecutor() as pool:
+        found = list(tqdm(pool.map(check, named), total=len(named), desc="checking pictures", unit=" pictures"))
+    return [broken for broken in found if broken]
+
+
+def _named(group: Group) -> list[tuple[str, str | bytes]]:
+    """The group's pictures under the names that they are reported by."""
+    return [(i if isinstance(i, str) else f"{group.id}, picture {n}", i) for n, i in enumerate(group.images, 1)]
+
+
+def drop_broken(groups: Sequence[Group], broken: Sequence[dict[str, str]], max_percent: float) -> list[Group]:
+    """The groups without their broken pictures, and without the groups that have none left.
+
+    Raises:
+        TooManyBroken: they are more than `max_percent` of all pictures; the message lists them.
+    """
+    total = sum(len(group.images) for group in groups)
+    if len(broken) > max_percent / 100 * total:
+        listed = "\n".join(f"  {b['image']}: {b['reason']}" for b in broken[:50])
+        raise TooManyBroken(
+            f"{len(broken)} of {total} pictures cannot be read, more than the {max_percent} % that max_broken_percent"
+            f" allows. Repair or remove them, or raise the limit:\n{listed}" + ("\n  ..." if len(broken) > 50 else "")
+        )
+    names = {b["image"] for b in broken}
+    kept = [
+        replace(group, images=tuple(image for name, image in _named(group) if name not in names)) for group in groups
+    ]
+    return [group for group in kept if group.images]
