@@ -121,7 +121,7 @@ def test_name_with_a_number_behind_it(original: Path) -> None:
 
 def test_a_list_that_is_not_the_official_one_warns(original: Path) -> None:
     path = original / "Flickr8k_text" / "Flickr_8k.devImages.txt"
-    path.write_text("\n")
+    path.write_text("15_e.jpg\n")
     with pytest.warns(UserWarning, match="devImages.txt is not the official list of dev"), pytest.raises(ValueError):
         read(original)
 

@@ -21,10 +21,19 @@ def key(default: Any, meaning: str, *, choices: Sequence[str] = (), least: float
 @dataclass(frozen=True)
 class Dataset:
     feeds: ClassVar[str] = "itembed_tf.datasets.read_dataset"
-    name: str = key("openmoji", "which data set", choices=("openmoji", "flickr8k", "folder"))
+    name: str = key(
+        "openmoji",
+        "which data set",
+        choices=("openmoji", "flickr8k", "flickr30k", "coco", "cuhk-pedes", "icfg-pedes", "rstpreid", "folder"),
+    )
     root: str = key("", "its folder (openmoji needs none: it comes with the installed packages)")
     splits: tuple[str, ...] = key(("train", "dev", "test"), "splits the run uses; others need not be on disk")
-    split_by: str = key("base", "openmoji: keep all variants of an emoji in one split, or not", choices=("base", "id"))
+    split_by: str = key(
+        "base",
+        "openmoji: keep all variants of an emoji in one split (base), or not (id); flickr8k: base or karpathy; "
+        "flickr30k: karpathy or entities; coco: karpathy or random",
+        choices=("base", "id", "karpathy", "entities", "random"),
+    )
     held_out_percent: int = key(
         10, "folder without a split column: percent of it for dev, and as much for test", least=1
     )

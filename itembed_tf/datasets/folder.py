@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from itembed_tf.datasets.group import SPLITS, Group, bucket, some
+from itembed_tf.datasets.source import fault_of_path, is_sentence, parse_json, read_lines, read_text
 
 FILES = ("captions.jsonl", "captions.csv")
+ADVICE = "docs/your_pictures.md shows what it must look like."
 COLUMNS = ("image", "caption", "captions", "split", "label")
 SPLIT_NAMES = {**{split: split for split in SPLITS}, "val": "dev", "validation": "dev"}
 
@@ -49,8 +51,6 @@ def read(*, root: str, splits: Sequence[str], held_out_percent: int, **_others: 
             f"{path} is not CSV ({error}): a caption with a comma or a quotation mark stands in quotation marks, "
             'and one inside it is doubled: "a ""red"" car, parked"'
         ) from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 (byte {error.start}): save it again with that encoding") from error
     _check_rows(rows, problems)
     if problems:
         problems.sort(key=lambda problem: int(problem.split()[1].rstrip(":")))
@@ -72,53 +72,51 @@ def _caption_file(root: str) -> Path:
 
 
 def _json_rows(path: Path, problems: list[str]) -> Iterator[Row]:
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError as error:
-                problems.append(f"line {number}: not JSON ({error.msg} at column {error.colno}); one object a line")
-                continue
-            if not isinstance(entry, dict):
-                problems.append(f'line {number}: not an object; write {{"image": "...", "caption": "..."}}')
-                continue
-            row = _row(number, entry, problems)
-            if row:
-                yield row
+    for number, line in enumerate(read_lines(path, ADVICE), 1):
+        if not line.strip():
+            continue
+        try:
+            entry = parse_json(line)
+        except ValueError as error:
+            problems.append(f"line {number}: not JSON ({error}); one object a line")
+            continue
+        if not isinstance(entry, dict):
+            problems.append(f'line {number}: not an object; write {{"image": "...", "caption": "..."}}')
+            continue
+        row = _row(number, entry, problems)
+        if row:
+            yield row
 
 
 def _csv_rows(path: Path, problems: list[str]) -> Iterator[Row]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        table = csv.reader(file, strict=True)
-        header = [cell.strip() for cell in next(table, [])]
-        if "image" not in header or "caption" not in header or len(set(header)) != len(header):
-            hint = "; its columns must be separated by commas" if re.search("[;\t]", "".join(header)) else ""
-            raise ValueError(
-                f"{path}: the first line is {','.join(header)!r}; it must name the columns, "
-                f"image,caption and where you have them split,label{hint}"
+    table = csv.reader(io.StringIO(read_text(path, ADVICE), newline=""), strict=True)
+    header = [cell.strip() for cell in next(table, [])]
+    if "image" not in header or "caption" not in header or len(set(header)) != len(header):
+        hint = "; its columns must be separated by commas" if re.search("[;\t]", "".join(header)) else ""
+        raise ValueError(
+            f"{path}: the first line is {','.join(header)[:200]!r}; it must name the columns, "
+            f"image,caption and where you have them split,label{hint}"
+        )
+    line = 2
+    for cells in table:
+        first, line = line, table.line_num + 1
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(header):
+            problems.append(
+                f"line {first}: {len(cells)} columns where the first line names {len(header)}; "
+                'a caption with a comma needs "quotation marks"'
             )
-        line = 2
-        for cells in table:
-            first, line = line, table.line_num + 1
-            if not any(cell.strip() for cell in cells):
-                continue
-            if len(cells) != len(header):
-                problems.append(
-                    f"line {first}: {len(cells)} columns where the first line names {len(header)}; "
-                    'a caption with a comma needs "quotation marks"'
-                )
-                continue
-            if line > first + 1:
-                problems.append(
-                    f"line {first}: runs on to line {line - 1}: a quotation mark is not closed where it should be "
-                    "(captions with line breaks can stand in captions.jsonl)"
-                )
-                continue
-            row = _row(first, dict(zip(header, cells, strict=True)), problems)
-            if row:
-                yield row
+            continue
+        if line > first + 1:
+            problems.append(
+                f"line {first}: runs on to line {line - 1}: a quotation mark is not closed where it should be "
+                "(captions with line breaks can stand in captions.jsonl)"
+            )
+            continue
+        row = _row(first, dict(zip(header, cells, strict=True)), problems)
+        if row:
+            yield row
 
 
 def _row(number: int, entry: dict[str, object], problems: list[str]) -> Row | None:
@@ -131,14 +129,14 @@ def _row(number: int, entry: dict[str, object], problems: list[str]) -> Row | No
         found.append("needs a caption, or a list of captions, and not both")
     given = entry.get("caption", entry.get("captions", []))
     captions = given if isinstance(given, list) else [given]
-    if not captions or not all(_is_text(caption) for caption in captions):
+    if not captions or not all(is_sentence(caption) for caption in captions):
         found.append("an empty caption, or one that is not text")
     texts = {key: "" if entry.get(key) is None else entry[key] for key in ("image", "split", "label")}
     for key, value in texts.items():
         if not isinstance(value, str):
             found.append(f"{key} is {value!r}; it must be text (in quotation marks)")
     image, split, label = (str(value).strip() for value in texts.values())
-    found += [fault for fault in [_fault_of_path(image)] if fault]
+    found += [fault for fault in [fault_of_path(image)] if fault]
     if split and split.lower() not in SPLIT_NAMES:
         found.append(f"split {split!r}; it must be one of {', '.join(SPLIT_NAMES)}")
     problems += [f"line {number}: {fault}" for fault in found]
@@ -146,22 +144,6 @@ def _row(number: int, entry: dict[str, object], problems: list[str]) -> Row | No
         return None
     sentences = tuple(str(caption).strip() for caption in captions)
     return Row(number, str(PurePosixPath(image)), sentences, SPLIT_NAMES.get(split.lower(), ""), label)
-
-
-def _is_text(caption: object) -> bool:
-    # Half a surrogate pair (backslash ud83d in JSON) is a str, and cannot be written as UTF-8.
-    return isinstance(caption, str) and bool(caption.strip()) and not re.search("[\ud800-\udfff]", caption)
-
-
-def _fault_of_path(image: str) -> str:
-    if not image:
-        return "no image"
-    if "\\" in image:
-        return f"image {image!r}: write folders with / instead of \\"
-    path = PurePosixPath(image)
-    if path.is_absolute() or ".." in path.parts or re.match("[A-Za-z]:", image):
-        return f"image {image!r} lies outside the folder; write its path relative to it, without .."
-    return ""
 
 
 def _check_rows(rows: Sequence[Row], problems: list[str]) -> None:
