@@ -98,6 +98,7 @@ def test_karpathys_split_takes_restval_into_train_and_keeps_his_order(root: Path
     ]
     assert groups[0].images == (str(root / "val2014" / "COCO_val2014_000000391895.jpg"),)
     assert groups[4].captions == tuple(c.strip() for c in captions(9))
+    assert groups[4].caption_ids == (90, 91, 92, 93, 94, 95)
 
 
 def test_the_random_split_is_ours_in_the_sizes_of_the_released_code(root: Path) -> None:
@@ -107,7 +108,8 @@ def test_the_random_split_is_ours_in_the_sizes_of_the_released_code(root: Path) 
     test, *dev = np.random.RandomState(1).permutation(6)[:3]
     expected = {order[test]: "test", **{order[i]: "dev" for i in dev}}
     assert {int(group.id): group.split for group in groups if group.split != "train"} == expected
-    assert groups[order.index(9)].captions == tuple(c.strip() for c in captions(9))
+    six = groups[order.index(9)]
+    assert (six.captions, six.caption_ids) == (tuple(c.strip() for c in captions(9)), (90, 91, 92, 93, 94, 95))
 
 
 def test_the_random_split_never_changes() -> None:
@@ -151,10 +153,16 @@ def test_all_faults_of_karpathys_file_are_listed(root: Path) -> None:
     content["images"][0]["filepath"] = "test2014"
     content["images"][1]["cocoid"] = "57870"
     content["images"][3]["cocoid"] = 9
+    content["images"][5]["sentences"][1]["sentid"] = None
     (root / "dataset_coco.json").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match="3 pictures cannot be used") as caught:
+    with pytest.raises(ValueError, match="4 pictures cannot be used") as caught:
         read(root, "karpathy")
-    for said in ("filepath 'test2014'; it must be train2014 or val2014", "cocoid '57870'", "is images[3] already"):
+    for said in (
+        "filepath 'test2014'; it must be train2014 or val2014",
+        "cocoid '57870'",
+        "is images[3] already",
+        "sentid",
+    ):
         assert said in str(caught.value)
 
 
@@ -179,3 +187,4 @@ def test_an_empty_caption_is_left_out_and_warned_of(root: Path) -> None:
     with pytest.warns(UserWarning, match="1 captions are empty, and left out"):
         groups = read(root, "random")
     assert sum(len(group.captions) for group in groups) == 30
+    assert sorted(len(group.caption_ids) for group in groups) == [5, 5, 5, 5, 5, 5]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ ADVICE = (
     "train2014, val2014 and their annotations (captions_train2014.json, captions_val2014.json): "
     f"https://cocodataset.org/#download. {KARPATHY}: {PAGE}. docs/data_sets.md shows how they must lie."
 )
-# checksum(*sorted file names) of Karpathy's lists as published in kelvinxu/arctic-captions; those of val and test are
-# the same as in peteanderson80/bottom-up-attention.
+# checksum(*sorted file names) of Karpathy's lists as published in kelvinxu/arctic-captions. Those of val and test are
+# the same as in peteanderson80/bottom-up-attention, that of test also the same as in the package eccv-caption.
 OFFICIAL = {
     "train": "fd39799117d18fb9ed645cbd56ef6950b9ea2d4f09a9c963f0634d0425b7c390",
     "dev": "7872b37c55d5e0a21050f529028505f477ea4683c89a1ac47eb58891bdfc4a83",
@@ -88,7 +89,7 @@ def _random_split(groups: Sequence[Group], splits: Sequence[str]) -> list[Group]
         place[drawn[start : start + size]] = SPLITS.index(split)
         start += size
     named = ((group, SPLITS[i]) for group, i in zip(groups, place))
-    return [Group(group.id, group.images, group.captions, split) for group, split in named if split in splits]
+    return [replace(group, split=split) for group, split in named if split in splits]
 
 
 def _read_part(folder: Path, part: str) -> list[Group]:
@@ -117,23 +118,30 @@ def _read_part(folder: Path, part: str) -> list[Group]:
     if problems:
         raise ValueError(f"{path}: {len(problems)} faults:\n{some(problems)}\n{ADVICE}")
     return [
-        Group(str(id), (str(folder / part / name),), tuple(captions[id]), split="train") for id, name in names.items()
+        Group(
+            id=str(id),
+            images=(str(folder / part / name),),
+            captions=tuple(caption for _, caption in captions[id]),
+            split="train",
+            caption_ids=tuple(number for number, _ in captions[id]),
+        )
+        for id, name in names.items()
     ]
 
 
 def _fault_of_image(image: Any) -> str:
     if not isinstance(image, dict) or "id" not in image or "file_name" not in image:
         return 'not an object with "id" and "file_name"'
-    if type(image["id"]) is not int:
+    if type(image["id"]) is not int or image["id"] < 0:
         return f"id {str(image['id'])[:60]!r}; it must be a whole number"
     return fault_of_path(image["file_name"])
 
 
 def _captions(
     annotations: Sequence[Any], names: dict[int, str], path: Path, problems: list[str]
-) -> dict[int, list[str]]:
-    """Captions by picture; what is wrong with the others is added to `problems`, of empty ones there is a warning."""
-    captions: dict[int, list[str]] = {}
+) -> dict[int, list[tuple[int, str]]]:
+    """Ids and captions by picture. What is wrong with others is added to `problems`; of empty ones there is a warning."""
+    captions: dict[int, list[tuple[int, str]]] = {}
     seen: set[object] = set()
     empty = 0
     for number, entry in enumerate(annotations):
@@ -149,7 +157,7 @@ def _captions(
         elif not is_sentence(entry["caption"]):
             fault = f"the caption {str(entry['caption'])[:60]!a} is not text that can be read"
         else:
-            captions.setdefault(entry["image_id"], []).append(entry["caption"].strip())
+            captions.setdefault(entry["image_id"], []).append((entry["id"], entry["caption"].strip()))
         if fault:
             problems.append(f"annotations[{number}]: {fault}")
         else:

@@ -19,6 +19,7 @@ class Group:
         captions: sentences, each true of every image of the group; at least one.
         split: "train", "dev" or "test".
         label: name of the class where the data set has one (an identity, a product), else "".
+        caption_ids: the data set's own number of each caption, by which its other annotations find it (COCO); or ().
     """
 
     id: str
@@ -26,6 +27,7 @@ class Group:
     captions: tuple[str, ...]
     split: str
     label: str = ""
+    caption_ids: tuple[int, ...] = ()
 
 
 def bucket(key: str, buckets: int) -> int:
@@ -58,6 +60,8 @@ def check_groups(groups: Sequence[Group], name: str) -> None:
             problems.append(f"{group.id}: no image")
         if not any(caption.strip() for caption in group.captions):
             problems.append(f"{group.id}: no caption")
+        if group.caption_ids and len(group.caption_ids) != len(group.captions):
+            problems.append(f"{group.id}: {len(group.caption_ids)} ids of {len(group.captions)} captions")
         if group.split not in SPLITS:
             problems.append(f"{group.id}: split {group.split!r}; it must be one of {', '.join(SPLITS)}")
         for image in group.images:

@@ -5,7 +5,8 @@ Format, as the readers of the two-branch networks and of VSE++ read it::
     {"dataset": "flickr30k", "images": [{"filename": "1000092795.jpg", "split": "train", "imgid": 0, "sentids": [0],
      "sentences": [{"raw": "Two young guys ...", "tokens": ["two", ...], "imgid": 0, "sentid": 0}]}]}
 
-COCO's pictures also have "cocoid" and "filepath" (train2014 or val2014), and a split more, "restval".
+COCO's pictures also have "cocoid" and "filepath" (train2014 or val2014), and a split more, "restval"; the "sentid" of
+their captions is COCO's own id.
 """
 
 from __future__ import annotations
@@ -53,18 +54,20 @@ def read_karpathy(
     groups = []
     empty = 0
     for number, image in enumerate(images):
-        fault = _fault(image, folders) or _fault_of_sentences(image["sentences"])
+        fault = _fault(image, folders) or _fault_of_sentences(image["sentences"], "cocoid" in image)
         if not fault and (earlier := seen.setdefault(_id(image), number)) != number:
             fault = f"{image['filename']} is images[{earlier}] already"
         if fault:
             problems.append(f"images[{number}]: {fault}")
             continue
-        captions = tuple(s["raw"].strip() for s in image["sentences"] if s["raw"].strip())
-        empty += len(image["sentences"]) - len(captions)
+        sentences = [sentence for sentence in image["sentences"] if sentence["raw"].strip()]
+        empty += len(image["sentences"]) - len(sentences)
         split = SPLIT_NAMES[image["split"]]
         if split in splits:
             file = folders[image.get("filepath", "")] / image["filename"]
-            groups.append(Group(id=_id(image), images=(str(file),), captions=captions, split=split))
+            captions = tuple(sentence["raw"].strip() for sentence in sentences)
+            ids = tuple(sentence["sentid"] for sentence in sentences) if "cocoid" in image else ()
+            groups.append(Group(_id(image), (str(file),), captions, split, caption_ids=ids))
     if problems:
         raise ValueError(f"{path}: {len(problems)} pictures cannot be used:\n{some(problems)}\n{advice}")
     if empty:
@@ -93,14 +96,16 @@ def _fault(image: Any, folders: dict[str, Path]) -> str:
     where = image.get("filepath", "")
     if not isinstance(where, str) or where not in folders:
         return f"filepath {str(where)[:60]!r}; it must be {' or '.join(filter(None, folders)) or 'left out'}"
-    if where and type(image.get("cocoid")) is not int:
+    if where and (type(image.get("cocoid")) is not int or image["cocoid"] < 0):
         return f"cocoid {str(image.get('cocoid'))[:60]!r}; it must be a whole number"
     return ""
 
 
-def _fault_of_sentences(sentences: Any) -> str:
+def _fault_of_sentences(sentences: Any, with_ids: bool) -> str:
     if not isinstance(sentences, list) or not all(isinstance(s, dict) and "raw" in s for s in sentences):
         return 'sentences must be a list of objects, each with the caption as "raw"'
+    if with_ids and not all(type(sentence.get("sentid")) is int for sentence in sentences):
+        return "a caption without a whole number as sentid"
     captions = [sentence["raw"] for sentence in sentences]
     wrong = [c for c in captions if not is_sentence(c) and not (isinstance(c, str) and not c.strip())]
     if wrong:
