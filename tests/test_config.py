@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,68 @@ def test_a_file_says_only_what_differs(tmp_path):
     assert (config.seed, config.model) == (3, expected)
     assert config.stages == (Stage(name="only", losses={"infonce": 2.0}),)
     assert config.text == Config().text
+
+
+BASE = """
+seed = 3
+[model]
+scale = 7.5
+bias = true
+[[stages]]
+name = "I"
+epochs = 5
+losses = { instance_image = 1.0, instance_text = 1.0 }
+[[stages]]
+name = "II"
+"""
+
+
+def test_a_config_over_a_base_says_only_what_differs_from_it(tmp_path):
+    (tmp_path / "base.toml").write_text(BASE, encoding="utf-8")
+    changes = """
+base = "base.toml"
+[model]
+bias = false
+[[stages]]
+name = "I"
+losses = { ranking = 1.0 }
+[[stages]]
+name = "III"
+epochs = 2
+"""
+    config = load(tmp_path, changes, "stages.1.epochs=0")
+    assert (config.seed, config.model.scale, config.model.bias) == (3, 7.5, False)
+    assert config.stages == (
+        Stage(name="I", epochs=5, losses={"ranking": 1.0}),
+        Stage(name="II", epochs=0),
+        Stage(name="III", epochs=2),
+    )
+    assert load(tmp_path, dump_config(config)) == config
+
+
+def test_a_base_is_looked_for_beside_the_file_and_may_have_one_itself(tmp_path, monkeypatch):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "base.toml").write_text("seed = 3\nembedding_size = 64\n", encoding="utf-8")
+    (tmp_path / "deep" / "middle.toml").write_text('base = "../base.toml"\nseed = 4\n', encoding="utf-8")
+    monkeypatch.chdir("/")
+    config = load(tmp_path / "deep", 'base = "middle.toml"\n')
+    assert (config.seed, config.embedding_size) == (4, 64)
+
+
+@pytest.mark.parametrize(
+    ("text", "must_name"),
+    [
+        ('base = "gone.toml"', "gone.toml: no such config file, the base of"),
+        ('base = "config.toml"', "leads back to"),
+        ("base = 3", "expected the name of another config"),
+        ('base = "base.toml"\n[[stages]]\nepochs = 2', "give each [[stages]] its own"),
+        ('base = "base.toml"\n[[stages]]\nname = "I"\n[[stages]]\nname = "I"', "give each [[stages]] its own"),
+    ],
+)
+def test_a_wrong_base_is_named(text, must_name, tmp_path):
+    (tmp_path / "base.toml").write_text(BASE, encoding="utf-8")
+    with pytest.raises(ConfigError, match=re.escape(must_name)):
+        load(tmp_path, text)
 
 
 @pytest.mark.parametrize("spelling", ["1e-4", "0.0001", "1E-4", "1.0e-4"])

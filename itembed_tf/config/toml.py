@@ -32,20 +32,62 @@ def arguments(section: Any) -> dict[str, Any]:
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
     """Read a TOML file (None: the defaults) and apply ``section.key=value`` overrides, values in TOML.
 
+    A file may begin with ``base = "other.toml"``, named from where it lies itself: it then lists only what differs from
+    that one. Sections are merged key by key; so are stages of the same name, and others come after them.
+
     Raises:
         ConfigError: unknown key, wrong type or bad value, naming the key, the value and the choices.
     """
-    table: dict[str, Any] = {}
-    if path is not None:
-        try:
-            table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ConfigError(f"{path}: no such config file; configs/ holds those that come with the project") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: not TOML: {error}") from None
+    table = {} if path is None else _read(Path(path))
     for override in overrides:
         _apply_override(table, override)
     return _build(Config, table, where="")
+
+
+def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The table of a file, over that of its base; `above` are the files that it is the base of."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        asked = f", the base of {above[-1]}" if above else "; configs/ holds those that come with the project"
+        raise ConfigError(f"{path}: no such config file{asked}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+    base = table.pop("base", None)
+    if base is None:
+        return table
+    if not isinstance(base, str):
+        raise ConfigError(
+            f'{path}: base: expected the name of another config, for example "flickr8k.toml", got {base!r}'
+        )
+    below = path.parent / base
+    if any(below.resolve() == file.resolve() for file in (*above, path)):
+        raise ConfigError(f"{path}: base = {base!r} leads back to {below}")
+    return _merged(_read(below, (*above, path)), table, path)
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any], path: Path) -> dict[str, Any]:
+    """`base` with what `changes` says otherwise; a value replaces the other whole, also one that is a table."""
+    table = dict(base)
+    for name, value in changes.items():
+        if name == "stages" and isinstance(value, list):
+            stages = _by_name(base.get("stages", _plain(DEFAULT_STAGES)), path)
+            for new, stage in _by_name(value, path).items():
+                stages[new] = {**stages.get(new, {}), **stage}
+            table[name] = list(stages.values())
+        else:
+            both = isinstance(value, dict) and isinstance(base.get(name), dict)
+            table[name] = {**base[name], **value} if both else value
+    return table
+
+
+def _by_name(stages: Any, path: Path) -> dict[str, dict[str, Any]]:
+    named = {str(stage["name"]): stage for stage in stages if isinstance(stage, Mapping) and "name" in stage}
+    if len(named) < len(stages):
+        raise ConfigError(
+            f"{path}: over a base, stages are told by their names: give each [[stages]] its own, there too"
+        )
+    return named
 
 
 def dump_config(config: Config) -> str:
