@@ -82,7 +82,7 @@ def _merged(base: dict[str, Any], changes: dict[str, Any], path: Path) -> dict[s
 
 
 def _by_name(stages: Any, path: Path) -> dict[str, dict[str, Any]]:
-    named = {str(stage["name"]): stage for stage in stages if isinstance(stage, Mapping) and "name" in stage}
+    named = {str(stage["name"]): dict(stage) for stage in stages if isinstance(stage, Mapping) and "name" in stage}
     if len(named) < len(stages):
         raise ConfigError(
             f"{path}: over a base, stages are told by their names: give each [[stages]] its own, there too"
