@@ -11,7 +11,7 @@ import pytest
 from itembed_tf.config import Config, ConfigError, Stage, arguments, describe_keys, dump_config, load_config
 from itembed_tf.config.schema import DEFAULT_STAGES
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").rglob("*.toml"))
 
 
 def load(tmp_path: Path, text: str, *overrides: str) -> Config:
