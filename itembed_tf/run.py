@@ -129,6 +129,16 @@ def read_skipped(path: Path) -> list[dict[str, str]] | None:
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
+def write_classes(path: Path, labels: np.ndarray) -> None:
+    write_atomically(path / "classes.json", json.dumps(labels.tolist()))
+
+
+def read_classes(path: Path) -> np.ndarray | None:
+    """The class of each training group, int32 [G], where classes are clusters; None before they were found."""
+    file = path / "classes.json"
+    return np.array(json.loads(file.read_text(encoding="utf-8")), np.int32) if file.exists() else None
+
+
 def save_checkpoint(path: Path, state: dict[str, Any], arrays: Sequence[np.ndarray]) -> None:
     """Write one file with everything a killed run needs; the one before it is kept until this one is whole."""
     folder = path / "checkpoints"

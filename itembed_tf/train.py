@@ -10,9 +10,9 @@ A run that was stopped, even killed, goes on from its last checkpoint when the s
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,21 +22,15 @@ import numpy as np
 import tensorflow as tf
 
 from itembed_tf.broken import TooManyBroken, drop_broken, find_broken
+from itembed_tf.classes import class_labels
 from itembed_tf.config import OPENMOJI, Config, ConfigError, Stage, arguments, describe_keys, dump_config, load_config
-from itembed_tf.data import (
-    Items,
-    batches,
-    draw_epoch,
-    flatten,
-    from_features,
-    from_pictures,
-)
+from itembed_tf.data import Items, batches, draw_epoch, flatten, from_features, from_pictures
 from itembed_tf.datasets import Group, read_dataset
 from itembed_tf.evaluate import format_block, retrieval
 from itembed_tf.features import cached_features
-from itembed_tf.files import write_atomically
 from itembed_tf.finish import finish_run
 from itembed_tf.image import augment_image, load_image
+from itembed_tf.log import report_epoch
 from itembed_tf.model import imprint, parts
 from itembed_tf.run import (
     RunError,
@@ -44,10 +38,12 @@ from itembed_tf.run import (
     has_checkpoint,
     load_checkpoint,
     open_run,
+    read_classes,
     read_metrics,
     read_skipped,
     save_checkpoint,
     start_run,
+    write_classes,
     write_skipped,
 )
 from itembed_tf.stage import train_stage
@@ -66,15 +62,17 @@ def train(config: Config, path: Path) -> dict[str, Any]:
     by_split = {split: [g for g in groups if g.split == split] for split in config.dataset.splits}
     train_items = flatten(by_split["train"])
     vocabulary, words = _words(config, path, train_items)
-    model = build_model(config, vocabulary_size=vocabulary.size, classes=len(by_split["train"]))
+    classes = config.classes.clusters or len(by_split["train"])
+    model = build_model(config, vocabulary_size=vocabulary.size, classes=classes)
+    labels = _class_labels(config, path, model, train_items)
     saved = load_checkpoint(path)
     if saved is None:
         if words is not None:
             parts(model)["words"].embeddings.assign(words)
         if config.model.classifier == "imprinted":
-            features, labels = _features(config, model, train_items, 1, mirror=False)[0], train_items.image_groups
-            imprint(model, features, labels)
-    histories = _run_stages(config, path, model, vocabulary, train_items, flatten(by_split.get("dev", [])), saved)
+            imprint(model, _plain_features(config, model, train_items), labels[train_items.image_groups])
+    dev_items = flatten(by_split.get("dev", []))
+    histories = _run_stages(config, path, model, vocabulary, train_items, labels, dev_items, saved)
     return finish_run(config, path, model, vocabulary, by_split, histories, skipped)
 
 
@@ -113,6 +111,23 @@ def _words(config: Config, path: Path, items: Items) -> tuple[Vocabulary, np.nda
     return vocabulary, table
 
 
+def _class_labels(config: Config, path: Path, model: keras.Model, items: Items) -> np.ndarray:
+    """The class of each training group; clusters are found once, and a continued run reads them."""
+    if not config.classes.clusters:
+        return np.arange(int(items.image_groups.max()) + 1, dtype=np.int32)
+    labels = read_classes(path)
+    if labels is None:
+        features = _plain_features(config, model, items)
+        labels = class_labels(features, items.image_groups, **arguments(config.classes), seed=config.seed)
+        write_classes(path, labels)
+        print(f"classes: {config.classes.clusters:,} clusters of {len(labels):,} groups by k-means")
+    return labels
+
+
+def _plain_features(config: Config, model: keras.Model, items: Items) -> np.ndarray:
+    return _features(config, model, items, 1, mirror=False)[0]
+
+
 def _features(config: Config, model: keras.Model, items: Items, views: int, mirror: bool) -> list[np.ndarray]:
     size, fit = config.image.size, config.image.fit
     return cached_features(
@@ -133,6 +148,7 @@ def _run_stages(
     model: keras.Model,
     vocabulary: Vocabulary,
     items: Items,
+    labels: np.ndarray,
     dev: Items,
     saved: tuple[dict[str, Any], list[np.ndarray]] | None,
 ) -> list[list[dict[str, Any]]]:
@@ -153,13 +169,13 @@ def _run_stages(
 
         history = train_stage(
             model,
-            batches=_batches_of(config, model, items, ids, stage, number),
+            batches=_batches_of(config, model, items, labels, ids, stage, number),
             steps_per_epoch=len(items.images) // min(stage.batch_size, len(items.images)),
             evaluate=_dev_table(config, model, dev, vocabulary, stage) if dev.images else None,
             trained=number > 0,
             resume=resume,
             save=save,
-            report=partial(_report_epoch, path, writer, before),
+            report=partial(report_epoch, path, writer, before),
             **arguments(stage),
         )
         histories.append(history)
@@ -169,8 +185,10 @@ def _run_stages(
     return histories
 
 
-def _batches_of(config: Config, model: keras.Model, items: Items, ids: np.ndarray, stage: Stage, number: int) -> Any:
-    """A function from (epoch, first step) to that epoch's batches."""
+def _batches_of(
+    config: Config, model: keras.Model, items: Items, labels: np.ndarray, ids: np.ndarray, stage: Stage, number: int
+) -> Any:
+    """A function from (epoch, first step) to that epoch's batches, each group under its class."""
     if stage.cached_views:
         load = from_features(_features(config, model, items, stage.cached_views, mirror=config.augmentation.flip))
     else:
@@ -186,6 +204,7 @@ def _batches_of(config: Config, model: keras.Model, items: Items, ids: np.ndarra
             mining=stage.mining,
             seed=(config.seed, number, epoch),
         )
+        drawn = replace(drawn, labels=labels[drawn.labels], candidate_labels=labels[drawn.candidate_labels])
         return batches(drawn, first_step, load)
 
     return of
@@ -198,26 +217,6 @@ def _dev_table(config: Config, model: keras.Model, dev: Items, vocabulary: Vocab
         model, dev, vocabulary, **arguments(config.image), **arguments(config.evaluation), features=features
     )
     return lambda: measure()[0]
-
-
-def _report_epoch(path: Path, writer: Any, before: list[list[dict[str, Any]]], entry: dict[str, Any]) -> None:
-    """One line on the screen, one in history.jsonl, and the same numbers for TensorBoard."""
-    step = sum(len(history) for history in before) + entry["epoch"]
-    flat = {f"train/{key}": value for key, value in entry["train"].items()} | {"learning_rate": entry["learning_rate"]}
-    line = f"stage {entry['stage']} epoch {entry['epoch']}: loss {entry['train']['loss']:.3f}"
-    if val := entry.get("val"):
-        flat |= {f"dev/{query} {key}": val[query][key] for query in ("image_query", "text_query") for key in val[query]}
-        flat["dev/rsum"] = val["rsum"]
-        line += f", dev rsum {val['rsum']:.1f}"
-        line += "".join(f", {q.replace('_', ' ')} R@1 {val[q]['R@1']:.1f}" for q in ("image_query", "text_query"))
-    print(f"{line} ({entry['images_per_s']:.0f} images/s)", flush=True)
-    with writer.as_default(step):
-        for name, value in flat.items():
-            tf.summary.scalar(name, value)
-    writer.flush()
-    file = path / "history.jsonl"
-    lines = file.read_text(encoding="utf-8").splitlines()[: step - 1] if file.exists() else []
-    write_atomically(file, "\n".join([*lines, json.dumps(entry)]) + "\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

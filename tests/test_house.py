@@ -24,9 +24,9 @@ NAMES = [path.relative_to(ROOT).as_posix() for path in FILES]
 
 FLOORS = [
     {"config", "files", "text", "word_vectors", "retrieval", "overlap", "leave_one_out", "coco_ids", "client"},
-    {"towers", "losses", "image", "text_graph", "optimizer", "datasets", "gallery"},
+    {"towers", "losses", "image", "text_graph", "optimizer", "datasets", "gallery", "classes"},
     {"model", "data", "step", "broken", "protocols"},
-    {"stage", "run", "features", "rank_file"},
+    {"stage", "run", "features", "rank_file", "log"},
     {"evaluate", "compare", "artifacts", "report"},
     {"finish"},
     {"train"},

@@ -193,6 +193,26 @@ def test_other_levels_of_the_cnn_are_other_features(tmp_path):
     np.testing.assert_array_equal(found[0], found[2])
 
 
+def test_clusters_are_found_once_and_are_the_labels_of_the_batches(tmp_path):
+    """Two black and two white pictures in two classes; a continued run takes the classes that it began with."""
+    groups = []
+    for name, colour in (("a", "black"), ("b", "white"), ("c", "black"), ("d", "white")):
+        Image.new("RGB", (40, 40), colour).save(tmp_path / f"{name}.png")
+        groups.append(Group(name, (str(tmp_path / f"{name}.png"),), ("a picture",), "train"))
+    config = load_config(None, ["image.size=32", 'image_tower.weights="none"', "classes.clusters=2"])
+    items = flatten(groups)
+    model = train.build_model(config, vocabulary_size=3, classes=2)
+    labels = train._class_labels(config, tmp_path, model, items)
+    assert labels[0] == labels[2] != labels[1] == labels[3]
+    other = load_config(None, ["image.size=32", 'image_tower.weights="none"', "classes.clusters=2", "seed=7"])
+    assert train._class_labels(other, tmp_path, model, items).tolist() == labels.tolist()
+    ids = np.array([[1, 2], [2, 1], [1, 1], [2, 2]], np.int32)  # one caption a group: it tells which group it is of
+    of = train._batches_of(config, model, items, labels, ids, config.stages[0], 0)
+    batch = next(iter(of(0, 0)))
+    by_caption = {tuple(row): label for row, label in zip(ids.tolist(), labels.tolist(), strict=True)}
+    assert batch["labels"].numpy().tolist() == [by_caption[tuple(row)] for row in batch["ids"].numpy().tolist()]
+
+
 def test_the_broken_picture_is_counted_named_and_left_out(road):
     skipped = json.loads((road["run"] / "skipped.json").read_text())
     assert len(skipped) == 1 and skipped[0]["image"].endswith(".png") and skipped[0]["reason"]

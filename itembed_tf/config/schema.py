@@ -37,6 +37,12 @@ class Dataset:
     held_out_percent: int = key(
         10, "folder without a split column: percent of it for dev, and as much for test", least=1
     )
+    merge: str = key("", "file of groups that show one thing and become one class, as itembed_tf.doctor writes it")
+    leaks: str = key(
+        "refuse",
+        "where merge would join splits: refuse, drop the groups of the split less held out, or keep them apart",
+        choices=("refuse", "drop", "keep"),
+    )
 
 
 @dataclass(frozen=True)
@@ -145,6 +151,14 @@ class TextTower:
 
 
 @dataclass(frozen=True)
+class Classes:
+    feeds: ClassVar[str] = "itembed_tf.classes.class_labels"
+    clusters: int = key(
+        0, "classes of the instance loss, clusters of pictures by k-means (table 4); 0: each group is one", least=0
+    )
+
+
+@dataclass(frozen=True)
 class Model:
     feeds: ClassVar[str] = "itembed_tf.model.dual_path_model"
     classifier: str = key(
@@ -234,6 +248,7 @@ class Config:
     word_vectors: WordVectors = WordVectors()
     image_tower: ImageTower = ImageTower()
     text_tower: TextTower = TextTower()
+    classes: Classes = Classes()
     model: Model = Model()
     evaluation: Evaluation = Evaluation()
     stages: tuple[Stage, ...] = DEFAULT_STAGES
