@@ -140,7 +140,7 @@ def _fault_of_image(image: Any) -> str:
 def _captions(
     annotations: Sequence[Any], names: dict[int, str], path: Path, problems: list[str]
 ) -> dict[int, list[tuple[int, str]]]:
-    """Ids and captions by picture. What is wrong with others is added to `problems`; of empty ones there is a warning."""
+    """Ids and captions by picture. What is wrong with others is added to `problems`; of empty ones it warns."""
     captions: dict[int, list[tuple[int, str]]] = {}
     seen: set[object] = set()
     empty = 0

@@ -49,12 +49,12 @@ def read(*, root: str, splits: Sequence[str], held_out_percent: int, **_others: 
     except csv.Error as error:
         raise ValueError(
             f"{path} is not CSV ({error}): a caption with a comma or a quotation mark stands in quotation marks, "
-            'and one inside it is doubled: "a ""red"" car, parked"'
+            f'and one inside it is doubled: "a ""red"" car, parked". {ADVICE}'
         ) from error
     _check_rows(rows, problems)
     if problems:
         problems.sort(key=lambda problem: int(problem.split()[1].rstrip(":")))
-        raise ValueError(f"{path}: {len(problems)} faults:\n{some(problems)}")
+        raise ValueError(f"{path}: {len(problems)} faults:\n{some(problems)}\n{ADVICE}")
     groups = _groups(Path(root), rows, held_out_percent)
     _check_splits(path, groups, splits, any(row.split for row in rows), held_out_percent)
     return groups

@@ -110,7 +110,7 @@ def parse_json(text: str, *, without: Sequence[str] = ()) -> Any:
         return json.loads(text, object_pairs_hook=entry, parse_constant=constant)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}" if "\n" in text else f"column {error.colno}"
-        raise ValueError(f"{error.msg} at {where}") from error
+        raise ValueError(f"{error.msg.removesuffix(' starting at')} at {where}") from error
     except RecursionError as error:
         raise ValueError("lists within lists without end") from error
     except ValueError as error:
