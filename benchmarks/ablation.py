@@ -1,0 +1,187 @@
+"""Do the paper's ablations (tables 2 to 6) come out the same way on Flickr8k? Our table beside the paper's.
+
+    ITEMBED_FLICKR8K=... python -m benchmarks.ablation [OUT] [--only loss words ...] [--epochs 6] [--tune 1] [--seeds 3]
+
+Every row is configs/flickr8k.toml (frozen EfficientNet-Lite0, our text tower and optimiser) with the paper's losses and
+one choice changed, trained anew for each seed, and measured on dev after its last epoch. --epochs are those of Stage I;
+rows of Stage II go on for --tune epochs in which the image CNN learns too, which is most of the time: 0 leaves those
+rows out. Finished runs in OUT (default runs/ablation) are not trained again.
+
+A row is held against the first of its family, seed by seed, by the sum of both R@1. "agrees" and "disagrees" stand
+where the 95 % interval of that difference (Student's t over the seeds) leaves out 0 on the paper's side, or on the
+other; else "undecided". The figure is the number of rows that are measured, the bar all of them. --quick trains small
+rows for one epoch on drawn pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.drawn import SMALL, drawn_flickr8k
+from benchmarks.runner import figures, flickr8k, print_versions, train, verdict
+
+CONFIG = Path(__file__).parents[1] / "configs" / "flickr8k.toml"
+T95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}  # Student's t, 97.5 %, by the number of seeds
+INSTANCE = "{instance_image = 1.0, instance_text = 1.0}"
+RANKING = "{ranking = 1.0}"
+BOTH = "{instance_image = 1.0, instance_text = 1.0, ranking = 1.0}"
+
+
+class Row(NamedTuple):
+    name: str
+    changes: tuple[str, ...]  # settings, over those of `run_row`
+    paper: tuple[float, float]  # R@1 of the picture query and of the sentence query
+    losses: str = INSTANCE
+    second: str = ""  # losses of Stage II; "" for none
+
+
+# The first row of a family is what its others are held against. Tables 2, 5 and 6: Flickr30k dev; 3: Flickr30k; 4: COCO
+# 1K. As many clusters as the paper has for a picture: 3,000 and 10,000 of 113,287 are 159 and 530 of 6,000.
+FAMILIES: dict[str, tuple[Row, ...]] = {
+    "loss": (
+        Row("instance loss, Stage I", (), (39.9, 28.2)),
+        Row("ranking loss, Stage I", (), (6.1, 4.9), RANKING),
+        Row("both, Stage I", (), (37.6, 24.1), BOTH),
+    ),
+    "stage2": (
+        Row("both in Stage II", (), (55.4, 39.7), second=BOTH),
+        Row("instance loss in Stage II", (), (50.5, 34.9), second=INSTANCE),
+        Row("ranking loss in Stage II", (), (47.5, 29.0), second=RANKING),
+    ),
+    "depth": (
+        Row("text CNN as it is", (), (44.4, 29.6)),
+        Row("twice as deep", ("text_tower.blocks=[6, 8]",), (44.2, 30.7)),
+    ),
+    "classes": (
+        Row("one class a picture", (), (52.2, 37.2)),
+        Row("530 clusters", ("classes.clusters=530",), (44.7, 31.3)),
+        Row("159 clusters", ("classes.clusters=159",), (38.0, 26.1)),
+    ),
+    "words": (
+        Row("word vectors", (), (39.9, 28.2)),
+        Row("words at random", ('word_vectors.source="random"',), (38.0, 26.6)),
+    ),
+    "shift": (
+        Row("position shift", ("data.shift=true", 'evaluation.shifts="all"'), (39.9, 28.2)),
+        Row("left alignment", (), (34.1, 23.6)),
+    ),
+}
+
+
+def folder_of(out: Path, row: Row, seed: int) -> Path:
+    """Rows of different families that say the same are one run."""
+    said = "-".join((*row.changes, row.losses, *(("then", row.second) if row.second else ())))
+    kept = "".join(c if c.isalnum() else "-" for c in said.replace("instance_", "").replace(" = 1.0", ""))
+    return out / f"{'-'.join(part for part in kept.split('-') if part)}-seed{seed}"
+
+
+def run_row(out: Path, row: Row, seed: int, epochs: int, tune: int, settings: Sequence[str]) -> Path:
+    """Train one row with one seed, measured once, at its end; only its figures are kept."""
+    run = folder_of(out, row, seed)
+    stages = [f"stages.0.epochs={epochs}", f"stages.0.evaluate_every={epochs}", f"stages.0.losses={row.losses}"]
+    stages += ["stages.0.margin=1.0", 'stages.0.keep="last"']  # a margin of 1: section 6.2
+    config = CONFIG
+    if row.second:
+        config = out / "two_stages.toml"
+        out.mkdir(parents=True, exist_ok=True)
+        config.write_text(
+            f"base = {json.dumps(str(CONFIG))}\n[[stages]]\nname = 'II'\nfreeze = ['backbone_batch_norm']\n"
+            "batch_size = 64\nlearning_rate = 3e-4\nmultipliers = { backbone = 0.3 }\nweight_decay = 0.05\n"
+            "average = 0.98\nkeep = 'last'\nmargin = 1.0\n",
+            encoding="utf-8",
+        )
+        stages += [f"stages.1.epochs={tune}", f"stages.1.evaluate_every={tune}", f"stages.1.losses={row.second}"]
+    train(run, config, (f"seed={seed}", *settings, *stages, *row.changes))
+    for folder in ("weights", "encoders", "report", "ranks"):
+        shutil.rmtree(run / folder, ignore_errors=True)
+    return run
+
+
+def table(out: Path, family: str, rows: Sequence[Row], seeds: Sequence[int]) -> int:
+    """Print the family beside the paper's figures; give the number of its rows that all seeds have finished."""
+    print(f"\n| {family} | picture R@1 | sentence R@1 | rsum | paper | held against the first |")
+    print("|---|---|---|---|---|---|")
+    first: list[float] = []
+    done = 0
+    for row in rows:
+        paper = f"{row.paper[0]} / {row.paper[1]}"
+        found = [figures(folder_of(out, row, seed)) for seed in seeds]
+        if not all(metrics.get("finished") for metrics in found):
+            print(f"| {row.name} | not measured | | | {paper} | |")
+            continue
+        done += 1
+        tables = [metrics["dev"] for metrics in found]
+        ones = [[t[query]["R@1"] for t in tables] for query in ("image_query", "text_query")]
+        sums = [image + text for image, text in zip(*ones, strict=True)]
+        if row is rows[0]:
+            first = sums
+        said = compared(sums, first, sum(row.paper) - sum(rows[0].paper)) if first and row is not rows[0] else ""
+        cells = (row.name, *map(spread, ones), spread([t["rsum"] for t in tables]), paper, said)
+        print(f"| {' | '.join(cells)} |")
+    return done
+
+
+def spread(values: Sequence[float]) -> str:
+    mean = f"{statistics.mean(values):.1f}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.1f} to {max(values):.1f})"
+
+
+def compared(ours: Sequence[float], first: Sequence[float], paper: float) -> str:
+    """What the differences, seed by seed, say of the paper's."""
+    differences = [a - b for a, b in zip(ours, first, strict=True)]
+    mean = statistics.mean(differences)
+    if len(differences) not in T95:
+        return f"{mean:+.1f}, of one seed; paper {paper:+.1f}"
+    reach = T95[len(differences)] * statistics.stdev(differences) / len(differences) ** 0.5
+    word = "undecided" if abs(mean) <= reach else "agrees" if mean * paper > 0 else "disagrees"
+    return f"{mean:+.1f} ± {reach:.1f}; paper {paper:+.1f}: {word}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", nargs="?", default="runs/ablation", help="folder of the runs")
+    parser.add_argument("--only", nargs="+", choices=list(FAMILIES), default=list(FAMILIES), metavar="FAMILY")
+    parser.add_argument("--epochs", type=int, default=6, help="of Stage I (default: 6)")
+    parser.add_argument("--tune", type=int, default=1, help="epochs of Stage II, 0 to leave its rows out (default: 1)")
+    parser.add_argument("--seeds", type=int, default=3, choices=range(1, 6), help="runs of every row (default: 3)")
+    parser.add_argument("--quick", action="store_true", help="small rows of one epoch on drawn pictures")
+    args = parser.parse_args(argv)
+    print_versions()
+    families = {name: FAMILIES[name] for name in args.only if args.tune or name != "stage2"}
+    if args.quick:
+        with tempfile.TemporaryDirectory() as folder:
+            root = drawn_flickr8k(Path(folder) / "pictures")
+            few = [Row("8 clusters", ("classes.clusters=8",), (44.7, 31.3)), FAMILIES["stage2"][0]]
+            families = {"quick": (FAMILIES["loss"][0], *few)}
+            return measure(Path(folder), families, [0], 1, 1, [f"dataset.root={json.dumps(root)}", *SMALL])
+    settings = [f"dataset.root={json.dumps(flickr8k())}"]
+    return measure(Path(args.out), families, range(args.seeds), args.epochs, args.tune, settings)
+
+
+def measure(
+    out: Path,
+    families: dict[str, tuple[Row, ...]],
+    seeds: Sequence[int],
+    epochs: int,
+    tune: int,
+    settings: Sequence[str],
+) -> int:
+    """Train what is missing, seed after seed, and print every family's table."""
+    for seed in seeds:
+        for row in (row for rows in families.values() for row in rows):
+            run_row(out, row, seed, epochs, tune, settings)
+    done = sum(table(out, name, rows, seeds) for name, rows in families.items())
+    wanted = sum(len(rows) for rows in families.values())
+    return verdict("ablation", f"{done} rows measured", str(wanted), done == wanted)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""The ablation program: its rows are what they say, and its words follow from its numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.ablation import CONFIG, FAMILIES, INSTANCE, Row, compared, folder_of, table
+from itembed_tf.config import load_config
+
+ROWS = [row for rows in FAMILIES.values() for row in rows]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_every_row_loads(row):
+    load_config(CONFIG, [*row.changes, f"stages.0.losses={row.losses}"])
+    if row.second:
+        load_config(CONFIG, [f"stages.0.losses={row.second}"])
+
+
+def test_rows_that_differ_are_runs_of_their_own():
+    settings = {(row.changes, row.losses, row.second) for row in ROWS}
+    folders = {folder_of(Path("out"), row, 0) for row in ROWS}
+    assert len(folders) == len(settings) < len(ROWS)  # the plain row is that of four families
+    assert folder_of(Path("out"), ROWS[0], 0) != folder_of(Path("out"), ROWS[0], 1)
+
+
+@pytest.mark.parametrize(
+    ("ours", "first", "paper", "said"),
+    [
+        ([20.0, 21.0, 22.0], [30.0, 30.0, 30.0], -5.0, "-9.0 ± 2.5; paper -5.0: agrees"),  # 4.30 x 1 / sqrt(3)
+        ([20.0, 21.0, 22.0], [30.0, 30.0, 30.0], 5.0, "-9.0 ± 2.5; paper +5.0: disagrees"),
+        ([31.0, 32.0, 33.0], [30.0, 30.0, 30.0], 5.0, "+2.0 ± 2.5; paper +5.0: undecided"),
+        ([31.0], [30.0], 5.0, "+1.0, of one seed; paper +5.0"),
+    ],
+)
+def test_a_direction_is_stated_only_where_the_seeds_decide_it(ours, first, paper, said):
+    assert compared(ours, first, paper) == said
+
+
+def test_a_row_is_held_against_the_first_and_no_other(tmp_path, capsys):
+    """Without the first there is nothing to hold it against, whatever else is measured."""
+    rows = (Row("a", (), (30.0, 20.0)), Row("b", ("seed=1",), (29.0, 19.0)), Row("c", ("seed=2",), (28.0, 18.0)))
+    assert rows[0].losses == INSTANCE
+    for row in rows[1:]:
+        folder = folder_of(tmp_path, row, 0)
+        folder.mkdir()
+        block = {"image_query": {"R@1": 10.0}, "text_query": {"R@1": 8.0}, "rsum": 99.0}
+        (folder / "metrics.json").write_text(json.dumps({"finished": True, "dev": block}))
+    assert table(tmp_path, "family", rows, [0]) == 2
+    printed = capsys.readouterr().out
+    assert "| a | not measured | | | 30.0 / 20.0 | |" in printed
+    assert "| b | 10.0 | 8.0 | 99.0 | 29.0 / 19.0 |  |" in printed
