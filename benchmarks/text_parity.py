@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from itembed_tf.config import arguments
+from itembed_tf.config.schema import Dataset
 from itembed_tf.datasets import read_dataset
 from itembed_tf.text import TOKENIZERS, build_vocabulary
 from itembed_tf.text_graph import TextGraph
@@ -36,7 +38,8 @@ SENTENCES = [
 def captions() -> tuple[list[str], list[str]]:
     """Captions of train, and of dev."""
     root = os.environ.get("ITEMBED_FLICKR8K", "../shared/flickr8k")
-    groups = read_dataset(name="flickr8k", root=root, splits=("train", "dev"), split_by="base", held_out_percent=10)
+    settings = arguments(Dataset(name="flickr8k", root=root, splits=("train", "dev")))
+    groups = read_dataset(**settings)
     train, dev = ([c for group in groups if group.split == split for c in group.captions] for split in ("train", "dev"))
     return train, dev
 

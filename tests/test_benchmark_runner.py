@@ -11,7 +11,8 @@ import pytest
 from benchmarks import runner
 from benchmarks.drawn import SMALL, drawn_flickr8k
 from benchmarks.small_data import CONFIG, ROWS
-from itembed_tf.config import load_config
+from itembed_tf.config import arguments, load_config
+from itembed_tf.config.schema import Dataset
 from itembed_tf.datasets import read_dataset
 
 BARS = r"""
@@ -61,7 +62,7 @@ def test_the_closing_line(capsys):
 @pytest.mark.filterwarnings("ignore:.*not the official list")
 def test_drawn_pictures_are_flickr8k_to_the_reader(tmp_path):
     root = drawn_flickr8k(tmp_path)
-    groups = read_dataset(name="flickr8k", root=root, splits=("train", "dev"), split_by="base", held_out_percent=10)
+    groups = read_dataset(**arguments(Dataset(name="flickr8k", root=root, splits=("train", "dev"))))
     assert [sum(group.split == split for group in groups) for split in ("train", "dev")] == [24, 8]
     assert all(len(group.captions) == 2 and Path(group.images[0]).is_file() for group in groups)
 

@@ -81,7 +81,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def read(root: Path, split_by: str, splits: tuple[str, ...] = ALL) -> list[Group]:
-    return read_dataset(name="coco", root=str(root), splits=splits, split_by=split_by, held_out_percent=10)
+    return read_dataset(
+        name="coco", root=str(root), splits=splits, split_by=split_by, held_out_percent=10, merge="", leaks="refuse"
+    )
 
 
 def test_karpathys_split_takes_restval_into_train_and_keeps_his_order(root: Path) -> None:

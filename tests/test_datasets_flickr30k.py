@@ -63,7 +63,15 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def read(root: Path, split_by: str, splits: tuple[str, ...] = ALL) -> list[Group]:
-    return read_dataset(name="flickr30k", root=str(root), splits=splits, split_by=split_by, held_out_percent=10)
+    return read_dataset(
+        name="flickr30k",
+        root=str(root),
+        splits=splits,
+        split_by=split_by,
+        held_out_percent=10,
+        merge="",
+        leaks="refuse",
+    )
 
 
 @pytest.mark.parametrize(("split_by", "lists"), [("karpathy", KARPATHY), ("entities", ENTITIES)])
@@ -162,5 +170,13 @@ def test_flickr8k_reads_karpathys_json_too(tmp_path: Path) -> None:
     for name in NAMES:
         Image.new("RGB", (8, 6), "red").save(tmp_path / "Images" / f"{name}.jpg")
     (tmp_path / "dataset_flickr8k.json").write_text(json.dumps({**karpathy_json(), "dataset": "flickr8k"}))
-    groups = read_dataset(name="flickr8k", root=str(tmp_path), splits=ALL, split_by="karpathy", held_out_percent=10)
+    groups = read_dataset(
+        name="flickr8k",
+        root=str(tmp_path),
+        splits=ALL,
+        split_by="karpathy",
+        held_out_percent=10,
+        merge="",
+        leaks="refuse",
+    )
     assert {group.id: group.split for group in groups} == {n: split for split, own in KARPATHY.items() for n in own}

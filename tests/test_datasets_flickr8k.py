@@ -62,7 +62,9 @@ def widespread(tmp_path: Path) -> Path:
 
 
 def read(root: Path, splits: tuple[str, ...] = ALL) -> list[Group]:
-    return read_dataset(name="flickr8k", root=str(root), splits=splits, split_by="base", held_out_percent=10)
+    return read_dataset(
+        name="flickr8k", root=str(root), splits=splits, split_by="base", held_out_percent=10, merge="", leaks="refuse"
+    )
 
 
 def test_both_layouts_give_the_same_groups(original: Path, widespread: Path) -> None:

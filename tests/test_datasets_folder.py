@@ -16,7 +16,13 @@ from itembed_tf.datasets import Group, read_dataset
 
 def read(root: Path, splits: tuple[str, ...] = ("train",), held_out_percent: int = 10) -> list[Group]:
     return read_dataset(
-        name="folder", root=str(root), splits=splits, split_by="base", held_out_percent=held_out_percent
+        name="folder",
+        root=str(root),
+        splits=splits,
+        split_by="base",
+        held_out_percent=held_out_percent,
+        merge="",
+        leaks="refuse",
     )
 
 

@@ -14,7 +14,14 @@ from PIL import Image
 from itembed_tf.datasets import Group, attribution, openmoji, read_dataset
 from itembed_tf.datasets.openmoji_words import EmojiWords, base_keys, base_of, characters
 
-SETTINGS = {"name": "openmoji", "root": "", "splits": ("train", "dev", "test"), "held_out_percent": 10}
+SETTINGS = {
+    "name": "openmoji",
+    "root": "",
+    "splits": ("train", "dev", "test"),
+    "held_out_percent": 10,
+    "merge": "",
+    "leaks": "refuse",
+}
 
 
 @pytest.fixture(scope="module")

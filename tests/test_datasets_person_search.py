@@ -62,7 +62,9 @@ def write(root: Path, entries: Any, name: str = "reid_raw.json") -> None:
 
 
 def read(root: Path, name: str = "cuhk-pedes", splits: tuple[str, ...] = ALL) -> list[Group]:
-    return read_dataset(name=name, root=str(root), splits=splits, split_by="base", held_out_percent=10)
+    return read_dataset(
+        name=name, root=str(root), splits=splits, split_by="base", held_out_percent=10, merge="", leaks="refuse"
+    )
 
 
 def test_an_identity_is_one_group_with_all_photographs_and_captions(root: Path) -> None:

@@ -12,6 +12,7 @@ from functools import partial
 
 from itembed_tf.datasets import coco, flickr8k, flickr30k, folder, openmoji, person_search
 from itembed_tf.datasets.group import SPLITS, Group, check_groups
+from itembed_tf.datasets.merge import merge_groups
 
 __all__ = ["DATASETS", "Group", "attribution", "read_dataset"]
 
@@ -38,7 +39,9 @@ FILE_ORDER = ("coco",)  # COCO 1K is measured on five thousands in the order of 
 ATTRIBUTIONS: dict[str, Callable[[], str]] = {"openmoji": openmoji.attribution}
 
 
-def read_dataset(*, name: str, root: str, splits: Sequence[str], split_by: str, held_out_percent: int) -> list[Group]:
+def read_dataset(
+    *, name: str, root: str, splits: Sequence[str], split_by: str, held_out_percent: int, merge: str, leaks: str
+) -> list[Group]:
     """Read a data set's groups of the splits asked for, sorted by id; those of coco in the order of its file.
 
     Args:
@@ -49,11 +52,13 @@ def read_dataset(*, name: str, root: str, splits: Sequence[str], split_by: str, 
             "base", its official lists, or "karpathy". flickr30k: "karpathy" or "entities". coco: "karpathy" or
             "random". All others have one split, "base".
         held_out_percent: folder without splits: percent of the groups for dev, and as much for test.
+        merge: file of groups that show one thing and become one (`itembed_tf.datasets.merge`); "" for none.
+        leaks: what to do where that would join splits: "refuse", "drop" or "keep".
 
     Raises:
-        ValueError: an unknown name, split or split_by, a split without groups, or a data set that contradicts itself
-            (all that is wrong is listed, up to 20).
-        FileNotFoundError: a list, a caption file or the picture folder is missing; it says which.
+        ValueError: an unknown name, split or split_by, a split without groups, a data set that contradicts itself, or a
+            merge file that joins splits (all that is wrong is listed, up to 20).
+        FileNotFoundError: a list, a caption file, the picture folder or the merge file is missing; it says which.
         ModuleNotFoundError: openmoji without its packages.
     """
     if name not in DATASETS:
@@ -68,6 +73,7 @@ def read_dataset(*, name: str, root: str, splits: Sequence[str], split_by: str, 
     if name not in FILE_ORDER:
         groups.sort(key=lambda group: group.id)
     check_groups(groups, name)
+    groups = merge_groups(groups, merge=merge, leaks=leaks)
     sizes = Counter(group.split for group in groups)
     empty = [split for split in splits if not sizes[split]]
     if empty:
