@@ -17,6 +17,7 @@ import argparse
 import contextlib
 import io
 import json
+import os
 import re
 import sys
 import tempfile
@@ -36,6 +37,7 @@ from itembed_tf.datasets import Group, coco, read_dataset
 
 ADVICE = re.compile(r"\b(must|docs/|save it|write|give|keep|choose|ask|put|needs?|take|add|repair)", re.IGNORECASE)
 LONGEST = 8000  # letters of an error
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # thousands of small files
 Main = Callable[[Sequence[str]], int]
 
 
@@ -76,7 +78,7 @@ def faults_of_reader(copy: Miniature, case: Break, root: Path, whole: list[Group
 def faults_of_program(main: Main, copy: Miniature, case: Break, root: Path, answer: str) -> list[str]:
     """Faults of the training program's answer to the same, and of what it leaves."""
     settings = {"name": copy.dataset, "root": str(root), "split_by": copy.split_by} | (case.settings or {})
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         run = Path(folder) / "run"
         command = ["", str(run), "--set", "stages.0.epochs=0"]
         for key, value in settings.items():
@@ -106,7 +108,7 @@ def faults_of_program(main: Main, copy: Miniature, case: Break, root: Path, answ
 def feed(main: Main | None, name: str, copy: Miniature) -> list[tuple[str, list[str], str]]:
     """Break the copy in every way; (kind, faults of the answer, answer) of each."""
     answers = []
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         root = Path(folder)
         copy.write(root)
         with warnings.catch_warnings():

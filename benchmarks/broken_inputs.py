@@ -207,7 +207,7 @@ def _of_csv(copy: Miniature) -> Iterator[Break]:
     yield changed("an empty caption", r'"a picture with the number 0"', '""')
     yield changed("no picture", r"\n[^,]*,", "\n,")
     if copy.dataset == "folder":
-        yield changed("an unknown split", ",train", ",training")
+        yield changed("split: unknown", ",train", ",training")
         yield changed("a column too many", ",train", ",train,more")
         yield changed("a picture in two splits", ",train", ",test")
         yield changed("a line twice", r'"number 0 , seen from the left"', '"a picture with the number 0"')
