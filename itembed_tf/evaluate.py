@@ -1,6 +1,6 @@
-"""Program: a run directory -> embeddings of one split -> the retrieval table.
+"""Program: a run directory -> embeddings of one split -> the retrieval table, by a named protocol.
 
-python -m itembed_tf.evaluate RUN [--split dev] [--set evaluation.shifts=all]
+python -m itembed_tf.evaluate RUN [--split dev] [--protocol coco-1k] [--set evaluation.shifts=all]
 """
 
 from __future__ import annotations
@@ -20,11 +20,15 @@ from tqdm import tqdm
 from itembed_tf.broken import drop_broken, find_broken
 from itembed_tf.config import Config, ConfigError, arguments, load_config
 from itembed_tf.data import Items, flatten, picture_batches
-from itembed_tf.datasets import read_dataset
+from itembed_tf.datasets import Group, read_dataset
+from itembed_tf.files import checksum
+from itembed_tf.gallery import Gallery
 from itembed_tf.image import load_image
 from itembed_tf.model import encoder, feature_encoder
-from itembed_tf.retrieval import retrieval_table
-from itembed_tf.run import RunError, load_model, open_run, read_skipped
+from itembed_tf.protocols import PROTOCOLS, measure, protocol_for
+from itembed_tf.rank_file import write_ranks
+from itembed_tf.retrieval import retrieval_table, scores_of
+from itembed_tf.run import Run, RunError, load_model, open_run, read_skipped
 from itembed_tf.text import Vocabulary
 
 
@@ -97,15 +101,28 @@ def _encode(side: Callable[[Any], tf.Tensor], batches: Iterable[Any], total: int
     return np.concatenate(parts)
 
 
-def evaluate_run(path: str | Path, split: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """The metrics block of one split of a finished run: protocol, gallery sizes and the retrieval table.
+def evaluate_run(
+    path: str | Path, split: str, overrides: Sequence[str] = (), protocol: str | None = None
+) -> dict[str, Any]:
+    """The metrics block of one split of a finished run: protocol, gallery sizes, the retrieval table and its intervals.
+
+    With the run's own settings, the ranks are kept in the run directory, for `itembed_tf.compare`.
 
     Raises:
         RunError: the run is not there or not finished, or its data set has nothing in that split.
+        ValueError: the protocol does not fit the split.
     """
     run = open_run(path)
+    _, config, groups, embeddings = embed_split(run, split, overrides)
+    return metrics_block(config, split, groups, embeddings, protocol, None if overrides else run.path)
+
+
+def embed_split(
+    run: Run, split: str, overrides: Sequence[str] = ()
+) -> tuple[keras.Model, Config, list[Group], Embeddings]:
+    """The model of a finished run, its config, the readable groups of one split, and their embeddings."""
     model = load_model(run)
-    config = load_config(run.path / "config.toml", [f'dataset.splits=["{split}"]', *overrides])
+    config = load_config(run.path / "config.toml", [*overrides, f'dataset.splits=["{split}"]'])
     groups = read_dataset(**arguments(config.dataset))
     broken = find_broken(groups)
     for picture in broken[:20]:
@@ -113,49 +130,85 @@ def evaluate_run(path: str | Path, split: str, overrides: Sequence[str] = ()) ->
     # The limit was kept over all splits together; what the run knew of may be more than that of one split alone.
     known = {picture["image"] for picture in read_skipped(run.path) or []}
     new = any(picture["image"] not in known for picture in broken)
-    items = flatten(drop_broken(groups, broken, config.max_broken_percent if new else 100.0))
-    table, _ = retrieval(model, items, run.vocabulary, **arguments(config.image), **arguments(config.evaluation))()
-    return metrics_block(config, split, items, table)
+    groups = drop_broken(groups, broken, config.max_broken_percent if new else 100.0)
+    _, embeddings = retrieval(
+        model, flatten(groups), run.vocabulary, **arguments(config.image), **arguments(config.evaluation)
+    )()
+    return model, config, groups, embeddings
 
 
-def metrics_block(config: Config, split: str, items: Items, table: dict[str, Any]) -> dict[str, Any]:
-    """The table with what it was measured on, as metrics.json holds it."""
+def metrics_block(
+    config: Config,
+    split: str,
+    groups: Sequence[Group],
+    embeddings: Embeddings,
+    protocol: str | None = None,
+    keep: Path | None = None,
+) -> dict[str, Any]:
+    """The figures with what they were measured on and how, as metrics.json holds them.
+
+    Args:
+        config: of the run.
+        split: what the groups are.
+        groups: of the embeddings, in their order.
+        embeddings: as `retrieval` gives them.
+        protocol: one of `itembed_tf.protocols.PROTOCOLS`; None: the one that the data set's published figures follow.
+        keep: run directory that takes the ranks; None keeps none.
+    """
+    images, captions = ([g.id for g in groups for _ in side(g)] for side in (lambda g: g.images, lambda g: g.captions))
+    ids = [number for g in groups for number in g.caption_ids]
+    known = np.array(ids, np.int64) if len(ids) == len(captions) else None
+    gallery = Gallery(np.array(images), np.array(captions), known)
+    name = protocol or protocol_for(config.dataset.name, gallery)
+    measured, asked = measure(name, scores_of(embeddings.images, embeddings.captions), gallery)
     averaging = f"flip={'yes' if config.evaluation.flip else 'no'} shifts={config.evaluation.shifts}"
-    return {
-        "protocol": f"{config.dataset.name} {split}: whole split as gallery, any item of its group; {averaging}",
+    block = {
+        "protocol": f"{config.dataset.name} {split}, {name}: {PROTOCOLS[name][1]}; {averaging}",
         "split": split,
-        "gallery_images": len(items.images),
-        "gallery_captions": len(items.captions),
-        **table,
+        "dataset": config.dataset.name,
+        "gallery": checksum(*(part for g in groups for part in (g.id, str(len(g.images)), *g.captions)))[:16],
+        **measured,
     }
+    if keep:
+        write_ranks(keep, block, asked)
+    return block
 
 
 def format_block(block: dict[str, Any]) -> str:
-    """The block as lines to print."""
+    """The block as lines to print, its intervals below the recalls."""
     lines = [f"{block['protocol']}", f"{'':14}{'R@1':>7}{'R@5':>7}{'R@10':>7}{'MedR':>7}{'MeanR':>8}"]
+    person_search = block["name"].startswith("cuhk/")  # no figure of its image query is published
     for query, asked, gallery in (
         ("image_query", "picture", f"{block['gallery_captions']} sentences"),
         ("text_query", "sentence", f"{block['gallery_images']} pictures"),
-    ):
-        t = block[query]
+    )[person_search:]:
+        t, bounds = block[query], block["interval_95"][query]
         recalls = "".join(f"{t[f'R@{k}']:7.1f}" for k in (1, 5, 10))
         lines.append(f"{asked + ' query':14}{recalls}{t['MedR']:7.0f}{t['MeanR']:8.1f}  of {gallery}")
-    return "\n".join([*lines, f"rsum {block['rsum']:.1f}"])
+        for i, word in enumerate(("95 % from", "to")):
+            lines.append(f"{word:>11}   " + "".join(f"{bounds[f'R@{k}'][i]:7.1f}" for k in (1, 5, 10)))
+        for name in [name for name in bounds if name not in ("R@1", "R@5", "R@10")]:
+            low, high = bounds[name]
+            lines.append(f"{name:>11}   {t[name]:7.1f}  (95 %: {low:.1f} to {high:.1f})")
+    low, high = block["interval_95"]["rsum"]
+    return "\n".join(lines if person_search else [*lines, f"rsum {block['rsum']:.1f}  (95 %: {low:.1f} to {high:.1f})"])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m itembed_tf.evaluate", description=__doc__.splitlines()[0])
     parser.add_argument("run", help="run directory of a finished run")
     parser.add_argument("--split", default="dev", choices=("train", "dev", "test"))
+    parser.add_argument("--protocol", choices=tuple(PROTOCOLS), help="another than the data set's published figures'")
     parser.add_argument(
         "--set", action="append", default=[], metavar="section.key=value", help="another setting than the run's"
     )
     args = parser.parse_args(argv)
     try:
-        print(format_block(evaluate_run(args.run, args.split, args.set)))
-    except (ConfigError, RunError, ValueError, OSError) as error:
+        block = evaluate_run(args.run, args.split, args.set, args.protocol)
+    except (ConfigError, RunError, ValueError, OSError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    print(format_block(block))
     return 0
 
 

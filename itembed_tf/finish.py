@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from itembed_tf.analysis import analyze, overlap_figures
 from itembed_tf.artifacts import write_edge_encoder, write_encoders
 from itembed_tf.config import Config, Stage, arguments
 from itembed_tf.data import Items, flatten
@@ -33,7 +34,7 @@ def finish_run(
     What is measured and exported is the float32 model read back from the run directory, not the one in memory.
     metrics.json says ``"finished": true`` only when all of it is on disk.
     """
-    classes = len(by_split["train"])
+    classes = model.get_layer("classifier").units
     save_weights(path, model)
     metrics: dict[str, Any] = {
         "schema": 1,
@@ -46,8 +47,10 @@ def finish_run(
     kept = load_model(open_run(path), classes=classes)
     shown = next((split for split in ("test", "dev") if by_split.get(split)), "train")
     items = flatten(by_split[shown])
-    table, embeddings = retrieval(kept, items, vocabulary, **arguments(config.image), **arguments(config.evaluation))()
-    metrics[shown] = metrics_block(config, shown, items, table)
+    _, embeddings = retrieval(kept, items, vocabulary, **arguments(config.image), **arguments(config.evaluation))()
+    metrics[shown] = metrics_block(config, shown, by_split[shown], embeddings, keep=path)
+    analysis = analyze(kept, items, embeddings, config, vocabulary, classes=classes)
+    metrics[shown]["overlap"] = overlap_figures(analysis)
     for write in (write_encoders, write_edge_encoder):
         write(
             path / "encoders",
@@ -58,7 +61,11 @@ def finish_run(
             flip=config.evaluation.flip,
             shifts=config.evaluation.shifts,
         )
-    _write_report(config, path, kept, vocabulary, metrics, histories, items, embeddings, skipped)
+    history = [entry for stage in histories for entry in stage]
+    about = metrics | {"finished": True}  # it is, when metrics.json says so a moment later
+    write_page(
+        path / "report", path.name, config, kept, vocabulary, about, history, items, embeddings, skipped, analysis
+    )
     metrics["finished"] = True
     write_metrics(path, metrics)
     drop_checkpoint(path)
@@ -97,21 +104,24 @@ def _kept(keep: str, tables: list[dict[str, Any]]) -> dict[str, Any]:
     return tables[-1] if keep == "last" else max(tables, key=lambda table: table["rsum"])
 
 
-def _write_report(
+def write_page(
+    folder: Path,
+    title: str,
     config: Config,
-    path: Path,
     model: keras.Model,
     vocabulary: Vocabulary,
     metrics: dict[str, Any],
-    histories: list[list[dict[str, Any]]],
+    history: list[dict[str, Any]],
     items: Items,
     embeddings: Embeddings,
     skipped: list[dict[str, str]],
+    analysis: dict[str, Any],
 ) -> None:
+    """The report of a run about one split, with the facts of its config; see `itembed_tf.report.write_report`."""
     seconds = sum(stage["seconds"] for stage in metrics["stages"])
     facts = {
         "data set": f"{config.dataset.name} {config.dataset.root}".strip(),
-        "classes (training groups)": f"{metrics['classes']:,}",
+        "classes": f"{metrics['classes']:,}",
         "vocabulary": f"{vocabulary.size - 1:,} words, {config.word_vectors.source} vectors",
         "image tower": f"{config.image_tower.backbone}, {config.image.size} pixels",
         "text tower": f"{config.text_tower.variant}, {model.get_layer('text_tower').count_params():,} parameters",
@@ -123,10 +133,10 @@ def _write_report(
         ),
     }
     write_report(
-        path / "report",
-        title=path.name,
-        metrics=metrics | {"finished": True},  # it is, when metrics.json says so a moment later
-        history=[entry for history in histories for entry in history],
+        folder,
+        title=title,
+        metrics=metrics,
+        history=history,
         images=items.images,
         image_embeddings=embeddings.images,
         captions=items.captions,
@@ -136,4 +146,5 @@ def _write_report(
         skipped=skipped,
         attribution=attribution(config.dataset.name),
         facts=facts,
+        analysis=analysis,
     )
