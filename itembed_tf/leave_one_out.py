@@ -26,7 +26,7 @@ class Mean(NamedTuple):
 
     word: int  # its id
     change: float
-    count: int  # places where it was left out
+    times: int  # places where it was left out
 
 
 def leave_one_out(sentences: Sequence[Sequence[int]], pictures: np.ndarray, encode: Encode, length: int) -> list[Words]:

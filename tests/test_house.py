@@ -28,8 +28,9 @@ FLOORS = [
     {"model", "data", "step", "broken", "protocols"},
     {"stage", "run", "features", "rank_file", "log"},
     {"evaluate", "compare", "artifacts", "report"},
+    {"analysis", "doctor"},
     {"finish"},
-    {"train"},
+    {"train", "analyze"},
 ]
 WITHOUT_TENSORFLOW = [
     "config",

@@ -55,6 +55,6 @@ def test_means_by_hand() -> None:
     changes = [[-0.4, 0.0], [-0.2, -0.1, -0.3], [0.1, 0.2]]  # of the last sentence two words are read
     words = [Words(0.5, np.array(change)) for change in changes]
     means = mean_changes(sentences, words, at_least=2)
-    assert [(mean.word, mean.count) for mean in means] == [(DOG, 3), (GRASS, 2), (A, 2)]
+    assert [(mean.word, mean.times) for mean in means] == [(DOG, 3), (GRASS, 2), (A, 2)]
     assert [mean.change for mean in means] == pytest.approx([-0.3, 0.0, 0.1])
     assert [mean.word for mean in mean_changes(sentences, words, at_least=3)] == [DOG]

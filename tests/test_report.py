@@ -111,6 +111,43 @@ def run() -> dict[str, Any]:
         "skipped": [{"image": f"bad_{index}.jpg", "reason": "not a picture"} for index in range(3)],
         "attribution": "Drawings by someone, CC BY-SA 4.0",
         "facts": {"Backbone": "none", "Seed": "0"},
+        "analysis": analysis(),
+    }
+
+
+def analysis(*words: str) -> dict[str, Any]:
+    """As `itembed_tf.analysis.analyze` gives it: two groups, and one sentence with a known effect of every word."""
+    words = words or ("a", "red", "ball", "qwx")
+    means = [{"word": words[2], "change": -0.5, "count": 7}, {"word": words[1], "change": -0.25, "count": 6}]
+    before = {"scores": [[0.1, -0.2], [0.0, 0.05]], "mean_matching": 0.075, "mean_other": -0.1, "found": 2}
+    after = {"scores": [[0.8, -0.4], [0.0, 0.5]], "mean_matching": 0.65, "mean_other": -0.2, "found": 1}
+    return {
+        "overlap": {
+            "S": 0.25,
+            "mean_matching": 0.5,
+            "mean_other": -0.1,
+            "matching": [0, 0, 20, 60],
+            "other": [0, 900, 900, 0],
+        },
+        "words": {
+            "sentences": 40,
+            "at_least": 5,
+            "different": 3,
+            "most": means,
+            "least": [{"word": words[0], "change": 0.1, "count": 31}],
+        },
+        "sentences": [
+            {
+                "picture": 3,
+                "caption": 7,
+                "score": 0.75,
+                "words": [
+                    {"word": word, "change": change}
+                    for word, change in zip(words, (0.1, -0.25, -0.5, None), strict=True)
+                ],
+            }
+        ],
+        "similarity": {"pictures": [0, 1], "captions": [0, 2], "before": before, "after": after},
     }
 
 
@@ -185,7 +222,7 @@ def test_nothing_is_fetched_and_user_text_is_text(run: dict[str, Any], tmp_path:
     run["captions"] = [NASTY] * 60
     run["skipped"] = [{"image": NASTY, "reason": NASTY}]
     run["facts"] = {NASTY: NASTY}
-    run |= {"title": NASTY, "attribution": NASTY}
+    run |= {"title": NASTY, "attribution": NASTY, "analysis": analysis(*[NASTY] * 4)}
     run["history"][0]["stage"] = NASTY
     path = write_report(tmp_path, **run)
     page, source = Page(path), path.read_text(encoding="utf-8")
@@ -246,10 +283,10 @@ def test_one_stage_no_dev_no_test_and_nothing_at_all(run: dict[str, Any], tmp_pa
     del run["metrics"]["test"]
     run["metrics"]["stages"] = [{"name": "only", "epochs": 1, "seconds": 1.0, "images_per_s": 1.0, "train": {}}]
     run["history"] = [{"stage": "only", "epoch": 1, "train": {"loss": 1.0, "infonce": float("nan")}}]
-    run |= {"attribution": "", "skipped": []}
+    run |= {"attribution": "", "skipped": [], "analysis": None}
     page = Page(write_report(tmp_path, **run))
     titles = [page.find("b", figure)[0]["text"] for figure in page.find("figure")]
-    assert titles == ["Loss", "Overlap"]
+    assert titles == ["Loss"] and not page.find("section", id="words") and not page.find("section", id="before-after")
     ranks = best_ranks(run["caption_embeddings"], run["image_embeddings"], run["caption_groups"], run["image_groups"])
     assert f"{100 * np.mean(ranks <= 10):.1f} %" in page.section("headline")["text"]  # reckoned from the embeddings
     assert "every picture could be read" in page.section("skipped")["text"]
@@ -262,6 +299,7 @@ def test_one_stage_no_dev_no_test_and_nothing_at_all(run: dict[str, Any], tmp_pa
 
 def test_a_long_caption_does_not_fill_the_page(run: dict[str, Any], tmp_path: Path) -> None:
     run["captions"] = ["word " * 20_000] * 60
+    run["analysis"]["sentences"][0]["words"] = [{"word": "w" * 60_000, "change": -0.1}] * 20_000
     assert write_report(tmp_path, **run).stat().st_size < 500_000
 
 
@@ -281,16 +319,49 @@ def test_chance_by_hand_and_by_shuffling() -> None:
     assert mean == 7 and abs(firsts.mean() - mean) < 0.3 and abs(np.median(firsts) - median) <= 1
 
 
-def test_pairs_and_overlap_by_hand() -> None:
-    images = np.eye(4, dtype=np.float32)
-    captions = np.repeat(images, 3, axis=0)
-    groups = np.arange(4)
-    matching, other = report_strips.pair_scores(images, captions, groups, np.repeat(groups, 3), 200, seed=0)
-    assert len(matching) == 12 and (matching == 1).all()  # every pair once
-    assert 100 < len(other) <= 200 and (other == 0).all()
-    chart = overlap(matching, other)
-    assert chart and "100.0 %" in chart["note"]
-    assert overlap(matching[:0], other) is None
+def test_overlap_chart_by_hand() -> None:
+    """A quarter of the matching pairs share a bin with half of the others; there, either is the more alike as often."""
+    chart = overlap(analysis()["overlap"])
+    assert chart and "S 0.250" in chart["note"] and f"{100 * (0.75 + 0.25 * (0.5 + 0.5 / 2)):.1f} %" in chart["note"]
+    assert overlap({"S": None, "matching": [0, 0], "other": [1, 2]}) is None
+
+
+def test_words_are_shaded_by_what_they_change(run: dict[str, Any], tmp_path: Path) -> None:
+    page = Page(write_report(tmp_path, **run))
+    section = page.section("words")
+    (shaded,) = page.find("p", section, class_="shaded")
+    marks = [(mark["text"], mark["at"]["class"], mark["at"]["style"]) for mark in page.find("mark", shaded)]
+    assert marks == [
+        ("a", "against", "--shade: 0.2"),  # of the largest change, 0.5
+        ("red", "tells", "--shade: 0.5"),
+        ("ball", "tells", "--shade: 1.0"),
+        ("qwx", "unknown", "--shade: 0.0"),
+    ]
+    (top,) = page.find("ol", section, class_="top-words")
+    assert top["text"].split() == ["ball", "-0.50", "red", "-0.25"]  # "a" tells nothing: it is not named
+    (image,) = page.find("img", section)
+    assert image["at"]["alt"] == "caption 6 of 3"  # the first caption of picture 3
+    most, least = page.find("table", section)
+    assert [row["text"] for row in page.find("th", most, scope="row")] == ["ball", "red"]
+    assert [row["text"] for row in page.find("th", least, scope="row")] == ["a"]
+    assert "width:50.0%" in [bar["at"]["style"] for bar in page.find("i", most)]
+
+
+def test_similarities_before_and_after_share_one_scale(run: dict[str, Any], tmp_path: Path) -> None:
+    page = Page(write_report(tmp_path, **run))
+    before, after = page.find("figure", page.section("before-after"))
+    assert "2 of 2 pictures" in before["text"] and "1 of 2 pictures" in after["text"]
+    squares = {path["at"]["d"]: path["at"]["style"] for path in page.find("path", after)}
+    assert squares == {  # of the largest similarity of both, 0.8; 0 is left blank
+        "M0 0h1v1h-1z": "fill:var(--text);fill-opacity:1.00",
+        "M1 0h1v1h-1z": "fill:var(--image);fill-opacity:0.50",
+        "M1 1h1v1h-1z": "fill:var(--text);fill-opacity:0.62",
+    }
+    assert "fill:var(--text);fill-opacity:0.12" in [path["at"]["style"] for path in page.find("path", before)]
+    run["analysis"]["similarity"]["before"] = None
+    page = Page(write_report(tmp_path, **run))
+    assert len(page.find("figure", page.section("before-after"))) == 1
+    assert "not at hand" in page.section("before-after")["text"]
 
 
 def test_worst_takes_one_of_a_group_and_no_success() -> None:

@@ -88,25 +88,34 @@ def curves(history: History) -> list[dict[str, Any]]:
     return [chart for chart in charts if chart]
 
 
-def overlap(matching: np.ndarray, other: np.ndarray) -> dict[str, Any] | None:
-    """Similarity of matching and other pairs as two histograms, and how often the first is above the second."""
-    if not len(matching) or not len(other):
+def overlap(told: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The similarities of matching and other pairs as two histograms, and the area S that they share (paper, figure 5).
+
+    Args:
+        told: "S", and counts "matching" and "other" in equal bins of [-1, 1]; S is None where a kind has no pairs.
+    """
+    if told["S"] is None:
         return None
-    above = np.searchsorted(np.sort(other), matching, side="left").mean() / len(other)
-    low, high = float(min(matching.min(), other.min())), float(max(matching.max(), other.max()))
-    edges = np.linspace(low, max(high, low + 1e-3), 1 + min(36, 8 + int(2 * math.sqrt(len(matching)))))
+    shares = [100 * np.asarray(told[kind]) / sum(told[kind]) for kind in ("other", "matching")]
+    edges = np.linspace(-1, 1, len(shares[0]) + 1)
+    above = float(shares[1] @ (np.cumsum(shares[0]) - shares[0] / 2)) / 100
+    seen = np.flatnonzero(shares[0] + shares[1] > 0)
+    part = slice(max(seen[0] - 1, 0), seen[-1] + 2)
+    edges, shares = edges[part.start : part.stop + 1], [share[part] for share in shares]
     lines = [Line("other pairs", [], FAINT, "dashed"), Line("matching pairs", [], IMAGE, "solid")]
+    shared = Line("S, what both share", [], THIRD, "solid")
     with matplotlib.rc_context(STYLE):
         figure, axes = _axes()
-        for line, scores in zip(lines, (other, matching), strict=True):
-            shares = 100 * np.histogram(scores, edges)[0] / len(scores)
-            axes.stairs(shares, edges, fill=True, color=line.colour, alpha=0.18)
-            axes.stairs(shares, edges, color=line.colour, linewidth=1.8, linestyle=line.style)
+        for line, share in zip(lines, shares, strict=True):
+            axes.stairs(share, edges, fill=True, color=line.colour, alpha=0.18)
+            axes.stairs(share, edges, color=line.colour, linewidth=1.8, linestyle=line.style)
+        axes.stairs(np.minimum(*shares), edges, fill=True, color=shared.colour, alpha=0.55)
         axes.set_xlabel("cosine similarity")
         axes.set_ylim(bottom=0)
         svg = _svg(figure, "overlap")
-    note = f"share of pairs in percent; a matching pair is the more alike of two in {100 * above:.1f} % of draws"
-    return _chart("Overlap", note, svg, lines, f"Histograms of the similarity of matching and other pairs; {note}.")
+    note = f"S {told['S']:.3f} (0 apart, 1 alike); a matching pair is the more alike of two in {above:.1f} % of draws"
+    label = f"Histograms of the similarity of matching and other pairs, percent in each bin; {note}."
+    return _chart("Overlap", note, svg, [*lines, shared], label)
 
 
 def _values(history: History, *path: str) -> list[float]:

@@ -12,14 +12,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from itembed_tf.files import write_atomically
-from itembed_tf.report import charts, headline, strips
+from itembed_tf.report import charts, headline, learned, strips
 from itembed_tf.report.pictures import Album
 from itembed_tf.retrieval import retrieval_table
 
 SEED = 0  # of the sampled queries: two runs on one data set show the same ones
 SAMPLES, WORST = 12, 6  # queries shown each way
 PICTURES, SENTENCES = 10, 5  # answers shown to a query
-PAIRS = 10_000  # drawn for each histogram
 SKIPPED = 200  # named at most
 LONGEST = 300  # characters of a caption, so that no caption fills the page
 FOLDER = Path(__file__).parent
@@ -42,6 +41,7 @@ def write_report(
     skipped: Sequence[Mapping[str, str]],
     attribution: str,
     facts: Mapping[str, str],
+    analysis: Mapping[str, Any] | None,
 ) -> Path:
     """Write `folder`/index.html. A picture that cannot be drawn leaves a named place; it stops nothing.
 
@@ -60,6 +60,7 @@ def write_report(
         skipped: dicts of "image" and "reason".
         attribution: licence line that must stand where the pictures are shown; "" for none.
         facts: name -> value, shown in this order.
+        analysis: of the split shown, as `itembed_tf.analysis.analyze` gives it; None leaves its parts out.
 
     Raises:
         ValueError: embeddings, groups and pictures or captions differ in number.
@@ -74,10 +75,7 @@ def write_report(
     sentence_side = (np.asarray(caption_embeddings), caption_groups)
     album = Album(images)
     captions = [text if len(text) <= LONGEST else f"{text[:LONGEST]}…" for text in captions]
-    drawn = [*charts.curves(history)]
-    if len(images) and len(captions):
-        pairs = strips.pair_scores(image_embeddings, caption_embeddings, image_groups, caption_groups, PAIRS, SEED)
-        drawn += [chart for chart in [charts.overlap(*pairs)] if chart]
+    drawn = charts.curves(history) + [chart for chart in [analysis and charts.overlap(analysis["overlap"])] if chart]
     sections = _sections(picture_side, sentence_side)
     context = {
         "title": title,
@@ -95,7 +93,10 @@ def write_report(
         "captions": captions,
         "alt": _alternatives(captions, image_groups, caption_groups),
         "gallery": {"pictures": len(images), "sentences": len(captions)},
+        **_learned(analysis),
     }
+    for sentence in context["shaded"]:
+        album[sentence["picture"]]
     for section in sections:  # read all pictures first: the page's tiles take their common shape
         for strip in section["strips"]:
             shown = [strip["query"]] if section["query"] == "picture" else [hit["item"] for hit in _answers(strip)]
@@ -103,8 +104,16 @@ def write_report(
     return write_atomically(Path(folder) / "index.html", _render(context))
 
 
+def _learned(analysis: Mapping[str, Any] | None) -> dict[str, Any]:
+    if analysis is None:
+        return {"squares": None, "shaded": [], "words": {}, "tables": []}
+    words = analysis["words"]
+    shown = {"shaded": learned.shaded(analysis["sentences"]), "words": words, "tables": learned.in_order(words)}
+    return {"squares": learned.squares(analysis["similarity"]), **shown}
+
+
 def _split(metrics: Mapping[str, Any]) -> str:
-    return "test" if metrics.get("test") else "dev"
+    return next((split for split in ("test", "dev", "train") if metrics.get(split)), "dev")
 
 
 def _answers(strip: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -74,28 +74,3 @@ def strips(
 
 def _hit(item: Any, place: int, score: Any, right: Any) -> dict[str, Any]:
     return {"item": int(item), "place": place, "score": float(score), "right": bool(right)}
-
-
-def pair_scores(
-    images: np.ndarray, captions: np.ndarray, image_groups: np.ndarray, caption_groups: np.ndarray, most: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cosine similarity of at most `most` matching and `most` other pairs drawn at random; float32 [p], float32 [q]."""
-    random = np.random.default_rng(seed)
-    order = np.argsort(caption_groups, kind="stable")
-    sorted_groups = caption_groups[order]
-    start, stop = (np.searchsorted(sorted_groups, image_groups, side=side) for side in ("left", "right"))
-    has = np.flatnonzero(stop > start)
-    if not len(has):
-        return np.zeros(0, np.float32), np.zeros(0, np.float32)
-    left = random.choice(has, most)
-    right = order[random.integers(start[left], stop[left])]
-    matching = np.unique(np.stack([left, right], axis=1), axis=0)  # a small gallery has fewer pairs than draws
-    other = np.stack([random.integers(len(images), size=most), random.integers(len(captions), size=most)], axis=1)
-    other = other[image_groups[other[:, 0]] != caption_groups[other[:, 1]]]
-    return _scores(images, captions, matching), _scores(images, captions, other)
-
-
-def _scores(images: np.ndarray, captions: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    blocks = [pairs[at : at + 512] for at in range(0, len(pairs), 512)]  # rows are wide: gather a few at a time
-    scores = [np.einsum("pd,pd->p", images[block[:, 0]], captions[block[:, 1]]) for block in blocks]
-    return np.concatenate(scores).astype(np.float32) if scores else np.zeros(0, np.float32)
