@@ -43,14 +43,21 @@ def test_groups_that_contradict_each_other_are_all_listed() -> None:
         Group("d", ("d.png",), (" ",), "train"),
         Group("e", ("e.png",), ("x",), "val"),
         Group("e", ("f.png",), ("x",), "train"),
+        Group("g", ("g.png",), ("x", "y"), "train", caption_ids=(7,)),
     ]
     with pytest.raises(ValueError) as caught:
         check_groups(groups, "mine")
     text = str(caught.value)
     assert "a.png: in a (train) and in b (test)" in text
-    for fault in ("c: no image", "d: no caption", "e: split 'val'", "e: two groups have this id"):
+    for fault in (
+        "c: no image",
+        "d: no caption",
+        "e: split 'val'",
+        "e: two groups have this id",
+        "g: 1 ids of 2 captions",
+    ):
         assert fault in text
-    check_groups([groups[0], groups[-1]], "mine")
+    check_groups([groups[0], groups[-2]], "mine")
 
 
 def test_bucket_is_the_md5_modulo() -> None:
