@@ -4,9 +4,9 @@
 
 Each side runs in a process of its own. Ours is the whole metrics block: ranks both ways, the table and its intervals.
 VSE++'s way, written anew from what its evaluation does: for each query one product with all items, a full sort, and a
-search for the places of the right ones. (There in float64, here in float32, which favours it.) It knows five captions
-a picture only, so it gets 25,000. The embeddings are made: each caption is its picture and noise, so that ranks go from first to far. Peak memory is the process's largest
-resident set less what it was with the embeddings made, before the evaluation.
+search for the places of the right ones; there in float64, here in float32, which favours it. It knows five captions a
+picture only, so it gets 25,000. The embeddings are made: each caption is its picture and noise, so that ranks go from
+first to far. Memory is the largest resident set of the process less what that was with the embeddings made.
 
 The bar is for a machine of two cores with nothing else on it; the processor seconds tell whether there was.
 """

@@ -110,6 +110,7 @@ def evaluate_run(
 
     Raises:
         RunError: the run is not there or not finished, or its data set has nothing in that split.
+        ConfigError: an override that cannot be, or of dataset.splits.
         ValueError: the protocol does not fit the split.
     """
     run = open_run(path)
@@ -121,6 +122,8 @@ def embed_split(
     run: Run, split: str, overrides: Sequence[str] = ()
 ) -> tuple[keras.Model, Config, list[Group], Embeddings]:
     """The model of a finished run, its config, the readable groups of one split, and their embeddings."""
+    if any(override.partition("=")[0].strip() == "dataset.splits" for override in overrides):
+        raise ConfigError("dataset.splits is not to be set here: --split says which one is measured")
     model = load_model(run)
     config = load_config(run.path / "config.toml", [*overrides, f'dataset.splits=["{split}"]'])
     groups = read_dataset(**arguments(config.dataset))

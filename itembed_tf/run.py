@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from itembed_tf.config import Config, arguments, dump_config, load_config
+from itembed_tf.config import Config, arguments, check_selection, dump_config, load_config
 from itembed_tf.files import write_atomically
 from itembed_tf.model import dual_path_model
 from itembed_tf.text import Vocabulary, load_vocabulary
@@ -37,8 +37,10 @@ def start_run(path: Path, config: Config) -> bool:
     A directory in which nothing was trained yet (the data set was not found, say) takes the new config.
 
     Raises:
+        ConfigError: the config would learn without train, or choose weights without dev.
         RunError: the directory holds a run of another config.
     """
+    check_selection(config)
     text, file = dump_config(config), path / "config.toml"
     before = file.read_text(encoding="utf-8") if file.exists() else ""
     if before == text:

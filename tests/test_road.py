@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageDraw
 
-from itembed_tf import evaluate, train
+from itembed_tf import compare, evaluate, train
 from itembed_tf.config import load_config
 from itembed_tf.data import flatten
 from itembed_tf.datasets import Group
@@ -153,6 +153,9 @@ def test_metrics_follow_the_schema(road):
             assert 0 <= table[query]["R@1"] <= table[query]["R@5"] <= table[query]["R@10"] <= 100
     assert told["test"]["gallery_images"] == 10 and told["test"]["gallery_captions"] == 10 * 4
     assert "flip=yes" in told["test"]["protocol"] and "shifts=left" in told["test"]["protocol"]
+    assert told["test"]["name"] == "whole/10x40" and told["test"]["split"] == "test"
+    low, high = told["test"]["interval_95"]["rsum"]
+    assert low <= told["test"]["rsum"] <= high
 
 
 def test_it_learns(road):
@@ -263,6 +266,36 @@ def test_evaluate_accepts_the_broken_pictures_that_the_run_accepted(road, capsys
     """1 of 28 training pictures is over the limit of 3 %; of all 48 it was not."""
     assert evaluate.main([str(road["run"]), "--split", "train"]) == 0
     assert "skipped: " in capsys.readouterr().out
+
+
+def test_ranks_are_kept_and_two_runs_compared(road, capsys):
+    run = str(road["run"])
+    assert compare.main([run, run, "--split", "test"]) == 0  # measured at the end of the training
+    said = capsys.readouterr().out
+    assert "folder test, whole" in said and said.count("undecided") == 7
+    assert f"{metrics(road)['test']['rsum']:.1f}" in said
+    assert compare.main([run, run]) == 1
+    assert f"python -m itembed_tf.evaluate {run} --split dev" in capsys.readouterr().err
+    assert evaluate.main([run]) == 0 and compare.main([run, run]) == 0
+    before = len(list((road["run"] / "ranks").iterdir()))
+    assert evaluate.main([run, "--split", "train", "--set", "evaluation.flip=false"]) == 0
+    assert len(list((road["run"] / "ranks").iterdir())) == before, "other settings than the run's are not the run"
+
+
+def test_a_protocol_that_does_not_fit_and_a_split_by_the_back_door_are_refused(road, capsys):
+    assert evaluate.main([str(road["run"]), "--protocol", "coco-5k"]) == 1
+    assert "protocol coco-5k is for 5,000 pictures" in capsys.readouterr().err
+    assert evaluate.main([str(road["run"]), "--set", 'dataset.splits=["test"]']) == 1
+    assert "--split says which" in capsys.readouterr().err
+
+
+def test_choosing_without_dev_is_refused(tmp_path, capsys):
+    (tmp_path / "shapes.toml").write_text(STAGES)
+    for splits, words in (('["train", "test"]', "Test never chooses"), ('["dev", "test"]', "from train alone")):
+        arguments = [str(tmp_path / "shapes.toml"), str(tmp_path / "run"), "--set", f"dataset.splits={splits}"]
+        assert train.main(arguments) == 1
+        assert words in capsys.readouterr().err
+    assert not (tmp_path / "run").exists(), "refused before anything was written"
 
 
 def test_a_second_call_says_finished_and_touches_nothing(road, capsys):

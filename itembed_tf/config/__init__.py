@@ -3,8 +3,19 @@
 from pathlib import Path
 
 from itembed_tf.config.schema import Config, Stage
+from itembed_tf.config.selection import check_selection
 from itembed_tf.config.toml import ConfigError, arguments, describe_keys, dump_config, load_config
 
 OPENMOJI = Path(__file__).with_name("openmoji.toml")  # what is trained when no config is named
 
-__all__ = ["OPENMOJI", "Config", "ConfigError", "Stage", "arguments", "describe_keys", "dump_config", "load_config"]
+__all__ = [
+    "OPENMOJI",
+    "Config",
+    "ConfigError",
+    "Stage",
+    "arguments",
+    "check_selection",
+    "describe_keys",
+    "dump_config",
+    "load_config",
+]

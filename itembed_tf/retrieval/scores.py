@@ -44,7 +44,14 @@ def given_scores(matrix: NDArray[np.float32]) -> Scores:
     if not np.isfinite(matrix).all():
         raise ValueError("scores must be finite; look for a diverged training run")
     none = (np.zeros(size, np.float32) for size in matrix.shape)
-    return Scores(lambda rows, columns: matrix[np.ix_(rows, columns)], *none)
+    return Scores(lambda rows, columns: _part(matrix, rows, columns), *none)
+
+
+def _part(matrix: NDArray[np.float32], rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.float32]:
+    """A copy of some rows and columns; many times faster where they are consecutive, as they mostly are."""
+    if all(len(places) and np.array_equal(places, np.arange(len(places)) + places[0]) for places in (rows, columns)):
+        return matrix[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy()
+    return matrix[np.ix_(rows, columns)]
 
 
 def scores_of_sides(left: NDArray[np.float32], right: NDArray[np.float32]) -> Scores:

@@ -1,0 +1,29 @@
+"""A config cannot ask for a choice on test, nor for a training without train."""
+
+from __future__ import annotations
+
+import pytest
+
+from itembed_tf.config import ConfigError, check_selection, load_config
+
+
+def check(splits: str, *overrides: str) -> None:
+    check_selection(load_config(None, [f"dataset.splits={splits}", *overrides]))
+
+
+def test_what_is_asked_for_rightly_passes():
+    for splits in ('["train", "dev", "test"]', '["train", "dev"]'):
+        check(splits)
+    check('["train", "test"]', "stages.0.keep=last")
+    check('["train"]', "stages.0.keep=last")
+
+
+@pytest.mark.parametrize("splits", ['["train", "test"]', '["train"]'])
+def test_the_best_epoch_is_chosen_on_dev_or_not_at_all(splits):
+    with pytest.raises(ConfigError, match=r'stages\.0\.keep = "best" chooses weights by dev.*keep = "last"'):
+        check(splits)
+
+
+def test_without_train_there_is_no_training():
+    with pytest.raises(ConfigError, match=r"dataset\.splits = \['dev', 'test'\].*vocabulary is built from train alone"):
+        check('["dev", "test"]')
