@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
@@ -19,25 +20,30 @@ class TooManyBroken(RuntimeError):
 
 def find_broken(groups: Sequence[Group]) -> list[dict[str, str]]:
     """Decode every picture once, as training will; give {"image", "reason"} for each that cannot be read."""
+    found = small_pictures(groups, size=32)
+    return [{"image": name, "reason": picture} for name, picture in found if isinstance(picture, str)]
+
+
+def small_pictures(groups: Sequence[Group], size: int) -> Iterator[tuple[str, np.ndarray | str]]:
+    """Every picture, in order: its name, and uint8 [size, size, 3] or the reason why it cannot be read."""
 
     @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
     def decode(data: tf.Tensor) -> tf.Tensor:
-        return load_image(data, size=32, fit="stretch")
+        return tf.cast(tf.round(load_image(data, size=size, fit="stretch")), tf.uint8)
 
     decode_one = decode.get_concrete_function()  # traced here, once: the threads would each begin to
 
-    def check(item: tuple[str, str | bytes]) -> dict[str, str] | None:
+    def look(item: tuple[str, str | bytes]) -> tuple[str, np.ndarray | str]:
         name, image = item
         try:
-            decode_one(tf.constant(image) if isinstance(image, bytes) else tf.io.read_file(image))
+            pixels = decode_one(tf.constant(image) if isinstance(image, bytes) else tf.io.read_file(image))
         except tf.errors.OpError as error:
-            return {"image": name, "reason": error.message.splitlines()[0][:200]}
-        return None
+            return name, error.message.splitlines()[0][:200]
+        return name, pixels.numpy()
 
     named = [pair for group in groups for pair in _named(group)]
     with ThreadPoolExecutor() as pool:
-        found = list(tqdm(pool.map(check, named), total=len(named), desc="checking pictures", unit=" pictures"))
-    return [broken for broken in found if broken]
+        yield from tqdm(pool.map(look, named), total=len(named), desc="checking pictures", unit=" pictures")
 
 
 def _named(group: Group) -> list[tuple[str, str | bytes]]:

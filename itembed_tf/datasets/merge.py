@@ -114,11 +114,13 @@ def _become(members: Sequence[Group], leaks: str) -> dict[str, Group | None]:
     present = [split for split in SPLITS if any(group.split == split for group in members)]
     for split in present[-1:] if leaks == "drop" else present:
         ours = [group for group in members if group.split == split]
+        numbered = all(group.caption_ids for group in ours)
         become[ours[0].id] = Group(
             id=ours[0].id,
             images=tuple(image for group in ours for image in group.images),
             captions=tuple(caption for group in ours for caption in group.captions),
             split=split,
             label=next((group.label for group in ours if group.label), ""),
+            caption_ids=tuple(id for group in ours for id in group.caption_ids) if numbered else (),
         )
     return become
