@@ -221,3 +221,13 @@ def test_the_program_finds_a_leak_and_its_merge_file_mends_it(tmp_path, capsys):
         assert read_merge(tmp_path / leaks / "merge.jsonl") == read_merge(out / "merge.jsonl")
     dataset = Dataset("folder", str(root), ("train", "dev"), merge=str(out / "merge.jsonl"), leaks="drop")
     assert {g.id for g in read_dataset(**arguments(dataset))} >= {"0.png", "5.png"}
+
+
+def test_the_benchmark_counts_what_is_missed(monkeypatch, capsys):
+    from benchmarks import doctor as benchmark
+
+    monkeypatch.setattr("sys.argv", ["doctor", "--quick"])
+    assert benchmark.main() == 0
+    monkeypatch.setattr("itembed_tf.doctor.alike.WORST", (0.1, 0.1))
+    assert benchmark.main() == 1
+    assert "missed: photograph" in capsys.readouterr().out
