@@ -182,10 +182,12 @@ def test_the_program_writes_a_page_and_its_figures(finished: Path, tmp_path: Pat
     assert str(tmp_path / "out" / "index.html") in printed and "next:" in printed
 
 
-def test_by_default_it_writes_into_the_run(finished: Path) -> None:
-    assert program.main([str(finished), "--sentences", "3"]) == 0
-    told = json.loads((finished / "analysis" / "dev" / "analysis.json").read_text())
-    assert told["words"]["sentences"] == 3
+def test_by_default_it_writes_into_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(program, "analyze_run", lambda *arguments: asked.append(arguments) or {}["told"])
+    with pytest.raises(KeyError, match="told"):
+        program.main(["runs/mine", "--split", "test"])
+    assert asked == [("runs/mine", Path("runs/mine/analysis/test"), "test", 2000)]
 
 
 def test_what_cannot_be_analysed_is_said(finished: Path, tmp_path: Path, capsys: Any) -> None:

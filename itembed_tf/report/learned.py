@@ -9,6 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 TOP = 3  # words named below a sentence, as in the paper's figure 11
+LEAST = -0.005  # to be named: what is shown as -0.00 tells nothing
 STEPS = 24  # shades of a square
 LONGEST = 40  # words of a sentence, and letters of a word
 
@@ -28,7 +29,7 @@ def shaded(sentences: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             }
             for word in sentence["words"]
         ]
-        telling = sorted((word for word in words if (word["change"] or 0) < 0), key=lambda word: word["change"])
+        telling = sorted((word for word in words if (word["change"] or 0) <= LEAST), key=lambda word: word["change"])
         shown = {"picture": sentence["picture"], "caption": sentence["caption"], "score": sentence["score"]}
         found.append(shown | {"words": words[:LONGEST], "more": len(words) > LONGEST, "top": telling[:TOP]})
     return found
