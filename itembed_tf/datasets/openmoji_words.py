@@ -33,6 +33,18 @@ SAME_BASE = (
     ("1F930", "1FAC3", "1FAC4"),  # pregnant woman, man, person
     ("1F57A", "1F483"),  # man and woman dancing
     ("1F6B9", "1F6BA"),  # men's and women's room
+    # Drawn alike, or as mirror images, which the encoders do not tell apart: what `python -m itembed_tf.doctor` found
+    # on two sides of the split.
+    ("1F91A", "270B"),  # raised back of hand, raised hand
+    ("1FAF1", "1FAF2"),  # rightwards, leftwards hand
+    ("1FAF7", "1FAF8"),  # leftwards, rightwards pushing hand
+    ("1F31B", "1F31C"),  # quarter moon faces
+    ("1F55F", "1F563"),  # four-thirty, eight-thirty
+    ("1F311", "26AB"),  # new moon, black circle
+    ("1F315", "1F7E1"),  # full moon, yellow circle
+    ("1F3FF", "1F7EB"),  # dark skin tone, brown square
+    ("1F1E7-1F1FB", "1F1F3-1F1F4"),  # flags of Bouvet Island and Norway
+    ("1F1E8-1F1EE", "1F1EE-1F1EA"),  # flags of Côte d'Ivoire and Ireland
 )
 
 
