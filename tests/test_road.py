@@ -152,6 +152,8 @@ def test_metrics_follow_the_schema(road):
             assert set(table[query]) == {"R@1", "R@5", "R@10", "MedR", "MeanR"}
             assert 0 <= table[query]["R@1"] <= table[query]["R@5"] <= table[query]["R@10"] <= 100
     assert told["test"]["gallery_images"] == 10 and told["test"]["gallery_captions"] == 10 * 4
+    overlap = told["test"]["overlap"]
+    assert 0 < overlap["S"] < 1 and (overlap["matching_pairs"], overlap["other_pairs"]) == (40, 360)
     assert "flip=yes" in told["test"]["protocol"] and "shifts=left" in told["test"]["protocol"]
     assert told["test"]["name"] == "whole/10x40" and told["test"]["split"] == "test"
     low, high = told["test"]["interval_95"]["rsum"]
@@ -227,6 +229,7 @@ def test_the_broken_picture_is_counted_named_and_left_out(road):
 def test_the_report_stands_alone(road):
     report = (road["run"] / "report" / "index.html").read_text()
     assert "data:image/" in report and "zebra" in report
+    assert "Words that tell" in report and "Before and after training" in report
     assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*\.(?:png|jpe?g|css|js)"', report)
 
 
