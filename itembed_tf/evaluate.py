@@ -84,7 +84,8 @@ def retrieval(
 
 def _compiled(side: keras.Model) -> Callable[[Any], tf.Tensor]:
     signature = tf.TensorSpec((None, *side.input.shape[1:]), side.input.dtype)
-    return tf.function(lambda x: side(x, training=False), input_signature=[signature])
+    # Traced here: TensorFlow would warn of retracing at the sixth encoder of a process, each of them new.
+    return tf.function(lambda x: side(x, training=False), input_signature=[signature]).get_concrete_function()
 
 
 def _rows(array: np.ndarray, batch_size: int) -> list[np.ndarray]:
