@@ -159,7 +159,7 @@ PROTOCOLS: dict[str, tuple[Callable[[Scores, Gallery], Measured], str]] = {
     "whole": (whole, "whole split as gallery, any item of its group"),
     "flickr-1k": (flickr_1k, "1,000 pictures, 5,000 captions"),
     "coco-1k": (coco_1k, "mean of the five published folds of 1,000 pictures and 5,000 captions"),
-    "coco-1k-listed": (coco_1k_listed, "mean of five folds in the order of the annotation files, not the published ones"),
+    "coco-1k-listed": (coco_1k_listed, "mean of five folds in the order of the files, not the published ones"),
     "coco-5k": (coco_5k, "5,000 pictures, their first five captions"),
     "cuhk": (cuhk, "captions look for every picture of their identity"),
     "cxc": (cxc, "5,000 pictures, 25,000 captions, right as Crisscrossed Captions has it"),
