@@ -101,7 +101,11 @@ def _change(path: Path, change: Callable[[bytes], bytes]) -> None:
 
 def _of_pictures(copy: Miniature) -> Iterator[Break]:
     def each(change: Callable[[Path], None]) -> Callable[[Path], None]:
-        return lambda root: [change(path) for path in sorted((root / copy.pictures).rglob("*.jpg"))] and None
+        def do(root: Path) -> None:
+            for path in sorted((root / copy.pictures).rglob("*.jpg")):
+                change(path)
+
+        return do
 
     def folders(path: Path) -> None:
         path.unlink()
@@ -152,8 +156,8 @@ def _of_lists(copy: Miniature) -> Iterator[Break]:
 
     yield Break("a list is missing", lambda root: (root / dev).unlink(), name)
     yield Break("a folder in place of a list", into_folder, name)
-    yield Break("an empty list", lambda root: (root / dev).write_bytes(b"") and None, name)
-    yield Break("a list in Latin-1", lambda root: (root / dev).write_bytes(b"\xfc.jpg\n") and None, name)
+    yield Break("an empty list", lambda root: _change(root / dev, lambda d: b""), name)
+    yield Break("a list in Latin-1", lambda root: _change(root / dev, lambda d: b"\xfc.jpg\n"), name)
     yield Break("a picture in two lists", from_train, "<root>")
     yield Break("a picture twice in a list", again, "<root>")
     yield Break("a listed picture that has no caption", add("no_such_picture.jpg\n"), "<root>")
@@ -267,6 +271,8 @@ def _of_json(copy: Miniature) -> Iterator[Break]:
 
 def _places(copy: Miniature) -> dict[str, tuple[Any, ...]]:
     """Where each field of the first entry stands in the file."""
+    own: tuple[Any, ...]
+    found: dict[str, tuple[Any, ...]]
     if copy.format == "karpathy":
         own = ("images", 0)
         found = {"name": (*own, "filename"), "split": (*own, "split"), "captions": (*own, "sentences")}

@@ -10,7 +10,11 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-PARTS = ("backbone", "image_head", "text_tower", "words", "classifier", "gamma", "beta")
+PARTS = (
+    *("backbone", "image_head", "text_tower", "words", "classifier"),
+    *("gamma", "beta"),  # of all batch norms
+    *("backbone_gamma", "first_convolution", "classifier_bias"),  # the released code gives each a rate of its own
+)
 
 PartOf = Callable[[keras.Variable], Sequence[str]]
 

@@ -184,12 +184,19 @@ def freeze_parts(model: keras.Model, freeze: Sequence[str]) -> None:
 
 
 def _part_names(model: keras.Model) -> Callable[[keras.Variable], list[str]]:
-    """Which parts each variable belongs to: those of `parts`, and gamma or beta for what batch norms scale and add."""
+    """Which parts each variable belongs to: those of `parts`, what batch norms scale and add, and smaller ones."""
     names: dict[int, list[str]] = {}
     for part, layer in parts(model).items():
         for variable in layer.variables:
             names.setdefault(id(variable), []).append(part)
-    return lambda variable: names.get(id(variable), []) + [n for n in ("gamma", "beta") if variable.name == n]
+            if variable.name in ("gamma", "beta"):
+                names[id(variable)].append(variable.name)
+            if (part, variable.name) in (("backbone", "gamma"), ("classifier", "bias")):
+                names[id(variable)].append(f"{part}_{variable.name}")
+    first = next((v for v in parts(model)["backbone"].trainable_variables if v.name == "kernel"), None)
+    if first is not None:
+        names[id(first)].append("first_convolution")
+    return lambda variable: list(dict.fromkeys(names.get(id(variable), [])))
 
 
 def run_epoch(

@@ -17,7 +17,7 @@ from itembed_tf.config import Stage, arguments
 from itembed_tf.data import Epoch, Items, batches, draw_epoch, from_features
 from itembed_tf.losses import hardest_candidate, ranking_loss
 from itembed_tf.model import parts
-from itembed_tf.stage import freeze_parts, train_stage
+from itembed_tf.stage import _part_names, freeze_parts, train_stage
 from itembed_tf.step import Averages, compiled_step
 
 PICTURES, BATCH = 12, 4
@@ -172,6 +172,20 @@ def test_multipliers_scale_the_steps_of_a_part():
             expected = 0.1 if id(variable) in text else 1.0
             np.testing.assert_allclose(steps[0.1][n], expected * steps[1.0][n], rtol=1e-3, atol=1e-6)
             assert np.any(steps[0.0][n]) == (id(variable) not in text), variable.path
+
+
+def test_the_small_parts_that_the_released_code_gives_rates_of_their_own():
+    """Each is one of the backbone's or the classifier's variables, and its factor comes on top of theirs."""
+    model = toy(bias=True)
+    part_of = _part_names(model)
+    found = {v.path: [part for part in part_of(v) if "_" in part] for v in model.trainable_variables}
+    backbone, classifier = parts(model)["backbone"], model.get_layer("classifier")
+    first, gamma = backbone.get_layer("conv").kernel, backbone.get_layer("conv_bn").gamma
+    assert part_of(first) == ["backbone", "first_convolution"]
+    assert part_of(gamma) == ["backbone", "gamma", "backbone_gamma"]
+    assert part_of(classifier.bias) == ["classifier", "classifier_bias"]
+    small = {"first_convolution", "backbone_gamma", "classifier_bias"}
+    assert sorted(part for names in found.values() for part in names if part in small) == sorted(small)
 
 
 def tables(*rsums: float) -> Callable[[], dict[str, Any]]:

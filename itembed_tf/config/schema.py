@@ -205,7 +205,9 @@ class Stage:
     optimizer: str = key("adamw", "update rule", choices=("sgd", "adam", "adamw"))
     learning_rate: float = key(1e-3, "base learning rate", least=0)
     multipliers: dict[str, float] = key(
-        {}, "learning-rate factor of a part: backbone, image_head, text_tower, words, classifier, gamma, beta"
+        {},
+        "learning-rate factor of a part: backbone, image_head, text_tower, words, classifier, gamma, beta, "
+        "backbone_gamma, first_convolution, classifier_bias",
     )
     momentum: float = key(0.9, "sgd: Nesterov momentum", least=0)
     weight_decay: float = key(1e-4, "sgd: L2 on all parameters; adamw: decoupled, on weight matrices", least=0)
