@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -164,16 +165,18 @@ def _of_lists(copy: Miniature) -> Iterator[Break]:
     yield Break("a list that leaves the folder", add("../../etc/passwd\n"), "<root>")
 
 
+def _rewritten(copy: Miniature, kind: str, pattern: str, by: str) -> Break:
+    """The first match of the pattern in the file of captions is something else."""
+
+    def do(root: Path) -> None:
+        text = (root / copy.file).read_text()
+        (root / copy.file).write_text(re.sub(pattern, lambda _: by, text, count=1), encoding="utf-8")
+
+    return Break(kind, do, Path(copy.file).name)
+
+
 def _of_tokens(copy: Miniature) -> Iterator[Break]:
-    file = Path(copy.file).name
-
-    def changed(kind: str, pattern: str, by: str) -> Break:
-        def do(root: Path) -> None:
-            text = (root / copy.file).read_text()
-            (root / copy.file).write_text(re.sub(pattern, lambda _: by, text, count=1), encoding="utf-8")
-
-        return Break(kind, do, file)
-
+    changed = partial(_rewritten, copy)
     yield changed("the wrong column", r"^.*\n", "a caption and no picture\n")
     yield changed("no number behind #", r"#0", "")
     yield changed("blanks for the tab", r"\t", "    ")
@@ -186,15 +189,7 @@ def _of_tokens(copy: Miniature) -> Iterator[Break]:
 
 
 def _of_csv(copy: Miniature) -> Iterator[Break]:
-    file = Path(copy.file).name
-
-    def changed(kind: str, pattern: str, by: str) -> Break:
-        def do(root: Path) -> None:
-            text = (root / copy.file).read_text()
-            (root / copy.file).write_text(re.sub(pattern, lambda _: by, text, count=1), encoding="utf-8")
-
-        return Break(kind, do, file)
-
+    changed = partial(_rewritten, copy)
     swapped = changed("the wrong column", "image,caption", "caption,image")
     # a folder's columns may stand in any order, so that captions become pictures that are missing
     yield replace(swapped, names="number 0", in_pictures=True) if copy.dataset == "folder" else swapped

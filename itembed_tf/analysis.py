@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from itembed_tf.config import Config, arguments
 from itembed_tf.data import Items
-from itembed_tf.evaluate import Embeddings, retrieval
+from itembed_tf.evaluate import Embeddings, compiled, retrieval
 from itembed_tf.leave_one_out import leave_one_out, mean_changes
 from itembed_tf.model import encoder
 from itembed_tf.overlap import overlap, pair_densities
@@ -111,14 +111,12 @@ def _words(
 
 def _text_encoding(model: keras.Model, config: Config) -> Callable[[np.ndarray], np.ndarray]:
     """A function from ids int32 [n, L] to embeddings float32 [n, D], as the run encodes its sentences."""
-    side = encoder(model, "text", shifts=config.evaluation.shifts)
-    signature = tf.TensorSpec((None, *side.input.shape[1:]), side.input.dtype)
-    encode = tf.function(lambda ids: side(ids, training=False), input_signature=[signature])
+    encode = compiled(encoder(model, "text", shifts=config.evaluation.shifts))
     batch = config.evaluation.batch_size
 
     def all_of(ids: np.ndarray) -> np.ndarray:
         starts = tqdm(range(0, len(ids), batch), desc="leaving out words", unit=" batches", leave=False)
-        return np.concatenate([encode(ids[at : at + batch]).numpy() for at in starts])
+        return np.concatenate([encode(tf.convert_to_tensor(ids[at : at + batch])).numpy() for at in starts])
 
     return all_of
 

@@ -65,12 +65,12 @@ def retrieval(
         batch_size: pictures or captions encoded at a time.
         features: of the pictures by a frozen backbone, [n, F] a view (with `flip`, two views); None decodes them.
     """
-    text_side, ids = _compiled(encoder(model, "text", shifts=shifts)), vocabulary.encode(items.captions)
+    text_side, ids = compiled(encoder(model, "text", shifts=shifts)), vocabulary.encode(items.captions)
     if features is None:
-        image_side = _compiled(encoder(model, "image", flip=flip))
+        image_side = compiled(encoder(model, "image", flip=flip))
         pictures: Any = picture_batches(items.images, lambda data, i: load_image(data, size=size, fit=fit), batch_size)
     else:
-        image_side = _compiled(feature_encoder(model, views=1 + flip))
+        image_side = compiled(feature_encoder(model, views=1 + flip))
         pictures = _rows(np.stack(features[: 1 + flip], axis=1), batch_size)
 
     def measure() -> tuple[dict[str, Any], Embeddings]:
@@ -82,7 +82,8 @@ def retrieval(
     return measure
 
 
-def _compiled(side: keras.Model) -> Callable[[Any], tf.Tensor]:
+def compiled(side: keras.Model) -> Callable[[Any], tf.Tensor]:
+    """An encoder as one graph, for batches of any size."""
     signature = tf.TensorSpec((None, *side.input.shape[1:]), side.input.dtype)
     # Traced here: TensorFlow would warn of retracing at the sixth encoder of a process, each of them new.
     return tf.function(lambda x: side(x, training=False), input_signature=[signature]).get_concrete_function()
