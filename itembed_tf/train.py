@@ -9,7 +9,6 @@ A run that was stopped, even killed, goes on from its last checkpoint when the s
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +22,7 @@ import tensorflow as tf
 
 from itembed_tf.broken import TooManyBroken, drop_broken, find_broken
 from itembed_tf.classes import class_labels
-from itembed_tf.config import OPENMOJI, Config, ConfigError, Stage, arguments, describe_keys, dump_config, load_config
+from itembed_tf.config import Config, ConfigError, Stage, arguments, config_parser, dump_config, named_config
 from itembed_tf.data import Items, batches, draw_epoch, flatten, from_features, from_pictures
 from itembed_tf.datasets import Group, read_dataset
 from itembed_tf.evaluate import format_block, retrieval
@@ -47,8 +46,8 @@ from itembed_tf.run import (
     write_skipped,
 )
 from itembed_tf.stage import train_stage
-from itembed_tf.text import Vocabulary, build_vocabulary, tokenize
-from itembed_tf.word_vectors import align, load_word_vectors
+from itembed_tf.text import Vocabulary
+from itembed_tf.word_table import word_table
 
 
 def train(config: Config, path: Path) -> dict[str, Any]:
@@ -94,20 +93,13 @@ def _words(config: Config, path: Path, items: Items) -> tuple[Vocabulary, np.nda
     """The vocabulary, which no caption of dev or test has a part in, and the word table's first values, if any."""
     if has_checkpoint(path):
         return open_run(path).vocabulary, None
-    width, text = config.text_tower.word_width, config.text
-    sentences = [tokenize(c, tokenizer=text.tokenizer, lowercase=text.lowercase) for c in items.captions]
-    vectors = load_word_vectors(**arguments(config.word_vectors), width=width, sentences=sentences, seed=config.seed)
-    extra = vectors.index_to_key[: config.word_vectors.extra_words] if vectors else []
-    vocabulary = build_vocabulary(items.captions, **arguments(text), vectors=vectors, extra_words=extra)
+    vocabulary, table, coverage = word_table(config, items.captions)
     vocabulary.save(path / "vocabulary.txt")
-    others = f" and {config.word_vectors.source}" if extra else ""
+    others = f" and {config.word_vectors.source}" if config.word_vectors.extra_words else ""
     print(f"vocabulary: {vocabulary.size - 1:,} words of {len(items.captions):,} training captions{others}")
-    if vectors is None:
-        return vocabulary, None
-    table, coverage = align(vectors, vocabulary.words, width, config.seed)
-    print(
-        f"word vectors: {config.word_vectors.source} knows {100 * coverage:.1f} % of them; the others start at random"
-    )
+    if table is not None:
+        source = config.word_vectors.source
+        print(f"word vectors: {source} knows {100 * coverage:.1f} % of them; the others start at random")
     return vocabulary, table
 
 
@@ -220,23 +212,15 @@ def _dev_table(config: Config, model: keras.Model, dev: Items, vocabulary: Vocab
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m itembed_tf.train",
-        description=__doc__,
-        epilog="Settings (TOML):\n" + describe_keys(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("config", nargs="?", help="TOML file that lists what differs from the defaults")
-    parser.add_argument("run", nargs="?", help="run directory (default: runs/<name of the config>)")
-    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help="override a setting")
+    writes = "run directory (default: runs/<name of the config>)"
+    parser = config_parser("itembed_tf.train", __doc__, writes=writes)
     parser.add_argument("--print-config", action="store_true", help="print every setting in TOML and stop")
     args = parser.parse_args(argv)
     try:
-        config = load_config(args.config or OPENMOJI, args.set)
+        config, path = named_config(args)
         if args.print_config:
             print(dump_config(config), end="")
             return 0
-        path = Path(args.run or Path("runs") / (Path(args.config).stem if args.config else "openmoji"))
         metrics = train(config, path)
     except (ConfigError, RunError, TooManyBroken, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

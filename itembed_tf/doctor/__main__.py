@@ -10,7 +10,6 @@ for dataset.merge). It ends with 1 where the same picture is in several splits, 
 
 from __future__ import annotations
 
-import argparse
 import json
 import shlex
 import sys
@@ -18,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from itembed_tf.config import OPENMOJI, Config, ConfigError, arguments, describe_keys, load_config
+from itembed_tf.config import Config, ConfigError, arguments, config_parser, named_config
 from itembed_tf.datasets import attribution, read_dataset
 from itembed_tf.doctor.findings import examine
 from itembed_tf.doctor.page import write_page
@@ -73,20 +72,10 @@ def summary(report: Mapping[str, Any]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m itembed_tf.doctor",
-        description=__doc__,
-        epilog="Settings (TOML):\n" + describe_keys(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("config", nargs="?", help="TOML file that lists what differs from the defaults")
-    parser.add_argument("out", nargs="?", help="folder for what is found (default: runs/<name of the config>-doctor)")
-    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help="override a setting")
-    args = parser.parse_args(argv)
+    writes = "folder for what is found (default: runs/<name of the config>-doctor)"
+    args = config_parser("itembed_tf.doctor", __doc__, writes=writes).parse_args(argv)
     try:
-        config = load_config(args.config or OPENMOJI, args.set)
-        name = Path(args.config).stem if args.config else "openmoji"
-        folder = Path(args.out or Path("runs") / f"{name}-doctor")
+        config, folder = named_config(args, "-doctor")
         report = doctor(config, folder)
     except (ConfigError, ModuleNotFoundError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
