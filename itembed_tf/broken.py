@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from itembed_tf.datasets import Group
+from itembed_tf.datasets import Group, Picture, picture_bytes
 from itembed_tf.image import load_image
 
 
@@ -33,20 +33,22 @@ def small_pictures(groups: Sequence[Group], size: int) -> Iterator[tuple[str, np
 
     decode_one = decode.get_concrete_function()  # traced here, once: the threads would each begin to
 
-    def look(item: tuple[str, str | bytes]) -> tuple[str, np.ndarray | str]:
+    def look(item: tuple[str, Picture]) -> tuple[str, np.ndarray | str]:
         name, image = item
         try:
-            pixels = decode_one(tf.constant(image) if isinstance(image, bytes) else tf.io.read_file(image))
+            pixels = decode_one(tf.io.read_file(image) if isinstance(image, str) else tf.constant(picture_bytes(image)))
         except tf.errors.OpError as error:
             return name, error.message.splitlines()[0][:200]
+        except OSError as error:
+            return name, str(error)
         return name, pixels.numpy()
 
-    named = [pair for group in groups for pair in _named(group)]
+    named = [pair for group in groups for pair in named_pictures(group)]
     with ThreadPoolExecutor() as pool:
         yield from tqdm(pool.map(look, named), total=len(named), desc="checking pictures", unit=" pictures")
 
 
-def _named(group: Group) -> list[tuple[str, str | bytes]]:
+def named_pictures(group: Group) -> list[tuple[str, Picture]]:
     """The group's pictures under the names that they are reported by."""
     return [(i if isinstance(i, str) else f"{group.id}, picture {n}", i) for n, i in enumerate(group.images, 1)]
 
@@ -66,6 +68,7 @@ def drop_broken(groups: Sequence[Group], broken: Sequence[dict[str, str]], max_p
         )
     names = {b["image"] for b in broken}
     kept = [
-        replace(group, images=tuple(image for name, image in _named(group) if name not in names)) for group in groups
+        replace(group, images=tuple(image for name, image in named_pictures(group) if name not in names))
+        for group in groups
     ]
     return [group for group in kept if group.images]

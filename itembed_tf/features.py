@@ -12,6 +12,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from itembed_tf.data import picture_batches
+from itembed_tf.datasets import FilePart, Picture
 from itembed_tf.files import cache_folder, checksum
 
 PLAIN, MIRROR, FIRST_CROP = 0, 1, 2  # kinds of view, as the file names have them; crops are counted on from 2
@@ -19,7 +20,7 @@ PLAIN, MIRROR, FIRST_CROP = 0, 1, 2  # kinds of view, as the file names have the
 
 def cached_features(
     backbone: keras.Model,
-    pictures: Sequence[str | bytes],
+    pictures: Sequence[Picture],
     *,
     views: int,
     mirror: bool,
@@ -36,7 +37,7 @@ def cached_features(
 
     Args:
         backbone: pixels [B, S, S, 3] to features [B, F].
-        pictures: paths, or file bytes.
+        pictures: paths, file bytes, or parts of files.
         views: how many of each.
         mirror: whether the mirror image is one of them.
         load: file bytes to pixels, as in evaluation.
@@ -63,7 +64,7 @@ def cached_features(
 
 
 def _view(
-    pictures: Sequence[str | bytes],
+    pictures: Sequence[Picture],
     kind: int,
     load: Callable[[tf.Tensor], tf.Tensor],
     augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
@@ -94,9 +95,10 @@ def _write(path: Path, batches: map[tf.Tensor], shape: tuple[int, int], title: s
         temporary.unlink(missing_ok=True)
 
 
-def _identity(picture: str | bytes) -> bytes | str:
-    """File bytes stand for themselves; a file for its place, size and time of change."""
+def _identity(picture: Picture) -> bytes | str:
+    """File bytes stand for themselves; a file for its place, size and time of change, and a part for its place too."""
     if isinstance(picture, bytes):
         return picture
-    status = os.stat(picture)
-    return f"{os.path.abspath(picture)} {status.st_size} {status.st_mtime_ns}"
+    path, *part = picture if isinstance(picture, FilePart) else (picture,)
+    status = os.stat(path)
+    return " ".join(map(str, (os.path.abspath(path), status.st_size, status.st_mtime_ns, *part)))

@@ -63,6 +63,32 @@ def augment_image(
     return tf.cond(draws[4] < 0.5, lambda: tf.reverse(pixels, [1]), lambda: pixels) if flip else pixels
 
 
+def shrink_image(data: Any, *, short_side: int, quality: int) -> tf.Tensor:
+    """A picture's file -> that of a JPEG whose short side has at most `short_side` pixels, its shape kept.
+
+    A JPEG that is small enough stays as it is, byte for byte.
+
+    Args:
+        data: scalar string tensor, as for ``load_image``.
+        quality: of the JPEG, 1 to 100.
+
+    Raises:
+        tf.errors.InvalidArgumentError: bytes that are no whole picture.
+    """
+    pixels = _decode(data, short_side)
+    shape = tf.cast(tf.shape(pixels)[:2], tf.float32)
+    scale = tf.minimum(1.0, short_side / tf.reduce_min(shape))
+    small = tf.cast(tf.round(scale * shape), tf.int32)
+
+    def encoded() -> tf.Tensor:
+        resized = tf.image.resize(pixels, small, method="bilinear", antialias=True)
+        whole = tf.cast(tf.round(tf.clip_by_value(resized, 0.0, 255.0)), tf.uint8)
+        return tf.io.encode_jpeg(whole, quality=quality, chroma_downsampling=False)
+
+    is_jpeg = tf.strings.substr(data, 0, 3) == b"\xff\xd8\xff"
+    return tf.cond(tf.logical_and(is_jpeg, scale == 1.0), lambda: tf.identity(data), encoded)
+
+
 def _crop_window(
     shape: tf.Tensor, draws: tf.Tensor, crop_area: tuple[float, ...], crop_aspect: tuple[float, ...]
 ) -> tuple[tf.Tensor, ...]:

@@ -16,6 +16,10 @@ from itembed_tf.optimizer import make_optimizer
 from itembed_tf.step import Averages, compiled_step
 
 Checkpoint = tuple[dict[str, Any], list[np.ndarray]]  # JSON-able state, arrays
+KINDS = {  # of the backbone's layers, by the name that freezes them
+    "backbone_batch_norm": keras.layers.BatchNormalization,
+    "backbone_depthwise": keras.layers.DepthwiseConv2D,
+}
 
 
 def train_stage(
@@ -168,19 +172,23 @@ _FRESH: dict[str, Any] = {"step": 0, "images": 0, "seconds": 0.0, "sums": {}}
 def freeze_parts(model: keras.Model, freeze: Sequence[str]) -> None:
     """Make exactly the named parts untrainable; their batch norms then keep their statistics too.
 
-    "backbone_batch_norm" is the backbone's batch norms alone: its convolutions can then be tuned on few pictures, or
-    small batches, without statistics that are true of neither ImageNet nor them.
+    Of the backbone some layers alone can be named. "backbone_batch_norm": its convolutions can then be tuned on few
+    pictures, or small batches, without statistics that are true of neither ImageNet nor them. "backbone_depthwise":
+    few weights, whose gradients take TensorFlow most of a step on a CPU. "backbone.stem", "backbone.block1" and the
+    like: the layers whose names begin so; nothing need be propagated back below the first that learns.
     """
-    known = [*parts(model), "backbone_batch_norm"]
+    backbone = parts(model)["backbone"]
+    places = dict.fromkeys(f"backbone.{layer.name.split('_')[0]}" for layer in backbone.layers if layer.weights)
+    known = [*parts(model), *KINDS, *places]
     for part in freeze:
         if part not in known:
             raise ValueError(f"freeze: {part!r} is not one of {', '.join(known)}")
     for part, layer in parts(model).items():  # "words" comes after "text_tower", of which it is a layer
         layer.trainable = part not in freeze and not (part == "words" and "text_tower" in freeze)
-    if "backbone_batch_norm" in freeze:
-        for layer in parts(model)["backbone"].layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.trainable = False
+    kinds = tuple(KINDS[part] for part in freeze if part in KINDS)
+    for layer in backbone.layers:
+        if isinstance(layer, kinds) or f"backbone.{layer.name.split('_')[0]}" in freeze:
+            layer.trainable = False
 
 
 def _part_names(model: keras.Model) -> Callable[[keras.Variable], list[str]]:

@@ -24,13 +24,13 @@ NAMES = [path.relative_to(ROOT).as_posix() for path in FILES]
 
 FLOORS = [
     {"config", "files", "text", "word_vectors", "retrieval", "overlap", "leave_one_out", "coco_ids", "client"},
-    {"towers", "losses", "image", "text_graph", "optimizer", "datasets", "gallery", "classes"},
-    {"model", "data", "step", "broken", "protocols"},
-    {"stage", "run", "features", "rank_file", "log"},
+    {"towers", "losses", "image", "text_graph", "optimizer", "datasets", "gallery", "classes", "word_table"},
+    {"model", "data", "step", "broken", "protocols", "data_summary"},
+    {"stage", "run", "features", "rank_file", "log", "pack"},
     {"evaluate", "compare", "artifacts", "report"},
     {"analysis", "doctor"},
     {"finish"},
-    {"train", "analyze"},
+    {"train", "analyze", "prepare"},
 ]
 WITHOUT_TENSORFLOW = [
     "config",

@@ -27,6 +27,7 @@ class Dataset:
         choices=("openmoji", "flickr8k", "flickr30k", "coco", "cuhk-pedes", "icfg-pedes", "rstpreid", "folder"),
     )
     root: str = key("", "its folder (openmoji needs none: it comes with the installed packages)")
+    shards: str = key("", "folder into which itembed_tf.prepare packed it, read instead of root")
     splits: tuple[str, ...] = key(("train", "dev", "test"), "splits the run uses; others need not be on disk")
     split_by: str = key(
         "base",
@@ -174,7 +175,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Evaluation:
-    feeds: ClassVar[str] = "itembed_tf.evaluate.retrieval"
+    feeds: ClassVar[str] = "itembed_tf.evaluate.embedder"
     flip: bool = key(True, "average each picture with its mirror image")
     shifts: str = key("left", "where a caption starts: left, or the average over all places", choices=("left", "all"))
     batch_size: int = key(64, "pictures or captions encoded at a time", least=1)
@@ -188,7 +189,8 @@ class Stage:
     batch_size: int = key(128, "pictures a step", least=2)
     freeze: tuple[str, ...] = key(
         ("backbone",),
-        "parts that stay as they are: backbone, backbone_batch_norm, image_head, text_tower, words, classifier",
+        "parts that stay as they are: backbone, image_head, text_tower, words, classifier; or, of the backbone, "
+        "backbone_batch_norm, backbone_depthwise, or blocks by name: backbone.stem, backbone.block1, ...",
     )
     cached_views: int = key(
         0, "frozen backbone: views of each picture encoded once and kept; 0 decodes at every step", least=0

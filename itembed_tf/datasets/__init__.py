@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from itembed_tf.datasets import coco, flickr8k, flickr30k, folder, openmoji, person_search
-from itembed_tf.datasets.group import SPLITS, Group, check_groups
+from itembed_tf.datasets.group import SPLITS, FilePart, Group, Picture, check_groups, picture_bytes
 from itembed_tf.datasets.merge import merge_groups
+from itembed_tf.datasets.shards import read_shards
 
-__all__ = ["DATASETS", "Group", "attribution", "read_dataset"]
+__all__ = ["DATASETS", "FilePart", "Group", "Picture", "attribution", "picture_bytes", "read_dataset"]
 
 # Every reader is called with all settings of the section but the name, and takes those that concern it.
 DATASETS: dict[str, Callable[..., list[Group]]] = {
@@ -40,13 +41,22 @@ ATTRIBUTIONS: dict[str, Callable[[], str]] = {"openmoji": openmoji.attribution}
 
 
 def read_dataset(
-    *, name: str, root: str, splits: Sequence[str], split_by: str, held_out_percent: int, merge: str, leaks: str
+    *,
+    name: str,
+    root: str,
+    shards: str,
+    splits: Sequence[str],
+    split_by: str,
+    held_out_percent: int,
+    merge: str,
+    leaks: str,
 ) -> list[Group]:
     """Read a data set's groups of the splits asked for, sorted by id; those of coco in the order of its file.
 
     Args:
         name: which data set, one of `DATASETS`.
         root: its folder; "" for those that come with installed packages.
+        shards: folder into which `python -m itembed_tf.prepare` packed it, read instead of `root`; "" for none.
         splits: some of "train", "dev", "test"; what belongs to the others need not be on disk.
         split_by: which split. openmoji: "base" keeps all variants of an emoji in one split, "id" does not. flickr8k:
             "base", its official lists, or "karpathy". flickr30k: "karpathy" or "entities". coco: "karpathy" or
@@ -68,7 +78,10 @@ def read_dataset(
     if split_by not in SPLIT_BY.get(name, ("base",)):
         choices = " or ".join(map(repr, SPLIT_BY.get(name, ("base",))))
         raise ValueError(f"dataset.split_by = {split_by!r} is no split of {name}; it must be {choices}")
-    groups = DATASETS[name](root=root, splits=tuple(splits), split_by=split_by, held_out_percent=held_out_percent)
+    if shards:
+        groups = read_shards(shards, name=name, split_by=split_by, splits=splits)
+    else:
+        groups = DATASETS[name](root=root, splits=tuple(splits), split_by=split_by, held_out_percent=held_out_percent)
     groups = [group for group in groups if group.split in splits]
     if name not in FILE_ORDER:
         groups.sort(key=lambda group: group.id)

@@ -5,8 +5,37 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 SPLITS = ("train", "dev", "test")
+
+
+class FilePart(NamedTuple):
+    """An image file that lies inside a larger file, such as a shard."""
+
+    path: str
+    offset: int  # bytes
+    length: int  # bytes
+
+
+Picture: TypeAlias = str | bytes | FilePart  # a path, the bytes of an image file, or where those lie
+
+
+def picture_bytes(picture: Picture) -> bytes:
+    """The content of an image file.
+
+    Raises:
+        OSError: it cannot be read; a file that ends before the part does is named.
+    """
+    if isinstance(picture, bytes):
+        return picture
+    part = picture if isinstance(picture, FilePart) else FilePart(picture, 0, -1)
+    with open(part.path, "rb") as file:
+        file.seek(part.offset)
+        data = file.read(part.length)
+    if len(data) < part.length:
+        raise OSError(f"{part.path} ends before byte {part.offset + part.length}; it was cut short: pack it again")
+    return data
 
 
 @dataclass(frozen=True)
@@ -15,7 +44,7 @@ class Group:
 
     Attributes:
         id: unique in its data set, and the same in every run.
-        images: paths, or the bytes of an image file; at least one.
+        images: paths, bytes of image files, or parts of files; at least one.
         captions: sentences, each true of every image of the group; at least one.
         split: "train", "dev" or "test".
         label: name of the class where the data set has one (an identity, a product), else "".
@@ -23,7 +52,7 @@ class Group:
     """
 
     id: str
-    images: tuple[str | bytes, ...]
+    images: tuple[Picture, ...]
     captions: tuple[str, ...]
     split: str
     label: str = ""
@@ -51,7 +80,7 @@ def check_groups(groups: Sequence[Group], name: str) -> None:
     """
     problems = []
     ids: set[str] = set()
-    owner: dict[str | bytes, Group] = {}
+    owner: dict[Picture, Group] = {}
     for group in groups:
         if group.id in ids:
             problems.append(f"{group.id}: two groups have this id")

@@ -11,7 +11,7 @@ import numpy as np
 
 from itembed_tf.broken import small_pictures
 from itembed_tf.config import Config
-from itembed_tf.datasets import Group
+from itembed_tf.datasets import Group, Picture, picture_bytes
 from itembed_tf.datasets.group import SPLITS
 from itembed_tf.datasets.merge import joined
 from itembed_tf.doctor.alike import SIDE, Pair, find_alike
@@ -49,7 +49,7 @@ def examine(groups: Sequence[Group], config: Config) -> dict[str, Any]:
     }
 
 
-Named = tuple[str, str | bytes]
+Named = tuple[str, Picture]
 
 
 def _read(groups: Sequence[Group]) -> tuple[list[Named], np.ndarray, np.ndarray, list[dict[str, str]]]:
@@ -97,13 +97,7 @@ def _sets(
     return sorted(sets, key=lambda entry: (len(entry["splits"]) < 2, -len(entry["groups"]), entry["groups"]))
 
 
-def _same_bytes(one: str | bytes, other: str | bytes) -> bool:
+def _same_bytes(one: Picture, other: Picture) -> bool:
     if isinstance(one, str) and isinstance(other, str) and os.path.getsize(one) != os.path.getsize(other):
         return False
-    contents = []
-    for image in (one, other):
-        if isinstance(image, str):
-            with open(image, "rb") as file:
-                image = file.read()
-        contents.append(image)
-    return contents[0] == contents[1]
+    return picture_bytes(one) == picture_bytes(other)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from itembed_tf.datasets import Picture
 from itembed_tf.files import write_atomically
 from itembed_tf.report import charts, headline, learned, strips
 from itembed_tf.report.pictures import Album
@@ -22,8 +22,6 @@ PICTURES, SENTENCES = 10, 5  # answers shown to a query
 SKIPPED = 200  # named at most
 LONGEST = 300  # characters of a caption, so that no caption fills the page
 FOLDER = Path(__file__).parent
-
-Picture = str | os.PathLike[str] | bytes
 
 
 def write_report(

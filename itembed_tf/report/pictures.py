@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image, features
+
+from itembed_tf.datasets import Picture, picture_bytes
 
 SIDE = 192  # pixels; shown at about half of it, so that it stays sharp on dense screens
 MOST_PIXELS = 64_000_000  # decoded in memory at once; JPEG shrinks while it decodes and seldom meets this
@@ -24,7 +25,7 @@ class Thumbnail:
     aspect: float = 1.0  # width over height
 
 
-def thumbnail(image: str | os.PathLike[str] | bytes, name: str) -> Thumbnail:
+def thumbnail(image: Picture, name: str) -> Thumbnail:
     """Shrink one picture to at most SIDE pixels, on white, as a data URI. Never raises: a page outlives one bad file.
 
     EXIF rotation is left out, as in `itembed_tf.image`: the page shows what the encoder saw.
@@ -32,7 +33,7 @@ def thumbnail(image: str | os.PathLike[str] | bytes, name: str) -> Thumbnail:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image) as picture:
+            with Image.open(io.BytesIO(picture_bytes(image))) as picture:
                 picture.draft("RGB", (2 * SIDE, 2 * SIDE))  # JPEG: decode at 1/2, 1/4 or 1/8
                 if picture.width * picture.height > MOST_PIXELS:
                     size = f"{picture.width} x {picture.height}"
@@ -65,13 +66,13 @@ def _on_white(picture: Image.Image) -> Image.Image:
 class Album:
     """The pictures that a page shows, each read once; `broken` names those that could not be drawn."""
 
-    images: Sequence[str | os.PathLike[str] | bytes]
+    images: Sequence[Picture]
     seen: dict[int, Thumbnail] = field(default_factory=dict)
 
     def __getitem__(self, index: int) -> Thumbnail:
         if index not in self.seen:
             image = self.images[index]
-            name = f"picture {index}" if isinstance(image, bytes) else Path(image).name
+            name = Path(image).name if isinstance(image, str) else f"picture {index}"
             self.seen[index] = thumbnail(image, name)
         return self.seen[index]
 

@@ -1,0 +1,102 @@
+"""Shards: what `python -m itembed_tf.prepare` packed of a data set, read back as groups without reading a picture.
+
+A folder of shards holds `shards.json`, the settings they were packed with, and for each shard a TFRecord file of
+`tf.train.Example`s, one a group, and an index of the same name that ends in .json: the groups' ids, captions and
+labels, and where in the TFRecord file each picture lies. A shard is whole where its index is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from itembed_tf.datasets.group import FilePart, Group
+from itembed_tf.datasets.source import find, read_json
+
+SCHEMA = 1
+MANIFEST = "shards.json"
+ADVICE = "python -m itembed_tf.prepare writes it, and goes on where it was stopped"
+
+
+def shard_path(folder: Path, split: str, number: int, shards: int) -> Path:
+    """The TFRecord file of a shard."""
+    return folder / f"{split}-{number:05d}-of-{shards:05d}.tfrecord"
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The settings that the shards were packed with.
+
+    Raises:
+        FileNotFoundError, ValueError: there are none, or they are not ours.
+    """
+    path = find(folder, [MANIFEST], "the list of shards", ADVICE)
+    manifest = read_json(path, ADVICE)
+    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
+        found = manifest.get("schema") if isinstance(manifest, dict) else type(manifest).__name__
+        raise ValueError(f"{path} has schema {found!r}, this version reads {SCHEMA}. Pack the data set again")
+    shards = manifest.get("shards")
+    if not isinstance(shards, dict) or not all(type(number) is int and number > 0 for number in shards.values()):
+        raise ValueError(f'{path}: "shards" must say how many there are of each split, not {shards!r}. {ADVICE}')
+    return manifest
+
+
+def read_shards(folder: str, *, name: str, split_by: str, splits: Sequence[str]) -> list[Group]:
+    """The groups of the splits asked for, in the order in which they were packed.
+
+    Args:
+        folder: that `itembed_tf.prepare` wrote.
+        name, split_by: of the data set that must have been packed.
+        splits: some of those that were packed.
+
+    Raises:
+        FileNotFoundError: no such folder, or a shard that is missing or not finished.
+        ValueError: another data set or split, a split that was not packed, or files that are not whole.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise FileNotFoundError(f"dataset.shards = {folder!r} is not a folder; {ADVICE}")
+    manifest = read_manifest(root)
+    for key, wanted in (("name", name), ("split_by", split_by)):
+        if manifest.get(key) != wanted:
+            raise ValueError(
+                f"{root} was packed with dataset.{key} = {manifest.get(key)!r}, and {wanted!r} is asked for"
+            )
+    missing = [split for split in splits if split not in manifest["shards"]]
+    if missing:
+        raise ValueError(
+            f"{root} holds {', '.join(manifest['shards'])}, not {' and '.join(missing)}: leave it out of "
+            "dataset.splits, or pack the data set again with it"
+        )
+    groups = []
+    for split in splits:
+        shards = manifest["shards"][split]
+        for number in range(shards):
+            groups += _read_index(shard_path(root, split, number, shards), split)
+    return groups
+
+
+def _read_index(path: Path, split: str) -> list[Group]:
+    index_path = path.with_suffix(".json")
+    find(path.parent, [index_path.name], "the index of a shard", ADVICE)
+    find(path.parent, [path.name], "a shard", ADVICE)
+    index, size = read_json(index_path, ADVICE), path.stat().st_size
+    try:
+        if index["bytes"] != size:
+            raise ValueError(f"{path} has {size:,} bytes, and {index_path.name} says {index['bytes']:,}: copied half?")
+        return [_group(entry, path, size, split) for entry in index["groups"]]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{index_path} is no index of a shard ({error!r}): remove it, and {ADVICE}") from error
+
+
+def _group(entry: dict[str, Any], path: Path, size: int, split: str) -> Group:
+    images = []
+    for offset, length in entry["images"]:
+        if type(offset) is not int or type(length) is not int or not 0 <= offset <= offset + length <= size:
+            raise ValueError(f"{path} has {size:,} bytes, and its index puts a picture at {offset!r}, {length!r} long")
+        images.append(FilePart(str(path), offset, length))
+    texts = [entry["id"], entry["label"], *entry["captions"]]
+    if not all(isinstance(text, str) for text in texts) or not all(type(i) is int for i in entry["caption_ids"]):
+        raise ValueError(f"{path.with_suffix('.json')}: the group {entry['id']!r} must have texts, and numbers as ids")
+    captions, numbers = tuple(entry["captions"]), tuple(entry["caption_ids"])
+    return Group(entry["id"], tuple(images), captions, split, entry["label"], numbers)
