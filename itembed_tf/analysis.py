@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from itembed_tf.config import Config, arguments
 from itembed_tf.data import Items
-from itembed_tf.evaluate import Embeddings, compiled, retrieval
+from itembed_tf.evaluate import Embeddings, compiled, embedder
 from itembed_tf.leave_one_out import leave_one_out, mean_changes
 from itembed_tf.model import encoder
 from itembed_tf.overlap import overlap, pair_densities
@@ -146,7 +146,7 @@ def _before_and_after(
         fresh = build_model(
             dataclasses.replace(config, precision="float32"), vocabulary_size=vocabulary.size, classes=classes
         )
-        start = retrieval(fresh, few, vocabulary, **arguments(config.image), **arguments(config.evaluation))()[1]
+        start = embedder(fresh, few, vocabulary, **arguments(config.image), **arguments(config.evaluation))()
         before = _pairs(start.images, start.captions)
     except OSError as error:
         print(f"no similarities of the untrained model: {error}", file=sys.stderr)

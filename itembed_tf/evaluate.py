@@ -27,7 +27,7 @@ from itembed_tf.image import load_image
 from itembed_tf.model import encoder, feature_encoder
 from itembed_tf.protocols import PROTOCOLS, measure, protocol_for
 from itembed_tf.rank_file import write_ranks
-from itembed_tf.retrieval import retrieval_table, scores_of
+from itembed_tf.retrieval import scores_of
 from itembed_tf.run import Run, RunError, load_model, open_run, read_skipped
 from itembed_tf.text import Vocabulary
 
@@ -40,7 +40,7 @@ class Embeddings:
     captions: np.ndarray
 
 
-def retrieval(
+def embedder(
     model: keras.Model,
     items: Items,
     vocabulary: Vocabulary,
@@ -51,8 +51,8 @@ def retrieval(
     shifts: str,
     batch_size: int,
     features: Sequence[np.ndarray] | None = None,
-) -> Callable[[], tuple[dict[str, Any], Embeddings]]:
-    """A function that measures the model as it then stands: the retrieval table of the items, and their embeddings.
+) -> Callable[[], Embeddings]:
+    """A function that embeds the items by the model as it then stands.
 
     It can be called again after more training; nothing is traced or read twice.
 
@@ -73,13 +73,11 @@ def retrieval(
         image_side = compiled(feature_encoder(model, views=1 + flip))
         pictures = _rows(np.stack(features[: 1 + flip], axis=1), batch_size)
 
-    def measure() -> tuple[dict[str, Any], Embeddings]:
+    def embed() -> Embeddings:
         images = _encode(image_side, pictures, len(items.images), "pictures")
-        captions = _encode(text_side, _rows(ids, batch_size), len(ids), "captions")
-        table = retrieval_table(images, captions, items.image_groups, items.caption_groups)
-        return table, Embeddings(images, captions)
+        return Embeddings(images, _encode(text_side, _rows(ids, batch_size), len(ids), "captions"))
 
-    return measure
+    return embed
 
 
 def compiled(side: keras.Model) -> Callable[[Any], tf.Tensor]:
@@ -136,10 +134,8 @@ def embed_split(
     known = {picture["image"] for picture in read_skipped(run.path) or []}
     new = any(picture["image"] not in known for picture in broken)
     groups = drop_broken(groups, broken, config.max_broken_percent if new else 100.0)
-    _, embeddings = retrieval(
-        model, flatten(groups), run.vocabulary, **arguments(config.image), **arguments(config.evaluation)
-    )()
-    return model, config, groups, embeddings
+    embed = embedder(model, flatten(groups), run.vocabulary, **arguments(config.image), **arguments(config.evaluation))
+    return model, config, groups, embed()
 
 
 def metrics_block(
@@ -156,7 +152,7 @@ def metrics_block(
         config: of the run.
         split: what the groups are.
         groups: of the embeddings, in their order.
-        embeddings: as `retrieval` gives them.
+        embeddings: as `embedder` has them.
         protocol: one of `itembed_tf.protocols.PROTOCOLS`; None: the one that the data set's published figures follow.
         keep: run directory that takes the ranks; None keeps none.
     """

@@ -14,7 +14,7 @@ from itembed_tf.artifacts import write_edge_encoder, write_encoders
 from itembed_tf.config import Config, Stage, arguments
 from itembed_tf.data import Items, flatten
 from itembed_tf.datasets import Group, attribution
-from itembed_tf.evaluate import Embeddings, metrics_block, retrieval
+from itembed_tf.evaluate import Embeddings, embedder, metrics_block
 from itembed_tf.report import write_report
 from itembed_tf.run import drop_checkpoint, load_model, open_run, save_weights, write_metrics
 from itembed_tf.text import Vocabulary
@@ -47,7 +47,7 @@ def finish_run(
     kept = load_model(open_run(path), classes=classes)
     shown = next((split for split in ("test", "dev") if by_split.get(split)), "train")
     items = flatten(by_split[shown])
-    _, embeddings = retrieval(kept, items, vocabulary, **arguments(config.image), **arguments(config.evaluation))()
+    embeddings = embedder(kept, items, vocabulary, **arguments(config.image), **arguments(config.evaluation))()
     metrics[shown] = metrics_block(config, shown, by_split[shown], embeddings, keep=path)
     analysis = analyze(kept, items, embeddings, config, vocabulary, classes=classes)
     metrics[shown]["overlap"] = overlap_figures(analysis)

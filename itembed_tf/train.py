@@ -10,7 +10,7 @@ A run that was stopped, even killed, goes on from its last checkpoint when the s
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,12 +25,13 @@ from itembed_tf.classes import class_labels
 from itembed_tf.config import Config, ConfigError, Stage, arguments, config_parser, dump_config, named_config
 from itembed_tf.data import Items, batches, draw_epoch, flatten, from_features, from_pictures
 from itembed_tf.datasets import Group, read_dataset
-from itembed_tf.evaluate import format_block, retrieval
+from itembed_tf.evaluate import embedder, format_block
 from itembed_tf.features import cached_features
 from itembed_tf.finish import finish_run
 from itembed_tf.image import augment_image, load_image
 from itembed_tf.log import report_epoch
 from itembed_tf.model import imprint, parts
+from itembed_tf.retrieval import retrieval_table
 from itembed_tf.run import (
     RunError,
     build_model,
@@ -202,13 +203,21 @@ def _batches_of(
     return of
 
 
-def _dev_table(config: Config, model: keras.Model, dev: Items, vocabulary: Vocabulary, stage: Stage) -> Any:
+def _dev_table(
+    config: Config, model: keras.Model, dev: Items, vocabulary: Vocabulary, stage: Stage
+) -> Callable[[], dict[str, Any]]:
+    """A function that gives the retrieval table of dev by the model as it then stands."""
     frozen, flip = "backbone" in stage.freeze, config.evaluation.flip
     features = _features(config, model, dev, 1 + flip, mirror=flip) if frozen else None
-    measure = retrieval(
+    embed = embedder(
         model, dev, vocabulary, **arguments(config.image), **arguments(config.evaluation), features=features
     )
-    return lambda: measure()[0]
+
+    def table() -> dict[str, Any]:
+        made = embed()
+        return retrieval_table(made.images, made.captions, dev.image_groups, dev.caption_groups)
+
+    return table
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,7 +19,7 @@ from itembed_tf import analyze as program
 from itembed_tf.analysis import analyze, overlap_figures
 from itembed_tf.config import Config, arguments, dump_config, load_config
 from itembed_tf.data import Items
-from itembed_tf.evaluate import Embeddings, retrieval
+from itembed_tf.evaluate import Embeddings, embedder
 from itembed_tf.model import encoder
 from itembed_tf.overlap import overlap, pair_densities
 from itembed_tf.run import build_model, save_weights, write_metrics
@@ -51,8 +51,7 @@ def toy() -> dict[str, Any]:
     groups = np.array([0, 0, 1, 2], np.int32)
     items = Items([picture(n) for n in range(4)], groups, list(CAPTIONS), np.repeat(np.arange(3, dtype=np.int32), 2))
     model = dual_path()
-    measure = retrieval(model, items, vocabulary, **arguments(config.image), **arguments(config.evaluation))
-    embeddings = measure()[1]
+    embeddings = embedder(model, items, vocabulary, **arguments(config.image), **arguments(config.evaluation))()
     return {"model": model, "items": items, "embeddings": embeddings, "config": config, "vocabulary": vocabulary}
 
 
