@@ -186,9 +186,11 @@ def freeze_parts(model: keras.Model, freeze: Sequence[str]) -> None:
     for part, layer in parts(model).items():  # "words" comes after "text_tower", of which it is a layer
         layer.trainable = part not in freeze and not (part == "words" and "text_tower" in freeze)
     kinds = tuple(KINDS[part] for part in freeze if part in KINDS)
-    for layer in backbone.layers:
-        if isinstance(layer, kinds) or f"backbone.{layer.name.split('_')[0]}" in freeze:
-            layer.trainable = False
+    for (
+        layer
+    ) in backbone.layers:  # each of them: a model that is made trainable and was so leaves its layers as they are
+        frozen = isinstance(layer, kinds) or f"backbone.{layer.name.split('_')[0]}" in freeze
+        layer.trainable = backbone.trainable and not frozen
 
 
 def _part_names(model: keras.Model) -> Callable[[keras.Variable], list[str]]:

@@ -19,6 +19,7 @@ from itembed_tf.losses import hardest_candidate, ranking_loss
 from itembed_tf.model import parts
 from itembed_tf.stage import _part_names, freeze_parts, train_stage
 from itembed_tf.step import Averages, compiled_step
+from itembed_tf.towers.backbones import build_backbone
 
 PICTURES, BATCH = 12, 4
 STEPS = PICTURES // BATCH
@@ -231,6 +232,27 @@ def test_batch_norms_of_the_backbone_can_be_frozen_alone():
     norm = next(layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization))
     assert not any(changed[id(v)] for v in norm.variables)
     assert changed[id(backbone.get_layer("conv").kernel)]
+
+
+def test_blocks_of_the_backbone_can_be_frozen_by_name():
+    model = toy()
+    freeze_parts(model, ("backbone.conv",))  # "conv" and "conv_bn"
+    assert {layer.trainable for layer in parts(model)["backbone"].layers if layer.weights} == {False}
+    freeze_parts(model, ())
+    kept = [layer.name for layer in parts(model)["backbone"].layers if not layer.trainable]
+    assert not kept, "a later stage must not inherit what an earlier one froze"
+    with pytest.raises(ValueError, match=r"freeze: 'backbone.block9' is not one of .*_depthwise, backbone.conv"):
+        freeze_parts(model, ("backbone.block9",))
+
+
+def test_depthwise_kernels_can_be_frozen_alone(monkeypatch):
+    """Of a real backbone: what is left to learn are its pointwise convolutions above the second block."""
+    backbone = build_backbone("efficientnet-lite0", weights="none", size=32)
+    monkeypatch.setattr("itembed_tf.stage.parts", lambda model: {"backbone": backbone})
+    freeze_parts(toy(), ("backbone_batch_norm", "backbone_depthwise", "backbone.stem", "backbone.block1"))
+    left = {variable.path.split("/")[0] for variable in backbone.trainable_variables}
+    assert {"block2_1_expand", "block2_1_project", "block7_1_project", "head"} <= left
+    assert not any("depthwise" in name or name.endswith("_bn") or name.startswith(("stem", "block1")) for name in left)
 
 
 def test_evaluation_every_so_many_epochs_and_at_the_end():
