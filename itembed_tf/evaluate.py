@@ -25,7 +25,7 @@ from itembed_tf.files import checksum
 from itembed_tf.gallery import Gallery
 from itembed_tf.image import load_image
 from itembed_tf.model import encoder, feature_encoder
-from itembed_tf.protocols import PROTOCOLS, measure, protocol_for
+from itembed_tf.protocols import PROTOCOLS, WAYS, counted, measure, protocol_for
 from itembed_tf.rank_file import write_ranks
 from itembed_tf.retrieval import scores_of
 from itembed_tf.run import Run, RunError, load_model, open_run, read_skipped
@@ -178,11 +178,13 @@ def metrics_block(
 def format_block(block: dict[str, Any]) -> str:
     """The block as lines to print, its intervals below the recalls."""
     lines = [f"{block['protocol']}", f"{'':14}{'R@1':>7}{'R@5':>7}{'R@10':>7}{'MedR':>7}{'MeanR':>8}"]
-    person_search = block["name"].startswith("cuhk/")  # no figure of its image query is published
-    for query, asked, gallery in (
-        ("image_query", "picture", f"{block['gallery_captions']} sentences"),
-        ("text_query", "sentence", f"{block['gallery_images']} pictures"),
-    )[person_search:]:
+    words = {
+        "image_query": ("picture", f"{block['gallery_captions']} sentences"),
+        "text_query": ("sentence", f"{block['gallery_images']} pictures"),
+    }
+    ways = counted(block["name"])
+    for query in ways:
+        asked, gallery = words[query]
         t, bounds = block[query], block["interval_95"][query]
         recalls = "".join(f"{t[f'R@{k}']:7.1f}" for k in (1, 5, 10))
         lines.append(f"{asked + ' query':14}{recalls}{t['MedR']:7.0f}{t['MeanR']:8.1f}  of {gallery}")
@@ -191,8 +193,10 @@ def format_block(block: dict[str, Any]) -> str:
         for name in [name for name in bounds if name not in ("R@1", "R@5", "R@10")]:
             low, high = bounds[name]
             lines.append(f"{name:>11}   {t[name]:7.1f}  (95 %: {low:.1f} to {high:.1f})")
-    low, high = block["interval_95"]["rsum"]
-    return "\n".join(lines if person_search else [*lines, f"rsum {block['rsum']:.1f}  (95 %: {low:.1f} to {high:.1f})"])
+    if ways == WAYS:
+        low, high = block["interval_95"]["rsum"]
+        lines.append(f"rsum {block['rsum']:.1f}  (95 %: {low:.1f} to {high:.1f})")
+    return "\n".join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,10 +11,11 @@ import keras
 
 from itembed_tf.analysis import analyze, overlap_figures
 from itembed_tf.artifacts import write_edge_encoder, write_encoders
-from itembed_tf.config import Config, Stage, arguments
+from itembed_tf.config import Config, arguments
 from itembed_tf.data import Items, flatten
 from itembed_tf.datasets import Group, attribution
 from itembed_tf.evaluate import Embeddings, embedder, metrics_block
+from itembed_tf.protocols import worth
 from itembed_tf.report import write_report
 from itembed_tf.run import drop_checkpoint, load_model, open_run, save_weights, write_metrics
 from itembed_tf.text import Vocabulary
@@ -41,7 +42,7 @@ def finish_run(
         "dataset": config.dataset.name,
         "finished": False,
         "classes": classes,
-        "stages": _stage_summaries(config.stages, histories),
+        "stages": _stage_summaries(config, histories),
     }
     write_metrics(path, metrics)
     kept = load_model(open_run(path), classes=classes)
@@ -72,20 +73,17 @@ def finish_run(
     return metrics
 
 
-def _stage_summaries(stages: Sequence[Stage], histories: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+def _stage_summaries(config: Config, histories: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     summaries: list[dict[str, Any]] = []
-    for stage, history in zip(stages, histories, strict=True):
-        came = summaries[-1]["val"] if summaries else {}
-        summaries.append(_stage_summary(stage.name, stage.keep, came, history))
+    for stage, history in zip(config.stages, histories, strict=True):
+        came = [summaries[-1]["val"]] if summaries and summaries[-1]["val"] else []
+        tables = came + [entry["val"] for entry in history if "val" in entry]
+        summaries.append(_stage_summary(stage.name, history, _kept(stage.keep, tables, config.dataset.name)))
     return summaries
 
 
-def _stage_summary(name: str, keep: str, came: dict[str, Any], history: list[dict[str, Any]]) -> dict[str, Any]:
-    """One stage of metrics.json: its totals, its last training numbers, and dev of the weights that it kept.
-
-    `came` is dev of the weights that it was given: where no epoch was better, those are the ones it kept.
-    """
-    measured = [entry["val"] for entry in history if "val" in entry]
+def _stage_summary(name: str, history: list[dict[str, Any]], val: dict[str, Any]) -> dict[str, Any]:
+    """One stage of metrics.json: its totals, its last training numbers, and dev of the weights that it kept."""
     seconds = sum(entry["seconds"] for entry in history)
     images = sum(entry["seconds"] * entry["images_per_s"] for entry in history)
     return {
@@ -94,14 +92,15 @@ def _stage_summary(name: str, keep: str, came: dict[str, Any], history: list[dic
         "seconds": round(seconds, 1),
         "images_per_s": round(images / seconds, 1) if seconds else 0.0,
         "train": history[-1]["train"] if history else {},
-        "val": _kept(keep, ([came] if came else []) + measured),
+        "val": val,
     }
 
 
-def _kept(keep: str, tables: list[dict[str, Any]]) -> dict[str, Any]:
+def _kept(keep: str, tables: list[dict[str, Any]], data_set: str) -> dict[str, Any]:
+    """The table of the weights kept. The first is of those that the stage was given: they may be the best."""
     if not tables:
         return {}
-    return tables[-1] if keep == "last" else max(tables, key=lambda table: table["rsum"])
+    return tables[-1] if keep == "last" else max(tables, key=lambda table: worth(table, data_set))
 
 
 def write_page(

@@ -79,6 +79,16 @@ def protocol_for(data_set: str, gallery: Gallery) -> str:
     return name
 
 
+def counted(protocol: str) -> tuple[str, ...]:
+    """The queries whose figures count by a protocol; its name may have the gallery behind it, as in a block."""
+    return COUNTED.get(protocol.partition("/")[0], WAYS)
+
+
+def worth(table: Block, data_set: str) -> float:
+    """What a table on dev says of a model: the recalls that count by the data set's usual protocol, added up."""
+    return rsum(table, counted(USUAL.get(data_set, ("whole", 0))[0]))
+
+
 def whole(scores: Scores, gallery: Gallery) -> Measured:
     """All pictures against all captions, however many a group has."""
     ranks = two_way_ranks(scores, gallery.images, gallery.captions)
@@ -165,6 +175,8 @@ PROTOCOLS: dict[str, tuple[Callable[[Scores, Gallery], Measured], str]] = {
     "cxc": (cxc, "5,000 pictures, 25,000 captions, right as Crisscrossed Captions has it"),
     "eccv": (eccv, "5,000 pictures, 25,000 captions, right as ECCV Caption has it"),
 }
+# Of a protocol by which not both queries count: nobody publishes the image query of person search.
+COUNTED = {"cuhk": ("text_query",)}
 # What published figures on a data set are measured by, and on how many pictures; 0 for any number.
 USUAL = {
     "flickr8k": ("flickr-1k", 1000),

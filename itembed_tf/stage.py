@@ -28,6 +28,7 @@ def train_stage(
     batches: Callable[[int, int], tf.data.Dataset],
     steps_per_epoch: int,
     evaluate: Callable[[], dict[str, Any]] | None,
+    worth: Callable[[dict[str, Any]], float],
     trained: bool,
     resume: Checkpoint | None,
     save: Callable[[dict[str, Any], list[np.ndarray]], None],
@@ -65,6 +66,7 @@ def train_stage(
         batches: the batches of an epoch from a step on, as `itembed_tf.data.batches` gives them.
         steps_per_epoch: how many steps an epoch has.
         evaluate: the retrieval table on dev of the model as it stands, or None where there is no dev split.
+        worth: of such a table; with `keep` "best" the highest decides.
         trained: whether the weights come from an earlier stage. With `keep` "best" they are then measured first: a
             stage that makes things worse leaves them as they came.
         resume: what `save` was given last, to go on from there.
@@ -115,7 +117,7 @@ def train_stage(
 
     if not resume:
         if evaluate and trained and keep == "best":
-            progress.remember(evaluate()["rsum"], model)
+            progress.remember(worth(evaluate()), model)
         checkpoint(every=0)
     for epoch in range(progress.counts["epoch"], epochs):
         title = f"stage {name}, epoch {epoch + 1}/{epochs}"
@@ -124,8 +126,8 @@ def train_stage(
         if evaluate and ((epoch + 1) % evaluate_every == 0 or epoch + 1 == epochs):
             with averages.in_place():
                 entry["val"] = evaluate()
-                if keep == "best" and entry["val"]["rsum"] > progress.counts["best"]:
-                    progress.remember(entry["val"]["rsum"], model)
+                if keep == "best" and worth(entry["val"]) > progress.counts["best"]:
+                    progress.remember(worth(entry["val"]), model)
         progress.finish_epoch(entry)
         report(entry)
         checkpoint()
@@ -139,7 +141,7 @@ class _Progress:
     """What a checkpoint holds: the values of all variables, how far training has come, and the best weights so far.
 
     `counts` is JSON-able: the epoch, steps, images and seconds of the unfinished epoch, the sums of its numbers, the
-    best rsum, and the entries of the finished epochs. It is true after every step.
+    worth of the best table, and the entries of the finished epochs. It is true after every step.
     """
 
     def __init__(self, variables: Sequence[Any], resume: Checkpoint | None):
@@ -158,9 +160,9 @@ class _Progress:
             save(dict(self.counts), [*(variable.numpy() for variable in self.variables), *self.best])
             self.saved = time.monotonic()
 
-    def remember(self, rsum: float, model: keras.Model) -> None:
+    def remember(self, worth: float, model: keras.Model) -> None:
         """Keep the model's weights as the best so far."""
-        self.counts["best"], self.best = rsum, [variable.numpy() for variable in model.variables]
+        self.counts["best"], self.best = worth, [variable.numpy() for variable in model.variables]
 
     def finish_epoch(self, entry: dict[str, Any]) -> None:
         self.counts |= {"epoch": entry["epoch"], "history": [*self.counts["history"], entry], **_FRESH}

@@ -31,6 +31,7 @@ from itembed_tf.finish import finish_run
 from itembed_tf.image import augment_image, load_image
 from itembed_tf.log import report_epoch
 from itembed_tf.model import imprint, parts
+from itembed_tf.protocols import worth
 from itembed_tf.retrieval import retrieval_table
 from itembed_tf.run import (
     RunError,
@@ -165,6 +166,7 @@ def _run_stages(
             batches=_batches_of(config, model, items, labels, ids, stage, number),
             steps_per_epoch=len(items.images) // min(stage.batch_size, len(items.images)),
             evaluate=_dev_table(config, model, dev, vocabulary, stage) if dev.images else None,
+            worth=partial(worth, data_set=config.dataset.name),
             trained=number > 0,
             resume=resume,
             save=save,

@@ -7,7 +7,7 @@ import pytest
 
 from itembed_tf import coco_ids, gallery
 from itembed_tf.gallery import Gallery
-from itembed_tf.protocols import PROTOCOLS, by_answers, measure, protocol_for
+from itembed_tf.protocols import PROTOCOLS, by_answers, counted, measure, protocol_for, worth
 from itembed_tf.retrieval import given_scores, retrieval_table, scores_of
 
 
@@ -49,6 +49,9 @@ def test_person_search_by_hand():
     assert text["mINP"] == pytest.approx(100 * (2 / 3 + 1 + 1 / 3) / 3)
     assert block["interval_95"]["text_query"]["mAP"][0] <= text["mAP"]
     assert "mAP" not in block["image_query"]
+    assert counted(block["name"]) == ("text_query",) and counted("whole/3x3") == ("image_query", "text_query")
+    assert worth(block, "cuhk-pedes") == pytest.approx(200 / 3 + 100 + 100)
+    assert worth(block, "folder") == block["rsum"]
 
 
 def test_the_usual_protocol_needs_the_usual_gallery():

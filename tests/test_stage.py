@@ -77,6 +77,7 @@ def run(
     resume: Any = None,
     save: Any = None,
     trained: bool = False,
+    worth: Callable[[dict[str, Any]], float] = lambda table: table["rsum"],
     **changes: Any,
 ) -> list[dict[str, Any]]:
     stage = settings(**changes)
@@ -85,6 +86,7 @@ def run(
         batches=batches_of(stage),
         steps_per_epoch=PICTURES // min(PICTURES, stage["batch_size"]),
         evaluate=evaluate,
+        worth=worth,
         trained=trained,
         resume=resume,
         save=save or (lambda state, arrays: None),
@@ -147,6 +149,7 @@ def test_cached_features_leave_the_backbone_out():
         batches=lambda epoch, first: batches(drawn, first, from_features(views)),
         steps_per_epoch=STEPS,
         evaluate=None,
+        worth=len,
         trained=False,
         resume=None,
         save=lambda state, arrays: None,
@@ -203,6 +206,14 @@ def test_the_weights_of_the_best_epoch_are_kept():
         np.testing.assert_array_equal(a, b)  # of epoch 2; of equals the first
     run(last, evaluate=tables(1.0, 5.0, 3.0, 5.0), epochs=4, keep="last")
     assert any(not np.array_equal(a, b) for a, b in zip(values(last), values(long), strict=True))
+
+
+def test_the_best_epoch_is_the_one_worth_most():
+    short, long = toy(), toy()
+    run(short, epochs=1, keep="last")
+    run(long, evaluate=tables(1.0, 5.0, 3.0), epochs=3, worth=lambda table: 10.0 - table["rsum"])
+    for a, b in zip(values(short), values(long), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_a_stage_that_makes_things_worse_leaves_trained_weights_as_they_came():

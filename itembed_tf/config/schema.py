@@ -219,7 +219,7 @@ class Stage:
     decay_epochs: tuple[int, ...] = key((), "steps: epochs after which the rate falls")
     decay_factor: float = key(0.1, "steps: what it is multiplied by")
     average: float = key(0.0, "decay of the running average of weights that is evaluated and kept; 0 for none", least=0)
-    keep: str = key("best", "weights kept: best rsum on dev, or the last", choices=("best", "last"))
+    keep: str = key("best", "weights kept: best on dev by the figures that count, or last", choices=("best", "last"))
     evaluate_every: int = key(1, "epochs between evaluations on dev", least=1)
     checkpoint_minutes: float = key(1.0, "time between checkpoints; a killed run goes on from the last one", least=0)
     jit: bool = key(False, "compile the step with XLA")
