@@ -38,8 +38,14 @@ def chance_ranks(relevant: np.ndarray, gallery: int) -> tuple[float, float]:
     return float(max(place, 1)), mean
 
 
-def direction(table: Table, query_groups: np.ndarray, item_groups: np.ndarray) -> list[dict[str, Any]]:
-    """Rows of one direction: name, value as text, chance as text, and both as percent of the bar (None for ranks)."""
+def direction(table: Table, bounds: Table, query_groups: np.ndarray, item_groups: np.ndarray) -> list[dict[str, Any]]:
+    """Rows of one direction: name; value, 95 % interval and chance as text; and all of them as percent of the bar.
+
+    Args:
+        table: figures of one query by name, as metrics.json holds them.
+        bounds: [lower, upper] of those that have an interval; may be empty.
+        query_groups, item_groups: int [n]; equal numbers belong together.
+    """
     groups, counts = np.unique(item_groups, return_counts=True)
     relevant = counts[np.searchsorted(groups, query_groups).clip(max=len(groups) - 1)] if len(groups) else counts
     gallery = len(item_groups)
@@ -47,15 +53,26 @@ def direction(table: Table, query_groups: np.ndarray, item_groups: np.ndarray) -
     for k in (1, 5, 10):
         value = float(table[f"R@{k}"])
         chance = chance_recall(relevant, gallery, k) if gallery else None
-        rows.append(_row(f"R@{k}", f"{value:.1f} %", "–" if chance is None else f"{chance:.1f} %", value, chance))
+        rows.append(_percent(f"R@{k}", value, bounds, chance))
+    for name in [name for name in table if name not in ("R@1", "R@5", "R@10", "MedR", "MeanR")]:
+        rows.append(_percent(name, float(table[name]), bounds, None))
     middle, mean = chance_ranks(relevant, gallery) if gallery else (None, None)
     rows.append(_row("Median rank", f"{table['MedR']:,.0f}", "–" if middle is None else f"{middle:,.0f}"))
     rows.append(_row("Mean rank", f"{table['MeanR']:,.1f}", "–" if mean is None else f"{mean:,.1f}"))
     return rows
 
 
-def _row(name: str, value: str, chance: str, bar: float | None = None, tick: float | None = None) -> dict[str, Any]:
-    return {"name": name, "value": value, "chance": chance, "bar": bar, "tick": tick}
+def _percent(name: str, value: float, bounds: Table, chance: float | None) -> dict[str, Any]:
+    row = _row(name, f"{value:.1f} %", "–" if chance is None else f"{chance:.1f} %")
+    if name in bounds:
+        low, high = bounds[name]
+        row |= {"interval": f"{low:.1f} to {high:.1f}", "low": low, "high": high}
+    return row | {"bar": value, "tick": chance}
+
+
+def _row(name: str, value: str, chance: str) -> dict[str, Any]:
+    none = {"interval": "", "low": None, "high": None, "bar": None, "tick": None}
+    return {"name": name, "value": value, "chance": chance, **none}
 
 
 def sentence(table: Table, queries: int, query: str, item: str) -> str:

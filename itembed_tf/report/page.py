@@ -12,9 +12,9 @@ from markupsafe import Markup
 
 from itembed_tf.datasets import Picture
 from itembed_tf.files import write_atomically
+from itembed_tf.protocols import counted
 from itembed_tf.report import charts, headline, learned, strips
 from itembed_tf.report.pictures import Album
-from itembed_tf.retrieval import retrieval_table
 
 SEED = 0  # of the sampled queries: two runs on one data set show the same ones
 SAMPLES, WORST = 12, 6  # queries shown each way
@@ -122,23 +122,25 @@ Side = tuple[np.ndarray, np.ndarray]
 
 
 def _directions(metrics: Mapping[str, Any], pictures: Side, sentences: Side) -> list[dict[str, Any]]:
-    """The headline both ways: the test table, else the table of the embeddings shown, else the last dev table."""
-    table = metrics.get("test")
-    if not table and len(pictures[1]) and len(sentences[1]):
-        table = retrieval_table(pictures[0], sentences[0], pictures[1], sentences[1])
+    """The headline, of the queries that count: the figures of the split shown, else the last ones of dev."""
+    table = metrics.get(_split(metrics))
     if not table:
         table = next((stage["val"] for stage in reversed(metrics.get("stages", [])) if stage.get("val")), None)
     if not table:
         return []
+    intervals = table.get("interval_95", {})
     found = []
     for way, query, item, queries, items in (
         ("text_query", "sentence", "picture", sentences[1], pictures[1]),
         ("image_query", "picture", "sentence", pictures[1], sentences[1]),
     ):
+        if way not in counted(table.get("name", "")):
+            continue
         number = len(queries) or table.get(f"gallery_{'captions' if query == 'sentence' else 'images'}", 0)
-        rows = headline.direction(table[way], queries, items)
+        rows = headline.direction(table[way], intervals.get(way, {}), queries, items)
         words = headline.sentence(table[way], number, query, item)
-        found.append({"query": query, "item": item, "rows": rows, "words": words, "rsum": float(table["rsum"])})
+        sums = {"rsum": float(table["rsum"]), "rsum_interval": intervals.get("rsum")}
+        found.append({"query": query, "item": item, "rows": rows, "words": words, **sums})
     return found
 
 
