@@ -6,17 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
 from itembed_tf.datasets import Group
 from itembed_tf.files import write_atomically
-from itembed_tf.report import page as report_page
 from itembed_tf.report.pictures import thumbnail
+from itembed_tf.report.template import render
 
 SETS, MEMBERS, LINES = 200, 12, 50  # sets of pictures shown, groups of each, findings of another kind
 LONGEST = 300  # characters of a caption
-FOLDER = Path(__file__).parent
 
 
 def write_page(
@@ -32,12 +28,10 @@ def write_page(
         attribution: licence line that must stand where the pictures are shown; "" for none.
     """
     by_id = {group.id: group for group in groups}
-    pages = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
-    pages.trim_blocks = pages.lstrip_blocks = True
-    text = pages.get_template("page.html").render(
-        # Ours, no user text in it.
-        style=Markup((report_page.FOLDER / "style.css").read_text(encoding="utf-8")),
+    text = render(
+        Path(__file__).parent,
         title=title,
+        kind="doctor",
         report=report,
         sets=[_set(found, by_id) for found in report["alike"][:SETS]],
         lines=LINES,

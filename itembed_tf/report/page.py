@@ -7,21 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from itembed_tf.datasets import Picture
 from itembed_tf.files import write_atomically
 from itembed_tf.protocols import counted
 from itembed_tf.report import charts, headline, learned, strips
 from itembed_tf.report.pictures import Album
+from itembed_tf.report.template import HERE, render
 
 SEED = 0  # of the sampled queries: two runs on one data set show the same ones
 SAMPLES, WORST = 12, 6  # queries shown each way
 PICTURES, SENTENCES = 10, 5  # answers shown to a query
 SKIPPED = 200  # named at most
 LONGEST = 300  # characters of a caption, so that no caption fills the page
-FOLDER = Path(__file__).parent
 
 
 def write_report(
@@ -77,6 +75,7 @@ def write_report(
     sections = _sections(picture_side, sentence_side)
     context = {
         "title": title,
+        "kind": "report",
         "metrics": metrics,
         "split": _split(metrics),
         "directions": _directions(metrics, picture_side, sentence_side),
@@ -99,7 +98,7 @@ def write_report(
         for strip in section["strips"]:
             shown = [strip["query"]] if section["query"] == "picture" else [hit["item"] for hit in _answers(strip)]
             [album[index] for index in shown]
-    return write_atomically(Path(folder) / "index.html", _render(context))
+    return write_atomically(Path(folder) / "index.html", render(HERE, **context))
 
 
 def _learned(analysis: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -166,10 +165,3 @@ def _alternatives(captions: Sequence[str], image_groups: np.ndarray, caption_gro
     for group, caption in zip(caption_groups.tolist(), captions, strict=True):
         first.setdefault(group, caption)
     return [first.get(group, f"picture {index}") for index, group in enumerate(image_groups.tolist())]
-
-
-def _render(context: dict[str, Any]) -> str:
-    pages = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
-    pages.trim_blocks = pages.lstrip_blocks = True
-    style = Markup((FOLDER / "style.css").read_text(encoding="utf-8"))  # ours, no user text in it
-    return pages.get_template("page.html").render(style=style, **context)
