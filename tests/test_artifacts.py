@@ -6,18 +6,21 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 from tensorflow_serving.apis import prediction_log_pb2
 
 from itembed_tf import artifacts
-from itembed_tf.artifacts import ParityError, contract_hash, parity, saved_model, tflite
+from itembed_tf.artifacts import ParityError, contract_hash, parity, saved_model
+from itembed_tf.artifacts.tflite_metadata import files_inside
 from itembed_tf.image import load_image
 from itembed_tf.text import Vocabulary, load_vocabulary
 
@@ -302,15 +305,39 @@ def test_tflite_gives_the_live_embeddings(pair, tmp_path):
     assert told["contract"] == "c" and told["vocabulary"]["sha256"] == vocabulary().checksum()
 
 
+def test_tflite_carries_what_stands_beside_it(pair, tmp_path):
+    path = artifacts.write_tflite_text_encoder(tmp_path, text_encoder=pair["text_encoder"], vocabulary=vocabulary())
+    inside = files_inside(path.read_bytes())
+    assert inside["vocabulary.txt"] == (tmp_path / "vocabulary.txt").read_text() == "".join(f"{w}\n" for w in WORDS)
+    assert inside["tokenizer.txt"] == (tmp_path / "tokenizer.txt").read_text()
+    told, beside = json.loads(inside["text_encoder.json"]), json.loads((tmp_path / "text_encoder.json").read_text())
+    assert told == {key: value for key, value in beside.items() if key not in ("parity", "tolerance")}
+    with zipfile.ZipFile(path) as archive:
+        assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}, "as TFLite's readers ask"
+    model = schema.Model.GetRootAsModel(path.read_bytes(), 0)
+    described = next(m for m in map(model.Metadata, range(model.MetadataLength())) if m.Name() == b"TFLITE_METADATA")
+    metadata = model.Buffers(described.Buffer()).DataAsNumpy().tobytes()
+    assert metadata[4:8] == b"M001"
+    for said in (b"text_encoder", b"ids", b"embedding", b"vocabulary.txt", b"tokenizer.txt"):
+        assert said in metadata
+
+
+def test_tflite_buffers_stay_aligned(pair, tmp_path):
+    """LiteRT's kernels read weights in place, 16 bytes at a time."""
+    path = artifacts.write_tflite_text_encoder(tmp_path, text_encoder=pair["text_encoder"], vocabulary=vocabulary())
+    model = schema.Model.GetRootAsModel(path.read_bytes(), 0)
+    tables = [model.Buffers(i)._tab for i in range(model.BuffersLength()) if model.Buffers(i).DataLength()]
+    assert {table.Vector(table.Offset(4)) % 16 for table in tables} == {0} and len(tables) > 4
+
+
 def test_tflite_without_its_weights_is_refused(pair, tmp_path, monkeypatch):
     """The converter, given a function and its Keras model, writes a small file without weights and says nothing."""
 
-    def emptied(encoder):
-        spec = tf.TensorSpec([1, LENGTH], tf.int32, name="ids")
-        function = tf.function(lambda ids: {"embedding": encoder(ids, training=False)}).get_concrete_function(spec)
-        return tf.lite.TFLiteConverter.from_concrete_functions([function], encoder).convert()
-
-    monkeypatch.setattr(tflite, "_convert", emptied)
+    encoder = pair["text_encoder"]
+    spec = tf.TensorSpec([1, LENGTH], tf.int32, name="ids")
+    function = tf.function(lambda ids: {"embedding": encoder(ids, training=False)}).get_concrete_function(spec)
+    emptied = tf.lite.TFLiteConverter.from_concrete_functions([function], encoder)
+    monkeypatch.setattr(tf.lite.TFLiteConverter, "from_saved_model", lambda *args, **kwargs: emptied)
     with pytest.raises(ParityError, match=r"VAR_HANDLE|cannot hold"):
         artifacts.write_tflite_text_encoder(tmp_path, text_encoder=pair["text_encoder"], vocabulary=vocabulary())
     assert list(tmp_path.iterdir()) == []

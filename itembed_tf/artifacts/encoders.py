@@ -53,20 +53,21 @@ def write_encoders(
     Raises:
         ParityError: a reloaded artefact does not answer as the model does; nothing is published then.
     """
-    return write_saved_models(out, **_sides(model, vocabulary, size, fit, flip, shifts))
+    return write_saved_models(out, **sides(model, vocabulary, size, fit, flip, shifts))
 
 
 def write_edge_encoder(
     out: str | Path, *, model: keras.Model, vocabulary: Vocabulary, size: int, fit: str, flip: bool, shifts: str
 ) -> Path:
     """The text side as a TFLite file under the contract hash of the pair; arguments as `write_encoders`."""
-    sides = _sides(model, vocabulary, size, fit, flip, shifts)
+    pair = sides(model, vocabulary, size, fit, flip, shifts)
     return write_tflite_text_encoder(
-        out, text_encoder=sides["text_encoder"], vocabulary=vocabulary, contract=contract_hash(**sides)
+        out, text_encoder=pair["text_encoder"], vocabulary=vocabulary, contract=contract_hash(**pair)
     )
 
 
-def _sides(model: keras.Model, vocabulary: Vocabulary, size: int, fit: str, flip: bool, shifts: str) -> dict[str, Any]:
+def sides(model: keras.Model, vocabulary: Vocabulary, size: int, fit: str, flip: bool, shifts: str) -> dict[str, Any]:
+    """Both encoders of a dual-path model and their settings: the keyword arguments of `contract_hash`."""
     return {
         "image_encoder": encoder(model, "image", flip=flip),
         "text_encoder": encoder(model, "text", shifts=shifts),

@@ -1,95 +1,139 @@
-"""The text encoder -> one float32 TFLite file for LiteRT, run and compared before it gets its name."""
+"""Encoders -> TFLite files for LiteRT, with what an app needs to use them inside and beside."""
 
 from __future__ import annotations
 
 import json
-import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
-from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter
 
 from itembed_tf.artifacts.contract import package_versions, tokenizer_settings
-from itembed_tf.artifacts.parity import TOLERANCE, ParityError, compare_embeddings, sample_sentences
+from itembed_tf.artifacts.parity import TOLERANCE, compare_embeddings, sample_sentences
+from itembed_tf.artifacts.tflite_convert import convert, embed_all
+from itembed_tf.artifacts.tflite_metadata import with_metadata
+from itembed_tf.artifacts.tokenizer_file import TOKENIZER_FILE, tokenizer_file
 from itembed_tf.files import write_atomically
 from itembed_tf.text import Vocabulary
-
-TFLITE_FILE = "text_encoder.float32.tflite"
 
 
 def write_tflite_text_encoder(
     out: str | Path, *, text_encoder: keras.Model, vocabulary: Vocabulary, contract: str = ""
 ) -> Path:
-    """Write ``text_encoder.float32.tflite``, ``vocabulary.txt`` and ``text_encoder.json`` into `out`.
-
-    The file takes ids int32 [1, L], left-aligned, 0 = padding, and gives the unit embedding float32 [1, D]. Sentences
-    become ids by `itembed_tf.text` (no TensorFlow) with the settings of ``text_encoder.json``: string ops do not run in
-    LiteRT. `contract` is the hash of the encoders that it belongs to.
+    """Write ``text_encoder.float32.tflite`` and, beside it, ``text_encoder.json`` and the files of `text_files`.
 
     Returns:
         The path of the .tflite file; ``text_encoder.json`` holds the parity figures.
 
     Raises:
-        ParityError: LiteRT's answer differs from the live encoder's, or the file lacks its weights.
+        ParityError: LiteRT's answer differs from the live encoder's, or the file lacks its weights; nothing is written.
     """
-    out = Path(out)
-    content = _convert(text_encoder)
-    _check_content(content, text_encoder)
-    run = Interpreter(model_content=content).get_signature_runner("serving_default")
-    sentences = sample_sentences(vocabulary)
-    ids = vocabulary.encode(sentences)
-    answers = np.concatenate([run(ids=row[None])["embedding"] for row in ids])
-    samples = [f"the sentence {s.decode('utf-8', 'replace')!r}" for s in sentences]
-    live = text_encoder(ids, training=False)
-    parity = compare_embeddings(TFLITE_FILE, live, answers, samples, np.count_nonzero(ids, axis=1) == 0)
-    settings = {
+    settings, files = text_settings(text_encoder, vocabulary, contract), text_files(vocabulary)
+    content = text_tflite(text_encoder, settings, files, precision="float32")
+    parity = text_parity(content, text_encoder, vocabulary)
+    path = Path(out) / file_name("text_encoder", "float32")
+    write_atomically(path, content)
+    write_beside(out, "text_encoder", {**settings, "parity": parity, "tolerance": TOLERANCE}, files)
+    return path
+
+
+def file_name(encoder: str, precision: str) -> str:
+    return f"{encoder}.{precision}.tflite"
+
+
+def text_files(vocabulary: Vocabulary) -> dict[str, str]:
+    """What turns a sentence into ids in any language: ``tokenizer.txt`` and ``vocabulary.txt``."""
+    words = "".join(f"{word}\n" for word in vocabulary.words)
+    return {TOKENIZER_FILE: tokenizer_file(vocabulary), "vocabulary.txt": words}
+
+
+def text_settings(text_encoder: keras.Model, vocabulary: Vocabulary, contract: str) -> dict[str, Any]:
+    """What the text encoder's files promise at every precision; `contract` is the hash of the pair."""
+    return {
         "schema": 1,
         "contract": contract,
         "input": {"ids": {"dtype": "int32", "shape": [1, vocabulary.length]}},
-        "output": {"embedding": {"dtype": "float32", "shape": list(answers[:1].shape)}},
+        "output": {"embedding": {"dtype": "float32", "shape": [1, text_encoder.output.shape[-1]]}},
         **tokenizer_settings(vocabulary),
         "vocabulary": {"sha256": vocabulary.checksum(), "size": vocabulary.size},
-        "parity": parity,
-        "tolerance": TOLERANCE,
         "packages": package_versions(),
     }
-    vocabulary.save(out / "vocabulary.txt")
-    write_atomically(out / "text_encoder.json", json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
-    return write_atomically(out / TFLITE_FILE, content)
 
 
-def _convert(encoder: keras.Model) -> bytes:
-    module = tf.Module()
-    module.weights = [variable.value for variable in encoder.variables]
+def image_settings(image_encoder: keras.Model, image: Mapping[str, Any], flip: bool, contract: str) -> dict[str, Any]:
+    """What the image encoder's files promise at every precision; `image` has ``size`` and ``fit``."""
+    return {
+        "schema": 1,
+        "contract": contract,
+        "input": {"pixels": {"dtype": "float32", "shape": [1, image["size"], image["size"], 3]}},
+        "output": {"embedding": {"dtype": "float32", "shape": [1, image_encoder.output.shape[-1]]}},
+        **image,
+        "channels": "RGB",
+        "range": [0, 255],
+        "resize": "bilinear, antialiased, half-pixel centres",
+        "flip": flip,
+        "packages": package_versions(),
+    }
 
-    @tf.function(input_signature=[tf.TensorSpec([1, *encoder.input.shape[1:]], tf.int32, name="ids")])
-    def embed(ids: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"embedding": encoder(ids, training=False)}
 
-    module.embed = embed
-    # By way of a SavedModel: the converter given a concrete function and a Keras model writes a file without weights.
-    with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(module, folder, signatures={"serving_default": embed.get_concrete_function()})
-        return tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"]).convert()
+def text_tflite(
+    text_encoder: keras.Model,
+    settings: Mapping[str, Any],
+    files: Mapping[str, str],
+    *,
+    precision: str,
+    samples: Sequence[np.ndarray] = (),
+) -> bytes:
+    """The text encoder's file: ids int32 [1, L], left-aligned, 0 = padding -> embedding float32 [1, D].
+
+    Its metadata carries the settings and `files`. String ops do not run in LiteRT, hence ids. Arguments as `convert`.
+    """
+    return with_metadata(
+        convert(text_encoder, name="ids", precision=precision, samples=samples),
+        name="text_encoder",
+        description=f"A sentence's ids to its embedding; {precision}. tokenizer.txt says how a sentence becomes ids.",
+        version=settings["contract"],
+        inputs={"ids": "ids of the known words, left-aligned, 0 = padding; id = line in vocabulary.txt, from 1"},
+        outputs={"embedding": "of unit length; its dot product with a picture's is their cosine"},
+        files={**files, "text_encoder.json": as_json(settings)},
+    )
 
 
-def _check_content(content: bytes, encoder: keras.Model) -> None:
-    """The weights are inside, and every op is one of LiteRT's own."""
-    model = schema.Model.GetRootAsModel(content, 0)
-    operators = schema.BuiltinOperator
-    codes = {model.OperatorCodes(i).BuiltinCode() for i in range(model.OperatorCodesLength())}
-    for refused, why in (
-        (operators.VAR_HANDLE, "its weights were left outside"),
-        (operators.CUSTOM, "a plain LiteRT runtime lacks it"),
-    ):
-        if refused in codes:
-            name = next(n for n, code in vars(operators).items() if code == refused)
-            raise ParityError(f"{TFLITE_FILE}: the converted file has a {name} op: {why}; nothing was written")
-    weights = sum(int(np.prod(v.shape)) * 4 for v in encoder.variables if len(v.shape) > 1)
-    if len(content) < weights:
-        raise ParityError(
-            f"{TFLITE_FILE}: {len(content):,} bytes cannot hold {weights:,} bytes of weights; nothing was written"
-        )
+def image_tflite(
+    image_encoder: keras.Model, settings: Mapping[str, Any], *, precision: str, samples: Sequence[np.ndarray] = ()
+) -> bytes:
+    """The image encoder's file: pixels float32 [1, S, S, 3], 0..255 -> embedding float32 [1, D]."""
+    return with_metadata(
+        convert(image_encoder, name="pixels", precision=precision, samples=samples),
+        name="image_encoder",
+        description=f"A picture's pixels to its embedding; {precision}.",
+        version=settings["contract"],
+        inputs={"pixels": "RGB, 0..255, resized bilinearly with antialiasing; see image_encoder.json"},
+        outputs={"embedding": "of unit length; its dot product with a sentence's is their cosine"},
+        files={"image_encoder.json": as_json(settings)},
+    )
+
+
+def text_parity(content: bytes, text_encoder: keras.Model, vocabulary: Vocabulary) -> dict[str, float]:
+    """A float32 file against the live encoder on `sample_sentences`; ParityError where they differ."""
+    sentences = sample_sentences(vocabulary)
+    ids = vocabulary.encode(sentences)
+    samples = [f"the sentence {s.decode('utf-8', 'replace')!r}" for s in sentences]
+    live, (answers, _) = text_encoder(ids, training=False), embed_all(content, ids)
+    unknown = np.count_nonzero(ids, axis=1) == 0
+    return compare_embeddings(file_name("text_encoder", "float32"), live, answers, samples, unknown)
+
+
+def write_beside(
+    out: str | Path, encoder: str, settings: Mapping[str, Any], files: Mapping[str, str] | None = None
+) -> Path:
+    """The same settings and files as are inside, as files of their own; returns the path of the settings."""
+    for name, content in (files or {}).items():
+        write_atomically(Path(out) / name, content)
+    return write_atomically(Path(out) / f"{encoder}.json", as_json(settings))
+
+
+def as_json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
