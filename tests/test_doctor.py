@@ -219,7 +219,7 @@ def test_the_program_finds_a_leak_and_its_merge_file_mends_it(tmp_path, capsys):
         assert sum(after["groups"].values()) == groups
         assert len(after["alike"]) == (leaks == "keep")
         assert read_merge(tmp_path / leaks / "merge.jsonl") == read_merge(out / "merge.jsonl")
-    dataset = Dataset("folder", str(root), ("train", "dev"), merge=str(out / "merge.jsonl"), leaks="drop")
+    dataset = Dataset("folder", str(root), splits=("train", "dev"), merge=str(out / "merge.jsonl"), leaks="drop")
     assert {g.id for g in read_dataset(**arguments(dataset))} >= {"0.png", "5.png"}
 
 
