@@ -20,6 +20,8 @@ REQUIRES = [
     "ai-edge-litert~=2.1",
     "gensim~=4.4",
     "numpy>=2.1",
+    "grpcio>=1.70",
+    "protobuf>=6.31",
     "tomli>=2.0; python_version < '3.11'",
     "tomli-w>=1.1",
     "tqdm>=4.66",
@@ -43,7 +45,7 @@ EXTRAS = {
     ],
     "coco": ["eccv-caption~=0.1.0"],
     "search": ["faiss-cpu>=1.12"],
-    "serving": ["grpcio-health-checking>=1.70", "prometheus-client>=0.21"],
+    "serving": ["grpcio-health-checking>=1.70", "prometheus-client>=0.21", "h11>=0.16"],
     "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.12", "mypy>=1.15"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})

@@ -1,0 +1,102 @@
+"""Calls by gRPC: TF Serving's Predict, GetModelMetadata and GetModelStatus, blocking and awaitable."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from itembed_tf.client import messages
+from itembed_tf.client.calls import Call, Metadata, ServingError
+from itembed_tf.client.messages import DTYPES, STATES
+from itembed_tf.client.tensors import from_proto, to_proto
+
+_PREDICTION = "/tensorflow.serving.PredictionService/"
+_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+_METHODS = {
+    "predict": (_PREDICTION + "Predict", messages.PredictResponse),
+    "metadata": (_PREDICTION + "GetModelMetadata", messages.GetModelMetadataResponse),
+    "status": ("/tensorflow.serving.ModelService/GetModelStatus", messages.GetModelStatusResponse),
+}
+
+
+class GrpcTransport:
+    """A channel to `address` (host:port), not encrypted."""
+
+    def __init__(self, address: str) -> None:
+        self.channel = grpc.insecure_channel(address, options=_OPTIONS)
+
+    def send(self, call: Call, timeout: float) -> Any:
+        """The answer of one attempt; raises ServingError."""
+        path, answer = _METHODS[call.kind]
+        method = self.channel.unary_unary(path, response_deserializer=answer.FromString)
+        try:
+            return decode(call, method(encode(call), timeout=timeout))
+        except grpc.RpcError as error:
+            raise _plain(error) from error
+
+    def close(self) -> None:
+        self.channel.close()
+
+
+class AsyncGrpcTransport:
+    """The same, awaitable. Made inside a running event loop, and used in that one alone."""
+
+    def __init__(self, address: str) -> None:
+        self.channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
+
+    async def send(self, call: Call, timeout: float) -> Any:
+        """The answer of one attempt; raises ServingError."""
+        path, answer = _METHODS[call.kind]
+        method = self.channel.unary_unary(path, response_deserializer=answer.FromString)
+        try:
+            return decode(call, await method(encode(call), timeout=timeout))
+        except grpc.RpcError as error:
+            raise _plain(error) from error
+
+    async def close(self) -> None:
+        await self.channel.close()
+
+
+def encode(call: Call) -> bytes:
+    """The request message of a call."""
+    kinds = {"predict": messages.PredictRequest, "metadata": messages.GetModelMetadataRequest}
+    request = kinds.get(call.kind, messages.GetModelStatusRequest)()
+    request.model_spec.name = call.model
+    if call.version is not None:
+        request.model_spec.version.value = call.version
+    if call.label is not None:
+        request.model_spec.version_label = call.label
+    if call.kind == "predict":
+        request.model_spec.signature_name = call.signature
+        for name, values in call.inputs.items():
+            request.inputs[name].CopyFrom(to_proto(values))
+    if call.kind == "metadata":
+        request.metadata_field.append("signature_def")
+    return request.SerializeToString()
+
+
+def decode(call: Call, answer: Any) -> Any:
+    """The answer message as arrays by name (predict), `Metadata`, or states by version."""
+    if call.kind == "predict":
+        return {name: from_proto(proto) for name, proto in answer.outputs.items()}
+    if call.kind == "status":
+        return {s.version: STATES.get(s.state, "UNKNOWN") for s in answer.model_version_status}
+    signatures = messages.SignatureDefMap()
+    answer.metadata["signature_def"].Unpack(signatures)
+    return {name: _sides(signature) for name, signature in signatures.signature_def.items() if signature.inputs}
+
+
+def _sides(signature: Any) -> Metadata:
+    def side(infos: Any) -> dict[str, Any]:
+        return {
+            name: {"dtype": DTYPES.get(info.dtype, "unknown"), "shape": [d.size for d in info.tensor_shape.dim]}
+            for name, info in infos.items()
+        }
+
+    return {"inputs": side(signature.inputs), "outputs": side(signature.outputs)}
+
+
+def _plain(error: Any) -> ServingError:
+    return ServingError(error.code().name, error.details() or "the server gave no reason")
