@@ -1,0 +1,101 @@
+"""What the serving benchmarks share: a toy export, a local server in a process of its own, pictures for it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+WORDS = ("a", "bike", "dog", "man", "on", "red", "runs", "the")
+LENGTH, SIZE = 6, 32
+
+
+class Served(NamedTuple):
+    """A running server: its gRPC address, its REST address, its process."""
+
+    grpc: str
+    rest: str
+    process: subprocess.Popen[str]
+
+
+def toy_export(out: Path, seed: int = 0) -> Path:
+    """A pair of tiny encoders with drawn weights as SavedModels of the next free version; returns `out`."""
+    import keras
+    from keras import layers
+
+    from itembed_tf.artifacts import write_saved_models
+    from itembed_tf.text import Vocabulary
+
+    keras.utils.set_random_seed(seed)
+    image = keras.Input((SIZE, SIZE, 3))
+    x = layers.Conv2D(8, 3, strides=2, activation="relu")(layers.Rescaling(1 / 127, offset=-1)(image))
+    x = layers.UnitNormalization()(layers.Dense(16)(layers.GlobalAveragePooling2D()(x)))
+    ids = keras.Input((LENGTH,), dtype="int32")
+    y = layers.GlobalAveragePooling1D()(layers.Conv1D(8, 2, padding="same")(layers.Embedding(9, 8)(ids)))
+    y = layers.UnitNormalization()(layers.Dense(16, bias_initializer="random_normal")(y))
+    write_saved_models(
+        out,
+        image_encoder=keras.Model(image, x, name="image_encoder"),
+        text_encoder=keras.Model(ids, y, name="text_encoder"),
+        vocabulary=Vocabulary(words=WORDS, tokenizer="words", lowercase=True, length=LENGTH),
+        image={"size": SIZE, "fit": "stretch"},
+        encoding={"flip": False},
+        allowed_batch_sizes=(1, 8),
+    )
+    return out
+
+
+@contextlib.contextmanager
+def local_server(exports: Path, *options: str) -> Iterator[Served]:
+    """`python -m serving.local EXPORTS` at free ports until the block ends; its log goes to stderr where it fails."""
+    command = [sys.executable, "-m", "serving.local", str(exports), "--grpc-port", "0", "--rest-port", "0", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    assert process.stdout is not None
+    said: list[str] = []
+    try:
+        for line in process.stdout:
+            said.append(line)
+            if found := re.match(r"gRPC (\S+) +REST (\S+)", line):
+                break
+        else:
+            raise RuntimeError(f"the server ended with {process.wait()}:\n{''.join(said)}")
+        threading.Thread(target=_drain, args=(process.stdout,), daemon=True).start()
+        yield Served(found[1], found[2], process)
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _drain(stream: Any) -> None:
+    """Read what the server goes on to say, lest it waits for a full pipe; shown where ITEMBED_VERBOSE is set."""
+    for line in stream:
+        if os.environ.get("ITEMBED_VERBOSE"):
+            print(f"  server: {line}", end="", file=sys.stderr)
+
+
+def picture(seed: int = 0, kind: str = "JPEG", size: tuple[int, int] = (48, 40)) -> bytes:
+    """A small coloured picture, the same at every call."""
+    import numpy as np
+    from PIL import Image
+
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(coarse).resize(size, Image.Resampling.BILINEAR).save(content, kind)
+    return content.getvalue()
+
+
+def percentile(times: Sequence[float], share: float) -> float:
+    """The time that `share` of the calls stay under (nearest rank)."""
+    ordered = sorted(times)
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)]

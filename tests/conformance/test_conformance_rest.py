@@ -1,0 +1,245 @@
+"""TF Serving's REST API in all forms that its documentation gives for these calls."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import socket
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+TEXT = "/v1/models/text_encoder"
+IMAGE = "/v1/models/image_encoder"
+SENTENCES = ["a dog runs", "the man on a red bike", ""]
+
+
+@pytest.fixture(scope="module")
+def call(target):
+    """Ask with one connection that is kept: method, path, content (bytes, or what becomes JSON) -> status, answer."""
+    connection = http.client.HTTPConnection(urlsplit(target.rest).netloc, timeout=60)
+
+    def ask(method, path, content=None, headers=None):
+        body = content if isinstance(content, bytes) or content is None else json.dumps(content).encode()
+        connection.request(method, path, body, headers or {})
+        response = connection.getresponse()
+        said = response.read()
+        assert response.getheader("Content-Type", "").startswith("application/json"), said[:200]
+        return response.status, json.loads(said)
+
+    yield ask
+    connection.close()
+
+
+def good(answer):
+    status, content = answer
+    assert status == 200, content
+    return content
+
+
+def b64(data: bytes) -> dict:
+    return {"b64": base64.b64encode(data).decode()}
+
+
+def newest(call) -> int:
+    found = good(call("GET", TEXT))["model_version_status"]
+    return max(int(v["version"]) for v in found if v["state"] == "AVAILABLE")
+
+
+def columns(call, path=TEXT, **content):
+    return good(call("POST", f"{path}:predict", content))["outputs"]
+
+
+def test_columns_of_a_named_input(call):
+    answer = columns(call, inputs={"text": SENTENCES})
+    assert sorted(answer) == ["embedding", "known_words"]
+    assert len(answer["embedding"]) == len(answer["known_words"]) == 3
+    np.testing.assert_allclose(np.linalg.norm(answer["embedding"][:2], axis=1), 1, atol=1e-5)
+    assert answer["known_words"][2] == 0 and all(isinstance(number, int) for number in answer["known_words"])
+
+
+def test_every_form_of_a_request_gives_the_same(call):
+    answer = columns(call, inputs={"text": SENTENCES})
+    rows = [{"embedding": e, "known_words": k} for e, k in zip(answer["embedding"], answer["known_words"])]
+    same_columns = [
+        {"inputs": SENTENCES},
+        {"signature_name": "serving_default", "inputs": {"text": SENTENCES}},
+        {"inputs": {"text": [b64(s.encode()) for s in SENTENCES]}},
+        {"inputs": [b64(s.encode()) for s in SENTENCES]},
+    ]
+    same_rows = [
+        {"instances": SENTENCES},
+        {"instances": [{"text": s} for s in SENTENCES]},
+        {"instances": [b64(s.encode()) for s in SENTENCES]},
+        {"instances": [{"text": b64(s.encode())} for s in SENTENCES]},
+    ]
+    for content in same_columns:
+        near(columns(call, **content), answer)
+    for content in same_rows:
+        predictions = good(call("POST", f"{TEXT}:predict", content))["predictions"]
+        assert len(predictions) == 3
+        for found, row in zip(predictions, rows):
+            near(found, row)
+
+
+def near(found, expected):
+    assert found.keys() == expected.keys()
+    assert found["known_words"] == expected["known_words"]
+    np.testing.assert_allclose(found["embedding"], expected["embedding"], atol=1e-5)
+
+
+def test_a_single_output_comes_without_its_name(call, pictures):
+    sent = [b64(data) for data in pictures]
+    by_columns = columns(call, IMAGE, inputs={"image_bytes": sent})
+    by_rows = good(call("POST", f"{IMAGE}:predict", {"instances": [{"image_bytes": data} for data in sent]}))
+    assert isinstance(by_columns, list) and len(by_columns) == len(pictures)
+    np.testing.assert_allclose(by_rows["predictions"], by_columns, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(by_columns, axis=1), 1, atol=1e-5)
+
+
+def test_numbers_in_rows_and_columns(call):
+    found = good(call("GET", f"{TEXT}/metadata"))["metadata"]["signature_def"]["signature_def"]
+    length = int(found["ids"]["inputs"]["ids"]["tensor_shape"]["dim"][1]["size"])
+    ids = [[1] * length, [1] + [0] * (length - 1)]
+    answer = columns(call, signature_name="ids", inputs=ids)
+    assert answer["known_words"] == [length, 1]
+    rows = good(call("POST", f"{TEXT}:predict", {"signature_name": "ids", "instances": [{"ids": row} for row in ids]}))
+    near(rows["predictions"][0], {name: values[0] for name, values in answer.items()})
+    plain = good(call("POST", f"{TEXT}:predict", {"signature_name": "ids", "instances": ids}))
+    near(plain["predictions"][1], {name: values[1] for name, values in answer.items()})
+
+
+def test_a_version_and_a_label_in_the_path(target, call):
+    latest, number = columns(call, inputs=SENTENCES), newest(call)
+    near(columns(call, f"{TEXT}/versions/{number}", inputs=SENTENCES), latest)
+    status, answer = call("POST", f"{TEXT}/labels/stable:predict", {"inputs": SENTENCES})
+    if status == 400:
+        target.lacks("the label stable")
+    assert status == 200 and sorted(answer["outputs"]) == ["embedding", "known_words"]
+    assert good(call("GET", f"{TEXT}/labels/stable/metadata"))["model_spec"]["name"] == "text_encoder"
+
+
+def test_grpc_and_rest_give_the_same(target, call, pictures):
+    from itembed_tf.client import Client
+
+    with Client(target.grpc) as client:
+        texts, embedding = client.embed_texts(SENTENCES), client.embed_images(pictures)
+    near(columns(call, inputs=SENTENCES), {"embedding": texts.embedding, "known_words": texts.known_words.tolist()})
+    sent = {"image_bytes": [b64(data) for data in pictures]}
+    np.testing.assert_allclose(columns(call, IMAGE, inputs=sent), embedding, atol=1e-5)
+
+
+REFUSED = {
+    "an unknown model": ("POST", "/v1/models/half:predict", {"inputs": ["a"]}, 404),
+    "an unknown version": ("POST", f"{TEXT}/versions/987654321:predict", {"inputs": ["a"]}, 404),
+    "an unknown label": ("POST", f"{TEXT}/labels/no-such-label:predict", {"inputs": ["a"]}, 400),
+    "a version that is no number": ("POST", f"{TEXT}/versions/one:predict", {"inputs": ["a"]}, 400),
+    "an unknown signature": ("POST", f"{TEXT}:predict", {"signature_name": "nothing", "inputs": ["a"]}, 400),
+    "a signature that is no string": ("POST", f"{TEXT}:predict", {"signature_name": 3, "inputs": ["a"]}, 400),
+    "no body": ("POST", f"{TEXT}:predict", b"", 400),
+    "no JSON": ("POST", f"{TEXT}:predict", b"{", 400),
+    "no UTF-8": ("POST", f"{TEXT}:predict", b'{"inputs": ["\xff"], ', 400),
+    "no object": ("POST", f"{TEXT}:predict", ["a"], 400),
+    "neither form": ("POST", f"{TEXT}:predict", {"input": ["a"]}, 400),
+    "both forms": ("POST", f"{TEXT}:predict", {"inputs": ["a"], "instances": ["a"]}, 400),
+    "rows that are no list": ("POST", f"{TEXT}:predict", {"instances": "a"}, 400),
+    "no rows": ("POST", f"{TEXT}:predict", {"instances": []}, 400),
+    "rows of both kinds": ("POST", f"{TEXT}:predict", {"instances": [{"text": "a"}, "a"]}, 400),
+    "rows of the other kind": ("POST", f"{TEXT}:predict", {"instances": ["a", {"text": "a"}]}, 400),
+    "a row of another name": ("POST", f"{TEXT}:predict", {"instances": [{"words": "a"}]}, 400),
+    "a row of a name too many": ("POST", f"{TEXT}:predict", {"instances": [{"text": "a", "more": "a"}]}, 400),
+    "a column of another name": ("POST", f"{TEXT}:predict", {"inputs": {"words": ["a"]}}, 400),
+    "an empty column": ("POST", f"{TEXT}:predict", {"inputs": {"text": []}}, 400),
+    "a scalar": ("POST", f"{TEXT}:predict", {"inputs": {"text": "a"}}, 400),
+    "numbers for strings": ("POST", f"{TEXT}:predict", {"inputs": [1]}, 400),
+    "null": ("POST", f"{TEXT}:predict", {"inputs": [None]}, 400),
+    "lists of uneven lengths": ("POST", f"{TEXT}:predict", {"signature_name": "ids", "inputs": [[1, 2], [1]]}, 400),
+    "a list at the wrong level": ("POST", f"{TEXT}:predict", {"inputs": ["a", ["a"]]}, 400),
+    "fractions for whole numbers": ("POST", f"{TEXT}:predict", {"signature_name": "ids", "inputs": [[1.5]]}, 400),
+    "strings for numbers": ("POST", f"{TEXT}:predict", {"signature_name": "ids", "inputs": [["a"]]}, 400),
+    "numbers out of range": ("POST", f"{TEXT}:predict", {"signature_name": "ids", "inputs": [[2**40]]}, 400),
+    "no base64": ("POST", f"{IMAGE}:predict", {"inputs": [{"b64": "!"}]}, 400),
+    "no picture": ("POST", f"{IMAGE}:predict", {"inputs": ["no picture"]}, 400),
+    "GET of a call": ("GET", f"{TEXT}:predict", None, 400),
+    "POST of a status": ("POST", TEXT, {"inputs": ["a"]}, 400),
+    "an unknown call": ("POST", f"{TEXT}:guess", {"inputs": ["a"]}, 400),
+    "status of an unknown model": ("GET", "/v1/models/half", None, 404),
+    "status of an unknown version": ("GET", f"{TEXT}/versions/987654321", None, 404),
+    "metadata of an unknown model": ("GET", "/v1/models/half/metadata", None, 404),
+    "status of no model": ("GET", "/v1/models", None, 400),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused(call, case):
+    method, path, content, expected = REFUSED[case]
+    status, answer = call(method, path, content)
+    assert status == expected, answer
+    assert list(answer) == ["error"] and answer["error"]
+
+
+def test_a_bad_row_is_named_by_its_place(call):
+    status, answer = call("POST", f"{TEXT}:predict", {"instances": ["a", "dog", 3]})
+    assert status == 400 and "2" in answer["error"]
+
+
+def test_metadata(call):
+    answer = good(call("GET", f"{TEXT}/metadata"))
+    assert answer["model_spec"]["name"] == "text_encoder" and answer["model_spec"]["version"] == str(newest(call))
+    text = answer["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    assert text["method_name"] == "tensorflow/serving/predict"
+    assert text["inputs"]["text"]["dtype"] == "DT_STRING"
+    assert text["inputs"]["text"]["tensor_shape"]["dim"][0]["size"] == "-1"
+    assert text["outputs"]["embedding"]["dtype"] == "DT_FLOAT"
+    same = good(call("GET", f"{TEXT}/versions/{newest(call)}/metadata"))
+    assert same["metadata"] == answer["metadata"]
+
+
+def test_status(call):
+    number = newest(call)
+    for path in (TEXT, f"{TEXT}/versions/{number}"):
+        found = good(call("GET", path))["model_version_status"]
+        one = next(version for version in found if version["version"] == str(number))
+        assert one == {
+            "version": str(number),
+            "state": "AVAILABLE",
+            "status": {"error_code": "OK", "error_message": ""},
+        }
+
+
+def test_prometheus_page(target, call):
+    columns(call, inputs=["a dog"])
+    connection = http.client.HTTPConnection(urlsplit(target.rest).netloc, timeout=60)
+    connection.request("GET", "/monitoring/prometheus/metrics")
+    response = connection.getresponse()
+    page = response.read().decode()
+    if response.status != 200:
+        target.lacks("--monitoring_config_file")
+    assert 'model_name="text_encoder"' in page
+    for name in ("request_count", "request_latency_bucket", "request_latency_sum", "runtime_latency_count"):
+        assert f"\n:tensorflow:serving:{name}{{" in page, name
+
+
+def test_a_body_in_chunks(target):
+    body = json.dumps({"inputs": ["a dog"]}).encode()
+    connection = http.client.HTTPConnection(urlsplit(target.rest).netloc, timeout=60)
+    connection.request(
+        "POST", f"{TEXT}:predict", iter([body[:5], body[5:]]), {"Transfer-Encoding": "chunked"}, encode_chunked=True
+    )
+    response = connection.getresponse()
+    assert response.status == 200 and "outputs" in json.loads(response.read())
+    connection.close()
+
+
+def test_a_client_that_waits_for_leave_to_send(target):
+    """curl does so with bodies above a megabyte."""
+    url, body = urlsplit(target.rest), json.dumps({"inputs": ["a dog"]}).encode()
+    head = f"POST {TEXT}:predict HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Length: {len(body)}\r\n"
+    head += "Expect: 100-continue\r\n\r\n"
+    with socket.create_connection((url.hostname, url.port), timeout=30) as raw:
+        raw.sendall(head.encode())
+        assert raw.recv(4096).startswith(b"HTTP/1.1 100")
+        raw.sendall(body)
+        assert raw.recv(4096).startswith(b"HTTP/1.1 200")
