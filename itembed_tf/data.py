@@ -188,7 +188,11 @@ def from_pictures(
 def read_from(pictures: Sequence[Picture]) -> Callable[[tf.Tensor], tf.Tensor]:
     """A graph function from an index to that picture's file bytes."""
     if any(isinstance(picture, FilePart) for picture in pictures):
-        return lambda i: tf.ensure_shape(tf.numpy_function(lambda i: picture_bytes(pictures[i]), [i], tf.string), ())
+
+        def content(i: np.ndarray) -> bytes:
+            return picture_bytes(pictures[i])
+
+        return lambda i: tf.ensure_shape(tf.numpy_function(content, [i], tf.string), ())
     from_memory = isinstance(pictures[0], bytes)
     contents = tf.constant(list(pictures))
 
