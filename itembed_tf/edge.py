@@ -83,17 +83,31 @@ def export_edge(
     pair = sides(**run_encoders(run, [override for override in overrides if override not in of_data]))
     _, config, groups, live = embed_split(open_run(run), "dev", overrides)
     dev = Dev(config, groups, live, metrics_block(config, "dev", groups, live))
-    train = _some_of_train(config)
+    train = read_dataset(**{**arguments(config.dataset), "splits": ("train",)})
+    yield from write_measured(out, pair, dev, train, text=text, image=image, accept_loss=accept_loss)
+
+
+def write_measured(
+    out: str | Path,
+    pair: dict[str, Any],
+    dev: Dev,
+    train: Sequence[Group],
+    *,
+    text: Sequence[str],
+    image: Sequence[str],
+    accept_loss: bool,
+) -> Iterator[dict[str, Any]]:
+    """What `export_edge` does once its run is read: `pair` as `itembed_tf.artifacts.sides` has it, all of train."""
+    order = np.random.default_rng(0).permutation(len(train))
+    samples = [train[i] for i in order[: max(CAPTIONS, PICTURES)]]
     found: dict[str, np.ndarray] = {}
-    for encoder, precisions in (("text_encoder", text), ("image_encoder", image)):
-        if precisions:
-            export = _text if encoder == "text_encoder" else _image
-            for row, embeddings in export(Path(out), pair, precisions, dev, train, accept_loss):
-                if row["precision"] == "int8" and row["written"]:
-                    found[encoder] = embeddings
-                yield row
+    for export, precisions in ((_text, text), (_image, image)):
+        for row, embeddings in export(Path(out), pair, precisions, dev, samples, accept_loss) if precisions else ():
+            if row["precision"] == "int8" and row["written"]:
+                found[row["encoder"]] = embeddings
+            yield row
     if len(found) == 2:
-        both = metrics_block(config, "dev", groups, Embeddings(found["image_encoder"], found["text_encoder"]))
+        both = metrics_block(dev.config, "dev", dev.groups, Embeddings(found["image_encoder"], found["text_encoder"]))
         yield {"encoder": "both", "precision": "int8", "block": both, "loss": _loss(dev.block, both)}
 
 
@@ -140,12 +154,6 @@ def _image(
         measured[precision] = row | {"written": _write(out, content, row, accept_loss)}
         yield measured[precision], embeddings
     _finish(out, "image_encoder", settings, measured, {})
-
-
-def _some_of_train(config: Config) -> list[Group]:
-    groups = read_dataset(**{**arguments(config.dataset), "splits": ("train",)})
-    order = np.random.default_rng(0).permutation(len(groups))
-    return [groups[i] for i in order[: max(CAPTIONS, PICTURES)]]
 
 
 def _measure(encoder: str, precision: str, size: int, ms: float, embeddings: np.ndarray, dev: Dev) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from itembed_tf.text import Vocabulary
 
 ROOT = Path(__file__).parents[1]
 SENTENCES = ["a dog on a bike", "", "the red man runs"]
+WORDS = ("a", "bike", "dog", "man", "on", "red", "runs", "the")
+FLOAT32 = ("--text", "float32", "--image", "")
 SMALL = [
     "embedding_size=16",
     "image.size=32",
@@ -36,13 +39,26 @@ SMALL = [
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
+def data(tmp_path_factory) -> list[str]:
+    """Sixteen pictures on disk, as settings of a data set."""
+    folder, random = tmp_path_factory.mktemp("data"), np.random.default_rng(5)
+    rows = ["image,caption,split"]
+    for i in range(16):
+        pixels = random.integers(0, 255, (24, 24, 3), dtype=np.uint8)
+        (folder / f"{i}.png").write_bytes(tf.io.encode_png(pixels).numpy())
+        words = " ".join(random.permutation(WORDS)[: 2 + i % 5])
+        rows.append(f"{i}.png,{words},{('train', 'dev')[i % 2]}")
+    (folder / "captions.csv").write_text("\n".join(rows) + "\n")
+    return ["dataset.name=folder", f'dataset.root="{folder}"', 'dataset.splits=["train", "dev"]']
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory) -> Path:
     """A finished run, as far as an export can tell: random weights and batch statistics."""
     path = tmp_path_factory.mktemp("runs") / "small"
-    config = load_config(None, SMALL)
+    config = load_config(None, [*SMALL, *data])
     start_run(path, config)
-    words = ("a", "bike", "dog", "man", "on", "red", "runs", "the")
-    vocabulary = Vocabulary(words, tokenizer="words", lowercase=True, length=5)
+    vocabulary = Vocabulary(WORDS, tokenizer="words", lowercase=True, length=5)
     vocabulary.save(path / "vocabulary.txt")
     model = build_model(config, vocabulary_size=vocabulary.size, classes=3)
     random = np.random.default_rng(0)
@@ -93,10 +109,10 @@ def test_the_program_says_what_it_wrote_and_its_hint_runs(run, exported, tmp_pat
 @pytest.fixture(scope="module")
 def tflite(run, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("tflite")
-    command = [sys.executable, "-m", "export.tflite", run, out]
+    command = [sys.executable, "-m", "export.tflite", run, out, *FLOAT32]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert f"{out / 'text_encoder.float32.tflite'}: " in done.stdout
+    assert re.search(r"^text_encoder.float32.tflite +\d+\.\d\d .* 0.00  6.25$", done.stdout, re.M)
     return out
 
 
@@ -105,7 +121,7 @@ def test_tflite_belongs_to_the_pair(exported, tflite):
 
 
 def test_tflite_averages_over_all_shifts(run, tflite, tmp_path):
-    assert export.tflite.main([str(run), str(tmp_path), "--set", "evaluation.shifts=all"]) == 0
+    assert export.tflite.main([str(run), str(tmp_path), "--set", "evaluation.shifts=all", *FLOAT32]) == 0
     told = json.loads((tmp_path / "text_encoder.json").read_text())
     assert told["parity"]["max_abs_difference"] <= 1e-5
     assert told["contract"] != _contract(tflite / "text_encoder.json")
@@ -124,11 +140,13 @@ def test_what_cannot_be_exported_is_said(program, run, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_half_precision_run_is_exported_in_float32(run, tflite, tmp_path):
+def test_a_half_precision_run_is_exported_in_float32(run, data, tflite, tmp_path):
     shutil.copytree(run, tmp_path / "half")
-    (tmp_path / "half/config.toml").write_text(dump_config(load_config(None, [*SMALL, "precision=mixed_bfloat16"])))
+    (tmp_path / "half/config.toml").write_text(
+        dump_config(load_config(None, [*SMALL, *data, "precision=mixed_bfloat16"]))
+    )
     keras.config.set_dtype_policy("mixed_bfloat16")  # as the training program leaves it
-    assert export.tflite.main([str(tmp_path / "half"), str(tmp_path / "out")]) == 0
+    assert export.tflite.main([str(tmp_path / "half"), str(tmp_path / "out"), *FLOAT32]) == 0
     name = "text_encoder.float32.tflite"
     assert (tmp_path / "out" / name).read_bytes() == (tflite / name).read_bytes()
 

@@ -1,0 +1,163 @@
+"""Every precision is measured on dev as an app would get it; what loses too much is refused, the rest written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from keras import layers
+
+import export.tflite
+from itembed_tf import edge
+from itembed_tf.artifacts.tflite_metadata import files_inside
+from itembed_tf.config import load_config
+from itembed_tf.datasets import Group
+from itembed_tf.evaluate import Embeddings, metrics_block
+from itembed_tf.text import Vocabulary
+
+ALL = ("float32", "float16", "dynamic", "int8")
+COLOURS = {
+    "blue": (20, 40, 230),
+    "brown": (120, 70, 20),
+    "green": (20, 180, 40),
+    "pink": (250, 150, 200),
+    "red": (230, 20, 30),
+    "white": (255, 255, 255),
+    "yellow": (240, 230, 20),
+}
+SIZE, D = 8, 64
+
+
+def pixels(colour: str) -> np.ndarray:
+    return np.full((SIZE, SIZE, 3), COLOURS[colour], np.float32)
+
+
+def group(colour: str, split: str) -> Group:
+    picture = tf.io.encode_png(pixels(colour).astype(np.uint8)).numpy()
+    return Group(f"{split} {colour}", (picture,), (f"the {colour} one",), split)
+
+
+@pytest.fixture(scope="module")
+def pair() -> dict[str, Any]:
+    """Encoders that know colours: one sees them, the other has their names' embeddings in its table."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((SIZE, SIZE, 3), name="image")
+    f = layers.Dense(D)(layers.Dense(32, activation="relu")(layers.GlobalAveragePooling2D()(image / 255.0)))
+    image_encoder = keras.Model(image, layers.UnitNormalization()(f), name="image_encoder")
+    ids = keras.Input((4,), dtype="int32", name="ids")
+    words = layers.Embedding(len(COLOURS) + 1, D, name="words")
+    text_encoder = keras.Model(ids, layers.UnitNormalization()(keras.ops.sum(words(ids), axis=1)), name="text_encoder")
+    seen = image_encoder(np.stack([pixels(colour) for colour in COLOURS])).numpy()
+    words.set_weights([np.concatenate([np.full((1, D), 1e-3), seen])])
+    return {
+        "image_encoder": image_encoder,
+        "text_encoder": text_encoder,
+        "vocabulary": Vocabulary(tuple(COLOURS), tokenizer="words", lowercase=True, length=4),
+        "image": {"size": SIZE, "fit": "stretch"},
+        "encoding": {"flip": False, "shifts": "left"},
+    }
+
+
+@pytest.fixture(scope="module")
+def dev(pair: dict[str, Any]) -> edge.Dev:
+    groups = [group(colour, "dev") for colour in COLOURS]
+    ids = pair["vocabulary"].encode([g.captions[0] for g in groups])
+    images = pair["image_encoder"](np.stack([pixels(colour) for colour in COLOURS])).numpy()
+    live, config = Embeddings(images, pair["text_encoder"](ids).numpy()), load_config(None)
+    return edge.Dev(config, groups, live, metrics_block(config, "dev", groups, live))
+
+
+def export_all(out: Path, pair: dict[str, Any], dev: edge.Dev, **changes: Any) -> list[dict[str, Any]]:
+    train = [group(colour, "train") for colour in COLOURS]
+    settings = {"text": ALL, "image": ("float32", "int8"), "accept_loss": False, **changes}
+    return list(edge.write_measured(out, pair, dev, train, **settings))
+
+
+@pytest.fixture(scope="module")
+def exported(pair, dev, tmp_path_factory) -> tuple[Path, list[dict[str, Any]]]:
+    out = tmp_path_factory.mktemp("edge")
+    (out / "text_encoder.int4.tflite").write_bytes(b"of an earlier export")
+    return out, export_all(out, pair, dev)
+
+
+def test_rows_say_what_the_files_do(pair, dev, exported):
+    out, rows = exported
+    assert dev.block["text_query"]["R@1"] == dev.block["image_query"]["R@1"] == 100
+    ids = pair["vocabulary"].encode([f"{colour}, unknown" for colour in COLOURS])
+    assert [row["file"] for row in rows[:-1]] == [
+        *(f"text_encoder.{precision}.tflite" for precision in ALL),
+        "image_encoder.float32.tflite",
+        "image_encoder.int8.tflite",
+    ]
+    for row in rows[:-1]:
+        is_text = row["encoder"] == "text_encoder"
+        inputs = ids if is_text else [pixels(colour) for colour in COLOURS]
+        encode = Interpreter(str(out / row["file"])).get_signature_runner("serving_default")
+        found = np.stack([encode(**{"ids" if is_text else "pixels": x[None]})["embedding"][0] for x in inputs])
+        assert np.abs(np.linalg.norm(found, axis=1) - 1).max() < 0.02
+        live = dev.live.captions if is_text else dev.live.images
+        cosines = (found * live).sum(axis=1) / np.linalg.norm(found, axis=1)
+        assert row["cosine_mean"] == pytest.approx(cosines.mean(), abs=1e-6)
+        assert row["cosine_worst"] == pytest.approx(cosines.min(), abs=1e-6)
+        assert row["cosine_worst"] > (0.999999 if row["precision"] == "float32" else 0.99)
+        assert row["written"] and row["loss"] <= (0 if "float" in row["precision"] else row["allowed"] + 1e-9)
+        assert row["bytes"] == (out / row["file"]).stat().st_size and row["ms"] > 0
+    assert rows[-1]["encoder"] == "both" and rows[-1]["block"]["text_query"]["R@1"] > 80
+
+
+def test_files_carry_what_stands_beside_them(exported):
+    out, rows = exported
+    told = json.loads((out / "text_encoder.json").read_text())
+    assert list(told["files"]) == [f"text_encoder.{precision}.tflite" for precision in ALL]
+    assert told["files"]["text_encoder.int8.tflite"]["cosine_to_float32"]["mean"] == rows[3]["cosine_mean"]
+    assert told["parity"]["max_abs_difference"] <= 1e-5
+    for file in told["files"]:
+        inside = files_inside((out / file).read_bytes())
+        assert inside["vocabulary.txt"] == (out / "vocabulary.txt").read_text()
+        assert inside["tokenizer.txt"] == (out / "tokenizer.txt").read_text()
+        assert json.loads(inside["text_encoder.json"])["contract"] == told["contract"]
+    image = json.loads((out / "image_encoder.json").read_text())
+    assert image["contract"] == told["contract"] and image["input"]["pixels"]["shape"] == [1, SIZE, SIZE, 3]
+    assert json.loads(files_inside((out / "image_encoder.int8.tflite").read_bytes())["image_encoder.json"])["size"] == 8
+    assert not (out / "text_encoder.int4.tflite").exists(), "it may be of other weights"
+
+
+def test_over_budget_is_refused_and_can_be_accepted(pair, dev, tmp_path, monkeypatch, capsys):
+    """An int8 file that answers the opposite of what it should: nothing is found at the first place."""
+    right, file = edge.embed_all, tmp_path / "text_encoder.int8.tflite"
+
+    def wrong(content, inputs):
+        embeddings, ms = right(content, inputs)
+        return -embeddings if b"; int8." in content else embeddings, ms
+
+    def export_edge(run, out, *, overrides, **settings):
+        yield from export_all(Path(out), pair, dev, **settings)
+
+    monkeypatch.setattr(edge, "embed_all", wrong)
+    monkeypatch.setattr(export.tflite, "export_edge", export_edge)
+    file.write_bytes(b"of an earlier export")
+    command = ["run", str(tmp_path), "--text", "float32,int8", "--image", ""]
+    assert export.tflite.main(command) == 1
+    said = capsys.readouterr()
+    assert f"{file} was not written: it loses" in said.err and "--accept-loss" in said.err
+    assert "refused" in said.out and (tmp_path / "text_encoder.float32.tflite").exists()
+    assert not file.exists()
+    assert list(json.loads((tmp_path / "text_encoder.json").read_text())["files"]) == ["text_encoder.float32.tflite"]
+    assert export.tflite.main([*command, "--accept-loss"]) == 0
+    assert file.exists()
+
+
+def test_one_query_is_always_forgiven(exported):
+    _, rows = exported
+    assert rows[1]["allowed"] == 50 / len(COLOURS), "one of seven, in the mean of two directions"
+
+
+def test_unknown_precisions_are_named(tmp_path, capsys):
+    assert export.tflite.main(["run", str(tmp_path), "--text", "int4"]) == 1
+    assert "'int4' is not known; choose of float32, float16, dynamic, int8" in capsys.readouterr().err
