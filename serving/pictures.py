@@ -16,13 +16,12 @@ def count_pixels(data: bytes) -> int:
     Raises:
         ValueError: not one of these formats, or its header is cut short or says nothing.
     """
-    for head, size in ((b"\xff\xd8\xff", _jpeg), (b"\x89PNG\r\n\x1a\n", _png), (b"GIF8", _gif), (b"BM", _bmp)):
-        if data.startswith(head):
-            break
-    else:
-        if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
-            raise ValueError("is not a JPEG, PNG, GIF, BMP or WebP picture" if data else "is empty, not a picture")
+    kinds = ((b"\xff\xd8\xff", _jpeg), (b"\x89PNG\r\n\x1a\n", _png), (b"GIF8", _gif), (b"BM", _bmp))
+    size = next((count for head, count in kinds if data.startswith(head)), None)
+    if size is None and data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         size = _webp
+    if size is None:
+        raise ValueError("is not a JPEG, PNG, GIF, BMP or WebP picture" if data else "is empty, not a picture")
     try:
         pixels = size(data)
     except (struct.error, IndexError):
