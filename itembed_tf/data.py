@@ -190,7 +190,7 @@ def read_from(pictures: Sequence[Picture]) -> Callable[[tf.Tensor], tf.Tensor]:
     if any(isinstance(picture, FilePart) for picture in pictures):
 
         def content(i: np.ndarray) -> bytes:
-            return picture_bytes(pictures[i])
+            return picture_bytes(pictures[int(i)])
 
         return lambda i: tf.ensure_shape(tf.numpy_function(content, [i], tf.string), ())
     from_memory = isinstance(pictures[0], bytes)

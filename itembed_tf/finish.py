@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from itembed_tf.analysis import analyze, overlap_figures
 from itembed_tf.artifacts import write_edge_encoder, write_encoders
@@ -29,11 +30,16 @@ def finish_run(
     by_split: dict[str, list[Group]],
     histories: list[list[dict[str, Any]]],
     skipped: list[dict[str, str]],
+    features: Callable[[Items], list[np.ndarray]] | None,
 ) -> dict[str, Any]:
     """Measure the trained model on test (without one, on dev), write everything a user takes away, give the metrics.
 
     What is measured and exported is the float32 model read back from the run directory, not the one in memory.
     metrics.json says ``"finished": true`` only when all of it is on disk.
+
+    Args:
+        features: what the backbone says of pictures, as `embedder` takes it, where no stage has changed the backbone;
+            None where the pictures are to be encoded.
     """
     classes = model.get_layer("classifier").units
     save_weights(path, model)
@@ -48,7 +54,9 @@ def finish_run(
     kept = load_model(open_run(path), classes=classes)
     shown = next((split for split in ("test", "dev") if by_split.get(split)), "train")
     items = flatten(by_split[shown])
-    embeddings = embedder(kept, items, vocabulary, **arguments(config.image), **arguments(config.evaluation))()
+    known = features(items) if features else None
+    settings = arguments(config.image) | arguments(config.evaluation)
+    embeddings = embedder(kept, items, vocabulary, **settings, features=known)()
     metrics[shown] = metrics_block(config, shown, by_split[shown], embeddings, keep=path)
     analysis = analyze(kept, items, embeddings, config, vocabulary, classes=classes)
     metrics[shown]["overlap"] = overlap_figures(analysis)

@@ -74,7 +74,10 @@ def train(config: Config, path: Path) -> dict[str, Any]:
             imprint(model, _plain_features(config, model, train_items), labels[train_items.image_groups])
     dev_items = flatten(by_split.get("dev", []))
     histories = _run_stages(config, path, model, vocabulary, train_items, labels, dev_items, saved)
-    return finish_run(config, path, model, vocabulary, by_split, histories, skipped)
+    flip, frozen = config.evaluation.flip, all("backbone" in stage.freeze for stage in config.stages)
+    features = partial(_features, config, model, views=1 + flip, mirror=flip)
+    known = features if frozen and config.precision == "float32" else None  # the precision that finish_run measures in
+    return finish_run(config, path, model, vocabulary, by_split, histories, skipped, known)
 
 
 def _readable_groups(config: Config, path: Path) -> tuple[list[Group], list[dict[str, str]]]:
