@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not rows:
                 print(f"{row['block']['protocol']}\n{HEAD}")
             rows.append(row)
-            print(_line(row), flush=True)
+            print(line(row), flush=True)
     except (ConfigError, RunError, ParityError, TooManyBroken, ValueError, OSError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if refused else 0
 
 
-def _line(row: dict[str, Any]) -> str:
+def line(row: dict[str, Any]) -> str:
     block = row["block"]
     recalls = ""
     for query in ("image_query", "text_query"):

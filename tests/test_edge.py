@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +18,14 @@ from keras import layers
 
 import export.tflite
 from itembed_tf import edge
+from itembed_tf.artifacts import write_saved_models
 from itembed_tf.artifacts.tflite_metadata import files_inside
 from itembed_tf.config import load_config
 from itembed_tf.datasets import Group
 from itembed_tf.evaluate import Embeddings, metrics_block
 from itembed_tf.text import Vocabulary
 
+ROOT = Path(__file__).parents[1]
 ALL = ("float32", "float16", "dynamic", "int8")
 COLOURS = {
     "blue": (20, 40, 230),
@@ -113,17 +118,17 @@ def test_rows_say_what_the_files_do(pair, dev, exported):
 
 def test_files_carry_what_stands_beside_them(exported):
     out, rows = exported
-    told = json.loads((out / "text_encoder.json").read_text())
-    assert list(told["files"]) == [f"text_encoder.{precision}.tflite" for precision in ALL]
-    assert told["files"]["text_encoder.int8.tflite"]["cosine_to_float32"]["mean"] == rows[3]["cosine_mean"]
-    assert told["parity"]["max_abs_difference"] <= 1e-5
-    for file in told["files"]:
+    text = told(out)
+    assert list(text["files"]) == [f"text_encoder.{precision}.tflite" for precision in ALL]
+    assert text["files"]["text_encoder.int8.tflite"]["cosine_to_float32"]["mean"] == rows[3]["cosine_mean"]
+    assert text["parity"]["max_abs_difference"] <= 1e-5
+    for file in text["files"]:
         inside = files_inside((out / file).read_bytes())
         assert inside["vocabulary.txt"] == (out / "vocabulary.txt").read_text()
         assert inside["tokenizer.txt"] == (out / "tokenizer.txt").read_text()
-        assert json.loads(inside["text_encoder.json"])["contract"] == told["contract"]
+        assert json.loads(inside["text_encoder.json"])["contract"] == text["contract"]
     image = json.loads((out / "image_encoder.json").read_text())
-    assert image["contract"] == told["contract"] and image["input"]["pixels"]["shape"] == [1, SIZE, SIZE, 3]
+    assert image["contract"] == text["contract"] and image["input"]["pixels"]["shape"] == [1, SIZE, SIZE, 3]
     assert json.loads(files_inside((out / "image_encoder.int8.tflite").read_bytes())["image_encoder.json"])["size"] == 8
     assert not (out / "text_encoder.int4.tflite").exists(), "it may be of other weights"
 
@@ -148,7 +153,7 @@ def test_over_budget_is_refused_and_can_be_accepted(pair, dev, tmp_path, monkeyp
     assert f"{file} was not written: it loses" in said.err and "--accept-loss" in said.err
     assert "refused" in said.out and (tmp_path / "text_encoder.float32.tflite").exists()
     assert not file.exists()
-    assert list(json.loads((tmp_path / "text_encoder.json").read_text())["files"]) == ["text_encoder.float32.tflite"]
+    assert list(told(tmp_path)["files"]) == ["text_encoder.float32.tflite"]
     assert export.tflite.main([*command, "--accept-loss"]) == 0
     assert file.exists()
 
@@ -161,3 +166,49 @@ def test_one_query_is_always_forgiven(exported):
 def test_unknown_precisions_are_named(tmp_path, capsys):
     assert export.tflite.main(["run", str(tmp_path), "--text", "int4"]) == 1
     assert "'int4' is not known; choose of float32, float16, dynamic, int8" in capsys.readouterr().err
+
+
+NODE = ROOT / "export" / "edge" / "node"
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")
+@pytest.mark.skipif(not (NODE / "node_modules").exists(), reason="needs `npm ci` in export/edge/node")
+@pytest.mark.parametrize("precision", ALL)
+def test_the_example_finds_pictures_in_litert_js(dev, exported, tmp_path, precision):
+    out, _ = exported
+    dev.live.images.astype("<f4").tofile(tmp_path / "embeddings.f32")
+    (tmp_path / "names.txt").write_text("".join(f"{colour}.jpg\n" for colour in COLOURS))
+    (tmp_path / "gallery.json").write_text(json.dumps({"contract": told(out)["contract"]}))
+    command = ["node", NODE / "search.mjs", out / f"text_encoder.{precision}.tflite", tmp_path]
+    done = subprocess.run([*command, "The RED one!", "nothing known"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = done.stdout.splitlines()
+    assert lines[0] == "The RED one!  (1 known words)" and lines[-1] == "nothing known  (0 known words)"
+    score, name = lines[1].split()
+    assert name == "red.jpg"
+    assert float(score) == pytest.approx(1, abs=0.02)
+    (tmp_path / "gallery.json").write_text(json.dumps({"contract": "another"}))
+    done = subprocess.run([*command, "red"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "made by another pair of encoders" in done.stderr
+
+
+def test_a_gallery_holds_what_the_encoder_says(pair, tmp_path):
+    """Pictures that are none are named and left out."""
+    write_saved_models(tmp_path / "encoders", **pair)
+    (tmp_path / "pictures").mkdir()
+    for colour in ("red", "blue"):
+        picture = tf.io.encode_png(pixels(colour).astype(np.uint8)).numpy()
+        (tmp_path / "pictures" / f"{colour}.png").write_bytes(picture)
+    (tmp_path / "pictures" / "cut.jpg").write_bytes(b"\xff\xd8\xff")
+    folders = [tmp_path / name for name in ("encoders", "pictures", "gallery")]
+    command = [sys.executable, ROOT / "export" / "edge" / "make_gallery.py", *folders]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "cut.jpg" in done.stderr, done.stderr[-2000:]
+    assert (tmp_path / "gallery/names.txt").read_text() == "blue.png\nred.png\n"
+    found = np.fromfile(tmp_path / "gallery/embeddings.f32", "<f4").reshape(2, D)
+    live = pair["image_encoder"](np.stack([pixels("blue"), pixels("red")]))
+    np.testing.assert_allclose(found, live, atol=1e-5)
+
+
+def told(out: Path) -> dict[str, Any]:
+    return json.loads((out / "text_encoder.json").read_text())

@@ -1,0 +1,131 @@
+"""Is the int8 text encoder small, fast and right enough for a phone?
+
+    ITEMBED_FLICKR8K=... python -m benchmarks.edge [RUN] [--quick]
+
+RUN is a finished run directory, by default runs/flickr8k. Its text encoder is written at every precision and measured
+on dev (`export.tflite` prints the same rows). Judged are the int8 file's size against the float32 file's, its recall on
+dev against the float32 model's, and its speed against the run's SavedModel: one sentence a call, string in and
+embedding out, on one thread, in turn in one process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.export_recall import data_override, small_run
+from benchmarks.runner import print_versions, verdict
+
+SIZE, SPEED, LOSS = 0.27, 8.0, 1.0  # at most, at least, at most
+PRECISIONS = ("float32", "float16", "dynamic", "int8")
+SENTENCES, ROUNDS = 200, 7
+
+
+def times(run: str, folder: str) -> dict[str, float]:
+    """Median ms a sentence of the run's SavedModel and of the files in `folder`, on one thread."""
+    import tensorflow as tf
+    from ai_edge_litert.interpreter import Interpreter
+
+    from itembed_tf.run import open_run
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    vocabulary = open_run(run).vocabulary
+    sentences = json.loads((Path(folder) / "sentences.json").read_text(encoding="utf-8"))
+    version = json.loads((Path(run) / "encoders" / "encoders.json").read_text(encoding="utf-8"))["version"]
+    serve = tf.saved_model.load(f"{run}/encoders/text_encoder/{version}").signatures["serving_default"]
+
+    def lite(file: Path) -> Callable[[str], Any]:
+        interpreter = Interpreter(str(file), num_threads=1)
+        interpreter.allocate_tensors()
+        x, y = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+
+        def embed(sentence: str) -> Any:
+            interpreter.set_tensor(x, vocabulary.encode([sentence]))
+            interpreter.invoke()
+            return interpreter.get_tensor(y)
+
+        return embed
+
+    runners: dict[str, Callable[[str], Any]] = {
+        "SavedModel": lambda sentence: serve(text=tf.constant([sentence]))["embedding"].numpy(),
+        **{precision: lite(Path(folder) / f"text_encoder.{precision}.tflite") for precision in PRECISIONS},
+    }
+    taken: dict[str, list[float]] = {name: [] for name in runners}
+    for turn in range(ROUNDS + 1):
+        for name, embed in runners.items():
+            for sentence in sentences:
+                start = time.perf_counter()
+                embed(sentence)
+                if turn:  # the first warms up
+                    taken[name].append(time.perf_counter() - start)
+    return {name: 1000 * float(np.median(values)) for name, values in taken.items()}
+
+
+def judge(rows: Sequence[dict[str, Any]], ms: dict[str, float]) -> int:
+    """Print what each runtime takes, and the verdict; give the exit status."""
+    for name, taken in ms.items():
+        print(
+            f"{name:12}{taken:8.3f} ms a sentence, one thread{ms['SavedModel'] / taken:8.1f} x the SavedModel's speed"
+        )
+    by_precision = {row["precision"]: row for row in rows}
+    size = by_precision["int8"]["bytes"] / by_precision["float32"]["bytes"]
+    speed, loss = ms["SavedModel"] / ms["int8"], by_precision["int8"]["loss"]
+    ok = size <= SIZE and speed >= SPEED and loss <= LOSS
+    figure = f"{size:.3f} x the size, {speed:.1f} x the speed, {loss:.2f} points of R@1 lost"
+    return verdict("edge", figure, f"{SIZE} x, {SPEED:g} x, {LOSS} points", ok)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", nargs="?", default="runs/flickr8k", help="a finished run directory")
+    parser.add_argument("--quick", action="store_true", help="on a run of seconds, too small for the bars to hold")
+    parser.add_argument("--times", help=argparse.SUPPRESS)  # the process of its own that has one thread
+    args = parser.parse_args(argv)
+    if args.times:
+        print(json.dumps(times(args.run, args.times)))
+        return 0
+    print_versions()
+    with tempfile.TemporaryDirectory() as folder:
+        run = small_run(Path(folder)) if args.quick else Path(args.run)
+        rows = measured(run, Path(folder) / "edge")
+        command = [sys.executable, "-m", "benchmarks.edge", str(run), "--times", f"{folder}/edge"]
+        said = subprocess.run(command, capture_output=True, text=True, check=False)
+        if said.returncode:
+            raise SystemExit(said.stderr[-2000:])
+    return judge(rows, json.loads(said.stdout.splitlines()[-1]))
+
+
+def measured(run: Path, out: Path) -> list[dict[str, Any]]:
+    """The text encoder's rows at all precisions, printed as they come; `out` gets the files and some dev sentences."""
+    from export.tflite import HEAD, line
+    from itembed_tf.config import arguments, load_config
+    from itembed_tf.datasets import read_dataset
+    from itembed_tf.edge import export_edge
+    from itembed_tf.run import RunError
+
+    rows: list[dict[str, Any]] = []
+    try:
+        overrides = data_override(run)
+        for row in export_edge(run, out, text=PRECISIONS, image=(), accept_loss=True, overrides=overrides):
+            print(line(row) if rows else f"{row['block']['protocol']}\n{HEAD}\n{line(row)}", flush=True)
+            rows.append(row)
+        config = load_config(run / "config.toml", [*overrides, 'dataset.splits=["dev"]'])
+    except (RunError, OSError) as error:
+        raise SystemExit(f"nothing to measure: {error}") from None
+    captions = [caption for group in read_dataset(**arguments(config.dataset)) for caption in group.captions]
+    (out / "sentences.json").write_text(json.dumps(captions[:: max(1, len(captions) // SENTENCES)]), encoding="utf-8")
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""Pictures -> the gallery that an app carries: their embeddings, their names, and the contract of the encoders.
+
+    python export/edge/make_gallery.py ENCODERS PICTURES GALLERY
+
+ENCODERS is a run's ``encoders/`` folder, or one that export.saved_model wrote; PICTURES a folder. Plain TensorFlow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+KINDS = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp"}
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("encoders", "pictures", "gallery"):
+        parser.add_argument(name, type=Path)
+    args = parser.parse_args(argv)
+    contract = json.loads((args.encoders / "encoders.json").read_text(encoding="utf-8"))
+    files = sorted(path for path in args.pictures.iterdir() if path.suffix.lower() in KINDS)
+    if not files:
+        print(f"error: no picture in {args.pictures} ({', '.join(sorted(KINDS))})", file=sys.stderr)
+        return 1
+    encoder = tf.saved_model.load(args.encoders / "image_encoder" / str(contract["version"]))
+    encode = encoder.signatures["serving_default"]
+    rows, names = [], []
+    for path in files:
+        try:
+            rows.append(encode(image_bytes=tf.constant([path.read_bytes()]))["embedding"].numpy()[0])
+            names.append(path.name)
+        except tf.errors.InvalidArgumentError as error:
+            print(f"left out: {path}: {error.message.splitlines()[0][:200]}", file=sys.stderr)
+    args.gallery.mkdir(parents=True, exist_ok=True)
+    np.array(rows, "<f4").tofile(args.gallery / "embeddings.f32")
+    (args.gallery / "names.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    about = {"contract": contract["contract"], "pictures": len(names), "embedding_size": contract["embedding_size"]}
+    (args.gallery / "gallery.json").write_text(json.dumps(about) + "\n", encoding="utf-8")
+    print(f"{args.gallery}: {len(names)} pictures of {args.pictures}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
