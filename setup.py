@@ -18,6 +18,7 @@ REQUIRES = [
     "tensorflow-serving-api~=2.21",
     "tensorboard~=2.20",
     "ai-edge-litert~=2.1",
+    "flatbuffers>=25",
     "gensim~=4.4",
     "numpy>=2.1",
     "grpcio>=1.70",
