@@ -83,20 +83,31 @@ def _read_index(path: Path, split: str) -> list[Group]:
     index, size = read_json(index_path, ADVICE), path.stat().st_size
     try:
         if index["bytes"] != size:
-            raise ValueError(f"{path} has {size:,} bytes, and {index_path.name} says {index['bytes']:,}: copied half?")
-        return [_group(entry, path, size, split) for entry in index["groups"]]
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{index_path} is no index of a shard ({error!r}): remove it, and {ADVICE}") from error
+            raise ValueError(f"{path} has {size:,} bytes, and {index_path.name} says {index['bytes']!r}: copied half?")
+        return [_group(entry, path, size, split) for entry in _list(index["groups"])]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{index_path} is no index of a shard ({error!r}): remove it; {ADVICE}") from error
 
 
 def _group(entry: dict[str, Any], path: Path, size: int, split: str) -> Group:
     images = []
-    for offset, length in entry["images"]:
+    for place in map(_list, _list(entry["images"])):
+        if len(place) != 2:
+            raise TypeError(f"{place!r} is not an offset and a length")
+        offset, length = place
         if type(offset) is not int or type(length) is not int or not 0 <= offset <= offset + length <= size:
             raise ValueError(f"{path} has {size:,} bytes, and its index puts a picture at {offset!r}, {length!r} long")
         images.append(FilePart(str(path), offset, length))
-    texts = [entry["id"], entry["label"], *entry["captions"]]
-    if not all(isinstance(text, str) for text in texts) or not all(type(i) is int for i in entry["caption_ids"]):
-        raise ValueError(f"{path.with_suffix('.json')}: the group {entry['id']!r} must have texts, and numbers as ids")
-    captions, numbers = tuple(entry["captions"]), tuple(entry["caption_ids"])
+    captions, numbers = tuple(_list(entry["captions"])), tuple(_list(entry["caption_ids"]))
+    for value in (entry["id"], entry["label"], *captions):
+        if not isinstance(value, str):
+            raise TypeError(f"{value!r} is no text")
+    if not all(type(number) is int for number in numbers):
+        raise TypeError(f"caption_ids are {numbers!r}")
     return Group(entry["id"], tuple(images), captions, split, entry["label"], numbers)
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is no list")
+    return value
