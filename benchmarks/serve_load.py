@@ -42,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--load", nargs=3, metavar=("ADDRESS", "CLIENTS", "SECONDS"), help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.load:
-        print(json.dumps(asyncio.run(_load(args.load[0], int(args.load[1]), float(args.load[2])))))
+        address, clients, seconds = args.load[0], int(args.load[1]), float(args.load[2])
+        load = _load_alone(address, seconds) if clients == 1 else asyncio.run(_load(address, clients, seconds))
+        print(json.dumps(load))
         return 0
     print_versions()
     with tempfile.TemporaryDirectory() as folder:
@@ -118,6 +120,20 @@ def _clients(address: str, clients: int, seconds: float) -> dict[str, float]:
     return json.loads(done.stdout)
 
 
+def _load_alone(address: str, seconds: float) -> dict[str, float]:
+    from itembed_tf.client import Client
+
+    times: list[float] = []
+    with Client(address, retries=0) as client:
+        client.embed_texts(SENTENCES[:1])
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            started = time.perf_counter()
+            client.embed_texts([SENTENCES[len(times) % len(SENTENCES)]])
+            times.append(time.perf_counter() - started)
+    return _summary(times, seconds, 0)
+
+
 async def _load(address: str, clients: int, seconds: float) -> dict[str, float]:
     from itembed_tf.client import AsyncClient, ServingError
 
@@ -140,6 +156,10 @@ async def _load(address: str, clients: int, seconds: float) -> dict[str, float]:
         await client.embed_texts(SENTENCES[:1])
         end = time.perf_counter() + seconds
         await asyncio.gather(*(caller(client, 7 * i, end) for i in range(clients)))
+    return _summary(times, seconds, failed)
+
+
+def _summary(times: list[float], seconds: float, failed: int) -> dict[str, float]:
     p50, p99 = (percentile(times, share) for share in (0.5, 0.99))
     return {"rate": len(times) / seconds, "p50": p50, "p99": p99, "failed": failed}
 

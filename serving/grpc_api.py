@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -65,14 +66,17 @@ def _handler(
             name = request.model_spec.name if request.model_spec.name in models.models else ""
             response = (await answer(models, limits, request)).SerializeToString()
             status = "OK"
-            return response
         except Refused as error:
             status = error.code.name
             await context.abort(error.code, error.message[:2000])
-            raise
+        except Exception:
+            status = "INTERNAL"
+            traceback.print_exc()
+            await context.abort(grpc.StatusCode.INTERNAL, "an error of the server's own; its log says more")
         finally:
             if api == "Predict":
                 metrics.request(name, status, api, "GRPC", time.monotonic() - started)
+        return response
 
     return grpc.unary_unary_rpc_method_handler(handle)  # bytes in, bytes out: what cannot be parsed is ours to answer
 

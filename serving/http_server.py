@@ -94,7 +94,7 @@ class HttpServer:
     ) -> bytes | None:
         """The whole body, None where it is larger than allowed; a length that says so is believed."""
         length = dict(request.headers).get(b"content-length", b"0")
-        if int(length) > self._limits.max_message:
+        if len(length) > 18 or int(length) > self._limits.max_message:
             return None
         if connection.they_are_waiting_for_100_continue:
             writer.write(connection.send(h11.InformationalResponse(status_code=100, headers=[])))

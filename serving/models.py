@@ -161,7 +161,8 @@ def _found(exports: Path) -> dict[str, dict[int, Print]]:
     found: dict[str, dict[int, Print]] = {}
     for graph in exports.glob("*/*/saved_model.pb"):
         folder = graph.parent
-        if folder.name.isascii() and folder.name.isdigit() and not folder.parent.name.startswith("."):
+        number = folder.name.isascii() and folder.name.isdigit() and len(folder.name) < 19  # within an int64
+        if number and not folder.parent.name.startswith("."):
             files = sorted((p, p.stat()) for p in folder.rglob("*"))
             looks = tuple((str(p.relative_to(folder)), s.st_size, s.st_mtime_ns) for p, s in files)
             found.setdefault(folder.parent.name, {})[int(folder.name)] = looks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG's SOF markers
-_GIF_BLOCKS = 100_000
+_SEGMENTS, _GIF_BLOCKS = 10_000, 100_000  # that are looked at, at most: a header must not take long to read
 
 
 def count_pixels(data: bytes) -> int:
@@ -33,7 +33,7 @@ def count_pixels(data: bytes) -> int:
 
 def _jpeg(data: bytes) -> int:
     place = 2
-    while True:
+    for _ in range(_SEGMENTS):
         place = data.find(b"\xff", place)  # as libjpeg does, skip what stands between the segments
         if place < 0:
             raise IndexError
@@ -45,6 +45,7 @@ def _jpeg(data: bytes) -> int:
             return height * width
         if marker not in (0x00, 0x01) and not 0xD0 <= marker <= 0xD8:  # all others have a length
             place += max(2, struct.unpack_from(">H", data, place)[0])
+    raise ValueError(f"is a JPEG without a size in its first {_SEGMENTS} segments")
 
 
 def _png(data: bytes) -> int:

@@ -11,7 +11,9 @@ import tensorflow as tf
 
 from serving.limits import Limits, invalid
 
-_CONTENT = {tf.float32: 5, tf.float64: 6}  # numbers of the fields that hold packed little-endian values
+_PACKED = {"float32": 5, "float64": 6}  # numbers of the fields that hold packed little-endian values
+_VALUES = {"int64": "int64_val", "bool": "bool_val", "uint32": "uint32_val", "uint64": "uint64_val"}
+_VALUES |= dict.fromkeys(("int32", "int16", "int8", "uint16", "uint8"), "int_val") | {"object": "string_val"}
 
 
 def read_inputs(protos: Mapping[str, Any], infos: Mapping[str, Any], limits: Limits) -> dict[str, np.ndarray]:
@@ -74,17 +76,19 @@ def _dtype(number: int) -> str:
 
 def write_output(proto: Any, array: np.ndarray) -> None:
     """Fill a TensorProto; numbers in the typed fields, as a server with default settings sends them."""
-    dtype = tf.as_dtype(array.dtype)
-    field = _CONTENT.get(dtype)
-    if field is None:
+    name = array.dtype.name
+    if name not in _PACKED and name not in _VALUES:
         proto.CopyFrom(tf.make_tensor_proto(array))
         return
-    proto.dtype = dtype.as_datatype_enum
+    proto.dtype = tf.string.as_datatype_enum if name == "object" else tf.as_dtype(array.dtype).as_datatype_enum
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
+    if name in _VALUES:
+        getattr(proto, _VALUES[name]).extend(array.ravel().tolist())
+        return
     # The field as it is on the wire, parsed in one go: `extend` goes by way of a Python float for each value.
     packed = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
-    proto.MergeFromString(bytes([field << 3 | 2]) + _varint(len(packed)) + packed)
+    proto.MergeFromString(bytes([_PACKED[name] << 3 | 2]) + _varint(len(packed)) + packed)
 
 
 def _varint(number: int) -> bytes:

@@ -99,6 +99,8 @@ def test_a_header_is_never_read_for_ever():
                 assert count_pixels(head + random.bytes(int(random.integers(0, 400)))) > 0
     with pytest.raises(ValueError, match="more than"):
         count_pixels(b"GIF89a" + bytes(4) + b"\0\0\0" + b"\x21\xfe" + b"\x01a" * 300_000)
+    with pytest.raises(ValueError, match="without a size"):
+        count_pixels(b"\xff\xd8" + b"\xff\x00" * 5_000_000)
 
 
 def test_sentences_and_requests_are_bounded():
@@ -147,9 +149,12 @@ def test_strings_are_counted_not_repeated():
         read_inputs({"x": tensor(tf.string, [9], string_val=[b"a"])}, {"x": info(tf.string, -1)}, Limits())
 
 
-@pytest.mark.parametrize(
-    "array", [np.arange(6, dtype=np.float32).reshape(2, 3), np.arange(3, dtype=np.int32), np.ones(2)]
-)
+OUTPUTS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.ones(2), np.array([b"a", b"\xff"], object)]
+OUTPUTS += [np.arange(3, dtype=name) for name in ("int32", "int64", "uint8", "uint64", "float16")]
+OUTPUTS += [np.array([[True], [False]]), np.zeros((0, 2), np.float32)]
+
+
+@pytest.mark.parametrize("array", OUTPUTS, ids=lambda array: f"{array.dtype}{array.shape}")
 def test_outputs_are_tensors_to_tensorflow(array):
     proto = TensorProto()
     write_output(proto, array)
