@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from itembed_tf.artifacts import TOLERANCE, contract_hash, run_encoders, sides
+from itembed_tf.artifacts import TOLERANCE, ParityError, contract_hash, run_encoders, sides
 from itembed_tf.artifacts.tflite import (
     file_name,
     image_settings,
@@ -158,11 +158,15 @@ def _image(
 
 def _measure(encoder: str, precision: str, size: int, ms: float, embeddings: np.ndarray, dev: Dev) -> dict[str, Any]:
     """One row, as `export_edge` gives it but for ``written``."""
+    lengths = np.linalg.norm(embeddings, axis=1)
+    if not (np.isfinite(lengths) & (lengths > 0)).all():
+        raise ParityError(
+            f"{file_name(encoder, precision)}: some of its embeddings of dev are NaN, infinite or zero: nothing can be "
+            "searched by them, and it was not written. Leave this precision out"
+        )
     is_text = encoder == "text_encoder"
     live = dev.live.captions if is_text else dev.live.images
-    cosines = (live * embeddings).sum(axis=1) / np.maximum(np.linalg.norm(embeddings, axis=1), 1e-12)
-    # A sentence without a known word may be the zero vector: there is no cosine to lose.
-    cosines = cosines[np.linalg.norm(live, axis=1) > 0]
+    cosines = (live * embeddings).sum(axis=1) / lengths
     both = Embeddings(dev.live.images, embeddings) if is_text else Embeddings(embeddings, dev.live.captions)
     block = metrics_block(dev.config, "dev", dev.groups, both)
     one_query = 50 / min(block["gallery_images"], block["gallery_captions"])  # what one query is worth in the mean

@@ -18,7 +18,7 @@ from keras import layers
 
 import export.tflite
 from itembed_tf import edge
-from itembed_tf.artifacts import write_saved_models
+from itembed_tf.artifacts import ParityError, write_saved_models
 from itembed_tf.artifacts.tflite_metadata import files_inside
 from itembed_tf.config import load_config
 from itembed_tf.datasets import Group
@@ -156,6 +156,15 @@ def test_over_budget_is_refused_and_can_be_accepted(pair, dev, tmp_path, monkeyp
     assert list(told(tmp_path)["files"]) == ["text_encoder.float32.tflite"]
     assert export.tflite.main([*command, "--accept-loss"]) == 0
     assert file.exists()
+
+
+def test_an_encoder_that_says_nothing_is_an_error(pair, dev, tmp_path, monkeypatch):
+    """Retrieval refuses NaN as a diverged training would give it; here it is the file that is wrong."""
+    right = edge.embed_all
+    monkeypatch.setattr(edge, "embed_all", lambda content, inputs: (right(content, inputs)[0] * np.nan, 1.0))
+    with pytest.raises(ParityError, match=r"text_encoder.float16.tflite: some of its embeddings of dev are NaN"):
+        export_all(tmp_path, pair, dev, text=("float16",), image=())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_one_query_is_always_forgiven(exported):
