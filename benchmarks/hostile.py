@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     memory = figures["memory"]
     early, late = max(memory[: max(len(memory) // 10, 1)]), max(memory[-max(len(memory) // 10, 1) :])
     growth = late / early - 1
-    print(f"resident memory {early / 2**20:.0f} MB after the first tenth, {late / 2**20:.0f} MB at the end")
+    print("resident memory in MB: " + ", ".join(f"{m / 2**20:.0f}" for m in memory[:: max(len(memory) // 10, 1)]))
     wrong = len(figures["wrong"])
     for said in figures["wrong"][:5]:
         print(f"  {said}")
