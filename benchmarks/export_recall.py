@@ -43,7 +43,7 @@ def served_table(run: Path, exported: Path, overrides: Sequence[str]) -> dict[st
     from itembed_tf.broken import drop_broken, find_broken
     from itembed_tf.config import arguments, load_config
     from itembed_tf.data import flatten
-    from itembed_tf.datasets import read_dataset
+    from itembed_tf.datasets import picture_bytes, read_dataset
     from itembed_tf.retrieval import retrieval_table
 
     config = load_config(run / "config.toml", ['dataset.splits=["dev"]', *overrides])
@@ -52,14 +52,9 @@ def served_table(run: Path, exported: Path, overrides: Sequence[str]) -> dict[st
     version = str(json.loads((exported / "encoders.json").read_text(encoding="utf-8"))["version"])
     image = tf.saved_model.load(str(exported / "image_encoder" / version)).signatures["serving_default"]
     text = tf.saved_model.load(str(exported / "text_encoder" / version)).signatures["serving_default"]
-    files = [picture if isinstance(picture, bytes) else Path(picture) for picture in items.images]
-    images = embed("pictures", files, lambda batch: image(image_bytes=tf.constant([content(file) for file in batch])))
+    images = embed("pictures", items.images, lambda b: image(image_bytes=tf.constant([picture_bytes(p) for p in b])))
     captions = embed("sentences", items.captions, lambda batch: text(text=tf.constant(batch)))
     return retrieval_table(images, captions, items.image_groups, items.caption_groups)
-
-
-def content(file: bytes | Path) -> bytes:
-    return file if isinstance(file, bytes) else file.read_bytes()
 
 
 def embed(what: str, items: Sequence[Any], call: Callable[[Any], dict[str, Any]]) -> np.ndarray:

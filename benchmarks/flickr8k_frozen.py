@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.drawn import SMALL, drawn_flickr8k
 from benchmarks.runner import RECALL_HEAD, figures, flickr8k, print_versions, recalls, times, train, verdict
@@ -25,11 +26,11 @@ CONFIG = Path(__file__).parents[1] / "configs" / "flickr8k.toml"
 BAR = 285.0  # rsum; VSE++ with a GRU on the same features reached 265.8
 
 
-def measure(out: Path, root: str, seeds: Sequence[int], overrides: Sequence[str]) -> list[float]:
-    """Train every seed, print the table, give the dev rsums."""
+def measure(config: Path, out: Path, root: str, seeds: Sequence[int], overrides: Sequence[str]) -> list[dict[str, Any]]:
+    """Train every seed, print the table, give what dev says of each."""
     runs = {seed: out.with_name(f"{out.name}-seed{seed}") for seed in seeds}
     for seed, run in runs.items():
-        train(run, CONFIG, [f"seed={seed}", f"dataset.root={json.dumps(root)}", *overrides])
+        train(run, config, [f"seed={seed}", f"dataset.root={json.dumps(root)}", *overrides])
     print(f"\n{'seed':>4}{'rsum':>8}{RECALL_HEAD}{'epochs':>8}{'minutes':>9}{'features':>10}")
     found = []
     for seed, run in runs.items():
@@ -38,7 +39,7 @@ def measure(out: Path, root: str, seeds: Sequence[int], overrides: Sequence[str]
         minutes = (spent["seconds"] - spent["features"]) / 60
         features = f"{spent['features'] / 60:.1f}" if spent["features"] else "kept"
         print(f"{seed:4}{table['rsum']:8.1f}{recalls(table)}{epochs:8}{minutes:9.1f}{features:>10}")
-        found.append(table["rsum"])
+        found.append(table)
     print("i: picture query, t: sentence query, in percent; minutes: all of a run but its features, which stand apart")
     return found
 
@@ -52,9 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.quick:
         with tempfile.TemporaryDirectory() as folder:
             root = drawn_flickr8k(Path(folder) / "pictures")
-            found, bar = measure(Path(folder) / "quick", root, [0], [*SMALL, "stages.0.epochs=1"]), 0.0
+            tables, bar = measure(CONFIG, Path(folder) / "quick", root, [0], [*SMALL, "stages.0.epochs=1"]), 0.0
     else:
-        found, bar = measure(Path(args.out), flickr8k(), [0, 1, 2], []), BAR
+        tables, bar = measure(CONFIG, Path(args.out), flickr8k(), [0, 1, 2], []), BAR
+    found = [table["rsum"] for table in tables]
     mean, spread = statistics.mean(found), max(found) - min(found)
     print(f"mean {mean:.1f}, from {min(found):.1f} to {max(found):.1f} ({spread:.1f} apart)")
     return verdict("flickr8k_frozen", f"dev rsum {mean:.1f}", f"{bar:.1f}", mean >= bar)

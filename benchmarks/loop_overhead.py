@@ -59,6 +59,7 @@ def prepare(kind: str, overrides: Sequence[str]) -> tuple[Callable[..., Any], Ca
     """The compiled step of that stage, a function from an epoch to its batches, and the batch size."""
     from itembed_tf.config import arguments, load_config
     from itembed_tf.data import Items, batches, draw_epoch, from_features, from_pictures
+    from itembed_tf.datasets import Picture
     from itembed_tf.image import augment_image
     from itembed_tf.model import parts
     from itembed_tf.optimizer import make_optimizer
@@ -91,7 +92,7 @@ def prepare(kind: str, overrides: Sequence[str]) -> tuple[Callable[..., Any], Ca
     if stage.cached_views:
         width = parts(model)["backbone"].output.shape[-1]
         views = [random.normal(size=(PICTURES, width)).astype(np.float32) for _ in range(stage.cached_views)]
-        images: list[str | bytes] = [""] * PICTURES
+        images: list[Picture] = [""] * PICTURES
         load = from_features(views)
     else:
         files = photographs(512)
