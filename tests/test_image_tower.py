@@ -194,10 +194,19 @@ def test_levels_are_the_standardised_mean_and_maximum_of_layers() -> None:
 
 
 def test_a_level_that_is_not_there_is_refused_with_those_that_are() -> None:
-    with pytest.raises(ValueError, match=r"no layer 'block9' to pool; choose from: .*block3_2_add"):
+    with pytest.raises(ValueError, match=r"no layer or block 'block9' to pool; choose from: .*block3_2_add"):
         lite0_tower(levels=("block9",))
-    with pytest.raises(ValueError, match=r"no layer 'pool' to pool"):  # it has no rows and columns
+    with pytest.raises(ValueError, match=r"no layer or block 'pool' to pool"):  # it has no rows and columns
         lite0_tower(levels=("pool",))
+
+
+def test_the_name_of_a_block_stands_for_its_last_layer() -> None:
+    backbone = build_backbone("efficientnet-lite0", weights="none", size=32)
+    last = ["block3_2_add", "block4_3_add", "block5_3_add", "block6_4_add", "block7_1_project_bn", "head_relu"]
+    layers, blocks = (join_levels(backbone, levels) for levels in (last, [name.split("_")[0] for name in last]))
+    pictures = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+    assert layers.output_shape == blocks.output_shape
+    np.testing.assert_allclose(layers(pictures), blocks(pictures), atol=1e-5)
 
 
 def test_openmojis_levels_are_layers_of_its_backbone() -> None:

@@ -120,7 +120,7 @@ class ImageTower:
     )
     weights: str = key("imagenet", "imagenet, none, or a local .weights.h5 file (.pth for efficientnet-lite)")
     levels: tuple[str, ...] = key(
-        (), "layers of the CNN whose mean and maximum are the features, for drawings and the like; [] for its own"
+        (), "layers or blocks of the CNN whose mean and maximum are the features, such as block3; [] for its own"
     )
     head: str = key("fc-bn", "layers after the CNN", choices=("fc-bn", "fc-bn-relu-fc", "fc-bn-relu-fc-bn"))
 

@@ -38,26 +38,29 @@ def build_backbone(name: str, *, weights: str, size: int) -> keras.Model:
 def join_levels(backbone: keras.Model, levels: Sequence[str]) -> keras.Model:
     """Model "backbone" whose features are the mean and the maximum over the picture of several layers, side by side.
 
-    The last layers of an ImageNet network know the things of photographs; for drawings and other pictures far from
-    those, earlier ones tell more. Each mean and each maximum is standardised over its channels, so that no level
-    outweighs another by its scale.
+    The last layer of an ImageNet network tells things apart and little else; captions speak of colours, materials and
+    scenes too, which earlier ones know. Each mean and each maximum is standardised over its channels, so that no
+    level outweighs another by its scale.
 
     Args:
         backbone: of `build_backbone`.
-        levels: names of its layers with an output [B, H, W, C].
+        levels: names of its layers with an output [B, H, W, C], or of blocks ("block3", "conv4"), whose last layers
+            they stand for.
 
     Returns:
         Picture as before -> features [B, 2 * sum of the C].
 
     Raises:
-        ValueError: there is no such layer, or it has no rows and columns to pool.
+        ValueError: there is no such layer or block, or it has no rows and columns to pool.
     """
     maps = [layer.name for layer in backbone.layers if len(layer.output.shape) == 4]
+    last = {name.split("_")[0]: name for name in maps}  # of each block
     pooled = []
     for level in levels:
-        if level not in maps:
-            raise ValueError(f"image_tower.levels: no layer {level!r} to pool; choose from: {', '.join(maps)}")
-        output = backbone.get_layer(level).output
+        if level not in maps and level not in last:
+            known = ", ".join([*last, *maps])
+            raise ValueError(f"image_tower.levels: no layer or block {level!r} to pool; choose from: {known}")
+        output = backbone.get_layer(level if level in maps else last[level]).output
         for name, pool in POOLS.items():
             x = pool(name=f"{level}_{name}")(output)
             standard = keras.layers.LayerNormalization(center=False, scale=False, name=f"{level}_{name}_standard")
