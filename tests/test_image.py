@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
+import io
 import struct
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
-from itembed_tf.image import augment_image, load_image
+from itembed_tf.image import augment_image, jpeg_orientation, load_image, shrink_image
 
 CROP = {"crop_area": (0.64, 1.0), "crop_aspect": (0.75, 1.3333), "flip": True}
 
@@ -185,3 +187,69 @@ def test_the_smallest_picture_works() -> None:
     data = png(np.full((1, 1, 3), 9, np.uint8))
     assert np.allclose(load(data, fit="crop"), 9)
     assert np.allclose(augment_image(tf.constant(data), [1, 1], size=32, **CROP), 9)
+
+
+def tagged(orientation: int, order: str = "II", notes: bytes = b"", kind: int = 3) -> bytes:
+    """A JPEG of 60 x 40 whose EXIF data give that orientation behind two other entries, in either byte order."""
+    data = tf.io.encode_jpeg(gradients(40, 60), quality=95, chroma_downsampling=False).numpy()
+    mark = "<" if order == "II" else ">"
+    value = struct.pack(mark + "HH", orientation, 0) if kind == 3 else struct.pack(mark + "I", orientation)
+    entries = [(0x010E, 3, b"\5\5\5\5"), (0x010F, 3, b"\6\6\6\6"), (0x0112, kind, value)]
+    directory = b"".join(struct.pack(mark + "HHI", tag, of, 1) + held for tag, of, held in entries)
+    tiff = order.encode() + struct.pack(mark + "HI", 42, 10) + b"\0\0" + struct.pack(mark + "H", 3) + directory
+    segment = b"Exif\0\0" + tiff + b"\0" * 4
+    return data[:2] + notes + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + data[2:]
+
+
+# What a viewer does to show such a picture upright, in Pillow's words.
+TURNS = dict(enumerate(("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE"), start=2))
+TURNS |= dict(enumerate(("ROTATE_270", "TRANSVERSE", "ROTATE_90"), start=6))
+
+
+@pytest.mark.parametrize("order", ["II", "MM"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_jpeg_is_turned_upright(orientation: int, order: str) -> None:
+    data = tagged(orientation, order)
+    with Image.open(io.BytesIO(data)) as picture:
+        assert picture.getexif()[0x0112] == orientation
+        turn = Image.Transpose[TURNS[orientation]] if orientation > 1 else None
+        upright = np.asarray(picture if turn is None else picture.transpose(turn))
+    assert upright.shape == ((60, 40, 3) if orientation >= 5 else (40, 60, 3))
+    for fit in ("stretch", "crop"):
+        assert np.abs(load(data, fit=fit) - load(png(upright), fit=fit)).max() <= 1
+    whole = augment_image(tf.constant(data), [0, 0], size=32, crop_area=(1, 1), crop_aspect=(1.5, 1.5), flip=False)
+    other = augment_image(
+        tf.constant(png(upright)), [0, 0], size=32, crop_area=(1, 1), crop_aspect=(1.5, 1.5), flip=False
+    )
+    assert np.abs(whole - other).max() <= 1, "training must see what evaluation sees"
+
+
+def test_a_shrunk_jpeg_still_stands_upright() -> None:
+    data = tagged(6)
+    for short_side in (20, 100):  # written anew without EXIF data; kept with them
+        small = shrink_image(tf.constant(data), short_side=short_side, quality=95)
+        assert np.abs(load(small.numpy(), 16) - load(data, 16)).max() < 6
+
+
+def test_exif_data_are_found_behind_other_notes_and_only_if_valid() -> None:
+    def seen(data: bytes) -> int:
+        return int(jpeg_orientation(tf.constant(data)))
+
+    jfif, comment = b"\xff\xe0\0\x10JFIF\0" + b"\1" * 9, b"\xff\xfe\0\x06Exif"
+    assert seen(tagged(8, "MM", jfif + comment)) == 8
+    xmp = b"http://ns.adobe.com/xap/1.0/\0" + b"x" * 60_000
+    assert seen(tagged(8, "MM", b"\xff\xe1" + struct.pack(">H", len(xmp) + 2) + xmp)) == 8
+    assert seen(tf.io.encode_jpeg(gradients(4, 4)).numpy()) == 1
+    assert [seen(tagged(value)) for value in (0, 9, 65535)] == [1, 1, 1]
+    assert seen(tagged(6, kind=4)) == 1, "the standard says SHORT"
+
+
+def test_broken_exif_data_never_break_a_picture() -> None:
+    whole, random = tagged(6), np.random.default_rng(0)
+    orientation = tf.function(jpeg_orientation, input_signature=[tf.TensorSpec([], tf.string)])
+    assert all(1 <= int(orientation(tf.constant(whole[:n]))) <= 8 for n in range(3, 90))
+    for _ in range(200):
+        data = np.frombuffer(whole, np.uint8).copy()
+        data[random.integers(4, 70, 3)] = random.integers(0, 256, 3)
+        assert 1 <= int(orientation(tf.constant(data.tobytes()))) <= 8
+    assert load(whole.replace(b"II*", b"\xff\xff\xff")).shape == (32, 32, 3)

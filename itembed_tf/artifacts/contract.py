@@ -31,7 +31,7 @@ def contract_hash(
     packages and the date are left out, so that exporting the same run again gives the same hash.
     """
     settings = {"image": dict(image), "encoding": dict(encoding)}
-    parts = ["itembed_tf contract 1", json.dumps(settings, sort_keys=True), vocabulary.checksum()]
+    parts = ["itembed_tf contract 2", json.dumps(settings, sort_keys=True), vocabulary.checksum()]
     for encoder in (image_encoder, text_encoder):
         parts.append(checksum(*_weight_checksums(encoder)))
     return checksum(*parts)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image, features
+from PIL import Image, ImageOps, features
 
 from itembed_tf.datasets import Picture, picture_bytes
 
@@ -28,7 +28,7 @@ class Thumbnail:
 def thumbnail(image: Picture, name: str) -> Thumbnail:
     """Shrink one picture to at most SIDE pixels, on white, as a data URI. Never raises: a page outlives one bad file.
 
-    EXIF rotation is left out, as in `itembed_tf.image`: the page shows what the encoder saw.
+    A JPEG is turned by its EXIF orientation, as in `itembed_tf.image`: the page shows what the encoder saw.
     """
     try:
         with warnings.catch_warnings():
@@ -50,6 +50,8 @@ def thumbnail(image: Picture, name: str) -> Thumbnail:
 
 
 def _on_white(picture: Image.Image) -> Image.Image:
+    if picture.format == "JPEG":
+        picture = ImageOps.exif_transpose(picture)
     transparent = picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info
     if picture.mode.startswith("I;16"):  # convert() would clip sixteen bits to eight; this keeps the upper ones
         picture = picture.point(lambda value: value / 256).convert("L")
