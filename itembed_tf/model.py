@@ -130,6 +130,14 @@ def encoder(model: keras.Model, side: str, *, flip: bool = False, shifts: str = 
     return keras.Model(x, layers.UnitNormalization(dtype="float32", name="embedding")(f), name=f"{side}_encoder")
 
 
+def cut_encoder(side: keras.Model, axes: np.ndarray) -> keras.Model:
+    """An encoder of D numbers -> one of fewer, along the axes [D, size], of unit length again."""
+    cut = layers.Dense(axes.shape[1], use_bias=False, dtype="float32", name="cut")
+    embedding = layers.UnitNormalization(dtype="float32", name="cut_embedding")(cut(side.output))
+    cut.set_weights([axes])
+    return keras.Model(side.input, embedding, name=side.name)
+
+
 def feature_encoder(model: keras.Model, views: int) -> keras.Model:
     """The image encoder on cached features [B, views, F]: the views' f are summed, then brought to unit length."""
     head = parts(model)["image_head"]

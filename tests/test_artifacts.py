@@ -172,24 +172,40 @@ def test_warm_up_records_replay(exported):
             assert np.isfinite(embedding).all()
             seen.append((name, signature, len(embedding)))
     expected = [("image_encoder", "serving_default"), ("text_encoder", "serving_default"), ("text_encoder", "ids")]
-    assert seen == [(name, signature, size) for name, signature in expected for size in (1, 8, 32)]
+    assert seen == [(name, signature, size) for name, signature in expected for size in (1, 2, 4, 8, 16, 32)]
 
 
 def test_bad_input_is_answered_by_an_error_that_names_it(exported):
     image = tf.saved_model.load(str(exported / "image_encoder/1")).signatures["serving_default"]
     text = tf.saved_model.load(str(exported / "text_encoder/1")).signatures
-    good = parity.sample_pictures()["a PNG, 257 x 129"]
+    samples = parity.sample_pictures()
+    good, jpeg, bmp = samples["a PNG, 257 x 129"], samples["a JPEG, 320 x 240"], samples["a BMP, 40 x 24"]
+    batch = [
+        good,
+        b"not a picture",
+        jpeg,
+        b"",
+        jpeg[:2000],
+        bmp,
+        good[:-9],
+        bmp[:60],
+        jpeg + b"a camera's notes",
+        b"BM",
+    ]
+    places = r"no whole JPEG.*\[1 3 4 6 7 9\].*\[13 0 2000 \d+ 60 2\]"
     for call, says in (
-        (lambda: image(image_bytes=tf.constant([good, b"not a picture", good, b""])), r"not JPEG.*\[1 3\].*\[13 0\]"),
+        (lambda: image(image_bytes=tf.constant(batch)), places),
+        (lambda: image(image_bytes=tf.constant([b""])), r"\[0\].*\[0\]"),
         (lambda: image(image_bytes=tf.constant([], tf.string)), "image_bytes is an empty batch"),
         (lambda: text["serving_default"](text=tf.constant([], tf.string)), "text is an empty batch"),
         (lambda: text["ids"](ids=tf.zeros((0, LENGTH), tf.int32)), "ids is an empty batch"),
         (lambda: text["ids"](ids=tf.fill((1, LENGTH), 9)), r"ids must lie in 0 \.\. 8"),
         (lambda: text["ids"](ids=tf.fill((1, LENGTH), -1)), r"ids must lie in 0 \.\. 8"),
-        (lambda: image(image_bytes=tf.constant([good[:300]])), "PNG"),
     ):
         with pytest.raises(tf.errors.InvalidArgumentError, match=says):
             call()
+    fine = [item for i, item in enumerate(batch) if i in (0, 2, 5, 8)]
+    assert image(image_bytes=tf.constant(fine))["embedding"].shape == (4, D)
 
 
 def test_versions_count_up_and_are_never_overwritten(pair, tmp_path):

@@ -18,8 +18,11 @@ import benchmarks.export_recall
 import export.saved_model
 import export.tflite
 from itembed_tf.config import dump_config, load_config
+from itembed_tf.cut import fit_axes, shorten
+from itembed_tf.evaluate import Embeddings, evaluate_run, format_block
 from itembed_tf.image import load_image
 from itembed_tf.model import encoder
+from itembed_tf.retrieval import retrieval_table
 from itembed_tf.run import build_model, load_model, open_run, save_weights, start_run, write_metrics
 from itembed_tf.text import Vocabulary
 
@@ -104,6 +107,59 @@ def test_the_program_says_what_it_wrote_and_its_hint_runs(run, exported, tmp_pat
     hint = said.split("try it:\n")[1].strip().replace("python", sys.executable, 1)
     done = subprocess.run(hint, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "embedding" in done.stdout, done.stderr[-2000:]
+
+
+def test_a_cut_is_pca_on_train_inside_the_encoders_and_says_what_it_costs(run, data, exported, tmp_path, capsys):
+    assert export.saved_model.main([str(run), str(tmp_path), "--cut", "6"]) == 0
+    said = capsys.readouterr().out
+    contract = json.loads((tmp_path / "encoders.json").read_text())
+    assert contract["contract"] != _contract(exported / "encoders.json")
+    assert contract["embedding_size"] == 6 and (contract["cut"]["from"], contract["cut"]["to"]) == (16, 6)
+    before = evaluate_run(run, "dev")
+    assert contract["cut"]["before"] == json.loads(json.dumps(before))
+    assert format_block(before) in said and format_block(contract["cut"]["after"]) in said
+
+    folder = Path(json.loads(data[1].partition("=")[2]))
+    rows = [line.split(",") for line in (folder / "captions.csv").read_text().splitlines()[1:]]
+    content = {
+        "image_encoder": lambda row: (folder / row[0]).read_bytes(),
+        "text_encoder": lambda row: row[1],
+    }
+
+    def embed(out: Path, side: str) -> tuple[np.ndarray, np.ndarray]:
+        """Of train and of dev, from one load."""
+        encode = tf.saved_model.load(str(out / side / "1")).signatures["serving_default"]
+        found = encode(tf.constant([content[side](row) for row in rows]))["embedding"].numpy()
+        return found[::2], found[1::2]
+
+    whole = [embed(exported, side) for side in content]
+    cut = [embed(tmp_path, side)[1] for side in content]
+    train = np.concatenate([side[0] for side in whole])  # eight pictures, eight captions
+    axes = np.linalg.svd(train, full_matrices=False)[2][:6]
+    kept = np.linalg.norm(train @ axes.T) ** 2 / len(train)
+    assert contract["cut"]["kept_percent"] == pytest.approx(100 * kept, abs=1e-3)
+    short = [side[1] @ axes.T for side in whole]
+    short = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in short]
+    np.testing.assert_allclose(cut[0] @ cut[1].T, short[0] @ short[1].T, atol=1e-5)  # axes are free in sign
+    groups = np.arange(8)
+    after = retrieval_table(cut[0], cut[1], groups, groups)
+    assert contract["cut"]["after"]["rsum"] == pytest.approx(after["rsum"])
+
+
+@pytest.mark.parametrize(("size", "says"), [("16", "from 1 to 15, not 16"), ("0", "not 0")])
+def test_a_cut_that_is_none_is_refused(size, says, run, tmp_path, capsys):
+    assert export.saved_model.main([str(run), str(tmp_path / "out"), "--cut", size]) == 1
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cut_keeps_what_says_nothing_at_zero_and_needs_enough_of_train():
+    random = np.random.default_rng(0)
+    axes, kept = fit_axes(Embeddings(random.normal(size=(9, 4)), random.normal(size=(9, 4))), 4)
+    assert kept == pytest.approx(100) and np.abs(axes.T @ axes - np.eye(4)).max() < 1e-6
+    assert shorten(np.zeros((1, 4), np.float32), axes).tolist() == [[0, 0, 0, 0]]
+    with pytest.raises(ValueError, match="too few to choose 5 axes"):
+        fit_axes(Embeddings(np.eye(2, 6), np.eye(2, 6)), 5)
 
 
 @pytest.fixture(scope="module")

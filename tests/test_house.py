@@ -28,7 +28,7 @@ FLOORS = [
     {"model", "data", "step", "broken", "protocols", "data_summary"},
     {"stage", "run", "features", "rank_file", "log", "pack"},
     {"evaluate", "compare", "artifacts", "report"},
-    {"analysis", "doctor", "edge"},
+    {"analysis", "doctor", "edge", "cut"},
     {"finish"},
     {"train", "analyze", "prepare"},
 ]

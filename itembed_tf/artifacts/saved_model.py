@@ -32,8 +32,9 @@ def write_saved_models(
     vocabulary: Vocabulary,
     image: Mapping[str, Any],
     encoding: Mapping[str, Any],
-    allowed_batch_sizes: Sequence[int] = (1, 8, 32),
+    allowed_batch_sizes: Sequence[int] = (1, 2, 4, 8, 16, 32),
     version: int | None = None,
+    cut: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write ``OUT/image_encoder/<version>/``, ``OUT/text_encoder/<version>/`` and, last, ``OUT/encoders.json``.
 
@@ -49,6 +50,7 @@ def write_saved_models(
         encoding: settings inside the encoders that their weights do not show (flip, shifts), for the contract hash.
         allowed_batch_sizes: a warm-up request is written for each.
         version: a whole number; None takes the next one free in both folders.
+        cut: what `itembed_tf.cut.cut_run` says of a shortened output, for ``encoders.json``.
 
     Returns:
         The path of ``encoders.json``.
@@ -68,6 +70,7 @@ def write_saved_models(
         "version": version,
         "allowed_batch_sizes": list(allowed_batch_sizes),
         "tolerance": TOLERANCE,
+        **({"cut": dict(cut)} if cut else {}),
     }
     with ExitStack() as stack:
         folders = [stack.enter_context(folder_atomically(out / name / str(version))) for name in NAMES]
