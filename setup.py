@@ -47,7 +47,17 @@ EXTRAS = {
     "coco": ["eccv-caption~=0.1.0"],
     "search": ["faiss-cpu>=1.12"],
     "serving": ["grpcio-health-checking>=1.70", "prometheus-client>=0.21", "h11>=0.16"],
-    "dev": ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.12", "mypy>=1.15"],
+    "load": ["locust~=2.40"],
+    "dev": [
+        "pytest>=8",
+        "pytest-xdist>=3.6",
+        "ruff>=0.12",
+        "mypy>=1.15",
+        "pyyaml>=6.0",
+        "kubernetes-validate~=1.35",
+        "check-jsonschema>=0.36",
+        "promql-parser>=0.11",
+    ],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
 
