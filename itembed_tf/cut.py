@@ -32,14 +32,14 @@ def cut_run(run: str | Path, size: int, overrides: Sequence[str] = ()) -> tuple[
         and those of `run_encoders` and `embed_split`.
     """
     of_encoders = [override for override in overrides if not override.startswith("dataset.")]
-    pair = sides(**run_encoders(run, of_encoders))
+    encoders = run_encoders(run, of_encoders)
+    opened, model, pair = open_run(run), encoders["model"], sides(**encoders)
     whole = pair["image_encoder"].output.shape[-1]
     if not 0 < size < whole:
         raise ValueError(f"the run's embeddings have {whole} numbers; choose a cut from 1 to {whole - 1}, not {size}")
-    opened = open_run(run)
-    _, _, _, train = embed_split(opened, "train", overrides)
+    _, _, _, train = embed_split(opened, "train", overrides, model)
     axes, kept = fit_axes(train, size)
-    _, config, groups, dev = embed_split(opened, "dev", overrides)
+    _, config, groups, dev = embed_split(opened, "dev", overrides, model)
     before = metrics_block(config, "dev", groups, dev)
     after = metrics_block(config, "dev", groups, Embeddings(shorten(dev.images, axes), shorten(dev.captions, axes)))
     for side in ("image_encoder", "text_encoder"):

@@ -67,10 +67,10 @@ def export_edge(
         overrides: as `run_encoders` takes them, and of the section dataset.
 
     Yields:
-        ``file``, ``encoder``, ``precision``, ``bytes``, ``ms`` (median of one call on one thread), ``cosine_mean`` and
-        ``cosine_worst`` to float32 over dev, ``block`` (`metrics_block` of dev, the other encoder in float32), ``loss``
-        and ``allowed`` (points of R@1), ``written``. Last, where both are written, the row of the two int8 files
-        together, without file and allowance.
+        ``file``, ``encoder``, ``precision``, ``bytes``, ``ms`` (median of one call on one thread), ``embeddings`` of
+        dev, float32 [n, D], their ``cosine_mean`` and ``cosine_worst`` to the float32 model's, ``block``
+        (`metrics_block` of dev, the other encoder in float32), ``loss`` and ``allowed`` (points of R@1), ``written``.
+        Last, where both are written, the row of the two int8 files together, without file and allowance.
 
     Raises:
         ValueError: an unknown precision, or a data set without train or dev.
@@ -79,12 +79,17 @@ def export_edge(
     for precision in (*text, *image):
         if precision not in PRECISIONS:
             raise ValueError(f"precision {precision!r} is not known; choose of {', '.join(PRECISIONS)}")
+    yield from write_measured(out, *read_measured(run, overrides), text=text, image=image, accept_loss=accept_loss)
+
+
+def read_measured(run: str | Path, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], Dev, list[Group]]:
+    """The pair of a run (`itembed_tf.artifacts.sides`), its dev as the live model embeds it, and all of train."""
     of_data = [override for override in overrides if override.startswith("dataset.")]
-    pair = sides(**run_encoders(run, [override for override in overrides if override not in of_data]))
-    _, config, groups, live = embed_split(open_run(run), "dev", overrides)
+    encoders = run_encoders(run, [override for override in overrides if override not in of_data])
+    pair = sides(**encoders)
+    _, config, groups, live = embed_split(open_run(run), "dev", overrides, encoders["model"])
     dev = Dev(config, groups, live, metrics_block(config, "dev", groups, live))
-    train = read_dataset(**{**arguments(config.dataset), "splits": ("train",)})
-    yield from write_measured(out, pair, dev, train, text=text, image=image, accept_loss=accept_loss)
+    return pair, dev, read_dataset(**{**arguments(config.dataset), "splits": ("train",)})
 
 
 def write_measured(
@@ -97,14 +102,14 @@ def write_measured(
     image: Sequence[str],
     accept_loss: bool,
 ) -> Iterator[dict[str, Any]]:
-    """What `export_edge` does once its run is read: `pair` as `itembed_tf.artifacts.sides` has it, all of train."""
+    """What `export_edge` does once its run is read: `pair`, `dev` and `train` are those of `read_measured`."""
     order = np.random.default_rng(0).permutation(len(train))
     samples = [train[i] for i in order[: max(CAPTIONS, PICTURES)]]
     found: dict[str, np.ndarray] = {}
     for export, precisions in ((_text, text), (_image, image)):
-        for row, embeddings in export(Path(out), pair, precisions, dev, samples, accept_loss) if precisions else ():
+        for row in export(Path(out), pair, precisions, dev, samples, accept_loss) if precisions else ():
             if row["precision"] == "int8" and row["written"]:
-                found[row["encoder"]] = embeddings
+                found[row["encoder"]] = row["embeddings"]
             yield row
     if len(found) == 2:
         both = metrics_block(dev.config, "dev", dev.groups, Embeddings(found["image_encoder"], found["text_encoder"]))
@@ -113,7 +118,7 @@ def write_measured(
 
 def _text(
     out: Path, pair: dict[str, Any], precisions: Sequence[str], dev: Dev, train: list[Group], accept_loss: bool
-) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+) -> Iterator[dict[str, Any]]:
     encoder, vocabulary = pair["text_encoder"], pair["vocabulary"]
     captions = [caption for group in train for caption in group.captions][:CAPTIONS]
     samples = [ids for ids in vocabulary.encode(captions) if ids.any()]
@@ -127,13 +132,13 @@ def _text(
         embeddings, ms = embed_all(content, ids)
         row = _measure("text_encoder", precision, len(content), ms, embeddings, dev)
         measured[precision] = row | {"written": _write(out, content, row, accept_loss)}
-        yield measured[precision], embeddings
+        yield measured[precision]
     _finish(out, "text_encoder", settings, measured, files)
 
 
 def _image(
     out: Path, pair: dict[str, Any], precisions: Sequence[str], dev: Dev, train: list[Group], accept_loss: bool
-) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+) -> Iterator[dict[str, Any]]:
     encoder, image = pair["image_encoder"], pair["image"]
 
     def pixels(groups: Sequence[Group], at_most: int | None = None) -> Iterator[np.ndarray]:
@@ -152,7 +157,7 @@ def _image(
         embeddings, ms = embed_all(content, pixels(dev.groups))
         row = _measure("image_encoder", precision, len(content), ms, embeddings, dev)
         measured[precision] = row | {"written": _write(out, content, row, accept_loss)}
-        yield measured[precision], embeddings
+        yield measured[precision]
     _finish(out, "image_encoder", settings, measured, {})
 
 
@@ -178,6 +183,7 @@ def _measure(encoder: str, precision: str, size: int, ms: float, embeddings: np.
         "ms": ms,
         "cosine_mean": float(cosines.mean()),
         "cosine_worst": float(cosines.min()),
+        "embeddings": embeddings,
         "block": block,
         "loss": _loss(dev.block, block),
         "allowed": max(BUDGETS[precision], one_query),

@@ -119,12 +119,15 @@ def evaluate_run(
 
 
 def embed_split(
-    run: Run, split: str, overrides: Sequence[str] = ()
+    run: Run, split: str, overrides: Sequence[str] = (), model: keras.Model | None = None
 ) -> tuple[keras.Model, Config, list[Group], Embeddings]:
-    """The model of a finished run, its config, the readable groups of one split, and their embeddings."""
+    """The model of a finished run, its config, the readable groups of one split, and their embeddings.
+
+    `model` is that of the run, where it is at hand; None loads it.
+    """
     if any(override.partition("=")[0].strip() == "dataset.splits" for override in overrides):
         raise ConfigError("dataset.splits is not to be set here: --split says which one is measured")
-    model = load_model(run)
+    model = load_model(run) if model is None else model
     config = load_config(run.path / "config.toml", [*overrides, f'dataset.splits=["{split}"]'])
     groups = read_dataset(**arguments(config.dataset))
     broken = find_broken(groups)

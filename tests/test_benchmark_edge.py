@@ -1,13 +1,15 @@
-"""The benchmarks of the edge, on a run of seconds: they measure what they say, and their bars can fail."""
+"""The benchmarks of the edge and of parity, on a run of seconds: they measure what they say; their bars can fail."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import benchmarks.edge
+import benchmarks.parity
 import benchmarks.text_speed
 from benchmarks.export_recall import small_run
 
@@ -71,3 +73,40 @@ def test_text_speed_takes_the_peers_best(run, tmp_path, monkeypatch, capsys) -> 
     monkeypatch.delenv("ITEMBED_PEER_PYTHON")
     with pytest.raises(SystemExit, match="ITEMBED_PEER_PYTHON"):
         benchmarks.text_speed.main([str(run)])
+
+
+def test_parity_walks_every_road(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert benchmarks.parity.main([str(run), "--quick"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    names = ["live model", "SavedModel", "gRPC", "REST", "LiteRT float32", "LiteRT int8"]
+    table = {name: line.split()[-10:] for name in names for line in said if line.startswith(name)}
+    assert list(table) == names
+    assert table["live model"][:4] == ["0.0e+00"] * 4 and float(table["live model"][-1]) > 20, "of 38: it has learnt"
+    for name in names[1:-1]:
+        assert all(float(off) < 1e-4 for off in table[name][:4]) and table[name][4:] == table["live model"][4:]
+    assert table["gRPC"] == table["REST"]
+    assert 1e-4 < float(table["LiteRT int8"][0]) < 0.2, "an int8 road as close as a float32 one is not int8"
+    assert said[-1].startswith("parity: ") and said[-1].endswith("recall 0.00 points apart (bar 0.0001, 0) ok")
+
+
+def test_parity_judges_float32_roads_and_the_size_of_dev(capsys) -> None:
+    recalls = {"R@1": 20.0, "R@5": 50.0, "R@10": 60.0}
+    same = {"image_query": recalls, "text_query": recalls}
+    other = {"image_query": recalls, "text_query": {**recalls, "R@5": 49.9}}
+    a = np.eye(3, dtype=np.float32)
+    off, lost = a + np.float32(2e-4), np.where(a, np.nan, a)
+
+    def judged(name: str, images: np.ndarray = a, captions: np.ndarray = a, table: dict = same, least: int = 3) -> str:
+        live = benchmarks.parity.Road("live model", a, a, same)
+        code = benchmarks.parity.judge([live, benchmarks.parity.Road(name, images, captions, table)], least, 3)
+        last = capsys.readouterr().out.splitlines()[-1]
+        assert last.endswith("short" if code else "ok")
+        return last
+
+    assert judged("REST") == "parity: 0.0e+00, recall 0.00 points apart (bar 0.0001, 0) ok"
+    assert judged("REST", images=off) == "parity: 2.0e-04, recall 0.00 points apart (bar 0.0001, 0) short"
+    assert judged("REST", captions=lost).endswith("short")
+    assert judged("LiteRT float32", captions=off).endswith("short")
+    assert judged("LiteRT int8", captions=off, table=other).endswith("ok")
+    assert judged("gRPC", table=other) == "parity: 0.0e+00, recall 0.10 points apart (bar 0.0001, 0) short"
+    assert judged("gRPC", least=4).endswith("short")

@@ -41,7 +41,7 @@ def compare_embeddings(
     live, served = np.asarray(live), np.asarray(served)
     if served.dtype != np.float32 or served.shape != live.shape:
         raise ParityError(f"{name}: gives {served.dtype} {served.shape}, the live model float32 {live.shape}")
-    difference = np.abs(live.astype(np.float64) - served).max(axis=1)
+    difference = differences(live, served)
     norms = np.linalg.norm(served.astype(np.float64), axis=1)
     off_unit = np.where(may_be_zero & (norms == 0), 0, np.abs(norms - 1))
     for figures, allowed, what in (
@@ -56,6 +56,11 @@ def compare_embeddings(
             )
     cosine = (live.astype(np.float64) * served).sum(axis=1)[norms > 0] / norms[norms > 0]
     return {"max_abs_difference": float(difference.max()), "min_cosine": float(cosine.min())}
+
+
+def differences(live: np.ndarray, served: np.ndarray) -> np.ndarray:
+    """Of embeddings [n, D]: the largest absolute difference of any component of each, float64 [n]; NaN stays NaN."""
+    return np.abs(live.astype(np.float64) - served).max(axis=1)
 
 
 def sample_pictures() -> dict[str, bytes]:
