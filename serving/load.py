@@ -32,6 +32,7 @@ SENTENCES = ("a dog runs on the beach", "two children play with a red ball", "a 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
 DRAWN, WIDTH, HEIGHT = 16, 500, 375  # where no pictures are given; the size of Flickr's
 READ = 256  # pictures that are kept in memory at most
+PAUSE = 0.1  # seconds that a client waits when it was refused, so that it does not storm a server that is away
 
 Ask = Callable[[Client, int], Any]  # a client and the number of the request
 
@@ -108,6 +109,8 @@ def load(
             except ServingError as error:
                 failure = error
             answers.append(Answer(kind, time.perf_counter() - started, failure))
+            if failure:
+                gevent.sleep(PAUSE)
 
     runner = Environment(user_classes=[Caller]).create_local_runner()
     started = time.perf_counter()
@@ -123,7 +126,7 @@ def load(
 
 
 def table(answers: Sequence[Answer], seconds: float, batch: int) -> list[str]:
-    """Lines for a reader: a row a kind, then each error with its number and one example."""
+    """Lines for a reader: a row a kind, then each code of an error, how often, and the first one's words."""
     lines = [f"{'':9} requests  items/s   p50 ms   p95 ms   p99 ms   errors"]
     kinds = sorted({answer.kind for answer in answers})
     for kind in kinds if len(kinds) == 1 else [*kinds, "all"]:
@@ -134,8 +137,8 @@ def table(answers: Sequence[Answer], seconds: float, batch: int) -> list[str]:
         lines.append(f"{kind:9}{len(mine):9d}{shown}{len(mine) - len(times):9d}")
     codes = collections.Counter(answer.error.code for answer in answers if isinstance(answer.error, ServingError))
     for code, count in codes.most_common():
-        example = next(str(a.error) for a in answers if isinstance(a.error, ServingError) and a.error.code == code)
-        lines.append(f"{count} x {example[:200]}")
+        first = next(a.error for a in answers if isinstance(a.error, ServingError) and a.error.code == code)
+        lines.append(f"{count} x {code}, first: {first.details[:200]}")
     return lines
 
 

@@ -76,4 +76,4 @@ def test_the_table_by_hand():
     assert found["text"] == [100, 20.0, 51.0, 96.0, 100.0, 0]
     assert found["pictures"] == [2, 0.2, 500.0, 500.0, 500.0, 1]
     assert found["all"][:2] == [102, 20.2] and found["all"][5] == 1
-    assert lines[-1] == "1 x UNAVAILABLE: full"
+    assert lines[-1] == "1 x UNAVAILABLE, first: full"
