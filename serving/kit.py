@@ -112,7 +112,7 @@ def _contracts(exports: Path) -> dict[int, dict[str, Any]]:
     files = {
         int(folder.name): folder / "assets.extra" / "encoders.json"
         for folder in (exports / MODELS[0]).glob("*")
-        if folder.name.isdigit() and (exports / MODELS[1] / folder.name / "saved_model.pb").exists()
+        if folder.name.isdigit() and all((exports / m / folder.name / "saved_model.pb").exists() for m in MODELS)
     }
     found = {version: json.loads(file.read_text(encoding="utf-8")) for version, file in files.items() if file.exists()}
     if not found:
