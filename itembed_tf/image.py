@@ -171,10 +171,8 @@ def jpeg_orientation(data: Any) -> tf.Tensor:
 def _upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     """5 to 8 lie on their side; then 3, 4, 7, 8 stand on their head and 2, 3, 6, 7 are mirrored."""
     pixels = tf.cond(orientation >= 5, lambda: tf.transpose(pixels, [1, 0, 2]), lambda: pixels)
-    for axis, turned in ((0, (3, 4, 7, 8)), (1, (2, 3, 6, 7))):
-        reverse = tf.reduce_any(orientation == turned)
-        pixels = tf.cond(reverse, lambda p=pixels, a=axis: tf.reverse(p, [a]), lambda p=pixels: p)  # type: ignore
-    return pixels
+    down, across = (tf.reduce_any(orientation == turned) for turned in ((3, 4, 7, 8), (2, 3, 6, 7)))
+    return tf.raw_ops.Reverse(tensor=pixels, dims=tf.stack([down, across, False]))
 
 
 def _decode_png(data: tf.Tensor) -> tf.Tensor:

@@ -278,6 +278,15 @@ def test_transparent_is_white_and_huge_is_refused() -> None:
     assert thumbnail(huge.getvalue(), "a").uri == ""
 
 
+def test_a_thumbnail_stands_as_the_encoder_saw_it() -> None:
+    exif, picture = Image.Exif(), Image.new("RGB", (90, 30), "red")
+    exif[0x0112] = 6
+    for form, aspect in (("JPEG", 1 / 3), ("PNG", 3)):  # of a PNG nothing is turned anywhere
+        buffer = io.BytesIO()
+        picture.save(buffer, form, exif=exif)
+        assert thumbnail(buffer.getvalue(), "a").aspect == pytest.approx(aspect)
+
+
 def test_one_stage_no_dev_no_test_and_nothing_at_all(run: dict[str, Any], tmp_path: Path) -> None:
     del run["metrics"]["test"]
     run["metrics"]["stages"] = [{"name": "only", "epochs": 1, "seconds": 1.0, "images_per_s": 1.0, "train": {}}]
