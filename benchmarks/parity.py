@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,18 +85,16 @@ def by_client(address: str, pictures: Sequence[bytes], captions: Sequence[str]) 
         return client.embed_images(pictures), client.embed_texts(captions).embedding
 
 
-def judge(found: Sequence[Road], captions: int = CAPTIONS, pictures: int = PICTURES) -> int:
-    """Print the table and the verdict; give the exit status."""
+def judge(found: Iterable[Road], captions: int = CAPTIONS, pictures: int = PICTURES) -> int:
+    """Print a line for each road as it is walked, the live model's first, and the verdict; give the exit status."""
     from itembed_tf.artifacts.parity import differences
 
-    live, worst, apart = found[0], 0.0, 0.0
-    print(f"{len(live.captions):,} captions and {len(live.images):,} pictures of dev; differences to the live model")
-    print(
-        f"{'':16}{'captions':>9}{'':9}{'pictures':>9}{'':9}\n{'':16}{'worst':>9}{'mean':>9}{'worst':>9}{'mean':>9}",
-        end="",
-    )
-    print(RECALL_HEAD)
+    worst = apart = 0.0
+    live = None
     for road in found:
+        if live is None:
+            live = road
+            print(_head(live), flush=True)
         line = f"{road.name:16}"
         for ours, theirs in ((live.captions, road.captions), (live.images, road.images)):
             off = differences(ours, theirs)
@@ -106,11 +104,19 @@ def judge(found: Sequence[Road], captions: int = CAPTIONS, pictures: int = PICTU
         print(line + recalls(road.table), flush=True)
         if _is_float32(road):
             apart = max(apart, _apart(live.table, road.table))
+    assert live is not None
     enough = len(live.captions) >= captions and len(live.images) >= pictures
     if not enough:
         print(f"dev is too small: at least {captions:,} captions and {pictures} pictures are to be compared")
     ok = worst <= BAR and apart == 0 and enough
     return verdict("parity", f"{worst:.1e}, recall {apart:.2f} points apart", f"{BAR:g}, 0", ok)
+
+
+def _head(live: Road) -> str:
+    return (
+        f"{len(live.captions):,} captions and {len(live.images):,} pictures of dev; differences to the live model\n"
+        f"{'':16}{'captions':>9}{'':9}{'pictures':>9}\n{'':16}{'worst':>9}{'mean':>9}{'worst':>9}{'mean':>9}{RECALL_HEAD}"
+    )
 
 
 def _is_float32(road: Road) -> bool:
@@ -134,10 +140,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             own = args.quick and args.run == parser.get_default("run")
             run = small_run(Path(folder)) if own else Path(args.run)
-            found = list(roads(run, Path(folder), QUICK if args.quick else PRECISIONS))
+            found = roads(run, Path(folder), QUICK if args.quick else PRECISIONS)
+            return judge(found, *((1, 1) if args.quick else ()))
         except (RunError, OSError) as error:
             raise SystemExit(f"nothing to measure: {error}") from None
-    return judge(found, *((1, 1) if args.quick else ()))
 
 
 if __name__ == "__main__":
