@@ -17,7 +17,14 @@ def test_every_dataset_can_be_chosen_in_a_config() -> None:
 
 
 def test_unknown_names_and_splits_are_refused(tmp_path: Path) -> None:
-    settings = {"root": str(tmp_path), "split_by": "base", "held_out_percent": 10, "merge": "", "leaks": "refuse"}
+    settings = {
+        "root": str(tmp_path),
+        "shards": "",
+        "split_by": "base",
+        "held_out_percent": 10,
+        "merge": "",
+        "leaks": "refuse",
+    }
     with pytest.raises(ValueError, match="'flickr9k' is not known; choose one of openmoji, flickr8k, flickr30k, coco"):
         read_dataset(name="flickr9k", splits=("train",), **settings)
     for splits in [(), ("train", "train"), ("val",)]:
@@ -26,7 +33,14 @@ def test_unknown_names_and_splits_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_split_convention_must_be_one_of_the_data_set(tmp_path: Path) -> None:
-    settings = {"root": str(tmp_path), "splits": ("train",), "held_out_percent": 10, "merge": "", "leaks": "refuse"}
+    settings = {
+        "root": str(tmp_path),
+        "shards": "",
+        "splits": ("train",),
+        "held_out_percent": 10,
+        "merge": "",
+        "leaks": "refuse",
+    }
     with pytest.raises(ValueError, match="split_by = 'base' is no split of flickr30k; it must be 'karpathy' or 'ent"):
         read_dataset(name="flickr30k", split_by="base", **settings)
     with pytest.raises(ValueError, match="split_by = 'entities' is no split of cuhk-pedes; it must be 'base'"):

@@ -82,7 +82,14 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def read(root: Path, split_by: str, splits: tuple[str, ...] = ALL) -> list[Group]:
     return read_dataset(
-        name="coco", root=str(root), splits=splits, split_by=split_by, held_out_percent=10, merge="", leaks="refuse"
+        name="coco",
+        root=str(root),
+        shards="",
+        splits=splits,
+        split_by=split_by,
+        held_out_percent=10,
+        merge="",
+        leaks="refuse",
     )
 
 

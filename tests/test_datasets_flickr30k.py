@@ -66,6 +66,7 @@ def read(root: Path, split_by: str, splits: tuple[str, ...] = ALL) -> list[Group
     return read_dataset(
         name="flickr30k",
         root=str(root),
+        shards="",
         splits=splits,
         split_by=split_by,
         held_out_percent=10,
@@ -173,6 +174,7 @@ def test_flickr8k_reads_karpathys_json_too(tmp_path: Path) -> None:
     groups = read_dataset(
         name="flickr8k",
         root=str(tmp_path),
+        shards="",
         splits=ALL,
         split_by="karpathy",
         held_out_percent=10,

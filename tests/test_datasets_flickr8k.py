@@ -63,7 +63,14 @@ def widespread(tmp_path: Path) -> Path:
 
 def read(root: Path, splits: tuple[str, ...] = ALL) -> list[Group]:
     return read_dataset(
-        name="flickr8k", root=str(root), splits=splits, split_by="base", held_out_percent=10, merge="", leaks="refuse"
+        name="flickr8k",
+        root=str(root),
+        shards="",
+        splits=splits,
+        split_by="base",
+        held_out_percent=10,
+        merge="",
+        leaks="refuse",
     )
 
 

@@ -18,6 +18,7 @@ def read(root: Path, splits: tuple[str, ...] = ("train",), held_out_percent: int
     return read_dataset(
         name="folder",
         root=str(root),
+        shards="",
         splits=splits,
         split_by="base",
         held_out_percent=held_out_percent,

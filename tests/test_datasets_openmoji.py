@@ -21,6 +21,7 @@ SETTINGS = {
     "name": "openmoji",
     "root": "",
     "splits": ("train", "dev", "test"),
+    "shards": "",
     "held_out_percent": 10,
     "merge": "",
     "leaks": "refuse",

@@ -63,7 +63,14 @@ def write(root: Path, entries: Any, name: str = "reid_raw.json") -> None:
 
 def read(root: Path, name: str = "cuhk-pedes", splits: tuple[str, ...] = ALL) -> list[Group]:
     return read_dataset(
-        name=name, root=str(root), splits=splits, split_by="base", held_out_percent=10, merge="", leaks="refuse"
+        name=name,
+        root=str(root),
+        shards="",
+        splits=splits,
+        split_by="base",
+        held_out_percent=10,
+        merge="",
+        leaks="refuse",
     )
 
 
