@@ -23,10 +23,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m export.saved_model", description=__doc__.splitlines()[0])
     parser.add_argument("run", help="run directory of a finished run")
     parser.add_argument("out", help="folder of all versions; the next free number is written, none is overwritten")
-    cut = (
+    shorter = (
         "shorten embeddings to N numbers by PCA on train, and say what that costs on dev; the data set must be at hand"
     )
-    parser.add_argument("--cut", type=int, metavar="N", help=cut)
+    parser.add_argument("--cut", type=int, metavar="N", help=shorter)
     changes = (
         "evaluation.flip, evaluation.shifts or image.fit, other than the run's; with --cut, where its data set lies"
     )
