@@ -16,8 +16,8 @@ from typing import Any
 import tensorflow as tf
 from tqdm import tqdm
 
-from itembed_tf.broken import drop_broken, named_pictures
-from itembed_tf.datasets import FilePart, Group, Picture, picture_bytes
+from itembed_tf.broken import named_pictures, or_reason, refuse_too_many
+from itembed_tf.datasets import FilePart, Group, picture_bytes
 from itembed_tf.datasets.shards import MANIFEST, SCHEMA, read_manifest, shard_path
 from itembed_tf.files import checksum, write_atomically
 from itembed_tf.image import shrink_image
@@ -77,7 +77,7 @@ def pack(
                 else:
                     bar.update(sum(len(group.images) for group in part))
                 skipped += json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["skipped"]
-                drop_broken(groups, skipped, max_broken_percent)  # refuses where they are too many
+                refuse_too_many(skipped, total, max_broken_percent)
     return skipped
 
 
@@ -102,8 +102,11 @@ def _contents(groups: Sequence[Group]) -> str:
     parts: list[str] = []
     for group in groups:
         parts += [group.id, group.split, group.label, *group.captions, *map(str, group.caption_ids)]
-        parts += [f"{Path(i).name} {os.path.getsize(i)}" if isinstance(i, str) else checksum(picture_bytes(i))
-                  for i in group.images]  # fmt: skip
+        for image in group.images:
+            if isinstance(image, str):
+                parts.append(f"{Path(image).name} {os.path.getsize(image)}")
+            else:
+                parts.append(checksum(picture_bytes(image)))
     return checksum(*parts)
 
 
@@ -126,18 +129,7 @@ def _encoder(short_side: int, quality: int) -> Any:
     def shrink(data: tf.Tensor) -> tf.Tensor:
         return shrink_image(data, short_side=short_side, quality=quality)
 
-    shrink_one = shrink.get_concrete_function()  # traced here, once: the threads would each begin to
-
-    def encode(item: tuple[str, Picture]) -> tuple[str, bytes | str]:
-        name, picture = item
-        try:
-            return name, shrink_one(tf.constant(picture_bytes(picture))).numpy()
-        except tf.errors.OpError as error:
-            return name, error.message.splitlines()[0][:200]
-        except OSError as error:
-            return name, str(error)
-
-    return encode
+    return or_reason(shrink)
 
 
 def _write_shard(path: Path, groups: Sequence[Group], encode_all: Any, bar: tqdm) -> None:

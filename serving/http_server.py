@@ -46,21 +46,26 @@ class HttpServer:
         self._connections.add(task)
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
         try:
-            if len(self._connections) > self._limits.max_calls:
-                words = f"{self._limits.max_calls} connections are open already; try again in a moment"
-                await _send(connection, writer, 503, "application/json", _error(words), "GET")
-                return
-            wait = HEAD_SECONDS
-            while await self._one(connection, reader, writer, wait, task):
-                wait = IDLE_SECONDS
-        except (asyncio.CancelledError, OSError, TimeoutError, asyncio.TimeoutError, h11.LocalProtocolError):
-            pass  # the other side is gone, silent or talks no HTTP: there is no one to tell
+            # The other side is gone, silent or in no state to be answered: there is no one to tell.
+            with contextlib.suppress(asyncio.CancelledError, OSError, asyncio.TimeoutError, h11.LocalProtocolError):
+                await self._requests(connection, reader, writer, task)
         finally:
             self._connections.discard(task)
             self._busy.discard(task)
             writer.close()
             with contextlib.suppress(OSError, asyncio.CancelledError):
                 await writer.wait_closed()
+
+    async def _requests(
+        self, connection: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, task: Any
+    ) -> None:
+        if len(self._connections) > self._limits.max_calls:
+            words = f"{self._limits.max_calls} connections are open already; try again in a moment"
+            await _send(connection, writer, 503, "application/json", _error(words), "GET")
+            return
+        wait = HEAD_SECONDS
+        while await self._one(connection, reader, writer, wait, task):
+            wait = IDLE_SECONDS
 
     async def _one(
         self, connection: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wait: float, task: Any

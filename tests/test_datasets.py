@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from itembed_tf.config import arguments
 from itembed_tf.config.schema import Dataset
 from itembed_tf.datasets import DATASETS, SPLIT_BY, Group, read_dataset
 from itembed_tf.datasets.group import bucket, check_groups
@@ -17,34 +18,20 @@ def test_every_dataset_can_be_chosen_in_a_config() -> None:
 
 
 def test_unknown_names_and_splits_are_refused(tmp_path: Path) -> None:
-    settings = {
-        "root": str(tmp_path),
-        "shards": "",
-        "split_by": "base",
-        "held_out_percent": 10,
-        "merge": "",
-        "leaks": "refuse",
-    }
+    settings = {"root": str(tmp_path)}
     with pytest.raises(ValueError, match="'flickr9k' is not known; choose one of openmoji, flickr8k, flickr30k, coco"):
-        read_dataset(name="flickr9k", splits=("train",), **settings)
+        read_dataset(**arguments(Dataset(name="flickr9k", splits=("train",), **settings)))
     for splits in [(), ("train", "train"), ("val",)]:
         with pytest.raises(ValueError, match=r"dataset\.splits"):
-            read_dataset(name="folder", splits=splits, **settings)
+            read_dataset(**arguments(Dataset(name="folder", splits=splits, **settings)))
 
 
 def test_a_split_convention_must_be_one_of_the_data_set(tmp_path: Path) -> None:
-    settings = {
-        "root": str(tmp_path),
-        "shards": "",
-        "splits": ("train",),
-        "held_out_percent": 10,
-        "merge": "",
-        "leaks": "refuse",
-    }
+    settings = {"root": str(tmp_path), "splits": ("train",)}
     with pytest.raises(ValueError, match="split_by = 'base' is no split of flickr30k; it must be 'karpathy' or 'ent"):
-        read_dataset(name="flickr30k", split_by="base", **settings)
+        read_dataset(**arguments(Dataset(name="flickr30k", split_by="base", **settings)))
     with pytest.raises(ValueError, match="split_by = 'entities' is no split of cuhk-pedes; it must be 'base'"):
-        read_dataset(name="cuhk-pedes", split_by="entities", **settings)
+        read_dataset(**arguments(Dataset(name="cuhk-pedes", split_by="entities", **settings)))
     every = {choice for choices in SPLIT_BY.values() for choice in choices}
     assert every == set(Dataset.__dataclass_fields__["split_by"].metadata["choices"])
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from itembed_tf.config import arguments
+from itembed_tf.config.schema import Dataset
 from itembed_tf.datasets import Group, coco, read_dataset
 from itembed_tf.files import checksum
 
@@ -81,16 +83,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def read(root: Path, split_by: str, splits: tuple[str, ...] = ALL) -> list[Group]:
-    return read_dataset(
-        name="coco",
-        root=str(root),
-        shards="",
-        splits=splits,
-        split_by=split_by,
-        held_out_percent=10,
-        merge="",
-        leaks="refuse",
-    )
+    return read_dataset(**arguments(Dataset(name="coco", root=str(root), splits=splits, split_by=split_by)))
 
 
 def test_karpathys_split_takes_restval_into_train_and_keeps_his_order(root: Path) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from itembed_tf.config import arguments
+from itembed_tf.config.schema import Dataset
 from itembed_tf.datasets import Group, flickr30k, read_dataset
 from itembed_tf.files import checksum
 
@@ -63,16 +65,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def read(root: Path, split_by: str, splits: tuple[str, ...] = ALL) -> list[Group]:
-    return read_dataset(
-        name="flickr30k",
-        root=str(root),
-        shards="",
-        splits=splits,
-        split_by=split_by,
-        held_out_percent=10,
-        merge="",
-        leaks="refuse",
-    )
+    return read_dataset(**arguments(Dataset(name="flickr30k", root=str(root), splits=splits, split_by=split_by)))
 
 
 @pytest.mark.parametrize(("split_by", "lists"), [("karpathy", KARPATHY), ("entities", ENTITIES)])
@@ -171,14 +164,5 @@ def test_flickr8k_reads_karpathys_json_too(tmp_path: Path) -> None:
     for name in NAMES:
         Image.new("RGB", (8, 6), "red").save(tmp_path / "Images" / f"{name}.jpg")
     (tmp_path / "dataset_flickr8k.json").write_text(json.dumps({**karpathy_json(), "dataset": "flickr8k"}))
-    groups = read_dataset(
-        name="flickr8k",
-        root=str(tmp_path),
-        shards="",
-        splits=ALL,
-        split_by="karpathy",
-        held_out_percent=10,
-        merge="",
-        leaks="refuse",
-    )
+    groups = read_dataset(**arguments(Dataset(name="flickr8k", root=str(tmp_path), splits=ALL, split_by="karpathy")))
     assert {group.id: group.split for group in groups} == {n: split for split, own in KARPATHY.items() for n in own}

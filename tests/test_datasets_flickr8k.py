@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from itembed_tf.config import arguments
+from itembed_tf.config.schema import Dataset
 from itembed_tf.datasets import Group, flickr8k, read_dataset
 from itembed_tf.files import checksum
 
@@ -62,16 +64,7 @@ def widespread(tmp_path: Path) -> Path:
 
 
 def read(root: Path, splits: tuple[str, ...] = ALL) -> list[Group]:
-    return read_dataset(
-        name="flickr8k",
-        root=str(root),
-        shards="",
-        splits=splits,
-        split_by="base",
-        held_out_percent=10,
-        merge="",
-        leaks="refuse",
-    )
+    return read_dataset(**arguments(Dataset(name="flickr8k", root=str(root), splits=splits)))
 
 
 def test_both_layouts_give_the_same_groups(original: Path, widespread: Path) -> None:

@@ -10,20 +10,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from itembed_tf.config import load_config
+from itembed_tf.config import arguments, load_config
+from itembed_tf.config.schema import Dataset
 from itembed_tf.datasets import Group, read_dataset
 
 
 def read(root: Path, splits: tuple[str, ...] = ("train",), held_out_percent: int = 10) -> list[Group]:
     return read_dataset(
-        name="folder",
-        root=str(root),
-        shards="",
-        splits=splits,
-        split_by="base",
-        held_out_percent=held_out_percent,
-        merge="",
-        leaks="refuse",
+        **arguments(Dataset(name="folder", root=str(root), splits=splits, held_out_percent=held_out_percent))
     )
 
 

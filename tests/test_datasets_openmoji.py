@@ -13,19 +13,13 @@ import pytest
 from PIL import Image
 
 from itembed_tf.broken import small_pictures
+from itembed_tf.config import arguments
+from itembed_tf.config.schema import Dataset
 from itembed_tf.datasets import Group, attribution, openmoji, read_dataset
 from itembed_tf.datasets.openmoji_words import EmojiWords, base_keys, base_of, characters
 from itembed_tf.doctor.alike import SIDE, find_alike
 
-SETTINGS = {
-    "name": "openmoji",
-    "root": "",
-    "splits": ("train", "dev", "test"),
-    "shards": "",
-    "held_out_percent": 10,
-    "merge": "",
-    "leaks": "refuse",
-}
+SETTINGS = {key: value for key, value in arguments(Dataset()).items() if key != "split_by"}
 
 
 @pytest.fixture(scope="module")

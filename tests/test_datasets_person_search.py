@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from itembed_tf import datasets
+from itembed_tf.config import arguments
+from itembed_tf.config.schema import Dataset
 from itembed_tf.datasets import Group, person_search, read_dataset
 from itembed_tf.retrieval import retrieval_table
 
@@ -62,16 +64,7 @@ def write(root: Path, entries: Any, name: str = "reid_raw.json") -> None:
 
 
 def read(root: Path, name: str = "cuhk-pedes", splits: tuple[str, ...] = ALL) -> list[Group]:
-    return read_dataset(
-        name=name,
-        root=str(root),
-        shards="",
-        splits=splits,
-        split_by="base",
-        held_out_percent=10,
-        merge="",
-        leaks="refuse",
-    )
+    return read_dataset(**arguments(Dataset(name=name, root=str(root), splits=splits)))
 
 
 def test_an_identity_is_one_group_with_all_photographs_and_captions(root: Path) -> None:

@@ -60,7 +60,8 @@ def join_levels(backbone: keras.Model, levels: Sequence[str]) -> keras.Model:
         if level not in maps and level not in last:
             known = ", ".join([*last, *maps])
             raise ValueError(f"image_tower.levels: no layer or block {level!r} to pool; choose from: {known}")
-        output = backbone.get_layer(level if level in maps else last[level]).output
+        # The block first: EfficientNet-Lite's block "head" begins with a convolution of that very name.
+        output = backbone.get_layer(last.get(level, level)).output
         for name, pool in POOLS.items():
             x = pool(name=f"{level}_{name}")(output)
             standard = keras.layers.LayerNormalization(center=False, scale=False, name=f"{level}_{name}_standard")
