@@ -14,6 +14,7 @@ from serving.limits import Limits
 
 HEAD_BYTES = 32 * 1024
 HEAD_SECONDS, BODY_SECONDS, IDLE_SECONDS = 10.0, 60.0, 60.0  # for a request's head, its body; between two requests
+LINGER_SECONDS = 5.0  # for the rest of a request that was refused before it had come whole
 Handler = Callable[[str, str, bytes], Awaitable[tuple[int, str, bytes]]]  # method, path, body -> status, type, body
 
 
@@ -24,6 +25,7 @@ class HttpServer:
         self._handle, self._limits = handle, limits
         self._connections: set[asyncio.Task[Any]] = set()
         self._busy: set[asyncio.Task[Any]] = set()
+        self._too_many: set[asyncio.Task[Any]] = set()
 
     async def start(self, host: str, port: int) -> int:
         """Listen; returns the port, which 0 leaves to the system."""
@@ -52,6 +54,7 @@ class HttpServer:
         finally:
             self._connections.discard(task)
             self._busy.discard(task)
+            self._too_many.discard(task)
             writer.close()
             with contextlib.suppress(OSError, asyncio.CancelledError):
                 await writer.wait_closed()
@@ -59,9 +62,12 @@ class HttpServer:
     async def _requests(
         self, connection: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, task: Any
     ) -> None:
-        if len(self._connections) > self._limits.max_calls:
-            words = f"{self._limits.max_calls} connections are open already; try again in a moment"
-            await _send(connection, writer, 503, "application/json", _error(words), "GET")
+        most = self._limits.max_calls
+        if len(self._connections) - len(self._too_many) > most:
+            self._too_many.add(task)
+            if len(self._too_many) <= most:  # a flood is closed without a word
+                words = f"{most} connections are open already; try again in a moment"
+                await _refuse(connection, reader, writer, 503, words, "GET")
             return
         wait = HEAD_SECONDS
         while await self._one(connection, reader, writer, wait, task):
@@ -80,12 +86,10 @@ class HttpServer:
             method = request.method.decode("ascii")
             body = await asyncio.wait_for(self._body(connection, reader, writer, request), BODY_SECONDS)
         except h11.RemoteProtocolError as error:
-            await _send(connection, writer, error.error_status_hint, "application/json", _error(str(error)), method)
-            return False
+            return await _refuse(connection, reader, writer, error.error_status_hint, str(error), method)
         if body is None:
             words = f"the body is larger than {self._limits.max_message} bytes, the most that is taken"
-            await _send(connection, writer, 413, "application/json", _error(words), method)
-            return False
+            return await _refuse(connection, reader, writer, 413, words, method)
         status, kind, answer = await self._handle(method, request.target.decode("ascii", "replace"), body)
         await asyncio.wait_for(_send(connection, writer, status, kind, answer, method), BODY_SECONDS)
         self._busy.discard(task)
@@ -120,10 +124,29 @@ async def _event(connection: Any, reader: asyncio.StreamReader) -> Any:
     return event
 
 
+async def _refuse(
+    connection: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, status: int, words: str, method: str
+) -> bool:
+    """Answer a request that is still being sent, and take the rest of it: a system that closes a connection with
+    unread bytes resets it, and the other side would lose the answer with it. Returns False: nothing can follow."""
+    await _send(connection, writer, status, "application/json", _error(words), method)
+    if writer.can_write_eof():
+        writer.write_eof()
+    await asyncio.wait_for(_discard(reader), LINGER_SECONDS)
+    return False
+
+
+async def _discard(reader: asyncio.StreamReader) -> None:
+    while await reader.read(2**18):
+        pass
+
+
 async def _send(
     connection: Any, writer: asyncio.StreamWriter, status: int, kind: str, body: bytes, method: str
 ) -> None:
     headers = [("Content-Type", kind), ("Content-Length", str(len(body)))]
+    if connection.their_state not in (h11.DONE, h11.MUST_CLOSE):
+        headers.append(("Connection", "close"))  # the request did not come whole, and nothing can follow it
     if status in (429, 503):
         headers.append(("Retry-After", "1"))
     data = connection.send(h11.Response(status_code=status, headers=headers)) or b""
