@@ -41,7 +41,7 @@ def finish_run(
         features: what the backbone says of pictures, as `embedder` takes it, where no stage has changed the backbone;
             None where the pictures are to be encoded.
     """
-    classes = model.get_layer("classifier").units
+    classes = config.classes.clusters or len(by_split["train"])
     save_weights(path, model)
     metrics: dict[str, Any] = {
         "schema": 1,

@@ -1,4 +1,4 @@
-"""Two towers and one shared classifier make the dual-path model; `encoder` takes one side out."""
+"""Two towers and, for the instance loss, one shared classifier make the model; `encoder` takes one side out."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def dual_path_model(
     ``image_logits`` and ``text_logits`` [B, classes] for the instance loss (behind dropout). With `relu` all of them
     see ReLU(f), as in the released code. The layers "image_tower", "text_tower" and "classifier" can be taken out.
 
-    An "imprinted" classifier starts at zero: call `imprint` before training.
+    An "imprinted" classifier starts at zero: call `imprint` before training. With "none" there are neither a classifier
+    nor logits: the two-branch network.
     """
     # The released code draws W from its uniform fan-in rule, times 0.1.
     start = keras.initializers.VarianceScaling(0.01, "fan_in", "uniform") if classifier == "random" else "zeros"
@@ -51,7 +52,9 @@ def dual_path_model(
         "relu": layers.ReLU(name="embedding_relu") if relu else None,
         "unit": layers.UnitNormalization(name="unit", dtype="float32"),
         "dropout": layers.Dropout(dropout, name="dropout") if dropout else None,
-        "classifier": SharedClassifier(classes, scale, bias, kernel_initializer=start, name="classifier"),
+        "classifier": SharedClassifier(classes, scale, bias, kernel_initializer=start, name="classifier")
+        if classifier != "none"
+        else None,
     }
     ids = text_tower.input
     outputs = _branch(text_tower(ids), "text", shared)
@@ -68,20 +71,23 @@ def dual_path_model(
 
 def _branch(f: Any, side: str, shared: dict[str, Any]) -> dict[str, Any]:
     f = shared["relu"](f) if shared["relu"] else f
+    embedding = {f"{side}_embedding": shared["unit"](f)}
+    if not shared["classifier"]:
+        return embedding
     dropped = shared["dropout"](f) if shared["dropout"] else f
-    return {f"{side}_embedding": shared["unit"](f), f"{side}_logits": shared["classifier"](dropped)}
+    return embedding | {f"{side}_logits": shared["classifier"](dropped)}
 
 
 def parts(model: keras.Model) -> dict[str, keras.layers.Layer]:
-    """The parts that a stage can freeze or give a learning rate of their own, by their names in the config."""
+    """The parts that a stage can freeze or give a learning rate of their own, by their names in the config.
+
+    A model without a word table that learns has no "words", one without a classifier no "classifier".
+    """
     image, text = model.get_layer("image_tower"), model.get_layer("text_tower")
-    return {
-        "backbone": image.get_layer("backbone"),
-        "image_head": image.get_layer("image_head"),
-        "text_tower": text,
-        "words": text.get_layer("words"),
-        "classifier": model.get_layer("classifier"),
-    }
+    found = {"backbone": image.get_layer("backbone"), "image_head": image.get_layer("image_head"), "text_tower": text}
+    for name, owner in (("words", text), ("classifier", model)):
+        found |= {layer.name: layer for layer in owner.layers if layer.name == name}
+    return found
 
 
 def imprint(model: keras.Model, features: np.ndarray, labels: np.ndarray, *, batch_size: int = 1024) -> None:

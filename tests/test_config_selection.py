@@ -27,3 +27,10 @@ def test_the_best_epoch_is_chosen_on_dev_or_not_at_all(splits):
 def test_without_train_there_is_no_training():
     with pytest.raises(ConfigError, match=r"dataset\.splits = \['dev', 'test'\].*vocabulary is built from train alone"):
         check('["dev", "test"]')
+
+
+def test_an_instance_loss_asks_for_a_classifier():
+    settings = '["train", "dev"]', "model.classifier=none"
+    with pytest.raises(ConfigError, match=r'stages\.0\.losses: instance_image and instance_text.*classifier = "none"'):
+        check(*settings)
+    check(*settings, "stages.0.losses={infonce = 1.0}")

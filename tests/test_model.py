@@ -174,6 +174,15 @@ def test_parts_are_the_layers_themselves():
     assert covered == {id(v) for v in model.variables}
 
 
+def test_without_a_classifier_there_are_no_logits_nor_class_weights(batch):
+    model, whole = dual_path(classifier="none", dropout=0.3), dual_path()
+    assert set(model(batch)) == set(model.on_features.output) == {"image_embedding", "text_embedding"}
+    assert set(parts(model)) == set(parts(whole)) - {"classifier"}
+    assert model.count_params() == whole.count_params() - D * CLASSES
+    model.set_weights(whole.get_weights()[:-1])
+    np.testing.assert_array_equal(model(batch)["text_embedding"], whole(batch)["text_embedding"])
+
+
 def test_logits_and_embeddings_are_float32_under_mixed_precision(batch):
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = dual_path(scale=5.0)

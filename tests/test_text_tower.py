@@ -25,6 +25,8 @@ PLAIN: dict[str, Any] = {
     "mask_padding": True,
     "pooling": "variant",
     "head": "variant",
+    "hidden": 7,
+    "dropout": 0.5,
 }
 FLICKR30K = {"vocabulary_size": 20_074 + 1, "length": 32, "embedding_size": 2048, "width": 1.0, "word_width": 300}
 

@@ -22,7 +22,9 @@ def small_image_tower() -> keras.Model:
     backbone = keras.Model(image, keras.layers.Flatten()(x[:, ::3]), name="backbone")
     features = keras.Input((backbone.output.shape[-1],), name="features")
     head = keras.Model(
-        features, embedding_head(features, head="fc-bn", embedding_size=D, name="image"), name="image_head"
+        features,
+        embedding_head(features, head="fc-bn", hidden=D, dropout=0.0, embedding_size=D, name="image"),
+        name="image_head",
     )
     image = keras.Input((SIZE, SIZE, 3), name="image")
     return keras.Model(image, head(backbone(image)), name="image_tower")
@@ -44,6 +46,8 @@ def small_text_tower() -> keras.Model:
         mask_padding=False,
         pooling="variant",
         head="variant",
+        hidden=D,
+        dropout=0.0,
     )
 
 

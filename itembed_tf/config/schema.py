@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+HEADS = ("fc-bn", "fc-bn-relu-fc", "fc-bn-relu-fc-bn", "fc", "fc-bn-relu-dropout-fc")  # of both towers
+
 
 def key(default: Any, meaning: str, *, choices: Sequence[str] = (), least: float | None = None) -> Any:
     """A documented setting: its default, its meaning for ``--help``, and what values it may take."""
@@ -122,7 +124,9 @@ class ImageTower:
     levels: tuple[str, ...] = key(
         (), "layers or blocks of the CNN whose mean and maximum are the features, such as block3; [] for its own"
     )
-    head: str = key("fc-bn", "layers after the CNN", choices=("fc-bn", "fc-bn-relu-fc", "fc-bn-relu-fc-bn"))
+    head: str = key("fc-bn", "layers after the CNN", choices=HEADS)
+    hidden: int = key(2048, "fc-bn-relu-dropout-fc: width of its hidden layer", least=1)
+    dropout: float = key(0.5, "fc-bn-relu-dropout-fc: share of the hidden layer zeroed in training", least=0)
 
 
 @dataclass(frozen=True)
@@ -147,8 +151,10 @@ class TextTower:
     head: str = key(
         "variant",
         "layers after the pooling; variant: as the variant",
-        choices=("variant", "fc-bn", "fc-bn-relu-fc", "fc-bn-relu-fc-bn"),
+        choices=("variant", *HEADS),
     )
+    hidden: int = key(2048, "fc-bn-relu-dropout-fc: width of its hidden layer", least=1)
+    dropout: float = key(0.5, "fc-bn-relu-dropout-fc: share of the hidden layer zeroed in training", least=0)
 
 
 @dataclass(frozen=True)
@@ -164,8 +170,8 @@ class Model:
     feeds: ClassVar[str] = "itembed_tf.model.dual_path_model"
     classifier: str = key(
         "imprinted",
-        "how class weights start: each class's image features, or at random",
-        choices=("imprinted", "random"),
+        "how class weights start: each class's image features, or at random; none: no classifier, no instance loss",
+        choices=("imprinted", "random", "none"),
     )
     scale: float = key(20.0, "s of a cosine classifier s * cos(w, f); 0 for the paper's plain w . f", least=0)
     bias: bool = key(False, "a bias in the shared classifier")

@@ -1,4 +1,7 @@
-"""Train teaches, dev chooses, test does neither: a config that asks for less is refused before anything is read."""
+"""A config that cannot be learnt or chosen by is refused before anything is read.
+
+Train teaches, dev chooses, test does neither; and what a loss compares must be there.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from itembed_tf.config.toml import ConfigError
 
 
 def check_selection(config: Config) -> None:
-    """Refuse a config without a split to learn from, or that would choose weights without a split to choose by.
+    """Refuse a config without a split to learn from, without one to choose weights by, or without a loss's classifier.
 
     Raises:
         ConfigError: naming the key and what to write instead.
@@ -18,6 +21,13 @@ def check_selection(config: Config) -> None:
             f"dataset.splits = {splits}: a training learns from train, and its vocabulary is built from train alone; "
             'add "train"'
         )
+    for i, stage in enumerate(config.stages):
+        asked = [name for name in stage.losses if name.startswith("instance_")]
+        if asked and config.model.classifier == "none":
+            raise ConfigError(
+                f'stages.{i}.losses: {" and ".join(asked)} need class weights, and model.classifier = "none" has none: '
+                'name others, such as infonce, or set model.classifier = "imprinted"'
+            )
     choosing = [i for i, stage in enumerate(config.stages) if stage.keep == "best"]
     if choosing and "dev" not in splits:
         raise ConfigError(

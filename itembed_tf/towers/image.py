@@ -11,7 +11,15 @@ from itembed_tf.towers.heads import embedding_head
 
 
 def image_tower(
-    *, backbone: str, weights: str, levels: Sequence[str], head: str, size: int, embedding_size: int
+    *,
+    backbone: str,
+    weights: str,
+    levels: Sequence[str],
+    head: str,
+    hidden: int,
+    dropout: float,
+    size: int,
+    embedding_size: int,
 ) -> keras.Model:
     """Model "image_tower": input "image" [B, size, size, 3], float32, 0..255 -> [B, embedding_size] (policy's dtype).
 
@@ -22,13 +30,15 @@ def image_tower(
     Args:
         backbone, weights: see ``towers.backbones.build_backbone``.
         levels: see ``towers.backbones.join_levels``; none for the backbone's own features.
-        head: see ``towers.heads.embedding_head``.
+        head, hidden, dropout: see ``towers.heads.embedding_head``.
     """
     cnn = build_backbone(backbone, weights=weights, size=size)
     if levels:
         cnn = join_levels(cnn, levels)
     features = keras.Input((cnn.output_shape[-1],), name="features")
-    embedding = embedding_head(features, head=head, embedding_size=embedding_size, name="image")
+    embedding = embedding_head(
+        features, head=head, hidden=hidden, dropout=dropout, embedding_size=embedding_size, name="image"
+    )
     image_head = keras.Model(features, embedding, name="image_head")
     image = keras.Input((size, size, 3), dtype="float32", name="image")
     return keras.Model(image, image_head(cnn(image)), name="image_tower")

@@ -55,6 +55,8 @@ def text_tower(
     mask_padding: bool,
     pooling: str,
     head: str,
+    hidden: int,
+    dropout: float,
 ) -> keras.Model:
     """Build the tower "text_tower": ``ids`` int32 [B, length], 0 = padding, to f [B, embedding_size].
 
@@ -109,7 +111,8 @@ def text_tower(
             )
             x = x if keep is None else x * keep
     f = _pool(x, keep, plan["pooling"] if pooling == "variant" else pooling)
-    f = embedding_head(f, head=plan["head"] if head == "variant" else head, embedding_size=embedding_size, name="text")
+    head = plan["head"] if head == "variant" else head
+    f = embedding_head(f, head=head, hidden=hidden, dropout=dropout, embedding_size=embedding_size, name="text")
     return keras.Model(ids, f, name="text_tower")
 
 
