@@ -34,7 +34,8 @@ class Epoch:
 
     images: np.ndarray  # int64 [steps, B], index into Items.images
     seeds: np.ndarray  # int32 [steps, B, 2], for augmentation
-    ids: np.ndarray  # int32 [steps, B, L]
+    captions: np.ndarray  # int64 [steps, k*B], index into Items.captions; row j*B + i: the j-th of picture i
+    ids: np.ndarray  # int32 [steps, k*B, L], their words
     labels: np.ndarray  # int32 [steps, B]
     candidate_ids: np.ndarray  # int32 [steps, N, L], for mining; N may be 0
     candidate_labels: np.ndarray  # int32 [steps, N]
@@ -54,30 +55,42 @@ def draw_epoch(
     items: Items,
     ids: np.ndarray,
     *,
+    captions: int,
     shift: bool,
     word_dropout: float,
     batch_size: int,
     mining: int,
     seed: tuple[int, int, int],
 ) -> Epoch:
-    """Draw one epoch: one pass over the pictures, each with one random caption of its group (released code).
+    """Draw one epoch: one pass over the pictures, each with random captions of its group (released code: with one).
 
     Args:
         items: what is drawn from.
         ids: int32 [m, L], the captions' words, left-aligned.
+        captions: k, how many different captions of its group each picture comes with; where a group has fewer, they
+            come again.
         shift: start each caption at a uniformly random place at which it fits (paper section 3.2).
         word_dropout: share of the words left out of each caption, the gaps closed as for unknown words.
         batch_size: pictures a step; what is left over at the end waits for another epoch's order.
         mining: captions drawn for each step as candidates for the ranking negative, none of a batch's own groups.
         seed: run seed, stage number, epoch number.
+
+    Raises:
+        ValueError: mining with more than one caption a picture.
     """
+    if mining and captions > 1:
+        raise ValueError(
+            f"data.captions is {captions} and a stage's mining is {mining}: mining replaces the one caption of a "
+            "picture; set data.captions = 1 or mining = 0"
+        )
     random = np.random.default_rng(seed)
     batch = min(batch_size, len(items.images))
     steps = len(items.images) // batch
     images = random.permutation(len(items.images))[: steps * batch]
     labels = items.image_groups[images]
-    captions = _random_captions(items, labels, random)
-    rows = _thinned(ids[captions], word_dropout, random) if word_dropout else ids[captions]
+    drawn = _different_captions(items, labels, captions, random)
+    drawn = drawn.reshape(captions, steps, batch).swapaxes(0, 1).reshape(-1)
+    rows = _thinned(ids[drawn], word_dropout, random) if word_dropout else ids[drawn]
     rows = _shifted(rows, random) if shift else rows
     seeds = random.integers(0, 2**31 - 1, (steps, batch, 2), dtype=np.int32)
     labels = labels.reshape(steps, batch)
@@ -89,7 +102,13 @@ def draw_epoch(
         found = _shifted(ids[chosen], random) if shift else ids[chosen]
         candidate_ids = found.reshape(steps, mining, -1)
     return Epoch(
-        images.reshape(steps, batch), seeds, rows.reshape(steps, batch, -1), labels, candidate_ids, candidate_labels
+        images.reshape(steps, batch),
+        seeds,
+        drawn.reshape(steps, captions * batch),
+        rows.reshape(steps, captions * batch, -1),
+        labels,
+        candidate_ids,
+        candidate_labels,
     )
 
 
@@ -97,6 +116,21 @@ def _random_captions(items: Items, groups: np.ndarray, random: np.random.Generat
     first = np.searchsorted(items.caption_groups, groups, side="left")
     behind = np.searchsorted(items.caption_groups, groups, side="right")
     return random.integers(first, behind)
+
+
+def _different_captions(items: Items, groups: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+    """`count` captions of each group in random order, [count, n]; a group that has fewer begins again."""
+    chosen = _random_captions(items, groups, random)
+    if count == 1:
+        return chosen[None]
+    first = np.searchsorted(items.caption_groups, groups, side="left")
+    sizes = np.searchsorted(items.caption_groups, groups, side="right") - first
+    rows = np.arange(len(groups))
+    turns = random.random((len(groups), int(sizes.max())))
+    turns[rows, chosen - first] = -1.0  # what was drawn comes first
+    turns[np.arange(turns.shape[1]) >= sizes[:, None]] = 2.0  # what the group does not have comes last
+    order = turns.argsort(axis=1)
+    return np.stack([first + order[rows, place % sizes] for place in range(count)])
 
 
 def _outsiders(groups: int, batch: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:

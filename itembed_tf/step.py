@@ -65,17 +65,23 @@ def compiled_step(
     The objective is the sum of the named losses times their weights. With `mining`, the captions of the batch's
     second half are first replaced by mined ones, as in the released code (see `_with_mined_captions`).
 
+    A batch may hold k sentences for each of its B pictures ("ids" [k*B, L], row j*B + i the j-th of picture i; "image"
+    and "labels" B rows). Each picture then stands in k rows of the losses of `LOSSES`, one for each sentence.
+
     Raises:
-        ValueError: a loss that there is not, naming those that there are.
+        ValueError: a loss that there is not, naming those that there are; an instance loss without the classifier.
     """
     for name in losses:
         if name not in LOSSES and name not in INSTANCE:
             raise ValueError(f"losses: {name!r} is not one of {', '.join([*INSTANCE, *LOSSES])}")
+        if name in INSTANCE and "image_logits" not in network.output:
+            raise ValueError(f"losses: {name} needs the classifier: with model.classifier = 'none' name others")
     variables = network.trainable_variables
 
     @tf.function(jit_compile=jit)
     def step(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        ids, labels = batch["ids"], {"image": batch["labels"], "text": batch["labels"]}
+        ids, times = batch["ids"], batch["ids"].shape[0] // batch["labels"].shape[0]
+        labels = {"image": batch["labels"], "text": tf.tile(batch["labels"], [times])}
         if mining:
             ids, labels["text"] = _with_mined_captions(network, batch)
         with tf.GradientTape() as tape:
@@ -83,26 +89,34 @@ def compiled_step(
             terms = {
                 f"instance_{side}": instance_loss(out[f"{side}_logits"], labels[side], label_smoothing=label_smoothing)
                 for side in labels
+                if f"{side}_logits" in out
             }
+            pairs = _pairs(out["image_embedding"], out["text_embedding"], batch["labels"], times)
             for name in losses:
                 if name in LOSSES:
-                    terms[name] = LOSSES[name](
-                        out["image_embedding"],
-                        out["text_embedding"],
-                        batch["labels"],
-                        margin=margin,
-                        temperature=temperature,
-                    )
+                    terms[name] = LOSSES[name](*pairs, margin=margin, temperature=temperature)
             total = tf.add_n([weight * terms[name] for name, weight in losses.items()])
             scaled = optimizer.scale_loss(total)
         optimizer.apply(tape.gradient(scaled, variables), variables)
         averages.update()
-        for side in labels:
+        for side in labels if "image_logits" in out else ():
             right = tf.equal(tf.argmax(out[f"{side}_logits"], axis=-1, output_type=tf.int32), labels[side])
             terms[f"accuracy_{side}"] = tf.reduce_mean(tf.cast(right, tf.float32))
         return {"loss": total, **terms}
 
     return step
+
+
+def _pairs(image: tf.Tensor, text: tf.Tensor, labels: tf.Tensor, times: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Rows that belong together: each picture `times` over with its sentences, one picture's rows side by side.
+
+    So the two halves of the batch, of which `ranking_loss` takes the one for negatives of the other, are of different
+    pictures.
+    """
+    if times == 1:
+        return image, text, labels
+    by_picture = tf.transpose(tf.reshape(text, [times, -1, text.shape[1]]), [1, 0, 2])
+    return tf.repeat(image, times, axis=0), tf.reshape(by_picture, text.shape), tf.repeat(labels, times)
 
 
 def _with_mined_captions(network: keras.Model, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:

@@ -15,10 +15,10 @@ from toy_model import LENGTH, SIZE, WORDS, dual_path
 
 from itembed_tf.config import Stage, arguments
 from itembed_tf.data import Epoch, Items, batches, draw_epoch, from_features
-from itembed_tf.losses import hardest_candidate, ranking_loss
+from itembed_tf.losses import LOSSES, hardest_candidate, ranking_loss
 from itembed_tf.model import parts
 from itembed_tf.stage import _part_names, freeze_parts, train_stage
-from itembed_tf.step import Averages, compiled_step
+from itembed_tf.step import INSTANCE, Averages, compiled_step
 from itembed_tf.towers.backbones import build_backbone
 
 PICTURES, BATCH = 12, 4
@@ -55,7 +55,7 @@ def data() -> tuple[Items, np.ndarray, np.ndarray]:
     return items, ids, random.uniform(0, 255, (PICTURES, SIZE, SIZE, 3)).astype(np.float32)
 
 
-def batches_of(stage: dict[str, Any]) -> Callable[[int, int], tf.data.Dataset]:
+def batches_of(stage: dict[str, Any], captions: int = 1) -> Callable[[int, int], tf.data.Dataset]:
     items, ids, pictures = data()
 
     def load(images: np.ndarray, seeds: np.ndarray) -> tf.data.Dataset:
@@ -63,9 +63,8 @@ def batches_of(stage: dict[str, Any]) -> Callable[[int, int], tf.data.Dataset]:
 
     def of(epoch: int, first: int) -> tf.data.Dataset:
         size, mining = stage["batch_size"], stage["mining"]
-        drawn: Epoch = draw_epoch(
-            items, ids, shift=True, word_dropout=0.0, batch_size=size, mining=mining, seed=(0, 0, epoch)
-        )
+        place = {"batch_size": size, "mining": mining, "seed": (0, 0, epoch)}
+        drawn: Epoch = draw_epoch(items, ids, captions=captions, shift=True, word_dropout=0.0, **place)
         return batches(drawn, first, load)
 
     return of
@@ -78,12 +77,13 @@ def run(
     save: Any = None,
     trained: bool = False,
     worth: Callable[[dict[str, Any]], float] = lambda table: table["rsum"],
+    captions: int = 1,
     **changes: Any,
 ) -> list[dict[str, Any]]:
     stage = settings(**changes)
     return train_stage(
         model,
-        batches=batches_of(stage),
+        batches=batches_of(stage, captions),
         steps_per_epoch=PICTURES // min(PICTURES, stage["batch_size"]),
         evaluate=evaluate,
         worth=worth,
@@ -143,7 +143,9 @@ def test_cached_features_leave_the_backbone_out():
     views = [np.random.default_rng(v).normal(size=(PICTURES, width)).astype(np.float32) for v in range(2)]
     stage = settings(freeze=("backbone",), cached_views=2)
     before = values(model)
-    drawn = draw_epoch(items, ids, shift=False, word_dropout=0.0, batch_size=BATCH, mining=0, seed=(0, 0, 0))
+    drawn = draw_epoch(
+        items, ids, captions=1, shift=False, word_dropout=0.0, batch_size=BATCH, mining=0, seed=(0, 0, 0)
+    )
     train_stage(
         model,
         batches=lambda epoch, first: batches(drawn, first, from_features(views)),
@@ -328,7 +330,7 @@ def test_loss_weights_are_the_objective():
 def test_mining_replaces_exactly_the_second_half():
     """The step with mining on a batch equals the step without it on the batch whose second half was mined by hand."""
     items, ids, pictures = data()
-    drawn = draw_epoch(items, ids, shift=True, word_dropout=0.0, batch_size=BATCH, mining=7, seed=(0, 0, 0))
+    drawn = draw_epoch(items, ids, captions=1, shift=True, word_dropout=0.0, batch_size=BATCH, mining=7, seed=(0, 0, 0))
     names = ("ids", "labels", "candidate_ids", "candidate_labels")
     batch = {name: tf.constant(getattr(drawn, name)[0]) for name in names}
     batch["image"] = tf.constant(pictures[drawn.images[0]])
@@ -361,20 +363,51 @@ def test_mining_replaces_exactly_the_second_half():
     assert float(numbers["ranking"]) == pytest.approx(float(ranking), rel=1e-4)
 
 
+@pytest.mark.parametrize("jit", [False, True])
+def test_a_picture_stands_in_a_row_for_each_of_its_sentences(jit):
+    """Of 3 pictures with 2 sentences each the losses see 6 rows, and the halves of the batch never pair a picture."""
+    items, ids, pictures = data()
+    settings = {"shift": False, "word_dropout": 0.0, "batch_size": 3, "mining": 0}
+    drawn = draw_epoch(items, ids, captions=2, **settings, seed=(0, 0, 0))
+    batch = {"ids": tf.constant(drawn.ids[0]), "labels": tf.constant(drawn.labels[0])}
+    batch["image"] = tf.constant(pictures[drawn.images[0]])
+    model, inputs = toy(), {name: batch[name] for name in ("image", "ids")}
+    out = {name: value.numpy() for name, value in model(inputs, training=True).items()}
+    assert out["image_embedding"].shape[0] == 3 and out["text_embedding"].shape[0] == 6
+    rows = [(picture, 3 * place + picture) for picture in range(3) for place in range(2)]
+    image = np.stack([out["image_embedding"][picture] for picture, _ in rows])
+    text = np.stack([out["text_embedding"][sentence] for _, sentence in rows])
+    labels = np.array([drawn.labels[0, picture] for picture, _ in rows])
+    assert (labels[:3] != labels[3:]).all()
+    model, optimizer = toy(), keras.optimizers.SGD(0.0)
+    optimizer.build(model.trainable_variables)
+    losses = dict.fromkeys([*INSTANCE, *LOSSES], 1.0)
+    step = compiled_step(model, optimizer, Averages([], 0.0), losses=losses, **(NO_LOSS | {"jit": jit}))
+    numbers = step(batch)
+    for name, loss in LOSSES.items():
+        expected = float(loss(image, text, labels, margin=0.2, temperature=0.05))
+        assert float(numbers[name]) == pytest.approx(expected, rel=1e-4, abs=1e-6) and expected > 0, name
+    for side, of in (("image", drawn.labels[0]), ("text", np.tile(drawn.labels[0], 2))):
+        logits = out[f"{side}_logits"].astype(np.float64)
+        expected = (np.log(np.exp(logits).sum(1)) - logits[np.arange(len(of)), of]).mean()
+        assert float(numbers[f"instance_{side}"]) == pytest.approx(expected, rel=1e-4)
+        assert float(numbers[f"accuracy_{side}"]) == pytest.approx((logits.argmax(1) == of).mean())
+
+
 DISTURBED: dict[str, Any] = {
     "epochs": 3,
     "average": 0.5,
-    "mining": 5,
     "losses": {"instance_image": 1.0, "instance_text": 1.0, "ranking": 1.0},
     "schedule": "cosine",
 }
 RSUMS = (4.0, 9.0, 2.0)
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
-def test_a_killed_stage_ends_as_an_undisturbed_one(policy):
+@pytest.mark.parametrize("policy, captions", [("float32", 1), ("mixed_float16", 1), ("float32", 2)])
+def test_a_killed_stage_ends_as_an_undisturbed_one(policy, captions):
     """Weights bit for bit and the same history, wherever it was killed: in an epoch, at its end, after the best."""
     keras.config.set_dtype_policy(policy)
+    how = DISTURBED | {"captions": captions, "mining": 5 if captions == 1 else 0}
     kept: list[Any] = []
     model = toy(dropout=0.3)
     undisturbed = run(
@@ -382,7 +415,7 @@ def test_a_killed_stage_ends_as_an_undisturbed_one(policy):
         evaluate=tables(*RSUMS),
         save=lambda state, arrays: kept.append((json.dumps(state), [array.copy() for array in arrays])),
         checkpoint_minutes=0.0,
-        **DISTURBED,
+        **how,
     )
     expected, other = values(model), toy(dropout=0.3)
     places = [(json.loads(state)["epoch"], json.loads(state)["step"]) for state, _ in kept]
@@ -391,7 +424,7 @@ def test_a_killed_stage_ends_as_an_undisturbed_one(policy):
         for variable in other.variables:  # nothing of what the model was before may shine through
             variable.assign(tf.cast(tf.ones(variable.shape), variable.dtype))
         left = tables(*RSUMS[place[0] :])
-        history = run(other, evaluate=left, resume=(json.loads(state), arrays), **DISTURBED)
+        history = run(other, evaluate=left, resume=(json.loads(state), arrays), **how)
         for a, b, variable in zip(expected, values(other), model.variables, strict=True):
             np.testing.assert_array_equal(a, b, err_msg=f"{variable.path} after {place}")
         assert [without_times(entry) for entry in history] == [without_times(entry) for entry in undisturbed]

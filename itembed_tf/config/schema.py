@@ -70,6 +70,7 @@ class Augmentation:
 @dataclass(frozen=True)
 class Data:
     feeds: ClassVar[str] = "itembed_tf.data.draw_epoch"
+    captions: int = key(1, "different captions that each picture of a batch comes with", least=1)
     shift: bool = key(False, "start each training caption at a random place of its row (the paper's position shift)")
     word_dropout: float = key(0.0, "share of the words left out of each training caption", least=0)
 
@@ -94,7 +95,7 @@ class WordVectors:
     source: str = key(
         "glove-50",
         "where the word table starts",
-        choices=("random", "glove-50", "word2vec", "glove", "keyedvectors", "skip-gram"),
+        choices=("random", "glove-50", "minilm", "word2vec", "glove", "keyedvectors", "skip-gram"),
     )
     path: str = key("", "file of word2vec (.bin or .txt), glove (.txt) or keyedvectors (.kv)")
     extra_words: int = key(
