@@ -5,8 +5,8 @@
 Every row is configs/flickr8k.toml (frozen EfficientNet-Lite0, our text tower and optimiser) with the paper's losses and
 one choice changed, trained anew for each seed, and measured on dev after its last epoch. --epochs are those of Stage I;
 rows of Stage II go on for --tune epochs in which the image CNN learns too (its pointwise convolutions from the third
-block up), from pictures of 160 pixels in place of 288: 0 leaves those rows out. Finished runs in OUT (default runs/ablation) are not
-trained again.
+block up), from pictures of 160 pixels in place of 288: 0 leaves those rows out. Finished runs in OUT (default
+runs/ablation) are not trained again.
 
 A row is held against the first of its family, seed by seed, by the sum of both R@1. "agrees" and "disagrees" stand
 where the 95 % interval of that difference (Student's t over the seeds) leaves out 0 on the paper's side, or on the
