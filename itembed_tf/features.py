@@ -1,9 +1,9 @@
-"""What a frozen backbone says of each picture, computed once and kept on disk under everything that it depends on."""
+"""What frozen parts say of each picture and sentence, computed once and kept on disk under all that it depends on."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import keras
@@ -14,6 +14,7 @@ from tqdm import tqdm
 from itembed_tf.data import picture_batches
 from itembed_tf.datasets import FilePart, Picture
 from itembed_tf.files import cache_folder, checksum
+from itembed_tf.two_branch.fitting import encoded
 
 PLAIN, MIRROR, FIRST_CROP = 0, 1, 2  # kinds of view, as the file names have them; crops are counted on from 2
 
@@ -47,7 +48,7 @@ def cached_features(
         batch_size: pictures encoded at a time.
     """
     weights = [keras.ops.convert_to_numpy(v).tobytes() for v in backbone.variables]
-    same = (settings, backbone.name, *weights, *[_identity(picture) for picture in pictures])
+    same = (settings, backbone.name, *weights, *[picture_identity(picture) for picture in pictures])
     keys = {False: checksum(*same)[:32], True: checksum(crop_settings, *same)[:32]}
     signature = tf.TensorSpec((None, *backbone.input.shape[1:]), tf.float32)
     encode = tf.function(lambda x: backbone(x, training=False), input_signature=[signature])
@@ -58,7 +59,7 @@ def cached_features(
         if not path.exists():
             batches = _view(pictures, kind, load, augment, batch_size)
             title = f"frozen backbone, view {number} of {views}"
-            _write(path, map(encode, batches), (len(pictures), backbone.output.shape[-1]), title)
+            write_rows(path, map(encode, batches), (len(pictures), backbone.output.shape[-1]), title)
         found.append(np.load(path, mmap_mode="r", allow_pickle=False))
     return found
 
@@ -78,13 +79,21 @@ def _view(
     return plain.map(lambda x: tf.reverse(x, axis=[2])) if kind == MIRROR else plain
 
 
-def _write(path: Path, batches: map[tf.Tensor], shape: tuple[int, int], title: str) -> None:
+def write_rows(
+    path: Path,
+    batches: Iterable[tf.Tensor],
+    shape: tuple[int, int],
+    title: str,
+    *,
+    dtype: type[np.floating] = np.float32,
+    unit: str = " pictures",
+) -> None:
     """Fill a file as the batches come, so that memory stays small; it takes its name only when it is whole."""
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
-        out = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
+        out = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
         done = 0
-        with tqdm(total=shape[0], desc=title, unit=" pictures") as bar:
+        with tqdm(total=shape[0], desc=title, unit=unit) as bar:
             for batch in batches:
                 out[done : done + len(batch)] = batch.numpy()
                 done += len(batch)
@@ -95,7 +104,23 @@ def _write(path: Path, batches: map[tf.Tensor], shape: tuple[int, int], title: s
         temporary.unlink(missing_ok=True)
 
 
-def _identity(picture: Picture) -> bytes | str:
+def cached_sentences(features: keras.Model, ids: np.ndarray) -> np.ndarray:
+    """Features of sentences by "sentence_features", which encoders hold too: float32 [m, F], memory-mapped.
+
+    Args:
+        features: ids int32 [B, L] to features [B, F].
+        ids: int32 [m, L].
+    """
+    weights = [keras.ops.convert_to_numpy(v).tobytes() for v in features.variables]
+    kind = " ".join(layer.name for layer in features.layers)
+    path = cache_folder("sentences") / f"{checksum(kind, *weights, str(ids.shape), ids.tobytes())[:32]}.npy"
+    if not path.exists():
+        shape = (len(ids), features.output.shape[-1])
+        write_rows(path, encoded(features, ids), shape, "sentence features", unit=" sentences")
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def picture_identity(picture: Picture) -> bytes | str:
     """File bytes stand for themselves; a file for its place, size and time of change, and a part for its place too."""
     if isinstance(picture, bytes):
         return picture

