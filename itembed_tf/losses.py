@@ -1,9 +1,9 @@
-"""What a batch of embeddings is trained on: the instance loss and five losses between pictures and sentences.
+"""What a batch of embeddings is trained on: the instance loss and nine losses between pictures and sentences.
 
-Every loss of ``LOSSES`` has one signature: ``f(image [B, D], text [B, D], labels int [B], *, margin, temperature)``
-gives a float32 scalar. Rows have unit length, so products of rows are cosines; row i of both sides belongs together,
-and ``labels`` names the group of each row. Rows of one group off the diagonal are no negatives: they are masked.
-Whatever dtype comes in, sums and exponentials are float32. All runs eagerly, in ``tf.function`` and under XLA.
+Every loss of ``LOSSES`` has one signature: ``f(image [B, D], text [B, D], labels int [B], *, margin, temperature,
+top)`` gives a float32 scalar. Rows have unit length, so products of rows are cosines; row i of both sides belongs
+together, and ``labels`` names the group of each row. Rows of one group off the diagonal are no negatives: they are
+masked. Whatever dtype comes in, sums and exponentials are float32. All runs eagerly, in ``tf.function`` and under XLA.
 
 All divide by the number of anchors. An anchor whose negatives are all masked adds 0 and is still counted, so that who
 else is in the batch does not change the weight of a pair.
@@ -12,11 +12,19 @@ else is in the batch does not change the weight of a pair.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from keras import ops
 
-Tensor = Any  # a tensor of the backend, or what converts to one
+from itembed_tf.pairs import (
+    Tensor,
+    checked,
+    cosines,
+    distance,
+    distances,
+    first_of_copies,
+    hardest_violations,
+    of_one_group,
+)
 
 NEVER = -1e9  # logit of a masked pair: exp() of it is 0 in float32, and being finite it cannot give inf - inf
 
@@ -46,7 +54,7 @@ def instance_loss(logits: Tensor, labels: Tensor, *, label_smoothing: float) -> 
     return ops.mean(losses)
 
 
-def ranking_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float, temperature: float) -> Tensor:
+def ranking_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float, temperature: float, top: int) -> Tensor:
     """Hinges with one negative an anchor and a direction (paper, eq. 9; released code).
 
     Of a batch of 2h rows the first h are anchors; the negatives of anchor i are text i+h for the picture and image i+h
@@ -58,41 +66,46 @@ def ranking_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float, 
     Args:
         image, text, labels: as the module says. With mined sentences in rows h to 2h, `labels` are those of the images.
         margin: a; 1 in paper and released code.
-        temperature: not used.
+        temperature, top: not used.
     """
-    image, text, labels = _checked(image, text, labels)
+    image, text, labels = checked(image, text, labels)
     half = ops.shape(image)[0] // 2
     pictures, sentences = image[:half], text[:half]
-    matching = _cosines(pictures, sentences)
-    hinges = ops.relu(margin - matching + _cosines(pictures, text[half : 2 * half]))
-    hinges += ops.relu(margin - matching + _cosines(sentences, image[half : 2 * half]))
+    matching = cosines(pictures, sentences)
+    hinges = ops.relu(margin - matching + cosines(pictures, text[half : 2 * half]))
+    hinges += ops.relu(margin - matching + cosines(sentences, image[half : 2 * half]))
     negative = ops.not_equal(labels[:half], labels[half : 2 * half])
     return ops.sum(ops.where(negative, hinges, 0.0)) / ops.cast(ops.maximum(half, 1), "float32")
 
 
-def ranking_sum_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float, temperature: float) -> Tensor:
+def ranking_sum_loss(
+    image: Tensor, text: Tensor, labels: Tensor, *, margin: float, temperature: float, top: int
+) -> Tensor:
     """Hinges with all negatives of the batch: mean over anchors of their sum, both directions added.
 
-    `margin` is that of the hinge; `temperature` is not used.
+    `margin` is that of the hinge; `temperature` and `top` are not used.
     """
     for_images, for_texts, count = _hinges(image, text, labels, margin)
     return (ops.sum(for_images) + ops.sum(for_texts)) / count
 
 
-def ranking_max_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float, temperature: float) -> Tensor:
+def ranking_max_loss(
+    image: Tensor, text: Tensor, labels: Tensor, *, margin: float, temperature: float, top: int
+) -> Tensor:
     """Hinges with the hardest negative of the batch (VSE++): mean over anchors, both directions added.
 
-    VSE++ itself sums over the batch; we divide by it. `margin` is that of the hinge; `temperature` is not used.
+    VSE++ itself sums over the batch; we divide by it. `margin` is that of the hinge; `temperature` and `top` are not
+    used.
     """
     for_images, for_texts, count = _hinges(image, text, labels, margin)
     return (ops.sum(ops.max(for_images, axis=1)) + ops.sum(ops.max(for_texts, axis=0))) / count
 
 
-def infonce_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float, temperature: float) -> Tensor:
+def infonce_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float, temperature: float, top: int) -> Tensor:
     """Softmax over the batch with the matching row as the class: mean over anchors, then mean of both directions.
 
-    Rows of the anchor's own group are left out of the denominator. `temperature` divides the cosines; `margin` is not
-    used.
+    Rows of the anchor's own group are left out of the denominator. `temperature` divides the cosines; `margin` and
+    `top` are not used.
     """
     scores, same, diagonal = _scores(image, text, labels)
     logits = ops.where(ops.logical_and(same, ops.logical_not(diagonal)), NEVER, scores / _positive(temperature))
@@ -101,15 +114,75 @@ def infonce_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float, 
     return ops.mean(denominators - matching)
 
 
-def sigmoid_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float, temperature: float) -> Tensor:
+def sigmoid_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float, temperature: float, top: int) -> Tensor:
     """Every pair of the batch as a yes-or-no question (SigLIP): logits (cosine - margin) / temperature.
 
     Pairs of one group are positives, on the diagonal and off it; the sum over all pairs is divided by B, as in SigLIP.
     (Its scale and bias are 1 / temperature and -margin / temperature.) Without negatives the positives' terms remain.
+    `top` is not used.
     """
     scores, same, _ = _scores(image, text, labels)
     logits = (scores - margin) / _positive(temperature)
     return ops.sum(ops.softplus(ops.where(same, -logits, logits))) / _rows(scores)
+
+
+def topk_image_loss(
+    image: Tensor, text: Tensor, labels: Tensor, *, margin: float, temperature: float, top: int
+) -> Tensor:
+    """Hinges on distances, pictures as anchors: margin + d(picture, its sentence) - d(picture, sentence of another).
+
+    One of the four terms of the two-branch network, which the weights of a stage add up. d is the Euclidean distance
+    sqrt(2 - 2 cos + 1e-4). Each anchor keeps its `top` largest hinges (0: all); the term is their mean over anchors,
+    hinges of 0 counted. Public code: margin 0.05, top 10, this term once, `topk_text` 1.5 times and `structure_text`
+    0.05 times; CVPR 2016: top 50, weights not published. Rows of the anchor's group are masked, where that code takes
+    another sentence of the picture, drawn with a pair of its own, for a negative.
+
+    `temperature` is not used.
+    """
+    image, text, labels = checked(image, text, labels)
+    violations = margin + ops.expand_dims(distance(cosines(image, text)), 1) - distances(image, text)
+    return hardest_violations(violations, ops.logical_not(of_one_group(labels)), top)
+
+
+def topk_text_loss(
+    image: Tensor, text: Tensor, labels: Tensor, *, margin: float, temperature: float, top: int
+) -> Tensor:
+    """The same with sentences as anchors: margin + d(sentence, its picture) - d(sentence, another picture).
+
+    A picture that stands in several rows is one negative, not several of the `top`.
+    """
+    image, text, labels = checked(image, text, labels)
+    violations = margin + ops.expand_dims(distance(cosines(image, text)), 1) - distances(text, image)
+    return hardest_violations(violations, _other_pictures(image, labels), top)
+
+
+def structure_image_loss(
+    image: Tensor, text: Tensor, labels: Tensor, *, margin: float, temperature: float, top: int
+) -> Tensor:
+    """Neighbourhoods of pictures: margin + d(picture, farthest of its group) - d(picture, picture of another group).
+
+    As `structure_text_loss`, between pictures. CVPR 2016 means it for groups of several pictures, such as the regions
+    that one phrase names; its public code leaves it out. Where a group has one picture in the batch, the farthest is
+    that picture itself, at 0.01: the hinges then push apart pictures that are nearer than the margin.
+    """
+    image, _, labels = checked(image, text, labels)
+    violations = _beyond_neighbours(image, labels, margin)
+    return hardest_violations(violations, _other_pictures(image, labels), top)
+
+
+def structure_text_loss(
+    image: Tensor, text: Tensor, labels: Tensor, *, margin: float, temperature: float, top: int
+) -> Tensor:
+    """Neighbourhoods of sentences: margin + d(sentence, farthest of its group) - d(sentence, one of another group).
+
+    CVPR 2016 asks it of every neighbour, and keeps the `top` violations of each pair; the public code and we ask it of
+    the farthest in the batch, the anchor itself counted, and keep the `top` of each anchor. It wants ``data.captions``
+    of 2 or more: with one sentence a picture the farthest is the anchor itself, at 0.01. Distances, `margin`, `top` and
+    means as in `topk_image_loss`.
+    """
+    _, text, labels = checked(image, text, labels)
+    violations = _beyond_neighbours(text, labels, margin)
+    return hardest_violations(violations, ops.logical_not(of_one_group(labels)), top)
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
@@ -118,6 +191,10 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "ranking_max": ranking_max_loss,
     "infonce": infonce_loss,
     "sigmoid": sigmoid_loss,
+    "topk_image": topk_image_loss,
+    "topk_text": topk_text_loss,
+    "structure_image": structure_image_loss,
+    "structure_text": structure_text_loss,
 }
 
 
@@ -141,35 +218,24 @@ def hardest_candidate(image: Tensor, candidates: Tensor, candidate_labels: Tenso
     return ops.cast(ops.argmax(ops.where(same, NEVER, scores), axis=1), "int32")
 
 
-def _checked(image: Tensor, text: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Both sides as float32, after their shapes, as far as known while tracing, were compared."""
-    image, text, labels = ops.convert_to_tensor(image), ops.convert_to_tensor(text), ops.convert_to_tensor(labels)
-    if len(image.shape) != 2 or len(text.shape) != 2 or len(labels.shape) != 1:
-        raise ValueError(
-            "a loss takes image [B, D], text [B, D] and labels [B]; "
-            f"their shapes are {tuple(image.shape)}, {tuple(text.shape)} and {tuple(labels.shape)}"
-        )
-    for dimension, sizes in (
-        ("B (rows)", (image.shape[0], text.shape[0], labels.shape[0])),
-        ("D (columns)", (image.shape[1], text.shape[1])),
-    ):
-        if len({size for size in sizes if size is not None}) > 1:
-            raise ValueError(f"image, text and labels must agree in {dimension}, which is {', '.join(map(str, sizes))}")
-    return ops.cast(image, "float32"), ops.cast(text, "float32"), labels
+def _beyond_neighbours(rows: Tensor, labels: Tensor, margin: float) -> Tensor:
+    """By how much each row (down) is nearer to each other than its farthest neighbour and the margin: [B, B]."""
+    apart = distances(rows, rows)
+    farthest = ops.max(ops.where(of_one_group(labels), apart, 0.0), axis=1, keepdims=True)
+    return margin + farthest - apart
 
 
-def _cosines(left: Tensor, right: Tensor) -> Tensor:
-    """Cosine of each row of one side with the same row of the other: [B]."""
-    return ops.sum(left * right, axis=-1)
+def _other_pictures(image: Tensor, labels: Tensor) -> Tensor:
+    """Which pictures (across) are of another group than each row's, each picture once: bool [B, B]."""
+    return ops.logical_and(ops.logical_not(of_one_group(labels)), first_of_copies(image, labels))
 
 
 def _scores(image: Tensor, text: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Cosines of all pairs (pictures down, sentences across), which are of one group, and which are the diagonal."""
-    image, text, labels = _checked(image, text, labels)
+    image, text, labels = checked(image, text, labels)
     scores = ops.matmul(image, ops.transpose(text))
-    same = ops.equal(ops.expand_dims(labels, 1), ops.expand_dims(labels, 0))
     rows = ops.arange(ops.shape(scores)[0])
-    return scores, same, ops.equal(ops.expand_dims(rows, 1), ops.expand_dims(rows, 0))
+    return scores, of_one_group(labels), ops.equal(ops.expand_dims(rows, 1), ops.expand_dims(rows, 0))
 
 
 def _hinges(image: Tensor, text: Tensor, labels: Tensor, margin: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -56,6 +56,7 @@ def compiled_step(
     losses: Mapping[str, float],
     margin: float,
     temperature: float,
+    top: int,
     label_smoothing: float,
     mining: int,
     jit: bool,
@@ -94,7 +95,7 @@ def compiled_step(
             pairs = _pairs(out["image_embedding"], out["text_embedding"], batch["labels"], times)
             for name in losses:
                 if name in LOSSES:
-                    terms[name] = LOSSES[name](*pairs, margin=margin, temperature=temperature)
+                    terms[name] = LOSSES[name](*pairs, margin=margin, temperature=temperature, top=top)
             total = tf.add_n([weight * terms[name] for name, weight in losses.items()])
             scaled = optimizer.scale_loss(total)
         optimizer.apply(tape.gradient(scaled, variables), variables)

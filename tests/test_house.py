@@ -24,7 +24,7 @@ FILES = sorted((ROOT / "itembed_tf").rglob("*.py"))
 NAMES = [path.relative_to(ROOT).as_posix() for path in FILES]
 
 FLOORS = [
-    {"config", "files", "text", "word_vectors", "retrieval", "overlap", "leave_one_out", "coco_ids", "client"},
+    {"config", "files", "text", "word_vectors", "retrieval", "overlap", "leave_one_out", "coco_ids", "client", "pairs"},
     {"towers", "losses", "image", "text_graph", "optimizer", "datasets", "gallery", "classes", "word_table"},
     {"model", "data", "step", "broken", "protocols", "data_summary"},
     {"stage", "run", "features", "rank_file", "log", "pack"},

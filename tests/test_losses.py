@@ -13,9 +13,9 @@ from itembed_tf.losses import LOSSES, hardest_candidate, instance_loss
 E1, E2, BETWEEN = [1.0, 0.0], [0.0, 1.0], [0.6, 0.8]
 
 
-def value(name, image, text, labels, margin=0.2, temperature=0.05):
+def value(name, image, text, labels, margin=0.2, temperature=0.05, top=3):
     batch = tf.constant(image), tf.constant(text), tf.constant(labels)
-    loss = LOSSES[name](*batch, margin=margin, temperature=temperature)
+    loss = LOSSES[name](*batch, margin=margin, temperature=temperature, top=top)
     assert loss.dtype == tf.float32 and loss.shape == ()
     return float(loss)
 
@@ -25,9 +25,11 @@ def unit(rng, rows, width=8):
     return matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
 
 
-def twin(name, image, text, labels, margin, temperature):
+def twin(name, image, text, labels, margin, temperature, top=3):
     """The losses again, pair by pair in float64."""
     image, text = image.astype(np.float64), text.astype(np.float64)
+    if name.startswith(("topk", "structure")):
+        return distance_twin(name, image, text, labels, margin, top)
     rows, score = len(image), lambda i, j: float(image[i] @ text[j])
     total = 0.0
     if name == "ranking":
@@ -53,6 +55,27 @@ def twin(name, image, text, labels, margin, temperature):
             for j in range(rows):
                 sign = 1 if labels[i] == labels[j] else -1
                 total += math.log1p(math.exp(-sign * (score(i, j) - margin) / temperature))
+    return total / rows
+
+
+def distance_twin(name, image, text, labels, margin, top):
+    """The two-branch terms again: distances from differences, and every triplet by itself."""
+    kind, side = name.split("_")
+    anchors, others = {"image": (image, text), "text": (text, image)}[side]
+    others = anchors if kind == "structure" else others
+    rows, total = len(anchors), 0.0
+    pictures = others is image
+    for i in range(rows):
+        d = [math.sqrt(((anchors[i] - others[j]) ** 2).sum() + 1e-4) for j in range(rows)]
+        nearest = max(d[j] for j in range(rows) if labels[j] == labels[i]) if kind == "structure" else d[i]
+        hinges, seen = [], set()
+        for j in range(rows):
+            picture = (labels[j], others[j].tobytes()) if pictures else j
+            if labels[j] != labels[i] and picture not in seen:
+                seen.add(picture)
+                hinges.append(max(0.0, margin + nearest - d[j]))
+        kept = sorted(hinges, reverse=True)[: top or None]
+        total += sum(kept) / max(len(kept), 1)
     return total / rows
 
 
@@ -140,6 +163,62 @@ def test_sigmoid_by_hand():
     assert value("sigmoid", [E1, E2], [E1, E2], [4, 4], **arguments) == pytest.approx(expected, rel=1e-5)
 
 
+# of THREE the squared distances, 2 - 2 cos: pictures to sentences  0   .8  2    among pictures  0   2   .8
+#                                                                   2   .4  0                   2   0   .4
+#                                                                   .8  0   .4                  .8  .4  0
+
+
+def d(squared):
+    return math.sqrt(squared + 1e-4)
+
+
+def test_topk_by_hand():
+    # pictures, margin .5: I0 (own at 0) has .5+.01-.9 = 0 and 0; I1 (own at .4) has .5+d(.4)-d(2) = 0 and
+    # .5+d(.4)-d(0) = 1.1225; I2 (own at .4) has .5+d(.4)-d(.8) = .2381 and .5+d(.4)-d(0) = 1.1225
+    one, both = (2 * (0.5 + d(0.4) - d(0))) / 3, (2 * (0.5 + d(0.4) - d(0)) + 0.5 + d(0.4) - d(0.8)) / 6
+    assert value("topk_image", *THREE, [0, 1, 2], margin=0.5, top=1) == pytest.approx(one, rel=1e-5)
+    for top in (0, 2, 50):  # all there are
+        assert value("topk_image", *THREE, [0, 1, 2], margin=0.5, top=top) == pytest.approx(both, rel=1e-5)
+    # sentences: T0 (0) none; T1 (.4) has I0 at .8, .2381, and I2 at 0; T2 (.4) has I1 at 0, and I0 at 2
+    assert value("topk_text", *THREE, [0, 1, 2], margin=0.5, top=2) == pytest.approx(both, rel=1e-5)
+    # rows 1 and 2 of one group: I1 and I2 have the one negative T0, at 2 and at .8, and a mean over one
+    expected = (0.5 + d(0.4) - d(0.8)) / 3
+    assert value("topk_image", *THREE, [0, 1, 1], margin=0.5, top=2) == pytest.approx(expected, rel=1e-5)
+
+
+def test_structure_by_hand():
+    # sentences T0 = e1, T1 = (.6, .8), T2 = e2; T1 and T2 of one picture, .4 apart. margin .5:
+    # T0 alone, at .01 of itself: none within .51; T1: .5+d(.4)-d(.8) = .2381; T2: .5+d(.4)-d(2) = 0
+    expected = (0.5 + d(0.4) - d(0.8)) / 3
+    assert value("structure_text", *THREE, [0, 1, 1], margin=0.5, top=50) == pytest.approx(expected, rel=1e-5)
+    # pictures I0 = e1, I1 = e2, I2 = (.6, .8), each alone: I1 and I2 are .6325 apart, and margin 1 pushes:
+    # 1.01 - .6325 twice, I0 and I2 1.01 - .8945 twice
+    expected = (2 * (1 + d(0) - d(0.4)) + 2 * (1 + d(0) - d(0.8))) / 6
+    assert value("structure_image", *THREE, [0, 1, 2], margin=1.0, top=2) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["topk_image", "topk_text", "structure_image", "structure_text"])
+@pytest.mark.parametrize("top", [0, 1, 5, 1000])
+def test_two_branch_terms_agree_with_the_twin(name, top):
+    """To 1e-5, with pictures that stand in two rows, and with groups of several pictures."""
+    rng = np.random.default_rng(top)
+    image, text, labels = np.repeat(unit(rng, 20), 2, axis=0), unit(rng, 40), np.repeat(rng.integers(0, 12, 20), 2)
+    for margin in (0.05, 0.7):
+        expected = distance_twin(name, image.astype(np.float64), text.astype(np.float64), labels, margin, top)
+        assert value(name, image, text, labels, margin, top=top) == pytest.approx(expected, abs=1e-5)
+        assert expected > 0
+
+
+def test_a_picture_in_two_rows_is_one_of_the_hardest():
+    """Sentence and pictures on a line of distances: with top = 2 the second picture counts, not the first again."""
+    image = [E1, E1, BETWEEN, BETWEEN, E2, E2]
+    text = [E2, E2, BETWEEN, BETWEEN, E2, E2]
+    labels = [0, 0, 1, 1, 2, 2]
+    # the first two sentences are far from their picture, at 2: I1 at .4 and I2 at 0 are the two hardest
+    first = (0.1 + d(2) - d(0)) + (0.1 + d(2) - d(0.4))
+    assert value("topk_text", image, text, labels, margin=0.1, top=2) == pytest.approx(first / 2 / 3, rel=1e-5)
+
+
 @pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("rows", [2, 7, 16])
 def test_losses_agree_with_the_twin(name, rows):
@@ -158,9 +237,9 @@ def test_losses_are_the_same_traced_with_unknown_batch_and_under_xla(name):
 
     def step(image, text, labels):
         with tf.GradientTape() as tape:
-            tape.watch(image)
-            loss = LOSSES[name](image, text, labels, margin=0.2, temperature=0.05)
-        return loss, tape.gradient(loss, image)
+            tape.watch([image, text])
+            loss = LOSSES[name](image, text, labels, margin=0.2, temperature=0.05, top=3)
+        return loss, tape.gradient(loss, text if name == "structure_text" else image)
 
     specs = [tf.TensorSpec([None, 8]), tf.TensorSpec([None, 8]), tf.TensorSpec([None], tf.int64)]
     loss, gradient = tf.function(step, input_signature=specs)(image, text, labels)
@@ -186,8 +265,8 @@ def test_gradients_are_finite_and_zero_without_negatives(name, labels):
     image = tf.Variable([E1] * len(labels))
     text = tf.Variable([E1] * len(labels))
     with tf.GradientTape() as tape:
-        loss = LOSSES[name](image, text, tf.constant(labels), margin=0.2, temperature=0.001)
-    gradients = tape.gradient(loss, [image, text])
+        loss = LOSSES[name](image, text, tf.constant(labels), margin=0.2, temperature=0.001, top=3)
+    gradients = tape.gradient(loss, [image, text], unconnected_gradients="zero")
     assert np.isfinite(loss) and all(np.isfinite(gradient).all() for gradient in gradients)
     if len(set(labels)) == 1 and name != "sigmoid":
         assert float(loss) == 0 and not any(np.any(gradient) for gradient in gradients)
@@ -197,13 +276,14 @@ def test_gradients_are_finite_and_zero_without_negatives(name, labels):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_false_negative_has_no_pull(name):
-    # moving sentence 1, of picture 0's group, changes nothing that picture 0 feels from it as a negative
-    image, text = tf.Variable([E1, E2]), tf.constant([BETWEEN, E1])
+    # moving row 1, of row 0's group, changes nothing that row 0 feels from it as a negative
+    image, text = tf.Variable([E1, E2]), tf.Variable([BETWEEN, E1])
+    moved = text if name == "structure_text" else image
     with tf.GradientTape(persistent=True) as tape:
-        apart = LOSSES[name](image, text, tf.constant([0, 1]), margin=1.0, temperature=1.0)
-        together = LOSSES[name](image, text, tf.constant([5, 5]), margin=1.0, temperature=1.0)
-    assert np.any(tape.gradient(apart, image)[0] != 0)
-    pull = tape.gradient(together, image)[0].numpy()
+        apart = LOSSES[name](image, text, tf.constant([0, 1]), margin=2.0, temperature=1.0, top=3)
+        together = LOSSES[name](image, text, tf.constant([5, 5]), margin=2.0, temperature=1.0, top=3)
+    assert np.any(tape.gradient(apart, moved)[0] != 0)
+    pull = tape.gradient(together, moved)[0].numpy()
     if name == "sigmoid":
         assert pull[0] < 0  # towards both sentences, which are positives
     else:

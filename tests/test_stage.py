@@ -23,7 +23,7 @@ from itembed_tf.towers.backbones import build_backbone
 
 PICTURES, BATCH = 12, 4
 STEPS = PICTURES // BATCH
-NO_LOSS = {"margin": 0.2, "temperature": 0.05, "label_smoothing": 0.0, "mining": 0, "jit": False}
+NO_LOSS = {"margin": 0.2, "temperature": 0.05, "top": 10, "label_smoothing": 0.0, "mining": 0, "jit": False}
 
 
 def settings(**changes: Any) -> dict[str, Any]:
@@ -351,7 +351,7 @@ def test_mining_replaces_exactly_the_second_half():
     logits = twin["text_logits"].numpy().astype(np.float64)
     cross_entropy = np.log(np.exp(logits).sum(1)) - logits[np.arange(BATCH), text_labels]
     ranking = ranking_loss(
-        twin["image_embedding"], twin["text_embedding"], batch["labels"], margin=0.2, temperature=0.1
+        twin["image_embedding"], twin["text_embedding"], batch["labels"], margin=0.2, temperature=0.1, top=10
     )
     model = toy()
     optimizer = keras.optimizers.SGD(0.0)
@@ -382,10 +382,10 @@ def test_a_picture_stands_in_a_row_for_each_of_its_sentences(jit):
     model, optimizer = toy(), keras.optimizers.SGD(0.0)
     optimizer.build(model.trainable_variables)
     losses = dict.fromkeys([*INSTANCE, *LOSSES], 1.0)
-    step = compiled_step(model, optimizer, Averages([], 0.0), losses=losses, **(NO_LOSS | {"jit": jit}))
+    step = compiled_step(model, optimizer, Averages([], 0.0), losses=losses, **(NO_LOSS | {"margin": 2.5, "jit": jit}))
     numbers = step(batch)
     for name, loss in LOSSES.items():
-        expected = float(loss(image, text, labels, margin=0.2, temperature=0.05))
+        expected = float(loss(image, text, labels, margin=2.5, temperature=0.05, top=10))
         assert float(numbers[name]) == pytest.approx(expected, rel=1e-4, abs=1e-6) and expected > 0, name
     for side, of in (("image", drawn.labels[0]), ("text", np.tile(drawn.labels[0], 2))):
         logits = out[f"{side}_logits"].astype(np.float64)

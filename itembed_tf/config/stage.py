@@ -25,8 +25,9 @@ class Stage:
     losses: dict[str, float] = key(
         {"instance_image": 1.0, "instance_text": 1.0}, "weight of each loss, by its name in itembed_tf.losses"
     )
-    margin: float = key(0.2, "of the ranking losses", least=0)
+    margin: float = key(0.2, "of the losses with hinges, and of sigmoid", least=0)
     temperature: float = key(0.05, "of infonce and sigmoid")
+    top: int = key(10, "of the topk and structure losses: hardest negatives kept an anchor; 0 for all", least=0)
     label_smoothing: float = key(0.0, "of the instance losses", least=0)
     mining: int = key(
         0, "random captions among which the ranking negative is sought, as in the released code; 0 for none", least=0
