@@ -17,7 +17,7 @@ from itembed_tf.config import Config, arguments
 from itembed_tf.data import Items
 from itembed_tf.evaluate import Embeddings, compiled, embedder
 from itembed_tf.leave_one_out import leave_one_out, mean_changes
-from itembed_tf.model import encoder
+from itembed_tf.model import encoder, sentence_features
 from itembed_tf.overlap import overlap, pair_densities
 from itembed_tf.run import build_model
 from itembed_tf.text import Vocabulary
@@ -59,7 +59,7 @@ def analyze(
             "other": densities.other.tolist(),
         },
         **_words(model, items, embeddings, config, vocabulary, sentences),
-        "similarity": _before_and_after(items, embeddings, config, vocabulary, classes),
+        "similarity": _before_and_after(model, items, embeddings, config, vocabulary, classes),
     }
 
 
@@ -129,12 +129,13 @@ def _with_changes(caption: str, changes: np.ndarray, vocabulary: Vocabulary) -> 
 
 
 def _before_and_after(
-    items: Items, embeddings: Embeddings, config: Config, vocabulary: Vocabulary, classes: int
+    model: keras.Model, items: Items, embeddings: Embeddings, config: Config, vocabulary: Vocabulary, classes: int
 ) -> dict[str, Any]:
     """The first picture and the first caption of some groups, each picture with each caption.
 
     "after" is by the trained model; "before" by one anew from the run's seed, its backbone with the weights that the
-    config names and its words at random, or None where these weights are not at hand.
+    config names, its words at random and its sentence features, where it has any, as they were fitted; or None where
+    the backbone's weights are not at hand.
     """
     groups, pictures = np.unique(items.image_groups, return_index=True)
     captions = np.searchsorted(items.caption_groups, groups)
@@ -146,6 +147,9 @@ def _before_and_after(
         fresh = build_model(
             dataclasses.replace(config, precision="float32"), vocabulary_size=vocabulary.size, classes=classes
         )
+        old, new = sentence_features(model), sentence_features(fresh)
+        if old is not None and new is not None:
+            new.set_weights(old.get_weights())
         start = embedder(fresh, few, vocabulary, **arguments(config.image), **arguments(config.evaluation))()
         before = _pairs(start.images, start.captions)
     except OSError as error:

@@ -154,10 +154,16 @@ def _shifted(rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return np.where(source >= 0, np.take_along_axis(rows, np.maximum(source, 0), axis=1), 0).astype(np.int32)
 
 
-def batches(epoch: Epoch, first_step: int, load: Callable[[np.ndarray, np.ndarray], Any]) -> tf.data.Dataset:
+def batches(
+    epoch: Epoch,
+    first_step: int,
+    load: Callable[[np.ndarray, np.ndarray], Any],
+    sentences: np.ndarray | None = None,
+) -> tf.data.Dataset:
     """The epoch's batches from `first_step` on, read ahead: dicts of image, ids, labels and the candidates' two.
 
-    `load` is `from_features(...)` or `from_pictures(...)`.
+    `load` is `from_features(...)` or `from_pictures(...)`; `sentences` are the features of all captions, float32
+    [m, F], whose rows then stand in place of the ids.
     """
     rows = slice(first_step, None)
     rest = tf.data.Dataset.from_tensor_slices(
@@ -169,7 +175,11 @@ def batches(epoch: Epoch, first_step: int, load: Callable[[np.ndarray, np.ndarra
         }
     )
     pictures = load(epoch.images[rows], epoch.seeds[rows])
-    return _read_ahead(tf.data.Dataset.zip(rest, pictures).map(lambda row, image: row | {"image": image}))
+    found = tf.data.Dataset.zip(rest, pictures).map(lambda row, image: row | {"image": image})
+    if sentences is not None:
+        told = from_features([sentences])(epoch.captions[rows], np.zeros((*epoch.captions[rows].shape, 1), np.int32))
+        found = tf.data.Dataset.zip(found, told).map(lambda row, features: row | {"ids": features})
+    return _read_ahead(found)
 
 
 def _read_ahead(batches: tf.data.Dataset) -> tf.data.Dataset:

@@ -126,12 +126,14 @@ def write_page(
 ) -> None:
     """The report of a run about one split, with the facts of its config; see `itembed_tf.report.write_report`."""
     seconds = sum(stage["seconds"] for stage in metrics["stages"])
+    variant = config.text_tower.variant
+    variant += f" ({config.sentence.kind})" if variant == "features" else ""
     facts = {
         "data set": f"{config.dataset.name} {config.dataset.root}".strip(),
         "classes": f"{metrics['classes']:,}",
         "vocabulary": f"{vocabulary.size - 1:,} words, {config.word_vectors.source} vectors",
         "image tower": f"{config.image_tower.backbone}, {config.image.size} pixels",
-        "text tower": f"{config.text_tower.variant}, {model.get_layer('text_tower').count_params():,} parameters",
+        "text tower": f"{variant}, {model.get_layer('text_tower').count_params():,} parameters",
         "embedding": f"{config.embedding_size} numbers",
         "training time": f"{seconds / 60:.1f} minutes",
         "seed": str(config.seed),

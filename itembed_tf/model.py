@@ -62,11 +62,22 @@ def dual_path_model(
     model = keras.Model(
         {"image": image, "ids": ids}, outputs | _branch(image_tower(image), "image", shared), name="dual_path"
     )
-    # The same layers fed with the frozen backbone's features in place of pictures: what cached features train.
+    # The same layers fed with the frozen backbone's features in place of pictures, and where the text tower has its
+    # "sentence_features" with those in place of ids: what cached features train.
     head = image_tower.get_layer("image_head")
     features = keras.Input(head.input.shape[1:], name="image")
+    if sentence_features(model) is not None:
+        text_head = text_tower.get_layer("text_head")
+        ids = keras.Input(text_head.input.shape[1:], name="ids")
+        outputs = _branch(text_head(ids), "text", shared)
     model.on_features = keras.Model({"image": features, "ids": ids}, outputs | _branch(head(features), "image", shared))
     return model
+
+
+def sentence_features(model: keras.Model) -> keras.Model | None:
+    """The part of the text tower that is fitted and never trained; None where ids go into a word table that learns."""
+    layers_of_text = model.get_layer("text_tower").layers
+    return next((layer for layer in layers_of_text if layer.name == "sentence_features"), None)
 
 
 def _branch(f: Any, side: str, shared: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from itembed_tf.model import dual_path_model
 from itembed_tf.text import Vocabulary, load_vocabulary
 from itembed_tf.towers.image import image_tower
 from itembed_tf.towers.text import text_tower
+from itembed_tf.two_branch.sentences import sentence_features
 
 
 class RunError(RuntimeError):
@@ -75,11 +76,20 @@ def build_model(config: Config, *, vocabulary_size: int, classes: int) -> keras.
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
     image = image_tower(**arguments(config.image_tower), size=config.image.size, embedding_size=config.embedding_size)
+    sentence = None
+    if config.text_tower.variant == "features":
+        sentence = sentence_features(
+            **arguments(config.sentence),
+            vocabulary_size=vocabulary_size,
+            word_width=config.text_tower.word_width,
+            length=config.text.length,
+        )
     text = text_tower(
         **arguments(config.text_tower),
         vocabulary_size=vocabulary_size,
         length=config.text.length,
         embedding_size=config.embedding_size,
+        sentence=sentence,
     )
     return dual_path_model(image, text, classes=classes, **arguments(config.model))
 

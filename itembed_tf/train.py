@@ -26,11 +26,10 @@ from itembed_tf.config import Config, ConfigError, Stage, arguments, config_pars
 from itembed_tf.data import Items, batches, draw_epoch, flatten, from_features, from_pictures
 from itembed_tf.datasets import Group, read_dataset
 from itembed_tf.evaluate import embedder, format_block
-from itembed_tf.features import cached_features
 from itembed_tf.finish import finish_run
-from itembed_tf.image import augment_image, load_image
+from itembed_tf.frozen import caption_features, picture_features, plain_features
+from itembed_tf.image import augment_image
 from itembed_tf.log import report_epoch
-from itembed_tf.model import imprint, parts
 from itembed_tf.protocols import worth
 from itembed_tf.retrieval import retrieval_table
 from itembed_tf.run import (
@@ -48,6 +47,7 @@ from itembed_tf.run import (
     write_skipped,
 )
 from itembed_tf.stage import train_stage
+from itembed_tf.start import start_weights
 from itembed_tf.text import Vocabulary
 from itembed_tf.word_table import word_table
 
@@ -66,16 +66,14 @@ def train(config: Config, path: Path) -> dict[str, Any]:
     classes = config.classes.clusters or len(by_split["train"])
     model = build_model(config, vocabulary_size=vocabulary.size, classes=classes)
     labels = _class_labels(config, path, model, train_items)
+    ids = vocabulary.encode(train_items.captions)
     saved = load_checkpoint(path)
     if saved is None:
-        if words is not None:
-            parts(model)["words"].embeddings.assign(words)
-        if config.model.classifier == "imprinted":
-            imprint(model, _plain_features(config, model, train_items), labels[train_items.image_groups])
+        start_weights(config, model, train_items, ids, labels, words)
     dev_items = flatten(by_split.get("dev", []))
-    histories = _run_stages(config, path, model, vocabulary, train_items, labels, dev_items, saved)
+    histories = _run_stages(config, path, model, vocabulary, train_items, ids, labels, dev_items, saved)
     flip, frozen = config.evaluation.flip, all("backbone" in stage.freeze for stage in config.stages)
-    features = partial(_features, config, model, views=1 + flip, mirror=flip)
+    features = partial(picture_features, config, model, views=1 + flip, mirror=flip)
     known = features if frozen and config.precision == "float32" else None  # the precision that finish_run measures in
     return finish_run(config, path, model, vocabulary, by_split, histories, skipped, known)
 
@@ -114,29 +112,11 @@ def _class_labels(config: Config, path: Path, model: keras.Model, items: Items) 
         return np.arange(int(items.image_groups.max()) + 1, dtype=np.int32)
     labels = read_classes(path)
     if labels is None:
-        features = _plain_features(config, model, items)
+        features = plain_features(config, model, items)
         labels = class_labels(features, items.image_groups, **arguments(config.classes), seed=config.seed)
         write_classes(path, labels)
         print(f"classes: {config.classes.clusters:,} clusters of {len(labels):,} groups by k-means")
     return labels
-
-
-def _plain_features(config: Config, model: keras.Model, items: Items) -> np.ndarray:
-    return _features(config, model, items, 1, mirror=False)[0]
-
-
-def _features(config: Config, model: keras.Model, items: Items, views: int, mirror: bool) -> list[np.ndarray]:
-    size, fit = config.image.size, config.image.fit
-    return cached_features(
-        parts(model)["backbone"],
-        items.images,
-        views=views,
-        mirror=mirror,
-        load=lambda data: load_image(data, size=size, fit=fit),
-        augment=lambda data, seed: augment_image(data, seed, size=size, **arguments(config.augmentation)),
-        settings=f"{config.precision} {config.image} {config.image_tower.levels}",
-        crop_settings=str(config.augmentation),
-    )
 
 
 def _run_stages(
@@ -145,6 +125,7 @@ def _run_stages(
     model: keras.Model,
     vocabulary: Vocabulary,
     items: Items,
+    ids: np.ndarray,
     labels: np.ndarray,
     dev: Items,
     saved: tuple[dict[str, Any], list[np.ndarray]] | None,
@@ -153,7 +134,6 @@ def _run_stages(
     state, arrays = saved or ({"stage": 0, "histories": [], "inside": None}, [])
     histories: list[list[dict[str, Any]]] = state["histories"]
     writer = tf.summary.create_file_writer(str(path / "logs"))
-    ids = vocabulary.encode(items.captions)
     for variable, value in zip(model.variables, arrays, strict=False):  # before features are taken of the backbone
         variable.assign(value)
     for number in range(state["stage"], len(config.stages)):
@@ -187,8 +167,10 @@ def _batches_of(
     config: Config, model: keras.Model, items: Items, labels: np.ndarray, ids: np.ndarray, stage: Stage, number: int
 ) -> Any:
     """A function from (epoch, first step) to that epoch's batches, each group under its class."""
+    sentences = None
     if stage.cached_views:
-        load = from_features(_features(config, model, items, stage.cached_views, mirror=config.augmentation.flip))
+        views = picture_features(config, model, items, stage.cached_views, mirror=config.augmentation.flip)
+        load, sentences = from_features(views), caption_features(model, ids)
     else:
         augment = partial(augment_image, size=config.image.size, **arguments(config.augmentation))
         load = from_pictures(items.images, augment)
@@ -203,7 +185,7 @@ def _batches_of(
             seed=(config.seed, number, epoch),
         )
         drawn = replace(drawn, labels=labels[drawn.labels], candidate_labels=labels[drawn.candidate_labels])
-        return batches(drawn, first_step, load)
+        return batches(drawn, first_step, load, sentences)
 
     return of
 
@@ -213,7 +195,7 @@ def _dev_table(
 ) -> Callable[[], dict[str, Any]]:
     """A function that gives the retrieval table of dev by the model as it then stands."""
     frozen, flip = "backbone" in stage.freeze, config.evaluation.flip
-    features = _features(config, model, dev, 1 + flip, mirror=flip) if frozen else None
+    features = picture_features(config, model, dev, 1 + flip, mirror=flip) if frozen else None
     embed = embedder(
         model, dev, vocabulary, **arguments(config.image), **arguments(config.evaluation), features=features
     )

@@ -34,3 +34,11 @@ def test_an_instance_loss_asks_for_a_classifier():
     with pytest.raises(ConfigError, match=r'stages\.0\.losses: instance_image and instance_text.*classifier = "none"'):
         check(*settings)
     check(*settings, "stages.0.losses={infonce = 1.0}")
+
+
+def test_cached_sentences_are_whole():
+    settings = '["train", "dev"]', "text_tower.variant=features", "data.word_dropout=0.1"
+    with pytest.raises(ConfigError, match=r"stages\.0\.cached_views keeps .* set data\.word_dropout to 0, or"):
+        check(*settings)
+    check(*settings, "stages.0.cached_views=0")
+    check(*settings[:2])

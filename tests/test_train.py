@@ -37,7 +37,9 @@ def test_person_search_keeps_what_is_best_for_sentences(
     items = Items(["0", "1"], np.arange(2, dtype=np.int32), ["red", "blue"], np.arange(2, dtype=np.int32))
     none = Items([], np.zeros(0, np.int32), [], np.zeros(0, np.int32))
     vocabulary = Vocabulary(("red", "blue"), tokenizer="words", lowercase=True, length=4)
-    train._run_stages(config, tmp_path, dual_path(), vocabulary, items, np.arange(2), none, None)
+    train._run_stages(
+        config, tmp_path, dual_path(), vocabulary, items, vocabulary.encode(items.captions), np.arange(2), none, None
+    )
     assert max(TABLES, key=given["worth"]) == kept
     history = [{"seconds": 1.0, "images_per_s": 2.0, "train": {}, "val": val} for val in TABLES]
     (summary,) = finish._stage_summaries(config, [history])

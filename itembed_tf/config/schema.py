@@ -130,8 +130,9 @@ class TextTower:
     feeds: ClassVar[str] = "itembed_tf.towers.text.text_tower"
     variant: str = key(
         "wide",
-        "paper: plain bottlenecks; released: as the published code; wide: two stages at full length, for small data",
-        choices=("paper", "released", "wide"),
+        "paper: plain bottlenecks; released: as the published code; wide: two stages at full length, for small data; "
+        "features: sentence features that are fitted and then stay, see [sentence], and the head alone",
+        choices=("paper", "released", "wide", "features"),
     )
     depth: int = key(50, "50 or 152: blocks a stage as in that ResNet (paper, released)", least=50)
     width: float = key(1.0, "scales the channels of every stage")
@@ -151,6 +152,19 @@ class TextTower:
     )
     hidden: int = key(2048, "fc-bn-relu-dropout-fc: width of its hidden layer", least=1)
     dropout: float = key(0.5, "fc-bn-relu-dropout-fc: share of the hidden layer zeroed in training", least=0)
+
+
+@dataclass(frozen=True)
+class Sentence:
+    feeds: ClassVar[str] = "itembed_tf.two_branch.sentences.sentence_features"
+    kind: str = key(
+        "hglmm",
+        "text_tower.variant = features: bag of words, mean word vector, or Fisher vector of a mixture of word vectors",
+        choices=("tf-idf", "mean", "hglmm"),
+    )
+    words: int = key(3000, "tf-idf: how many words have a number of their own, those of most captions", least=1)
+    components: int = key(30, "hglmm: of the mixture", least=1)
+    size: int = key(0, "numbers left of the features by PCA; 0 for all", least=0)
 
 
 @dataclass(frozen=True)
@@ -197,6 +211,7 @@ class Config:
     word_vectors: WordVectors = WordVectors()
     image_tower: ImageTower = ImageTower()
     text_tower: TextTower = TextTower()
+    sentence: Sentence = Sentence()
     classes: Classes = Classes()
     model: Model = Model()
     evaluation: Evaluation = Evaluation()

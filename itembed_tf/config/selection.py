@@ -28,6 +28,13 @@ def check_selection(config: Config) -> None:
                 f'stages.{i}.losses: {" and ".join(asked)} need class weights, and model.classifier = "none" has none: '
                 'name others, such as infonce, or set model.classifier = "imprinted"'
             )
+        changing = {"data.word_dropout": config.data.word_dropout, f"stages.{i}.mining": stage.mining}
+        lost = [name for name, value in changing.items() if value]
+        if lost and stage.cached_views and config.text_tower.variant == "features":
+            raise ConfigError(
+                f"stages.{i}.cached_views keeps the features of sentences too, whole and of one picture each: set "
+                f"{' and '.join(lost)} to 0, or cached_views to 0"
+            )
     choosing = [i for i, stage in enumerate(config.stages) if stage.keep == "best"]
     if choosing and "dev" not in splits:
         raise ConfigError(

@@ -57,15 +57,21 @@ def text_tower(
     head: str,
     hidden: int,
     dropout: float,
+    sentence: keras.Model | None = None,
 ) -> keras.Model:
     """Build the tower "text_tower": ``ids`` int32 [B, length], 0 = padding, to f [B, embedding_size].
 
     `vocabulary_size` counts the padding id. Keys left to the variant (empty `blocks` and `strides`,
-    "variant") take its values from `VARIANTS`. The word table is the layer "words".
+    "variant") take its values from `VARIANTS`. The word table is the layer "words". Variant "features" has neither
+    blocks nor words of its own: `sentence` ("sentence_features": ids to features) and the head "text_head" are all.
 
     Raises:
         ValueError: a depth that the variant does not have, or as many strides as there are not stages.
     """
+    if variant == "features":
+        assert sentence is not None, "variant features is built on a model of sentence features"
+        head = "fc-bn-relu-dropout-fc" if head == "variant" else head
+        return _on_features(sentence, head=head, hidden=hidden, dropout=dropout, embedding_size=embedding_size)
     plan = VARIANTS[variant]
     if depth not in plan["blocks"]:
         raise ValueError(f"text_tower.depth: {depth} is not one of {', '.join(map(str, plan['blocks']))}")
@@ -114,6 +120,14 @@ def text_tower(
     head = plan["head"] if head == "variant" else head
     f = embedding_head(f, head=head, hidden=hidden, dropout=dropout, embedding_size=embedding_size, name="text")
     return keras.Model(ids, f, name="text_tower")
+
+
+def _on_features(sentence: keras.Model, **settings: Any) -> keras.Model:
+    """The two branches' text side; `settings` are those of `embedding_head`."""
+    features = keras.Input(sentence.output.shape[1:], name="features")
+    head = keras.Model(features, embedding_head(features, **settings, name="text"), name="text_head")
+    ids = keras.Input(sentence.input.shape[1:], dtype="int32", name="ids")
+    return keras.Model(ids, head(sentence(ids)), name="text_tower")
 
 
 def _strided_mask(keep: Any, stride: int, name: str, *, left: bool) -> Any:
