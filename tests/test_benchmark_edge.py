@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -49,30 +48,15 @@ def test_edge_judges_size_speed_and_loss(rows, ms, says, capsys) -> None:
     assert says in last and last.endswith("short" if code else "ok") and code == (says != last)
 
 
-PEER = """#!{python}
-import sys
-sys.stdin.readline()
-print("ready nothing 1.0", flush=True)
-for line in sys.stdin:
-    print({{1: 90.0, 8: 50.0, 32: 70.0}}[int(line)], flush=True)
-"""
-
-
-def test_text_speed_takes_the_peers_best(run, tmp_path, monkeypatch, capsys) -> None:
-    peer = tmp_path / "python"
-    peer.write_text(PEER.format(python=sys.executable))
-    peer.chmod(0o755)
-    monkeypatch.setenv("ITEMBED_PEER_PYTHON", str(peer))
-    assert benchmarks.text_speed.main([str(run)]) == 0
+def test_text_speed_takes_the_peers_best(run, capsys) -> None:
+    code = benchmarks.text_speed.main([str(run)])
     said = capsys.readouterr().out.splitlines()
-    assert said[1] == "39 sentences, one thread each; peer: nothing 1.0"
-    rate = float(said[2].split()[1].replace(",", ""))
-    ratio = float(said[-1].split()[1])
-    assert ratio == pytest.approx(rate * 50 / 39, rel=0.02), "39 sentences in 50 seconds, in batches of 8"
+    assert said[1].startswith("39 sentences, one thread each; peer: onnxruntime ")
+    rates = [float(line.split(" sentences a second")[0].split()[-1].replace(",", "")) for line in said[2:6]]
+    assert float(said[-1].split()[1]) == pytest.approx(rates[0] / max(rates[1:]), rel=0.05)
+    assert code == (rates[0] / max(rates[1:]) < 2)
     assert benchmarks.text_speed.judge({"ours": 1.0, "peer": 1.9, "other": 5.0}, 10) == 1
-    monkeypatch.delenv("ITEMBED_PEER_PYTHON")
-    with pytest.raises(SystemExit, match="ITEMBED_PEER_PYTHON"):
-        benchmarks.text_speed.main([str(run)])
+    assert benchmarks.text_speed.judge({"ours": 1.0, "peer": 2.1, "other": 5.0}, 10) == 0
 
 
 def test_parity_walks_every_road(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

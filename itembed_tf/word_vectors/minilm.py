@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -35,15 +36,7 @@ def minilm_vectors(words: Sequence[str], width: int) -> np.ndarray:
     """
     if not 0 < width <= WIDTH:
         raise ValueError(f"minilm: text_tower.word_width is {width}; all-MiniLM-L6-v2 has {WIDTH} numbers at most")
-    model, tokenizer = _file(*MODEL), _file(*TOKENIZER)
-    import onnxruntime
-    from tokenizers import Tokenizer
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    pieces = Tokenizer.from_file(str(tokenizer))
-    pieces.no_padding()
+    session, pieces = minilm_model()
     vectors = np.empty((len(words), WIDTH), np.float32)
     for row, word in enumerate(tqdm(words, desc="word vectors, minilm", unit=" words")):
         ids = np.array([pieces.encode(word).ids], np.int64)
@@ -51,6 +44,24 @@ def minilm_vectors(words: Sequence[str], width: int) -> np.ndarray:
         mean = session.run(None, inputs)[0][0].mean(axis=0)
         vectors[row] = mean / np.linalg.norm(mean)
     return _principal(vectors, width)
+
+
+def minilm_model() -> tuple[Any, Any]:
+    """The model, an ONNX Runtime session on one thread, and its tokeniser, which neither pads nor cuts.
+
+    Raises:
+        FileNotFoundError, ValueError: as `minilm_vectors`.
+    """
+    model, tokenizer = _file(*MODEL), _file(*TOKENIZER)
+    import onnxruntime
+    from tokenizers import Tokenizer
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    pieces = Tokenizer.from_file(str(tokenizer))
+    pieces.no_padding()
+    pieces.no_truncation()
+    return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"]), pieces
 
 
 def _principal(vectors: np.ndarray, width: int) -> np.ndarray:
