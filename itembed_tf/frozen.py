@@ -14,7 +14,8 @@ from itembed_tf.model import parts, sentence_features
 
 def picture_features(config: Config, model: keras.Model, items: Items, views: int, *, mirror: bool) -> list[np.ndarray]:
     """Features of the pictures by the backbone, [n, F] a view; see `itembed_tf.features.cached_features`."""
-    size, fit = config.image.size, config.image.fit
+    size, fit, tower = config.image.size, config.image.fit, config.image_tower
+    crops = f" {tower.crops} crops" if tower.crops != 1 else ""
     return cached_features(
         parts(model)["backbone"],
         items.images,
@@ -22,7 +23,7 @@ def picture_features(config: Config, model: keras.Model, items: Items, views: in
         mirror=mirror,
         load=lambda data: load_image(data, size=size, fit=fit),
         augment=lambda data, seed: augment_image(data, seed, size=size, **arguments(config.augmentation)),
-        settings=f"{config.precision} {config.image} {config.image_tower.levels}",
+        settings=f"{config.precision} {config.image} {tower.levels}{crops}",
         crop_settings=str(config.augmentation),
     )
 

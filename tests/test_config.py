@@ -223,7 +223,7 @@ def test_help_lists_every_key_with_default_and_meaning():
     assert len(lines) == len(keys)
     for key, line in zip(keys, lines):
         assert line.startswith(f"  {key.name} = ") and key.metadata["meaning"] in line
-        assert all(choice in line for choice in key.metadata["choices"])
+        assert all(str(choice) in line for choice in key.metadata["choices"])
 
 
 def test_defaults_in_help_are_toml():

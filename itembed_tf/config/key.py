@@ -7,7 +7,7 @@ from dataclasses import field
 from typing import Any
 
 
-def key(default: Any, meaning: str, *, choices: Sequence[str] = (), least: float | None = None) -> Any:
+def key(default: Any, meaning: str, *, choices: Sequence[str | int] = (), least: float | None = None) -> Any:
     """A documented setting: its default, its meaning for ``--help``, and what values it may take."""
     metadata = {"meaning": meaning, "choices": tuple(choices), "least": least}
     if isinstance(default, dict):

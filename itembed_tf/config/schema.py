@@ -120,6 +120,9 @@ class ImageTower:
     levels: tuple[str, ...] = key(
         (), "layers or blocks of the CNN whose mean and maximum are the features, such as block3; [] for its own"
     )
+    crops: int = key(
+        1, "parts of a picture whose features are averaged: the whole, or corners and centre", choices=(1, 5)
+    )
     head: str = key("fc-bn", "layers after the CNN", choices=HEADS)
     hidden: int = key(2048, "fc-bn-relu-dropout-fc: width of its hidden layer", least=1)
     dropout: float = key(0.5, "fc-bn-relu-dropout-fc: share of the hidden layer zeroed in training", least=0)

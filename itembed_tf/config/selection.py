@@ -28,6 +28,11 @@ def check_selection(config: Config) -> None:
                 f'stages.{i}.losses: {" and ".join(asked)} need class weights, and model.classifier = "none" has none: '
                 'name others, such as infonce, or set model.classifier = "imprinted"'
             )
+        if config.image_tower.crops != 1 and "backbone" not in stage.freeze:
+            raise ConfigError(
+                f"stages.{i}.freeze: with image_tower.crops = {config.image_tower.crops} no part of the CNN can be "
+                'trained: add "backbone", or set image_tower.crops = 1'
+            )
         changing = {"data.word_dropout": config.data.word_dropout, f"stages.{i}.mining": stage.mining}
         lost = [name for name, value in changing.items() if value]
         if lost and stage.cached_views and config.text_tower.variant == "features":

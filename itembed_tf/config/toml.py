@@ -117,7 +117,7 @@ def _key_lines(section: Any) -> list[str]:
 
 def _key_line(f: dataclasses.Field[Any]) -> str:
     default = f.default if f.default is not dataclasses.MISSING else f.default_factory()  # type: ignore[operator, misc]
-    choices = f" ({' | '.join(f.metadata['choices'])})" if f.metadata["choices"] else ""
+    choices = f" ({' | '.join(map(str, f.metadata['choices']))})" if f.metadata["choices"] else ""
     return f"  {f.name} = {_toml_value(default)}  {f.metadata['meaning']}{choices}"
 
 
@@ -205,7 +205,7 @@ def _check(value: Any, hint: Any, metadata: Mapping[str, Any], place: str) -> An
     if type(value) is not hint:
         raise ConfigError(f"{place}: expected {_type_name(hint)}, got {value!r}")
     if metadata.get("choices") and value not in metadata["choices"]:
-        raise ConfigError(f"{place}: {value!r} is not one of {', '.join(metadata['choices'])}")
+        raise ConfigError(f"{place}: {value!r} is not one of {', '.join(map(str, metadata['choices']))}")
     if metadata.get("least") is not None and not value >= metadata["least"]:
         raise ConfigError(f"{place}: {value!r} is below the least allowed, {metadata['least']}")
     return value

@@ -69,6 +69,29 @@ def join_levels(backbone: keras.Model, levels: Sequence[str]) -> keras.Model:
     return keras.Model(backbone.input, keras.layers.Concatenate(name="levels")(pooled), name=backbone.name)
 
 
+def five_crops(backbone: keras.Model, size: int) -> keras.Model:
+    """Model "backbone" whose features are the mean over five parts of the picture: its corners and its centre.
+
+    With the mirror images that `evaluation.flip` adds they are the ten crops of Klein et al. (CVPR 2015), who cut 224
+    pixels out of 256. `backbone`, of `build_backbone` with `five_crop_size(size)`, stands inside whole.
+
+    Returns:
+        Picture [B, size, size, 3] -> features [B, F].
+    """
+    side = backbone.input.shape[1]
+    far, middle = size - side, (size - side) // 2
+    image = keras.Input((size, size, 3), dtype="float32", name="image")
+    places = ((0, 0), (0, far), (far, 0), (far, far), (middle, middle))
+    crops = keras.ops.concatenate([image[:, y : y + side, x : x + side] for y, x in places], axis=0)
+    features = keras.ops.reshape(backbone(crops), (len(places), -1, backbone.output.shape[-1]))
+    return keras.Model(image, keras.ops.mean(features, axis=0), name=backbone.name)
+
+
+def five_crop_size(size: int) -> int:
+    """The side of a crop: seven eighths of the picture's, 224 of 256."""
+    return size * 7 // 8
+
+
 def _resnet(build: Callable[..., keras.Model], *, weights: str, size: int) -> keras.Model:
     """Global average of the last stage: F = 2048."""
     image, pixels = _caffe_pixels(size)

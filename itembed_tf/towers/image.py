@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import keras
 
-from itembed_tf.towers.backbones import build_backbone, join_levels
+from itembed_tf.towers.backbones import build_backbone, five_crop_size, five_crops, join_levels
 from itembed_tf.towers.heads import embedding_head
 
 
@@ -15,6 +15,7 @@ def image_tower(
     backbone: str,
     weights: str,
     levels: Sequence[str],
+    crops: int,
     head: str,
     hidden: int,
     dropout: float,
@@ -30,11 +31,14 @@ def image_tower(
     Args:
         backbone, weights: see ``towers.backbones.build_backbone``.
         levels: see ``towers.backbones.join_levels``; none for the backbone's own features.
+        crops: 1 for the whole picture, 5 for ``towers.backbones.five_crops``.
         head, hidden, dropout: see ``towers.heads.embedding_head``.
     """
-    cnn = build_backbone(backbone, weights=weights, size=size)
+    cnn = build_backbone(backbone, weights=weights, size=five_crop_size(size) if crops == 5 else size)
     if levels:
         cnn = join_levels(cnn, levels)
+    if crops == 5:
+        cnn = five_crops(cnn, size)
     features = keras.Input((cnn.output_shape[-1],), name="features")
     embedding = embedding_head(
         features, head=head, hidden=hidden, dropout=dropout, embedding_size=embedding_size, name="image"
