@@ -36,6 +36,7 @@ def dual_path_model(
     bias: bool,
     dropout: float,
     relu: bool,
+    start: str,
 ) -> keras.Model:
     """The model that is trained: inputs ``image`` [B, S, S, 3] and ``ids`` [B, L].
 
@@ -44,15 +45,21 @@ def dual_path_model(
     see ReLU(f), as in the released code. The layers "image_tower", "text_tower" and "classifier" can be taken out.
 
     An "imprinted" classifier starts at zero: call `imprint` before training. With "none" there are neither a classifier
-    nor logits: the two-branch network.
+    nor logits: the two-branch network. With `start` "cca" both heads are to become linear maps: see
+    `itembed_tf.start.start_weights`.
+
+    Raises:
+        ValueError: a start by CCA, and heads that are no linear maps of fixed features.
     """
+    if start == "cca":
+        _check_linear(image_tower, text_tower)
     # The released code draws W from its uniform fan-in rule, times 0.1.
-    start = keras.initializers.VarianceScaling(0.01, "fan_in", "uniform") if classifier == "random" else "zeros"
+    first = keras.initializers.VarianceScaling(0.01, "fan_in", "uniform") if classifier == "random" else "zeros"
     shared = {
         "relu": layers.ReLU(name="embedding_relu") if relu else None,
         "unit": layers.UnitNormalization(name="unit", dtype="float32"),
         "dropout": layers.Dropout(dropout, name="dropout") if dropout else None,
-        "classifier": SharedClassifier(classes, scale, bias, kernel_initializer=start, name="classifier")
+        "classifier": SharedClassifier(classes, scale, bias, kernel_initializer=first, name="classifier")
         if classifier != "none"
         else None,
     }
@@ -72,6 +79,17 @@ def dual_path_model(
         outputs = _branch(text_head(ids), "text", shared)
     model.on_features = keras.Model({"image": features, "ids": ids}, outputs | _branch(head(features), "image", shared))
     return model
+
+
+def _check_linear(image_tower: keras.Model, text_tower: keras.Model) -> None:
+    """Refuse towers of which CCA can give no head: each must be one "fc" on features that stay as they are."""
+    heads = [*image_tower.layers, *text_tower.layers]
+    found = {head.name: sum(bool(layer.weights) for layer in head.layers) for head in heads if "_head" in head.name}
+    if found != {"image_head": 1, "text_head": 1}:
+        raise ValueError(
+            'model.start = "cca" sets linear maps of features that stay as they are: set text_tower.variant = '
+            '"features", text_tower.head = "fc" and image_tower.head = "fc", or model.start = "random"'
+        )
 
 
 def sentence_features(model: keras.Model) -> keras.Model | None:

@@ -150,7 +150,7 @@ def _run_stages(
             steps_per_epoch=len(items.images) // min(stage.batch_size, len(items.images)),
             evaluate=_dev_table(config, model, dev, vocabulary, stage) if dev.images else None,
             worth=partial(worth, data_set=config.dataset.name),
-            trained=number > 0,
+            trained=number > 0 or config.model.start == "cca",
             resume=resume,
             save=save,
             report=partial(report_epoch, path, writer, before),

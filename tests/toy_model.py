@@ -54,6 +54,7 @@ def small_text_tower() -> keras.Model:
 def dual_path(**changes: Any) -> keras.Model:
     keras.utils.set_random_seed(3)
     settings = {"classes": CLASSES, "classifier": "random", "scale": 0.0, "bias": False, "dropout": 0.0, "relu": False}
+    settings |= {"start": "random"}
     model = dual_path_model(small_image_tower(), small_text_tower(), **(settings | changes))
     random = np.random.default_rng(1)
     for variable in model.variables:  # batch norms that have seen something

@@ -190,6 +190,20 @@ class Model:
     bias: bool = key(False, "a bias in the shared classifier")
     dropout: float = key(0.3, "share of the embedding zeroed before the classifier", least=0)
     relu: bool = key(False, "train on ReLU(f) as the released code does; encoders give f before it")
+    start: str = key(
+        "random",
+        "how the heads start: at random, or as the linear maps of CCA, for which head is fc in both towers and "
+        "text_tower.variant features",
+        choices=("random", "cca"),
+    )
+
+
+@dataclass(frozen=True)
+class Cca:
+    feeds: ClassVar[str] = "itembed_tf.two_branch.cca.cca"
+    regularisation: float = key(
+        1e-3, "model.start = cca: what is added to each variance, in parts of the largest of its side", least=0
+    )
 
 
 @dataclass(frozen=True)
@@ -217,5 +231,6 @@ class Config:
     sentence: Sentence = Sentence()
     classes: Classes = Classes()
     model: Model = Model()
+    cca: Cca = Cca()
     evaluation: Evaluation = Evaluation()
     stages: tuple[Stage, ...] = DEFAULT_STAGES
