@@ -17,7 +17,7 @@ FLAGS = {"scene": "scene", "nobndbox": "no box"}
 Annotation = tuple[tuple[int, int], dict[str, np.ndarray], dict[str, str], int]
 
 
-def read_annotations(path: Path, advice: str) -> Annotation:
+def read_annotations(path: Path) -> Annotation:
     """Width and height; boxes of each chain, int32 [n, 4]; flags of chains without one; how many boxes were cut.
 
     An object may name several chains, and a chain may stand in several objects: then it has several boxes. The file
@@ -29,7 +29,7 @@ def read_annotations(path: Path, advice: str) -> Annotation:
     """
     if path.stat().st_size > LARGEST:
         raise ValueError(f"{path} has {path.stat().st_size:,} bytes; no annotation has {LARGEST:,}")
-    text = read_text(path, advice)
+    text = read_text(path, "")
     if "<!DOCTYPE" in text:
         raise ValueError(f"{path} has a document type (<!DOCTYPE>); annotations have none, and none is read")
     try:

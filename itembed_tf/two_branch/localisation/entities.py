@@ -12,13 +12,14 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from tqdm import tqdm
 
 from itembed_tf.datasets.group import SPLITS, some
@@ -28,6 +29,7 @@ from itembed_tf.two_branch.localisation.annotations import read_annotations
 PICTURES = ("flickr30k-images/", "flickr30k_images/", "images/")
 ENDINGS = (".jpg", ".jpeg", ".png")
 LISTS = {"train": "train.txt", "dev": "val.txt", "test": "test.txt"}
+EXIF_ORIENTATION = 0x0112
 NOT_VISUAL = "0"  # the chain of phrases that were not annotated; each is a chain of its own
 MARKED = re.compile(r"\[/EN#(?P<chain>\d+)(?P<types>(?:/\w+)+) +(?P<words>[^\[\]]*[^\[\]\s])\s*\]")
 ADVICE = (
@@ -115,7 +117,7 @@ def read_sentences(path: Path) -> tuple[list[str], list[Phrase]]:
     """
     sentences: list[str] = []
     phrases = []
-    for number, line in enumerate(read_lines(path, ADVICE), start=1):
+    for number, line in enumerate(read_lines(path, ""), start=1):
         if not line.strip():
             continue
         rest = MARKED.sub("", line)
@@ -161,12 +163,8 @@ def _read_one(id: str, image: Path, split: str, folders: Mapping[str, Path], unr
     sentences, phrases = read_sentences(files["Sentences"])
     if max(unrelated, default=0) > len(sentences):
         raise ValueError(f"UNRELATED_CAPTIONS: {id} has no sentence {max(unrelated)}, only {len(sentences)}")
-    (width, height), boxes, unboxed, cut = read_annotations(files["Annotations"], ADVICE)
-    try:
-        with Image.open(image) as opened:
-            size = opened.size
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{image} cannot be read: {error}") from None
+    (width, height), boxes, unboxed, cut = read_annotations(files["Annotations"])
+    size = _size(image)
     if size != (width, height):
         raise ValueError(
             f"{image} is {size[0]} x {size[1]}, its annotation says {width} x {height}: a resized copy does not fit"
@@ -187,6 +185,21 @@ def _read_one(id: str, image: Path, split: str, folders: Mapping[str, Path], unr
         cut=cut,
         unrelated=len(sentences) - len(kept),
     )
+
+
+def _size(image: Path) -> tuple[int, int]:
+    """Width and height of a picture that can be decoded to its end, upright."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(image) as opened:
+                lying = opened.getexif().get(EXIF_ORIENTATION, 1) >= 5
+                width, height = opened.size
+                opened.draft("L", (width // 8, height // 8))  # JPEG: decoded in a fraction of the time
+                opened.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(f"{image} cannot be read: {error}") from None
+    return (height, width) if lying else (width, height)
 
 
 def _stems(folder: Path) -> dict[str, Path]:
@@ -221,6 +234,8 @@ def _unrelated(path: Path) -> dict[str, set[int]]:
             continue
         entry = re.fullmatch(r"\s*([\w-]+)\s+([1-9]\d{0,3})\s*", line)
         if entry is None:
-            raise ValueError(f"{path}, line {number}: {line[:60]!r}; it must be an id and a sentence's number from 1")
+            raise ValueError(
+                f"{path}, line {number}: {line[:60]!r}; it must be an id and a sentence's number from 1. {ADVICE}"
+            )
         found.setdefault(entry[1], set()).add(int(entry[2]))
     return found

@@ -121,10 +121,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("out", help="new folder")
-    parser.add_argument("--train", type=int, default=800, help="pictures (default: 800)")
-    parser.add_argument("--val", type=int, default=100, help="pictures (default: 100)")
-    parser.add_argument("--test", type=int, default=200, help="pictures (default: 200)")
-    parser.add_argument("--kinds", type=int, default=300, help="drawings that training knows (default: 300)")
+    parser.add_argument("--train", type=int, default=400, help="pictures (default: 400)")
+    parser.add_argument("--val", type=int, default=50, help="pictures (default: 50)")
+    parser.add_argument("--test", type=int, default=150, help="pictures (default: 150)")
+    parser.add_argument("--kinds", type=int, default=200, help="drawings that training knows (default: 200)")
     parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn by lot (default: 0)")
     args = parser.parse_args(argv)
     try:
