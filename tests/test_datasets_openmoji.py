@@ -18,6 +18,7 @@ from itembed_tf.config.schema import Dataset
 from itembed_tf.datasets import Group, attribution, openmoji, read_dataset
 from itembed_tf.datasets.openmoji_words import EmojiWords, base_keys, base_of, characters
 from itembed_tf.doctor.alike import SIDE, find_alike
+from itembed_tf.two_branch.localisation.scenes import openmoji_kinds
 
 SETTINGS = {key: value for key, value in arguments(Dataset()).items() if key != "split_by"}
 
@@ -228,3 +229,19 @@ def test_missing_packages_are_named(package: str, monkeypatch: pytest.MonkeyPatc
 def test_attribution() -> None:
     assert "OpenMoji" in attribution("openmoji") and "CC BY-SA 4.0" in attribution("openmoji")
     assert attribution("flickr8k") == attribution("folder") == ""
+
+
+def test_a_cutout_lies_on_nothing():
+    with Image.open(io.BytesIO(openmoji.cutout("1F34E", 64))) as apple:
+        alpha = apple.convert("RGBA").getchannel("A")
+    assert apple.size == (64, 64) and alpha.getpixel((0, 0)) == 0 and alpha.getpixel((32, 40)) == 255
+
+
+def test_scenes_are_composed_of_plain_emoji_that_one_side_alone_knows():
+    """What `two_branch.localisation.scenes` draws: here, since the drawings are in this file's cache already."""
+    kinds = openmoji_kinds(24)
+    assert len(kinds.known) == 24 and {split: len(new) for split, new in kinds.new.items()} == {"dev": 6, "test": 6}
+    drawn = [*kinds.known, *kinds.new["dev"], *kinds.new["test"]]
+    assert len({drawing.id for drawing in drawn}) == len({drawing.name for drawing in drawn}) == 36
+    assert all("-" not in drawing.id and drawing.picture.size == (128, 128) for drawing in drawn)
+    assert {"animals", "other"} <= {drawing.type for drawing in drawn}

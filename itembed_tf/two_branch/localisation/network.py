@@ -37,7 +37,7 @@ def localiser(config: Config, region_width: int, phrase_width: int) -> keras.Mod
         x = inputs[side] = keras.Input((width,), name=side)
         x = embedding_head(
             x,
-            head=tower.head,
+            head="fc-bn-relu-dropout-fc" if tower.head == "variant" else tower.head,
             hidden=tower.hidden,
             dropout=tower.dropout,
             embedding_size=config.embedding_size,
