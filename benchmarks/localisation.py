@@ -5,8 +5,8 @@
 Composes 400 + 50 + 150 pictures with `itembed_tf.two_branch.localisation.scenes`, and learns on them with
 configs/localisation.toml for three seeds: stage I, then stage II from the very same weights with hard negatives, and
 once more without them, in as many steps. The figure is R@1 on test at the end against that of a random proposal, the
-mean of the seeds. OUT (default runs/localisation-benchmark) keeps scenes and proposals, and index.html of the first
-seed. --quick: few small pictures, one seed, one epoch; its bar is 0.
+mean of the seeds. OUT (default runs/localisation-benchmark) keeps scenes and proposals, which are used
+again, and index.html of the first seed. --quick: few small pictures, one seed, one epoch; its bar is 0.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import shutil
 import statistics
 import sys
 import time
@@ -110,8 +109,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     from itembed_tf.two_branch.localisation import scenes
 
     size = ("--train", "24", "--val", "1", "--test", "8", "--kinds", "24") if args.quick else ()
-    if args.quick:
-        shutil.rmtree(out, ignore_errors=True)
     if not (out / "scenes").exists() and scenes.main([str(out / "scenes"), *size]):
         return 1
     overrides = [*(SKIP_GRAM if sys.version_info < (3, 11) else ()), *(QUICK if args.quick else ())]
