@@ -28,7 +28,7 @@ def minilm_vectors(words: Sequence[str], width: int) -> np.ndarray:
     """Vectors of the words, float32 [n, width]: their principal components of most variance, centred.
 
     The components are those of these very words, so that another list gives other vectors. Of fewer words than
-    `width` the last columns are 0.
+    `width` the last columns are 0. Before that every vector is brought to a mean square of 1, about as large as GloVe's.
 
     Raises:
         FileNotFoundError: the packages are not installed.
@@ -42,7 +42,7 @@ def minilm_vectors(words: Sequence[str], width: int) -> np.ndarray:
         ids = np.array([pieces.encode(word).ids], np.int64)
         inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
         mean = session.run(None, inputs)[0][0].mean(axis=0)
-        vectors[row] = mean / np.linalg.norm(mean)
+        vectors[row] = mean / np.sqrt(np.mean(mean**2))
     return _principal(vectors, width)
 
 
