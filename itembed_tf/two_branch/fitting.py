@@ -13,6 +13,7 @@ from itembed_tf.two_branch.hglmm import fit_mixture, rotate
 from itembed_tf.two_branch.sentences import FisherVector, MeanVector, TfIdf
 
 HELD = 250_000_000  # numbers that the PCA reads at most: 1 GB, of more captions a random part
+WHOLE = 4000  # numbers of a sentence up to which the PCA is solved whole; above, all eigenvectors take many minutes
 BATCH = 64  # sentences encoded at a time
 
 
@@ -80,7 +81,7 @@ def _principal_axes(features: keras.Model, ids: np.ndarray, size: int, seed: int
     for batch in tqdm(encoded(before, ids), desc="sentences for PCA", total=-(-len(ids) // BATCH), unit=" batches"):
         rows[done : done + len(batch)] = batch.numpy()
         done += len(batch)
-    solver = "covariance_eigh" if len(ids) >= width else "randomized"
+    solver = "covariance_eigh" if width <= WHOLE else "randomized"
     pca = PCA(size, svd_solver=solver, copy=False, random_state=seed).fit(rows)
     return [pca.mean_, pca.components_.T]
 
