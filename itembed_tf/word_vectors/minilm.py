@@ -28,7 +28,7 @@ def minilm_vectors(words: Sequence[str], width: int) -> np.ndarray:
     """Vectors of the words, float32 [n, width]: their principal components of most variance, centred.
 
     The components are those of these very words, so that another list gives other vectors. Of fewer words than
-    `width` the last columns are 0. Before that every vector is brought to a mean square of 1, about as large as GloVe's.
+    `width` the last columns are 0. Before that, all have a mean square of 1, about as GloVe.
 
     Raises:
         FileNotFoundError: the packages are not installed.
