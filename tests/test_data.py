@@ -219,6 +219,19 @@ def test_batches_of_features_take_one_view_of_each_picture():
     assert batch["labels"].shape == (24,) and batch["ids"].dtype == tf.int32
 
 
+def test_features_of_captions_stand_in_place_of_their_ids():
+    items, ids = uneven()
+    settings = {"captions": 2, "shift": False, "word_dropout": 0.0, "batch_size": 8, "mining": 0}
+    drawn = draw_epoch(items, ids, **settings, seed=(0, 0, 0))
+    sentences = np.arange(3 * len(items.captions), dtype=np.float32).reshape(-1, 3)
+    load = from_features([np.zeros((len(items.images), 2), np.float32)])
+    found = list(batches(drawn, 1, load, sentences))
+    assert len(found) == 2
+    for batch, captions in zip(found, drawn.captions[1:], strict=True):
+        assert batch["ids"].shape == (16, 3) and batch["image"].shape == (8, 2)
+        np.testing.assert_array_equal(batch["ids"], sentences[captions])
+
+
 def test_batches_of_pictures_pair_each_with_its_own_caption(tmp_path):
     """From files and from memory alike, and in the drawn order although decoding is parallel."""
     items, ids = uneven()
