@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -27,10 +26,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.drawn import SMALL, drawn_flickr8k
-from benchmarks.runner import figures, flickr8k, print_versions, train, verdict
+from benchmarks.runner import figures, flickr8k, held_against, print_versions, spread, train, verdict
 
 CONFIG = Path(__file__).parents[1] / "configs" / "flickr8k.toml"
-T95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}  # Student's t, 97.5 %, by the number of seeds
 INSTANCE = "{instance_image = 1.0, instance_text = 1.0}"
 RANKING = "{ranking = 1.0}"
 # In Stage II, for the time that a step takes on a CPU; the paper has all of it learn, on five times as many pictures.
@@ -127,26 +125,11 @@ def table(out: Path, family: str, rows: Sequence[Row], seeds: Sequence[int]) -> 
         sums = [image + text for image, text in zip(*ones, strict=True)]
         if row is rows[0]:
             first = sums
-        said = compared(sums, first, sum(row.paper) - sum(rows[0].paper)) if first and row is not rows[0] else ""
+        theirs = sum(row.paper) - sum(rows[0].paper)
+        said = held_against(sums, first, f"{theirs:+.1f}", theirs > 0) if first and row is not rows[0] else ""
         cells = (row.name, *map(spread, ones), spread([t["rsum"] for t in tables]), paper, said)
         print(f"| {' | '.join(cells)} |")
     return done
-
-
-def spread(values: Sequence[float]) -> str:
-    mean = f"{statistics.mean(values):.1f}"
-    return mean if len(values) == 1 else f"{mean} ({min(values):.1f} to {max(values):.1f})"
-
-
-def compared(ours: Sequence[float], first: Sequence[float], paper: float) -> str:
-    """What the differences, seed by seed, say of the paper's."""
-    differences = [a - b for a, b in zip(ours, first, strict=True)]
-    mean = statistics.mean(differences)
-    if len(differences) not in T95:
-        return f"{mean:+.1f}, of one seed; paper {paper:+.1f}"
-    reach = T95[len(differences)] * statistics.stdev(differences) / len(differences) ** 0.5
-    word = "undecided" if abs(mean) <= reach else "agrees" if mean * paper > 0 else "disagrees"
-    return f"{mean:+.1f} ± {reach:.1f}; paper {paper:+.1f}: {word}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import statistics
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ RECALLS = ("R@1", "R@5", "R@10")
 TIMES = "benchmark.json"  # in the run directory: seconds that the training took, over all its attempts
 ENCODING = "frozen backbone"  # how the progress bar begins while features are computed
 BAR_STATE = re.compile(r"\[\d+:\d\d(:\d\d)?[<,].*\]\s*$")  # how every state of a progress bar ends
+T95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}  # Student's t, 97.5 %, by the number of seeds
 RUNTIME_LOG = re.compile(r"[IWE]\d{4} |WARNING: All log messages before absl")
 
 
@@ -94,6 +96,26 @@ def recalls(table: dict[str, Any]) -> str:
 
 
 RECALL_HEAD = "".join(f"{query + k:>7}" for query in ("i ", "t ") for k in RECALLS)
+
+
+def spread(values: Sequence[float]) -> str:
+    """The mean over the seeds, and from where to where they go."""
+    mean = f"{statistics.mean(values):.1f}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.1f} to {max(values):.1f})"
+
+
+def held_against(ours: Sequence[float], first: Sequence[float], paper: str, up: bool) -> str:
+    """What the differences, seed by seed, say of the paper's, which reads `paper` and goes `up` or down.
+
+    "agrees" and "disagrees" stand where the 95 % interval of the mean difference leaves out 0, else "undecided".
+    """
+    differences = [a - b for a, b in zip(ours, first, strict=True)]
+    mean = statistics.mean(differences)
+    if len(differences) not in T95:
+        return f"{mean:+.1f}, of one seed; paper {paper}"
+    reach = T95[len(differences)] * statistics.stdev(differences) / len(differences) ** 0.5
+    word = "undecided" if abs(mean) <= reach else "agrees" if (mean > 0) == up else "disagrees"
+    return f"{mean:+.1f} ± {reach:.1f}; paper {paper}: {word}"
 
 
 def print_versions() -> None:

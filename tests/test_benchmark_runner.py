@@ -71,3 +71,16 @@ def test_drawn_pictures_are_flickr8k_to_the_reader(tmp_path):
 def test_every_row_of_small_data_differs_from_the_default_and_loads(row):
     config = load_config(CONFIG, [*ROWS[row], *SMALL])
     assert (config == load_config(CONFIG, SMALL)) == (row == "default")
+
+
+@pytest.mark.parametrize(
+    ("ours", "first", "paper", "said"),
+    [
+        ([20.0, 21.0, 22.0], [30.0, 30.0, 30.0], -5.0, "-9.0 ± 2.5; paper -5.0: agrees"),  # 4.30 x 1 / sqrt(3)
+        ([20.0, 21.0, 22.0], [30.0, 30.0, 30.0], 5.0, "-9.0 ± 2.5; paper +5.0: disagrees"),
+        ([31.0, 32.0, 33.0], [30.0, 30.0, 30.0], 5.0, "+2.0 ± 2.5; paper +5.0: undecided"),
+        ([31.0], [30.0], 5.0, "+1.0, of one seed; paper +5.0"),
+    ],
+)
+def test_a_direction_is_stated_only_where_the_seeds_decide_it(ours, first, paper, said):
+    assert runner.held_against(ours, first, f"{paper:+.1f}", paper > 0) == said

@@ -202,7 +202,7 @@ class Model:
 class Cca:
     feeds: ClassVar[str] = "itembed_tf.two_branch.cca.cca"
     regularisation: float = key(
-        1e-3, "model.start = cca: what is added to each variance, in parts of the largest of its side", least=0
+        1e-2, "model.start = cca: what is added to each variance, in parts of the largest of its side", least=0
     )
 
 
