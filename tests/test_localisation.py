@@ -219,12 +219,16 @@ def test_chance_is_what_drawing_gives(right: int, n: int, k: int) -> None:
 def test_hard_negatives_are_nearer_than_the_true_box_and_wrong(two_pictures: Regions) -> None:
     """dog (0°): its true boxes lie at 0°, so nothing is nearer. With the first at 15°, one of 10° is, one of 20° not.
     cat (90°, true box at 90°): none."""
-    assert hard_negatives(two_pictures, PHRASES, NUMBER, AS_IT_IS) == {}
+    assert hard_negatives(two_pictures, PHRASES, NUMBER, AS_IT_IS, margin=0.0) == {}
     moved = two_pictures.features.copy()
     moved[0] = np.cos(np.radians(15)), np.sin(np.radians(15))
     moved[7] = np.cos(np.radians(5)), np.sin(np.radians(5))  # in picture 1 the true box is nearer still
     two_pictures = Regions(**{**two_pictures.__dict__, "features": moved})
-    assert {k: v.tolist() for k, v in hard_negatives(two_pictures, PHRASES, NUMBER, AS_IT_IS).items()} == {0: [4]}
+    found = hard_negatives(two_pictures, PHRASES, NUMBER, AS_IT_IS, margin=0.0)
+    assert {phrase: rows.tolist() for phrase, rows in found.items()} == {0: [4]}
+    # 15° is 0.261 away and 45° 0.765; in picture 1 the wrong box at 5° is 0.087 away, the true one 0.
+    found = hard_negatives(two_pictures, PHRASES, NUMBER, AS_IT_IS, margin=0.51)
+    assert {phrase: rows.tolist() for phrase, rows in found.items()} == {0: [7, 4, 5]}
 
 
 def test_at_most_fifty_hard_negatives_of_a_phrase_are_kept() -> None:
@@ -234,7 +238,7 @@ def test_at_most_fifty_hard_negatives_of_a_phrase_are_kept() -> None:
     regions = Regions(
         [picture()], rows, [slice(1, 61)], [Asked(0, "dog", "dog", ("x",), 0)], features, np.zeros((61, 0))
     )
-    found = hard_negatives(regions, PHRASES[:1], {"dog": 0}, AS_IT_IS)
+    found = hard_negatives(regions, PHRASES[:1], {"dog": 0}, AS_IT_IS, margin=0.0)
     assert found[0].tolist() == list(range(1, MOST_HARD + 1))
 
 

@@ -83,7 +83,7 @@ def learn(model: keras.Model, config: Config, material: Material, stage: Stage, 
     train = material.regions["train"]
     hard: dict[int, np.ndarray] = {}
     if HARD in stage.losses:
-        hard = hard_negatives(train, material.phrases, material.number, _both(model))
+        hard = hard_negatives(train, material.phrases, material.number, _both(model), margin=stage.margin)
     loss = train_stage(
         model, train, material.phrases, pairs_of(config, material), stage, hard=hard, seed=(config.seed, place)
     )

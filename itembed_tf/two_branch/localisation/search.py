@@ -78,12 +78,14 @@ def table(found: Sequence[Found]) -> dict[str, Any]:
 
 
 def hard_negatives(
-    regions: Regions, phrases: np.ndarray, number: dict[str, int], embed: dict[str, Embed]
+    regions: Regions, phrases: np.ndarray, number: dict[str, int], embed: dict[str, Embed], *, margin: float
 ) -> dict[int, np.ndarray]:
-    """Of each phrase proposals nearer to it than its true box: rows int64, nearest first, at most MOST_HARD.
+    """Of each phrase the proposals against which a hinge would act: rows int64, nearest first, at most MOST_HARD.
 
-    Looked for in the pictures that the phrase is said of. Proposals that overlap a true box of the phrase there by half
-    or more are right answers, and no negatives (the paper does not say).
+    Those are nearer to the phrase than its true box, or farther by less than the margin; the paper says nearer (margin
+    0), of which a network that knows its training pictures leaves none. Looked for in the pictures that the phrase is
+    said of. Proposals that overlap a true box of the phrase there by half or more are right answers, and no negatives
+    (the paper does not say).
     """
     nearer: dict[int, list[tuple[float, int]]] = defaultdict(list)
     embedded = embed["phrase"](phrases)
@@ -94,17 +96,21 @@ def hard_negatives(
         for each in asked:
             true_rows[number[each.plain]].append(each.row)
         for phrase, true in true_rows.items():
-            truth = (embed["region"](regions.rows(np.array(true))) @ embedded[phrase]).min()
-            scores = seen @ embedded[phrase]
+            truth = _distance(embed["region"](regions.rows(np.array(true))) @ embedded[phrase]).max()
+            distances = _distance(seen @ embedded[phrase])
             wrong = (overlaps(regions.boxes[true], regions.boxes[rows]) < RIGHT).all(axis=0)
-            nearer[phrase] += [
-                (float(-scores[i]), rows.start + int(i)) for i in np.flatnonzero(wrong & (scores > truth))
-            ]
+            near = np.flatnonzero(wrong & (distances < truth + margin))
+            nearer[phrase] += [(float(distances[i]), rows.start + int(i)) for i in near]
     return {
         phrase: np.array([row for _, row in sorted(rows)[:MOST_HARD]], np.int64)
         for phrase, rows in nearer.items()
         if rows
     }
+
+
+def _distance(cosine: np.ndarray) -> np.ndarray:
+    """Of unit rows, from their cosine."""
+    return np.sqrt(np.maximum(2 - 2 * cosine, 0))
 
 
 def _by_picture(regions: Regions) -> list[tuple[int, list[Asked]]]:
