@@ -126,6 +126,10 @@ BROKEN = {
     "no annotation": (lambda root: (root / XML).unlink(), "101: Annotations/101.xml is missing"),
     "no picture": (lambda root: (root / "flickr30k-images/101.jpg").unlink(), "101: no picture 101.jpg"),
     "broken picture": (_write("flickr30k-images/101.jpg", b"\xff\xd8\xff\xe0 no"), "101.jpg cannot be read"),
+    "another format": (
+        lambda root: Image.new("RGB", (60, 40)).save(root / "flickr30k-images/101.jpg", "TIFF"),
+        "101.jpg cannot be read: cannot identify image file",
+    ),
     "cut picture": (
         lambda root: (root / "flickr30k-images/101.jpg").write_bytes(
             (root / "flickr30k-images/101.jpg").read_bytes()[:-20]

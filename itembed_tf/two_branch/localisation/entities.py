@@ -28,6 +28,7 @@ from itembed_tf.two_branch.localisation.annotations import read_annotations
 
 PICTURES = ("flickr30k-images/", "flickr30k_images/", "images/")
 ENDINGS = (".jpg", ".jpeg", ".png")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")  # that `itembed_tf.image` decodes, whatever the ending says
 LISTS = {"train": "train.txt", "dev": "val.txt", "test": "test.txt"}
 EXIF_ORIENTATION = 0x0112
 NOT_VISUAL = "0"  # the chain of phrases that were not annotated; each is a chain of its own
@@ -192,7 +193,7 @@ def _size(image: Path) -> tuple[int, int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(image) as opened:
+            with Image.open(image, formats=FORMATS) as opened:
                 lying = opened.getexif().get(EXIF_ORIENTATION, 1) >= 5
                 width, height = opened.size
                 opened.draft("L", (width // 8, height // 8))  # JPEG: decoded in a fraction of the time
