@@ -32,7 +32,7 @@ PIXELS = 128  # side of a drawing before it is shrunk into a scene
 SHARE_NEW = 0.25  # of the drawings in a val or test picture
 # type of Entities -> words of which an emoji's name or keywords hold one; the first that fits
 TYPES = {
-    "animals": {"animal", "bird", "cat", "dog", "fish", "insect", "bug", "monkey"},
+    "animals": {"animal", "bird", "insect", "bug"},
     "vehicles": {"vehicle", "car", "ship", "boat", "train", "aircraft"},
     "instruments": {"instrument"},
     "clothing": {"clothing", "clothes", "clothed", "shoe", "hat"},
