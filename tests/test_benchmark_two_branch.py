@@ -19,9 +19,9 @@ ROWS = [(kind, system) for kind in KINDS for system in SYSTEMS]
 def test_every_row_loads_and_is_what_its_name_says(kind, system):
     config = load_config(CONFIG, settings(kind, system))
     stage = config.stages[0]
-    assert config.sentence.kind == kind and (config.model.start == "cca") == (system == "CCA")
+    assert config.sentence.kind == kind and (config.model.start == "cca") == (system in ("CCA", "from CCA"))
     assert (stage.epochs == 0) == (system == "CCA")
-    if system != "CCA":
+    if system in (WITH, WITHOUT):
         assert ("structure_text" in stage.losses) == (system == WITH) and "topk_image" in stage.losses
 
 
