@@ -55,8 +55,7 @@ SYSTEMS = {
     WITHOUT: ("stages.0.losses={topk_image = 1.0, topk_text = 1.5}",),
     WITH: ("stages.0.losses={topk_image = 1.0, topk_text = 1.5, structure_text = 0.1}",),
 }
-# What is added to the variances, and directions: chosen on dev, but of mean vectors there are no more, and what hglmm is
-# trained on from was not tried.
+# What is added to the variances, and directions: chosen on dev. Of mean vectors there are no more directions.
 OF_CCA = {
     "CCA": {"tf-idf": (1e-2, 128), "mean": (1e-2, 50), "hglmm": (3e-3, 128)},
     "from CCA": {"tf-idf": (2e-2, 512), "mean": (1e-2, 50), "hglmm": (1e-2, 512)},
