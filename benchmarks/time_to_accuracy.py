@@ -91,11 +91,12 @@ def write_data(folder: Path, overrides: Sequence[str]) -> None:
     """The features and captions that a run of CONFIG is trained and measured on, as `benchmarks.vsepp` reads them."""
     from itembed_tf.config import load_config
     from itembed_tf.data import flatten
+    from itembed_tf.frozen import picture_features
     from itembed_tf.run import build_model
     from itembed_tf.text import build_vocabulary
 
     # The training's own functions: the same pictures left out, and the very files of features that it will read.
-    from itembed_tf.train import _features, _readable_groups
+    from itembed_tf.train import _readable_groups
 
     config = load_config(CONFIG, overrides)
     groups, _ = _readable_groups(config, folder)
@@ -114,7 +115,7 @@ def write_data(folder: Path, overrides: Sequence[str]) -> None:
     views = {"train": config.stages[0].cached_views, "dev": 1 + config.evaluation.flip}
     for split, part in items.items():
         mirror = config.augmentation.flip if split == "train" else config.evaluation.flip
-        features = _features(config, model, part, views[split], mirror=mirror)
+        features = picture_features(config, model, part, views[split], mirror=mirror)
         if not np.array_equal(part.image_groups, np.arange(len(part.images))):
             raise SystemExit(f"time_to_accuracy: {split} has groups of several pictures, which the peer cannot take")
         np.savez(
