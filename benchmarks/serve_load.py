@@ -64,7 +64,7 @@ def measure(exports: Path, seconds: float, rounds: int) -> dict[str, list[float]
     """Figures of all rounds: calls a second, and seconds a call."""
     alone = _in_process(exports)
     figures: dict[str, list[float]] = {}
-    with local_server(exports) as server:
+    with local_server(exports, "--threads", "1") as server:
         _clients(server.grpc, CLIENTS, min(seconds, 3.0))  # every batch size has run once
         for i in range(rounds):
             times = alone(seconds)

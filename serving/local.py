@@ -38,10 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 async def serve(exports: Path, limits: Limits, args: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM."""
+    import tensorflow as tf
     from grpc_health.v1.health_pb2 import HealthCheckResponse
 
     from serving import grpc_api, http_server, metrics, models, rest_api  # late: --help must not wait for TensorFlow
 
+    tf.config.threading.set_intra_op_parallelism_threads(args.threads)
     counted = metrics.Metrics()
     labels = dict(_label(text) for text in args.label)
 
@@ -88,6 +90,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--rest-port", type=int, default=8501)
     add("--versions", type=int, default=1, metavar="N", help="serve the newest N versions of each model")
     add("--label", action="append", default=[], metavar="NAME=N", help="serve version N too, under this label")
+    add(
+        "--threads",
+        type=int,
+        default=0,
+        metavar="N",
+        help="cores that one operation may take (0: all); 1 is best for sentences, whose operations are small",
+    )
     add("--poll", type=float, default=1.0, metavar="SECONDS", help="how often to look for new and removed versions")
     helps = {
         "max_batch": "items that run together",
@@ -104,8 +113,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         option, kind = "--" + field.name.replace("_", "-"), type(field.default)
         add(option, type=kind, default=field.default, metavar="N", help=f"{helps[field.name]} (%(default)s)")
     args = parser.parse_args(argv)
-    for name in ("versions", "poll", *helps):
-        if getattr(args, name) < 0 or (name != "wait" and not getattr(args, name)):
+    for name in ("versions", "poll", "threads", *helps):
+        if getattr(args, name) < 0 or (name not in ("wait", "threads") and not getattr(args, name)):
             parser.error(f"--{name.replace('_', '-')} must be above 0")
     for text in args.label:
         try:
