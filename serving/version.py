@@ -16,7 +16,6 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.batching import Arrays, Batcher, Piece
 from serving.checks import check_items
-from serving.freeze import frozen
 from serving.limits import Limits, Refused
 from serving.tensors import read_inputs
 
@@ -45,7 +44,6 @@ class Version:
         content = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
         self.signatures = dict(content.meta_graphs[0].signature_def)
         self._loaded = tf.saved_model.load(str(folder))
-        self._functions = {name: frozen(signature) for name, signature in self._loaded.signatures.items()}
         self._warm_up(folder)
 
     def start(self, observe: Callable[[Sequence[Piece], float], None]) -> None:
@@ -87,7 +85,7 @@ class Version:
             for name, values in inputs.items()
         }
         try:
-            return {name: value.numpy() for name, value in self._functions[signature](**tensors).items()}
+            return {name: value.numpy() for name, value in self._loaded.signatures[signature](**tensors).items()}
         except tf.errors.OpError as error:
             code = _CODES.get(error.error_code, grpc.StatusCode.INTERNAL)
             raise Refused(code, plain_words(error.message)) from None
@@ -95,7 +93,7 @@ class Version:
     async def close(self) -> None:
         """Answer what waits, then let go of the model."""
         await self.batcher.close()
-        self._loaded, self._functions = None, {}
+        self._loaded = None
 
     def _warm_up(self, folder: Path) -> None:
         if not (folder / WARMUP).exists():
