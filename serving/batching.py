@@ -1,12 +1,16 @@
-"""Requests that wait -> batches that run, one at a time in a thread of their own; each gets its own answer or error."""
+"""Requests that wait -> batches that run, one at a time in a thread of their own; each gets its own answer or error.
+
+The thread takes its batches itself: were they handed to it by the event loop, it would wait between two of them for
+whatever the loop has in hand, and with small models that is as long as a batch.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +37,7 @@ class Piece:
 
 
 class Batcher:
-    """The queue of one model version. Everything but `run` happens in the event loop's thread."""
+    """The queue of one model version, and the thread that runs what waits in it."""
 
     def __init__(
         self,
@@ -43,14 +47,15 @@ class Batcher:
         name: str = "model",
         observe: Callable[[Sequence[Piece], float], None] | None = None,
     ) -> None:
-        """`run(signature, inputs)` computes a batch, in a thread; `observe(batch, seconds)` is told of each."""
+        """`run(signature, inputs)` computes a batch, in the thread; `observe(batch, seconds)` is told of each."""
         self._run, self._limits, self._observe = run, limits, observe
+        self._loop = asyncio.get_running_loop()
+        self._changed = threading.Condition()  # holds what follows
         self._queue: deque[Piece] = deque()
         self.items = self._size = 0
-        self._arrived = asyncio.Event()
         self._closing = False
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
-        self._task = asyncio.get_running_loop().create_task(self._work())
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
 
     async def predict(self, signature: str, inputs: Arrays, costs: Sequence[int]) -> Arrays:
         """The outputs for all items of a request, in as many batches as it takes.
@@ -60,32 +65,31 @@ class Batcher:
         """
         pieces = self._cut(signature, inputs, costs)
         items, size = len(costs), sum(piece.size for piece in pieces)
-        if self._queue and (
-            self.items + items > self._limits.max_queue or self._size + size > self._limits.max_waiting
-        ):
-            raise Refused(
-                grpc.StatusCode.UNAVAILABLE,
-                f"the queue is full: {self.items} items of {self._size:,} bytes wait already; try again in a moment",
-            )
-        self._queue.extend(pieces)
-        self.items, self._size = self.items + items, self._size + size
-        self._arrived.set()
+        with self._changed:
+            if self._queue and (
+                self.items + items > self._limits.max_queue or self._size + size > self._limits.max_waiting
+            ):
+                waits = f"{self.items} items of {self._size:,} bytes wait already"
+                raise Refused(grpc.StatusCode.UNAVAILABLE, f"the queue is full: {waits}; try again in a moment")
+            self._queue.extend(pieces)
+            self.items, self._size = self.items + items, self._size + size
+            self._changed.notify()
         try:
+            if len(pieces) == 1:  # as most requests; gather's own future and callbacks would cost as much as all this
+                return await pieces[0].answer
             answers = await asyncio.gather(*(piece.answer for piece in pieces))
         except BaseException:
             for piece in pieces:  # the caller has gone, or one part has failed: the rest need not run
                 piece.answer.cancel()
             raise
-        if len(answers) == 1:
-            return answers[0]
         return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
 
     async def close(self) -> None:
         """Answer what waits, then end."""
-        self._closing = True
-        self._arrived.set()
-        await self._task
-        await asyncio.to_thread(self._thread.shutdown)
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        await asyncio.to_thread(self._thread.join)  # the last answers are on their way to the loop before this ends
 
     def _cut(self, signature: str, inputs: Arrays, costs: Sequence[int]) -> list[Piece]:
         loop, now = asyncio.get_running_loop(), time.monotonic()
@@ -105,36 +109,35 @@ class Batcher:
     def _too_dear(self, cost: int, items: int) -> bool:
         return items > 0 and cost > max(self._limits.max_pixels, self._limits.max_batch)
 
-    async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
+    def _work(self) -> None:
         while True:
-            await self._arrived.wait()
-            if not self._queue:
-                if self._closing:
+            with self._changed:
+                self._changed.wait_for(lambda: self._queue or self._closing)
+                if not self._queue:
                     return
-                self._arrived.clear()
-                continue
-            if self._limits.wait and not self._closing:
-                await self._company()
-            batch = self._take()
+                end = self._queue[0].since + self._limits.wait
+                self._changed.wait_for(self._is_full, max(end - time.monotonic(), 0.0))
+                batch = self._take()
             if not batch:
                 continue
             started = time.monotonic()
-            answers = await loop.run_in_executor(self._thread, run_each, self._run, batch)
-            if self._observe:
-                self._observe(batch, time.monotonic() - started)
-            for piece, answer in zip(batch, answers):
-                if piece.answer.done():
-                    continue
-                if isinstance(answer, Exception):
-                    piece.answer.set_exception(answer)
-                else:
-                    piece.answer.set_result(answer)
+            answers = run_each(self._run, batch)
+            self._loop.call_soon_threadsafe(self._deliver, batch, answers, time.monotonic() - started)
 
-    async def _company(self) -> None:
-        end = self._queue[0].since + self._limits.wait
-        while self.items < self._limits.max_batch and (left := end - time.monotonic()) > 0:
-            await asyncio.sleep(min(left, 0.001))
+    def _is_full(self) -> bool:
+        return self.items >= self._limits.max_batch or self._closing
+
+    def _deliver(self, batch: Sequence[Piece], answers: Sequence[Arrays | Exception], seconds: float) -> None:
+        """In the event loop, whose futures no other thread may set."""
+        if self._observe:
+            self._observe(batch, seconds)
+        for piece, answer in zip(batch, answers):
+            if piece.answer.done():
+                continue
+            if isinstance(answer, Exception):
+                piece.answer.set_exception(answer)
+            else:
+                piece.answer.set_result(answer)
 
     def _take(self) -> list[Piece]:
         """The first piece, and those behind it of the same signature, as many as fit."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -44,6 +45,7 @@ async def serve(exports: Path, limits: Limits, args: argparse.Namespace) -> int:
     from serving import grpc_api, http_server, metrics, models, rest_api  # late: --help must not wait for TensorFlow
 
     tf.config.threading.set_intra_op_parallelism_threads(args.threads)
+    gc.freeze()  # what the imports made is never collected: without it, looking through it stops all answers for long
     counted = metrics.Metrics()
     labels = dict(_label(text) for text in args.label)
 

@@ -11,9 +11,12 @@ import tensorflow as tf
 
 from serving.limits import Limits, invalid
 
-_PACKED = {"float32": 5, "float64": 6}  # numbers of the fields that hold packed little-endian values
-_VALUES = {"int64": "int64_val", "bool": "bool_val", "uint32": "uint32_val", "uint64": "uint64_val"}
-_VALUES |= dict.fromkeys(("int32", "int16", "int8", "uint16", "uint8"), "int_val") | {"object": "string_val"}
+_PACKED = {np.dtype("float32"): 5, np.dtype("float64"): 6}  # numbers of the fields of packed little-endian values
+_FIELDS = {"int64": "int64_val", "bool": "bool_val", "uint32": "uint32_val", "uint64": "uint64_val"}
+_FIELDS |= dict.fromkeys(("int32", "int16", "int8", "uint16", "uint8"), "int_val") | {"object": "string_val"}
+_VALUES = {np.dtype(name): field for name, field in _FIELDS.items()}
+# Looked up by dtype: numpy makes its name anew at every call.
+_ENUMS = {dtype: tf.as_dtype(dtype).as_datatype_enum for dtype in (*_PACKED, *_VALUES)}
 
 
 def read_inputs(protos: Mapping[str, Any], infos: Mapping[str, Any], limits: Limits) -> dict[str, np.ndarray]:
@@ -76,19 +79,19 @@ def _dtype(number: int) -> str:
 
 def write_output(proto: Any, array: np.ndarray) -> None:
     """Fill a TensorProto; numbers in the typed fields, as a server with default settings sends them."""
-    name = array.dtype.name
-    if name not in _PACKED and name not in _VALUES:
+    dtype = array.dtype
+    if dtype not in _ENUMS:
         proto.CopyFrom(tf.make_tensor_proto(array))
         return
-    proto.dtype = tf.string.as_datatype_enum if name == "object" else tf.as_dtype(array.dtype).as_datatype_enum
+    proto.dtype = _ENUMS[dtype]
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
-    if name in _VALUES:
-        getattr(proto, _VALUES[name]).extend(array.ravel().tolist())
+    if dtype in _VALUES:
+        getattr(proto, _VALUES[dtype]).extend(array.ravel().tolist())
         return
     # The field as it is on the wire, parsed in one go: `extend` goes by way of a Python float for each value.
-    packed = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
-    proto.MergeFromString(bytes([_PACKED[name] << 3 | 2]) + _varint(len(packed)) + packed)
+    packed = np.ascontiguousarray(array, dtype.newbyteorder("<")).tobytes()
+    proto.MergeFromString(bytes([_PACKED[dtype] << 3 | 2]) + _varint(len(packed)) + packed)
 
 
 def _varint(number: int) -> bytes:

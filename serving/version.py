@@ -16,6 +16,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.batching import Arrays, Batcher, Piece
 from serving.checks import check_items
+from serving.freeze import frozen
 from serving.limits import Limits, Refused
 from serving.tensors import read_inputs
 
@@ -43,7 +44,9 @@ class Version:
         _import_needed(folder)
         content = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
         self.signatures = dict(content.meta_graphs[0].signature_def)
+        self._batchable = {name for name, signature in self.signatures.items() if _is_batchable(signature)}
         self._loaded = tf.saved_model.load(str(folder))
+        self._functions = {name: frozen(signature) for name, signature in self._loaded.signatures.items()}
         self._warm_up(folder)
 
     def start(self, observe: Callable[[Sequence[Piece], float], None]) -> None:
@@ -62,15 +65,13 @@ class Version:
             if code is grpc.StatusCode.INVALID_ARGUMENT:
                 raise Refused(code, f'Serving signature name: "{name}" not found in signature def; there are: {there}')
             raise Refused(code, f'Serving signature key "{name}" not found; there are: {there}')
-        signature = self.signatures[name]
-        for info in (*signature.inputs.values(), *signature.outputs.values()):
-            if not info.tensor_shape.dim or info.tensor_shape.dim[0].size != -1:
-                raise Refused(
-                    grpc.StatusCode.UNIMPLEMENTED,
-                    f"signature {name!r} has inputs or outputs without a free first dimension; "
-                    "this server batches requests and runs no others",
-                )
-        return name, signature
+        if name not in self._batchable:
+            raise Refused(
+                grpc.StatusCode.UNIMPLEMENTED,
+                f"signature {name!r} has inputs or outputs without a free first dimension; "
+                "this server batches requests and runs no others",
+            )
+        return name, self.signatures[name]
 
     async def predict(self, signature: str, inputs: Arrays) -> Arrays:
         """Outputs by name for inputs that `read_inputs` or `serving.json_form` has read."""
@@ -85,7 +86,7 @@ class Version:
             for name, values in inputs.items()
         }
         try:
-            return {name: value.numpy() for name, value in self._loaded.signatures[signature](**tensors).items()}
+            return {name: value.numpy() for name, value in self._functions[signature](**tensors).items()}
         except tf.errors.OpError as error:
             code = _CODES.get(error.error_code, grpc.StatusCode.INTERNAL)
             raise Refused(code, plain_words(error.message)) from None
@@ -93,7 +94,7 @@ class Version:
     async def close(self) -> None:
         """Answer what waits, then let go of the model."""
         await self.batcher.close()
-        self._loaded = None
+        self._loaded, self._functions = None, {}
 
     def _warm_up(self, folder: Path) -> None:
         if not (folder / WARMUP).exists():
@@ -104,6 +105,11 @@ class Version:
             name = request.model_spec.signature_name or DEFAULT_SIGNATURE
             if name in self._loaded.signatures and len(request.inputs):
                 self.run(name, read_inputs(request.inputs, self.signatures[name].inputs, self._limits))
+
+
+def _is_batchable(signature: Any) -> bool:
+    shapes = [info.tensor_shape.dim for info in (*signature.inputs.values(), *signature.outputs.values())]
+    return all(shape and shape[0].size == -1 for shape in shapes)
 
 
 def plain_words(message: str) -> str:

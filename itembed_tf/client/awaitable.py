@@ -94,7 +94,10 @@ class AsyncClient:
                 except ServingError as error:
                     raise with_place(error, call, start, len(items)) from error
 
-        return list(await asyncio.gather(*(one(*part) for part in split(model, name, items, **rest))))
+        parts = list(split(model, name, items, **rest))
+        if len(parts) == 1:  # no task of its own: most calls are short
+            return [await one(*parts[0])]
+        return list(await asyncio.gather(*(one(*part) for part in parts)))
 
     async def _send(self, call: Call) -> Any:
         limits: dict[str, Any] = {"timeout": self.timeout, "retries": self.retries}

@@ -66,6 +66,8 @@ def with_place(error: ServingError, call: Call, start: int, total: int) -> Servi
 
 
 def joined(answers: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    if len(answers) == 1:
+        return answers[0]
     return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
 
 

@@ -26,13 +26,12 @@ class GrpcTransport:
 
     def __init__(self, address: str) -> None:
         self.channel = grpc.insecure_channel(address, options=_OPTIONS)
+        self._methods = _methods(self.channel)
 
     def send(self, call: Call, timeout: float) -> Any:
         """The answer of one attempt; raises ServingError."""
-        path, answer = _METHODS[call.kind]
-        method = self.channel.unary_unary(path, response_deserializer=answer.FromString)
         try:
-            return decode(call, method(encode(call), timeout=timeout))
+            return decode(call, self._methods[call.kind](encode(call), timeout=timeout))
         except grpc.RpcError as error:
             raise _plain(error) from error
 
@@ -45,18 +44,24 @@ class AsyncGrpcTransport:
 
     def __init__(self, address: str) -> None:
         self.channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
+        self._methods = _methods(self.channel)
 
     async def send(self, call: Call, timeout: float) -> Any:
         """The answer of one attempt; raises ServingError."""
-        path, answer = _METHODS[call.kind]
-        method = self.channel.unary_unary(path, response_deserializer=answer.FromString)
         try:
-            return decode(call, await method(encode(call), timeout=timeout))
+            return decode(call, await self._methods[call.kind](encode(call), timeout=timeout))
         except grpc.RpcError as error:
             raise _plain(error) from error
 
     async def close(self) -> None:
         await self.channel.close()
+
+
+def _methods(channel: Any) -> dict[str, Any]:
+    return {
+        kind: channel.unary_unary(path, response_deserializer=answer.FromString)
+        for kind, (path, answer) in _METHODS.items()
+    }
 
 
 def encode(call: Call) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -71,7 +72,7 @@ def from_proto(proto: Any) -> np.ndarray:
         dtype = np.dtype(name).newbyteorder("<")
         return np.frombuffer(proto.tensor_content, dtype).astype(dtype.newbyteorder("=")).reshape(shape)
     found = np.array(getattr(proto, _VALUES.get(name, "int_val")), dtype=name)
-    count = int(np.prod(shape))
+    count = math.prod(shape)
     if len(found) > count:
         raise ValueError(f"the answer holds {len(found)} values for the shape {shape}")
     if 0 < len(found) < count:  # the last value stands for the rest
