@@ -106,7 +106,7 @@ def test_lengths_of_the_released_stages():
 
 
 def test_released_padding_on_the_left_leaves_a_dead_tail():
-    """With all padding on the left, the last 3 of 32 positions reach no output (REFERENCE of the released code)."""
+    """With all padding on the left, the last 3 of 32 positions reach no output (so in the released code too)."""
     model = settled(tower(variant="released", length=32, mask_padding=False))
     ids = np.random.default_rng(0).integers(1, 12, (1, 32))
     rows = np.repeat(ids, 32, axis=0)

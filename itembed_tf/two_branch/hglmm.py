@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-ITERATIONS = 10  # of EM (hglmm_fv, REFERENCE 9)
+ITERATIONS = 10  # of EM (public code, hglmm_fv)
 SAMPLE = 300_000  # words that it is fitted to at most (the same)
 LENGTH = 10.0  # of every word vector behind the rotation (the same)
 LEAST_SCALE = 1e-3  # share of a dimension's own deviation below which no component's falls
