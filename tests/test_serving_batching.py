@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import grpc
 import numpy as np
@@ -118,6 +119,25 @@ def test_a_caller_who_has_gone_costs_no_run():
 
     assert asyncio.run(leave()) == 0
     assert [numbers for _, numbers in model.batches] == [[0], [2]]
+
+
+def test_the_next_batch_does_not_wait_for_the_event_loop():
+    model, during = Model(), []
+
+    async def busy():
+        batcher = Batcher(model.run, Limits())
+        tasks = [asyncio.create_task(batcher.predict(name, {"x": np.array([1.0])}, [1])) for name in "abc"]
+        await asyncio.sleep(0.05)
+        model.go.set()
+        end = time.monotonic() + 10  # the loop has other things in hand
+        while len(model.batches) < 3 and time.monotonic() < end:
+            time.sleep(0.01)
+        during.extend(name for name, _ in model.batches)
+        await asyncio.gather(*tasks)
+        await batcher.close()
+
+    asyncio.run(busy())
+    assert during == ["a", "b", "c"]
 
 
 def test_closing_answers_what_waits():
