@@ -26,12 +26,12 @@ class GrpcTransport:
 
     def __init__(self, address: str) -> None:
         self.channel = grpc.insecure_channel(address, options=_OPTIONS)
-        self._methods = _methods(self.channel)
+        self._stubs = _stubs(self.channel)
 
     def send(self, call: Call, timeout: float) -> Any:
         """The answer of one attempt; raises ServingError."""
         try:
-            return decode(call, self._methods[call.kind](encode(call), timeout=timeout))
+            return decode(call, self._stubs[call.kind](encode(call), timeout=timeout))
         except grpc.RpcError as error:
             raise _plain(error) from error
 
@@ -44,12 +44,12 @@ class AsyncGrpcTransport:
 
     def __init__(self, address: str) -> None:
         self.channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
-        self._methods = _methods(self.channel)
+        self._stubs = _stubs(self.channel)
 
     async def send(self, call: Call, timeout: float) -> Any:
         """The answer of one attempt; raises ServingError."""
         try:
-            return decode(call, await self._methods[call.kind](encode(call), timeout=timeout))
+            return decode(call, await self._stubs[call.kind](encode(call), timeout=timeout))
         except grpc.RpcError as error:
             raise _plain(error) from error
 
@@ -57,7 +57,7 @@ class AsyncGrpcTransport:
         await self.channel.close()
 
 
-def _methods(channel: Any) -> dict[str, Any]:
+def _stubs(channel: Any) -> dict[str, Any]:
     return {
         kind: channel.unary_unary(path, response_deserializer=answer.FromString)
         for kind, (path, answer) in _METHODS.items()
