@@ -28,22 +28,29 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from benchmarks.broken_inputs import Break, breaks
+from benchmarks.breaking import Break
+from benchmarks.broken_inputs import breaks
 from benchmarks.miniatures import MINIATURES, Miniature
 from benchmarks.runner import print_versions, verdict
 from itembed_tf.config import arguments, load_config
 from itembed_tf.config.schema import Dataset
 from itembed_tf.datasets import Group, coco, read_dataset
 
-ADVICE = re.compile(r"\b(must|docs/|save it|write|give|keep|choose|ask|put|needs?|take|add|repair)", re.IGNORECASE)
+ADVICE = re.compile(
+    r"\b(must|docs/|save it|write|give|keep|choose|ask|put|needs?|take|add|repair|pack the)", re.IGNORECASE
+)
 LONGEST = 8000  # letters of an error
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # thousands of small files
 Main = Callable[[Sequence[str]], int]
 
 
+def of_copy(copy: Miniature, root: Path) -> dict[str, Any]:
+    """Settings of the dataset section that read this copy."""
+    return {"name": copy.dataset, copy.setting: str(root), "split_by": copy.split_by}
+
+
 def read(copy: Miniature, root: Path, settings: dict[str, Any]) -> list[Group]:
-    asked = {"name": copy.dataset, "root": str(root), "split_by": copy.split_by} | settings
-    return read_dataset(**arguments(Dataset(**asked)))
+    return read_dataset(**arguments(Dataset(**(of_copy(copy, root) | settings))))
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -77,7 +84,7 @@ def faults_of_reader(copy: Miniature, case: Break, root: Path, whole: list[Group
 
 def faults_of_program(main: Main, copy: Miniature, case: Break, root: Path, answer: str) -> list[str]:
     """Faults of the training program's answer to the same, and of what it leaves."""
-    settings = {"name": copy.dataset, "root": str(root), "split_by": copy.split_by} | (case.settings or {})
+    settings = of_copy(copy, root) | (case.settings or {})
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         run = Path(folder) / "run"
         command = ["", str(run), "--set", "stages.0.epochs=0"]

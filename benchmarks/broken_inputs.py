@@ -2,63 +2,39 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.breaking import DEEP, HUGE, OVERFLOW, Break, load_json, nothing, rewrite, save_json, set_value
+from benchmarks.broken_shards import MANIFEST, of_shards
 from benchmarks.miniatures import Miniature
-
-HUGE = "@huge@"  # stands for a number of 5,000 digits, which Python does not write
-OVERFLOW = "@overflow@"  # 1e400
-DEEP = "@deep@"  # 100,000 lists in each other
-RAW = {HUGE: "9" * 5000, OVERFLOW: "1e400", DEEP: "[" * 100_000 + "]" * 100_000}
-
-
-@dataclass(frozen=True)
-class Break:
-    """One way to break a copy.
-
-    Attributes:
-        kind: what is wrong, in a few words.
-        do: does it, to the copy in that folder.
-        names: what the error must hold: the file, or the setting.
-        settings: of the dataset section, in place of the copy's own.
-        harmless: it must be read as the whole copy is.
-        in_pictures: only the training program, which decodes the pictures, can find it.
-    """
-
-    kind: str
-    do: Callable[[Path], None]
-    names: str
-    settings: dict[str, Any] | None = None
-    harmless: bool = False
-    in_pictures: bool = False
 
 
 def breaks(copy: Miniature) -> Iterator[Break]:
     """All ways that this layout can be broken in."""
     yield from _of_settings(copy)
     yield from _of_any_file(copy)
+    if copy.format == "index":
+        for case in _of_any_file(replace(copy, file=MANIFEST)):
+            yield replace(case, kind=f"list of shards: {case.kind}")
+        yield from of_shards(copy)
+        return
     yield from _of_pictures(copy)
     if copy.lists:
         yield from _of_lists(copy)
     yield from {"tokens": _of_tokens, "csv": _of_csv}.get(copy.format, _of_json)(copy)
 
 
-def nothing(root: Path) -> None:
-    del root
-
-
 def _of_settings(copy: Miniature) -> Iterator[Break]:
-    yield Break("a root that is not there", nothing, "nowhere/at/all", {"root": "nowhere/at/all"})
-    yield Break("no root", nothing, "dataset.root", {"root": ""})
-    yield Break("a root that is a file", nothing, "not a folder", {"root": __file__})
-    yield Break("a zero byte in the root", nothing, "dataset.root", {"root": "a\0b"})
+    yield Break("a root that is not there", nothing, "nowhere/at/all", {copy.setting: "nowhere/at/all"})
+    yield Break("no root", nothing, "dataset.root", {copy.setting: ""})
+    yield Break("a root that is a file", nothing, "not a folder", {copy.setting: __file__})
+    yield Break("a zero byte in the root", nothing, f"dataset.{copy.setting}", {copy.setting: "a\0b"})
     yield Break("an unknown split", nothing, "dataset.splits", {"splits": ("train", "val")})
     yield Break("a split asked for twice", nothing, "dataset.splits", {"splits": ("train", "train")})
     wrong = "entities" if copy.dataset != "flickr30k" else "random"
@@ -69,7 +45,7 @@ def _of_any_file(copy: Miniature) -> Iterator[Break]:
     file = Path(copy.file).name
 
     def replaced(kind: str, change: Callable[[bytes], bytes], names: str = file) -> Break:
-        return Break(kind, lambda root: _change(root / copy.file, change), names)
+        return Break(kind, lambda root: rewrite(root / copy.file, change), names)
 
     def into_folder(root: Path) -> None:
         (root / copy.file).unlink()
@@ -86,18 +62,14 @@ def _of_any_file(copy: Miniature) -> Iterator[Break]:
     yield replaced("a file of blanks", lambda data: b" \n\n\t\n")
     yield replaced("half of the file", lambda data: data[: len(data) * 55 // 100].rstrip())
     yield replaced("UTF-16", lambda data: data.decode().encode("utf-16"))
-    yield replaced("Latin-1", lambda data: data.replace(b"number", "nümber".encode("latin-1"), 1))
+    yield replaced("Latin-1", lambda data: data.replace(b"e", "é".encode("latin-1"), 1))
     yield replaced("a page of the web", lambda data: b"<!DOCTYPE html>\n<html><body>Sign in</body></html>\n")
     yield replaced("a zip archive", lambda data: b"PK\x03\x04\x14\x00" + bytes(range(256)) * 4)
     yield replaced("zero bytes", lambda data: bytes(4096))
     yield Break(
-        "a byte-order mark", lambda root: _change(root / copy.file, lambda d: b"\xef\xbb\xbf" + d), "", harmless=True
+        "a byte-order mark", lambda root: rewrite(root / copy.file, lambda d: b"\xef\xbb\xbf" + d), "", harmless=True
     )
-    yield Break("CRLF", lambda root: _change(root / copy.file, lambda d: d.replace(b"\n", b"\r\n")), "", harmless=True)
-
-
-def _change(path: Path, change: Callable[[bytes], bytes]) -> None:
-    path.write_bytes(change(path.read_bytes()))
+    yield Break("CRLF", lambda root: rewrite(root / copy.file, lambda d: d.replace(b"\n", b"\r\n")), "", harmless=True)
 
 
 def _of_pictures(copy: Miniature) -> Iterator[Break]:
@@ -143,7 +115,7 @@ def _of_lists(copy: Miniature) -> Iterator[Break]:
     name = Path(dev).name
 
     def add(text: str) -> Callable[[Path], None]:
-        return lambda root: _change(root / dev, lambda data: data + text.encode())
+        return lambda root: rewrite(root / dev, lambda data: data + text.encode())
 
     def from_train(root: Path) -> None:
         add((root / train).read_text().splitlines()[0] + "\n")(root)
@@ -157,8 +129,8 @@ def _of_lists(copy: Miniature) -> Iterator[Break]:
 
     yield Break("a list is missing", lambda root: (root / dev).unlink(), name)
     yield Break("a folder in place of a list", into_folder, name)
-    yield Break("an empty list", lambda root: _change(root / dev, lambda d: b""), name)
-    yield Break("a list in Latin-1", lambda root: _change(root / dev, lambda d: b"\xfc.jpg\n"), name)
+    yield Break("an empty list", lambda root: rewrite(root / dev, lambda d: b""), name)
+    yield Break("a list in Latin-1", lambda root: rewrite(root / dev, lambda d: b"\xfc.jpg\n"), name)
     yield Break("a picture in two lists", from_train, "<root>")
     yield Break("a picture twice in a list", again, "<root>")
     yield Break("a listed picture that has no caption", add("no_such_picture.jpg\n"), "<root>")
@@ -238,14 +210,14 @@ def _of_json(copy: Miniature) -> Iterator[Break]:
         may_lack = field in ("entry", "pictures", "caption", "split") and (field, copy.format) != ("split", "karpathy")
         if not may_lack or (field, copy.format) == ("caption", "jsonl"):
             yield Break(f"{field}: left out", _setting(copy, place, None, remove=True), file)
-    yield Break("a key twice", lambda root: _change(root / copy.file, _key_twice), file)
+    yield Break("a key twice", lambda root: rewrite(root / copy.file, _key_twice), file)
     if copy.format == "jsonl":
-        yield Break("a line twice", lambda root: _change(root / copy.file, lambda d: d + d.split(b"\n")[0]), file)
+        yield Break("a line twice", lambda root: rewrite(root / copy.file, lambda d: d + d.split(b"\n")[0]), file)
         return
-    yield Break("the other kind of whole", lambda root: _change(root / copy.file, _other_whole), file)
-    yield Break("more behind the end", lambda root: _change(root / copy.file, lambda d: d + b"]}"), file)
+    yield Break("the other kind of whole", lambda root: rewrite(root / copy.file, _other_whole), file)
+    yield Break("more behind the end", lambda root: rewrite(root / copy.file, lambda d: d + b"]}"), file)
     yield Break(
-        "a comma behind the last", lambda root: _change(root / copy.file, lambda d: d[:-1] + b"," + d[-1:]), file
+        "a comma behind the last", lambda root: rewrite(root / copy.file, lambda d: d[:-1] + b"," + d[-1:]), file
     )
     if copy.format == "persons":
         yield Break("a picture of two identities", _copying(copy, "name"), file)
@@ -284,47 +256,22 @@ def _places(copy: Miniature) -> dict[str, tuple[Any, ...]]:
     return found | {"split": (0, "split"), "entry": (0,), "pictures": ()}
 
 
-def _load(root: Path, copy: Miniature) -> Any:
-    text = (root / copy.file).read_text()
-    return [json.loads(line) for line in text.splitlines()] if copy.format == "jsonl" else json.loads(text)
-
-
-def _save(root: Path, copy: Miniature, content: Any) -> None:
-    lines = [json.dumps(line) for line in content] if copy.format == "jsonl" else [json.dumps(content)]
-    text = "\n".join(lines) + "\n"
-    for mark, raw in RAW.items():
-        text = text.replace(f'"{mark}"', raw)
-    (root / copy.file).write_text(text, encoding="utf-8")
-
-
 def _setting(copy: Miniature, place: tuple[Any, ...], value: Any, remove: bool = False) -> Callable[[Path], None]:
-    def do(root: Path) -> None:
-        content = {"": _load(root, copy)}
-        *path, last = ("", *place)
-        holder: Any = content
-        for key in path:
-            holder = holder[key]
-        if remove:
-            del holder[last]
-        else:
-            holder[last] = value
-        _save(root, copy, content[""])
-
-    return do
+    return lambda root: set_value(root / copy.file, place, value, remove=remove)
 
 
 def _copying(copy: Miniature, field: str) -> Callable[[Path], None]:
     """The last entry takes the first one's field."""
 
     def do(root: Path) -> None:
-        content = _load(root, copy)
+        content = load_json(root / copy.file)
         entries = content if copy.format == "persons" else content["images"]
         key = _places(copy)[field][-1]
         if field == "entry":
             entries.append(entries[0])
         else:
             entries[-1][key] = entries[0][key]
-        _save(root, copy, content)
+        save_json(root / copy.file, content)
 
     return do
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,11 @@ class Miniature:
         dataset: its name in a config.
         split_by: the convention of its splits.
         file: the file of captions, relative to the root.
-        format: of that file: tokens, csv, jsonl, karpathy, captions (of COCO) or persons.
+        format: of that file: tokens, csv, jsonl, karpathy, captions (of COCO), persons or index (of a shard).
         pictures: folder of the first picture, relative to the root.
         lists: files that say which picture is in which split, train first.
         write: writes all of it into a folder.
+        setting: of the dataset section, that names this folder.
     """
 
     dataset: str
@@ -34,6 +36,7 @@ class Miniature:
     pictures: str
     write: Callable[[Path], None]
     lists: tuple[str, ...] = ()
+    setting: str = "root"
 
 
 def captions(number: int) -> list[str]:
@@ -174,6 +177,19 @@ def folder(file: str) -> Callable[[Path], None]:
     return into
 
 
+def shards(root: Path) -> None:
+    """The miniature folder, packed: two shards of train, one of dev and one of test."""
+    from itembed_tf.datasets.folder import read
+    from itembed_tf.datasets.group import SPLITS
+    from itembed_tf.pack import pack
+
+    with tempfile.TemporaryDirectory() as source:
+        folder("captions.csv")(Path(source))
+        groups = read(root=source, splits=SPLITS, split_by="base", held_out_percent=10)
+        sizes = {"short_side": 8, "quality": 95, "shard_pictures": 4, "max_broken_percent": 0.0}
+        pack(groups, root, name="folder", split_by="base", **sizes)
+
+
 F8K_LISTS = tuple(f"Flickr_8k.{split}Images.txt" for split in ("train", "dev", "test"))
 MINIATURES = {
     "flickr8k, original": Miniature(
@@ -219,4 +235,5 @@ MINIATURES = {
     ),
     "folder, csv": Miniature("folder", "base", "captions.csv", "csv", "pictures", folder("captions.csv")),
     "folder, jsonl": Miniature("folder", "base", "captions.jsonl", "jsonl", "pictures", folder("captions.jsonl")),
+    "folder, packed": Miniature("folder", "base", "train-00000-of-00002.json", "index", "", shards, setting="shards"),
 }

@@ -27,3 +27,20 @@ def float32_policy() -> Iterator[None]:
     yield
     if "keras" in sys.modules:
         sys.modules["keras"].mixed_precision.set_global_policy("float32")
+
+
+@pytest.fixture(scope="module")
+def deterministic_ops_end() -> Iterator[None]:
+    """train() makes TensorFlow deterministic for the whole process; later tests get it as it was."""
+    yield
+    from tensorflow.python.framework import config
+
+    config.disable_op_determinism()
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A small Flickr8k of drawn boxes; its folder."""
+    from benchmarks.drawn import drawn_flickr8k
+
+    return drawn_flickr8k(tmp_path_factory.mktemp("drawn"))

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import bad_data
-from benchmarks.broken_inputs import Break, breaks, nothing
+from benchmarks.breaking import Break, nothing
+from benchmarks.broken_inputs import breaks
 from benchmarks.miniatures import MINIATURES
 from itembed_tf.datasets import DATASETS, folder
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +111,7 @@ def test_another_packing_is_not_mixed_in(pictures, tmp_path, capsys):
     assert "short_side was 256 and is 48" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"packed with dataset.split_by = 'base', and 'karpathy' is asked for"):
         read(shards=str(out), split_by="karpathy")
-    with pytest.raises(ValueError, match=r"holds dev, train|holds train, dev, not test"):
+    with pytest.raises(ValueError, match=r"(dev, train|train, dev) was packed, not test"):
         read(shards=str(out), splits=("train", "test"))
 
 
@@ -134,7 +133,7 @@ def test_a_shard_that_was_cut_is_refused(pictures, tmp_path):
     assert main(command(pictures, out)) == 0
     shard = out / "train-00000-of-00003.tfrecord"
     shard.write_bytes(shard.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=r"train-00000-of-00003.tfrecord has .* copied half"):
+    with pytest.raises(ValueError, match=r"train-00000-of-00003.tfrecord should have .* copied half"):
         read(shards=str(out))
     with pytest.raises(OSError, match="ends before byte"):
         picture_bytes(FilePart(str(shard), shard.stat().st_size - 10, 20))
@@ -164,71 +163,3 @@ def test_pictures_are_shrunk_to_the_short_side_and_never_enlarged(size, wanted):
             assert (small == buffer.getvalue()) == (size == wanted)
         one, other = (load_image(tf.constant(data), size=64, fit="stretch") for data in (buffer.getvalue(), small))
         assert np.abs(one - other).mean() < 1.5, "of 255: the tower sees nearly the same"
-
-
-def _set(key: str, value: object):
-    def change(index: dict) -> None:
-        index["groups"][0][key] = value
-
-    return change
-
-
-BREAKS = {
-    "no groups": lambda index: index.pop("groups"),
-    "groups are a number": lambda index: index.update(groups=3),
-    "groups are a text": lambda index: index.update(groups="abc"),
-    "a group is a text": lambda index: index["groups"].__setitem__(0, "a"),
-    "no size": lambda index: index.pop("bytes"),
-    "another size": lambda index: index.update(bytes=1),
-    "no id": lambda index: index["groups"][0].pop("id"),
-    "an id that is a number": _set("id", 3),
-    "an id twice": lambda index: index["groups"][1].update(id=index["groups"][0]["id"]),
-    "captions are one text": _set("captions", "a dog"),
-    "a caption is a number": _set("captions", ["a dog", 3]),
-    "no captions": _set("captions", []),
-    "captions are null": _set("captions", None),
-    "a label that is a list": _set("label", []),
-    "caption_ids of texts": _set("caption_ids", ["a", "b"]),
-    "caption_ids too few": _set("caption_ids", [1]),
-    "no picture": _set("images", []),
-    "pictures are a text": _set("images", "ab"),
-    "half a place": _set("images", [[3]]),
-    "a place before the file": _set("images", [[-1, 5]]),
-    "a place behind the file": _set("images", [[5, 10**9]]),
-    "a place that is no number": _set("images", [["5", "6"]]),
-    "a place of fractions": _set("images", [[5.0, 6.0]]),
-}
-
-
-@pytest.fixture(scope="module")
-def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("packed")
-    assert main(command(drawn_flickr8k(folder / "pictures"), folder / "shards")) == 0
-    return folder / "shards"
-
-
-@pytest.mark.parametrize("kind", BREAKS)
-def test_a_broken_index_is_refused_by_name(packed, tmp_path, kind):
-    shards = Path(shutil.copytree(packed, tmp_path / "shards"))
-    path = shards / "train-00001-of-00003.json"
-    index = json.loads(path.read_text())
-    BREAKS[kind](index)
-    path.write_text(json.dumps(index))
-    with pytest.raises(ValueError, match=r"train-00001-of-00003|'flickr8k' cannot be used"):
-        read(shards=str(shards))
-
-
-@pytest.mark.parametrize("name", ["shards.json", "train-00001-of-00003.json", "train-00001-of-00003.tfrecord"])
-@pytest.mark.parametrize(
-    "content", [None, b"", b'{"bytes": ', b"\xff\xfe\x00", b"[]", b"null", b'{"schema": 9}', "folder"]
-)
-def test_broken_files_are_refused_by_name(packed, tmp_path, name, content):
-    shards = Path(shutil.copytree(packed, tmp_path / "shards"))
-    (shards / name).unlink()
-    if content == "folder":
-        (shards / name).mkdir()
-    elif content is not None:
-        (shards / name).write_bytes(content)
-    with pytest.raises((ValueError, FileNotFoundError), match=Path(name).name) as error:
-        read(shards=str(shards))
-    assert type(error.value) in (ValueError, FileNotFoundError)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -96,15 +95,6 @@ def write_pictures(folder: Path) -> None:
         table = csv.DictWriter(file, ("image", "caption", "split"))
         table.writeheader()
         table.writerows(rows)
-
-
-@pytest.fixture(scope="module")
-def deterministic_ops_end() -> Iterator[None]:
-    """train() makes TensorFlow deterministic for the whole process; later tests get it as it was."""
-    yield
-    from tensorflow.python.framework import config
-
-    config.disable_op_determinism()
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from toy_model import dual_path
 
-from benchmarks.drawn import drawn_flickr8k
 from itembed_tf import train
 from itembed_tf.config import Config, arguments, load_config
 from itembed_tf.data import Items, flatten
@@ -19,21 +17,8 @@ from itembed_tf.model import encoder
 from itembed_tf.run import load_model, open_run
 from itembed_tf.start import _all_pairs
 
+pytestmark = pytest.mark.usefixtures("deterministic_ops_end")
 CONFIG = Path(__file__).parents[1] / "configs" / "flickr8k_spe.toml"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def deterministic_ops_end() -> Iterator[None]:
-    """train() makes TensorFlow deterministic for the whole process; later tests get it as it was."""
-    yield
-    from tensorflow.python.framework import config
-
-    config.disable_op_determinism()
-
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return drawn_flickr8k(tmp_path_factory.mktemp("drawn"))
 
 
 def config(drawn: str, *more: str) -> Config:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 import tensorflow as tf
 
 import benchmarks.parity
-from benchmarks.drawn import drawn_flickr8k
 from itembed_tf import features, train
 from itembed_tf.artifacts import run_encoders, write_saved_models
 from itembed_tf.artifacts.encoders import sides
@@ -19,22 +17,9 @@ from itembed_tf.config import Config, load_config
 from itembed_tf.model import encoder, parts, sentence_features
 from itembed_tf.run import load_model, open_run
 
+pytestmark = pytest.mark.usefixtures("deterministic_ops_end")
 ROOT = Path(__file__).parents[1]
 KINDS = ("tf-idf", "mean", "hglmm")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def deterministic_ops_end() -> Iterator[None]:
-    """train() makes TensorFlow deterministic for the whole process; later tests get it as it was."""
-    yield
-    from tensorflow.python.framework import config
-
-    config.disable_op_determinism()
-
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return drawn_flickr8k(tmp_path_factory.mktemp("drawn"))
 
 
 def config(drawn: str, kind: str, *more: str) -> Config:

@@ -85,7 +85,8 @@ def read_dataset(
     groups = [group for group in groups if group.split in splits]
     if name not in FILE_ORDER:
         groups.sort(key=lambda group: group.id)
-    check_groups(groups, name)
+    place = shards or root
+    check_groups(groups, f"{name} in {place}" if place else name)
     groups = merge_groups(groups, merge=merge, leaks=leaks)
     sizes = Counter(group.split for group in groups)
     empty = [split for split in splits if not sizes[split]]

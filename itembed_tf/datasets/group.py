@@ -99,4 +99,4 @@ def check_groups(groups: Sequence[Group], name: str) -> None:
                 what = image if isinstance(image, str) else "one drawing"
                 problems.append(f"{what}: in {other.id} ({other.split}) and in {group.id} ({group.split})")
     if problems:
-        raise ValueError(f"The data set {name!r} cannot be used:\n{some(problems)}")
+        raise ValueError(f"The data set {name} cannot be used; repair what is listed:\n{some(problems)}")

@@ -7,8 +7,10 @@ labels, and where in the TFRecord file each picture lies. A shard is whole where
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 from itembed_tf.datasets.group import FilePart, Group
@@ -32,12 +34,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = find(folder, [MANIFEST], "the list of shards", ADVICE)
     manifest = read_json(path, ADVICE)
-    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-        found = manifest.get("schema") if isinstance(manifest, dict) else type(manifest).__name__
-        raise ValueError(f"{path} has schema {found!r}, this version reads {SCHEMA}. Pack the data set again")
+    schema = manifest.get("schema") if isinstance(manifest, dict) else type(manifest).__name__
+    if type(schema) is not int or schema != SCHEMA:
+        raise ValueError(f"{path} has schema {short(schema)}, this version reads {SCHEMA}: pack the data set again")
     shards = manifest.get("shards")
     if not isinstance(shards, dict) or not all(type(number) is int and number > 0 for number in shards.values()):
-        raise ValueError(f'{path}: "shards" must say how many there are of each split, not {shards!r}. {ADVICE}')
+        raise ValueError(f'{path}: "shards" must say how many there are of each split, not {short(shards)}. {ADVICE}')
     return manifest
 
 
@@ -56,17 +58,18 @@ def read_shards(folder: str, *, name: str, split_by: str, splits: Sequence[str])
     root = Path(folder)
     if not root.is_dir():
         raise FileNotFoundError(f"dataset.shards = {folder!r} is not a folder; {ADVICE}")
-    manifest = read_manifest(root)
+    manifest, path = read_manifest(root), root / MANIFEST
     for key, wanted in (("name", name), ("split_by", split_by)):
         if manifest.get(key) != wanted:
             raise ValueError(
-                f"{root} was packed with dataset.{key} = {manifest.get(key)!r}, and {wanted!r} is asked for"
+                f"{path}: packed with dataset.{key} = {short(manifest.get(key))}, and {wanted!r} is asked for; it must "
+                "be the one that was packed"
             )
     missing = [split for split in splits if split not in manifest["shards"]]
     if missing:
         raise ValueError(
-            f"{root} holds {', '.join(manifest['shards'])}, not {' and '.join(missing)}: leave it out of "
-            "dataset.splits, or pack the data set again with it"
+            f"{path}: {', '.join(manifest['shards']) or 'no split'} was packed, not {' and '.join(missing)}: leave it "
+            "out of dataset.splits, or pack the data set again with it"
         )
     groups = []
     for split in splits:
@@ -82,32 +85,44 @@ def _read_index(path: Path, split: str) -> list[Group]:
     find(path.parent, [path.name], "a shard", ADVICE)
     index, size = read_json(index_path, ADVICE), path.stat().st_size
     try:
-        if index["bytes"] != size:
-            raise ValueError(f"{path} has {size:,} bytes, and {index_path.name} says {index['bytes']!r}: copied half?")
+        if type(index["bytes"]) is not int or index["bytes"] != size:
+            raise ValueError(f"{path.name} should have {short(index['bytes'])} bytes, and has {size:,}: copied half?")
         return [_group(entry, path, size, split) for entry in _list(index["groups"])]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{index_path} is no index of a shard ({error!r}): remove it; {ADVICE}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{index_path} is no index of that shard: {_said(error)}. Take it away; {ADVICE}") from error
 
 
-def _group(entry: dict[str, Any], path: Path, size: int, split: str) -> Group:
+def _said(error: Exception) -> str:
+    return f"{error} is left out" if isinstance(error, KeyError) else str(error)
+
+
+def _group(entry: Any, path: Path, size: int, split: str) -> Group:
+    if not isinstance(entry, dict):
+        raise TypeError(f"{short(entry)} is no group")
     images = []
     for place in map(_list, _list(entry["images"])):
         if len(place) != 2:
-            raise TypeError(f"{place!r} is not an offset and a length")
+            raise TypeError(f"{short(place)} is not an offset and a length")
         offset, length = place
         if type(offset) is not int or type(length) is not int or not 0 <= offset <= offset + length <= size:
-            raise ValueError(f"{path} has {size:,} bytes, and its index puts a picture at {offset!r}, {length!r} long")
+            raise ValueError(f"a picture at {short(offset)}, {short(length)} long, in {size:,} bytes")
         images.append(FilePart(str(path), offset, length))
-    captions, numbers = tuple(_list(entry["captions"])), tuple(_list(entry["caption_ids"]))
-    for value in (entry["id"], entry["label"], *captions):
-        if not isinstance(value, str):
-            raise TypeError(f"{value!r} is no text")
-    if not all(type(number) is int for number in numbers):
-        raise TypeError(f"caption_ids are {numbers!r}")
-    return Group(entry["id"], tuple(images), captions, split, entry["label"], numbers)
+    captions, numbers = tuple(map(_text, _list(entry["captions"]))), tuple(_list(entry["caption_ids"]))
+    if not images or not captions:
+        raise ValueError(f"{short(entry['id'])} has no {'caption' if images else 'image'}")
+    if not all(type(number) is int for number in numbers) or len(numbers) not in (0, len(captions)):
+        raise TypeError(f"{short(entry['id'])} has the caption_ids {short(numbers)}")
+    return Group(_text(entry["id"]), tuple(images), captions, split, _text(entry["label"]), numbers)
+
+
+def _text(value: Any) -> str:
+    """Half a surrogate pair is a str, and could not be written into a report."""
+    if not isinstance(value, str) or re.search("[\ud800-\udfff]", value):
+        raise TypeError(f"{short(value)} is no text")
+    return value
 
 
 def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise TypeError(f"{value!r} is no list")
+        raise TypeError(f"{short(value)} is no list")
     return value
