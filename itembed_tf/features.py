@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import keras
@@ -12,7 +14,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from itembed_tf.data import picture_batches
-from itembed_tf.datasets import FilePart, Picture
+from itembed_tf.datasets import FilePart, Picture, picture_bytes
 from itembed_tf.files import cache_folder, checksum
 from itembed_tf.two_branch.fitting import encoded
 
@@ -48,7 +50,7 @@ def cached_features(
         batch_size: pictures encoded at a time.
     """
     weights = [keras.ops.convert_to_numpy(v).tobytes() for v in backbone.variables]
-    same = (settings, backbone.name, *weights, *[picture_identity(picture) for picture in pictures])
+    same = (settings, backbone.name, *weights, *picture_identities(pictures))
     keys = {False: checksum(*same)[:32], True: checksum(crop_settings, *same)[:32]}
     signature = tf.TensorSpec((None, *backbone.input.shape[1:]), tf.float32)
     encode = tf.function(lambda x: backbone(x, training=False), input_signature=[signature])
@@ -120,10 +122,21 @@ def cached_sentences(features: keras.Model, ids: np.ndarray) -> np.ndarray:
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def picture_identity(picture: Picture) -> bytes | str:
-    """File bytes stand for themselves; a file for its place, size and time of change, and a part for its place too."""
+def picture_identities(pictures: Sequence[Picture]) -> list[str]:
+    """SHA-256 of each image file: pictures that were copied, moved or packed are known again, changed ones are not."""
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(_identity, pictures)
+        return list(tqdm(found, desc="reading pictures", total=len(pictures), unit=" pictures", delay=2))
+
+
+def _identity(picture: Picture) -> str:
     if isinstance(picture, bytes):
-        return picture
-    path, *part = picture if isinstance(picture, FilePart) else (picture,)
-    status = os.stat(path)
-    return " ".join(map(str, (os.path.abspath(path), status.st_size, status.st_mtime_ns, *part)))
+        return checksum(picture)
+    status = os.stat(picture.path if isinstance(picture, FilePart) else picture)
+    return _identity_of_file(picture, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _identity_of_file(picture: Picture, size: int, changed: int) -> str:
+    """A run asks for the same pictures again and again; within it a file is read anew only when it has changed."""
+    return checksum(picture_bytes(picture))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from itembed_tf.datasets import FilePart
 from itembed_tf.features import cached_features
 from itembed_tf.image import augment_image, load_image
 
@@ -103,10 +105,41 @@ def test_other_crops_leave_the_plain_views_as_they_are(backbone, pictures, cache
     assert len(list(cache.iterdir())) == 4  # the picture, its mirror image, one crop of each kind
 
 
-def test_pictures_from_memory_give_the_same(backbone, pictures):
+def contents(pictures: list[str]) -> list[bytes]:
+    return [Path(path).read_bytes() for path in pictures]
+
+
+def in_one_file(pictures: list[str], path: Path) -> list[FilePart]:
+    """The pictures as `itembed_tf.prepare` packs them: one after another."""
+    parts = contents(pictures)
+    path.write_bytes(b"".join(parts))
+    ends = np.cumsum([len(part) for part in parts]).tolist()
+    return [FilePart(str(path), end - len(part), len(part)) for end, part in zip(ends, parts, strict=True)]
+
+
+def test_pictures_from_memory_and_from_parts_of_a_file_give_the_same(backbone, pictures, tmp_path, monkeypatch):
     from_files = features(backbone, pictures)[0]
-    from_memory = features(backbone, [Path(path).read_bytes() for path in pictures])[0]
-    np.testing.assert_array_equal(from_files, from_memory)
+    for name, others in (("memory", contents(pictures)), ("parts", in_one_file(pictures, tmp_path / "packed"))):
+        monkeypatch.setenv("ITEMBED_CACHE", str(tmp_path / name))
+        np.testing.assert_array_equal(from_files, features(backbone, others)[0])
+
+
+def test_pictures_that_were_touched_moved_copied_or_packed_are_known_again(backbone, pictures, tmp_path, cache):
+    features(backbone, pictures)
+
+    def fail(data: tf.Tensor) -> tf.Tensor:
+        raise AssertionError("a picture was encoded again")
+
+    moved = shutil.copytree(Path(pictures[0]).parent, tmp_path.parent / f"{tmp_path.name}-moved")
+    os.utime(pictures[3], ns=(1, 1))
+    for same in (
+        pictures,
+        [str(moved / Path(path).name) for path in pictures],
+        contents(pictures),
+        in_one_file(pictures, tmp_path / "packed"),
+    ):
+        features(backbone, same, load=fail)
+    assert len(list(cache.iterdir())) == 1
 
 
 def test_features_half_done_are_not_taken_for_whole(backbone, pictures, cache):

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from itembed_tf.data import THREADS
-from itembed_tf.features import picture_identity, write_rows
+from itembed_tf.features import picture_identities, write_rows
 from itembed_tf.files import cache_folder, checksum
 from itembed_tf.image import load_crops
 from itembed_tf.two_branch.localisation.boxes import box_features, enclosing
@@ -96,7 +96,7 @@ def look_at(
 def _features(images: Sequence[str], boxes: np.ndarray, counts: Sequence[int], backbone: keras.Model) -> np.ndarray:
     weights = [keras.ops.convert_to_numpy(variable).tobytes() for variable in backbone.variables]
     size = backbone.input.shape[1]
-    key = checksum("1", str(size), *weights, str(counts), boxes.tobytes(), *map(picture_identity, images))[:32]
+    key = checksum("1", str(size), *weights, str(counts), boxes.tobytes(), *picture_identities(images))[:32]
     path = cache_folder("regions") / f"{key}.npy"
     if not path.exists():
         signature = tf.TensorSpec((None, *backbone.input.shape[1:]), tf.float32)
