@@ -186,8 +186,8 @@ def shards(root: Path) -> None:
     with tempfile.TemporaryDirectory() as source:
         folder("captions.csv")(Path(source))
         groups = read(root=source, splits=SPLITS, split_by="base", held_out_percent=10)
-        sizes = {"short_side": 8, "quality": 95, "shard_pictures": 4, "max_broken_percent": 0.0}
-        pack(groups, root, name="folder", split_by="base", **sizes)
+        sizes = {"short_side": 8, "quality": 95, "shard_pictures": 4}
+        pack(groups, root, name="folder", split_by="base", max_broken_percent=0.0, **sizes)
 
 
 F8K_LISTS = tuple(f"Flickr_8k.{split}Images.txt" for split in ("train", "dev", "test"))
