@@ -4,9 +4,9 @@
 
 Whole copies of all data sets in miniature are broken in one way at a time (benchmarks/broken_inputs.py) and read. An
 answer is good where the reader raises a plain ValueError or FileNotFoundError that names the file (or the setting),
-says what to do, and can be printed; where the training program then ends with 1 and that very error, without a
-traceback; and where the data are as they were and the run directory holds a whole config.toml and nothing else. What
-does no harm, a byte-order mark and CRLF, must be read as if it were not there.
+says what to do, and can be printed; where the training program then ends with 1 and that very error (of a setting, one
+as good), without a traceback; and where the data are as they were and the run directory holds a whole config.toml and
+nothing else. What does no harm, a byte-order mark and CRLF, must be read as if it were not there.
 
 The figure is the number of bad answers. --answers prints every answer; --quick does without the training program.
 """
@@ -37,7 +37,7 @@ from itembed_tf.config.schema import Dataset
 from itembed_tf.datasets import Group, coco, read_dataset
 
 ADVICE = re.compile(
-    r"\b(must|docs/|save it|write|give|keep|choose|ask|put|needs?|take|add|repair|pack the)", re.IGNORECASE
+    r"\b(must|docs/|save it|write|give|keep|choose|ask|put|needs?|take|add|repair|pack the|one of)", re.IGNORECASE
 )
 LONGEST = 8000  # letters of an error
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # thousands of small files
@@ -101,7 +101,7 @@ def faults_of_program(main: Main, copy: Miniature, case: Break, root: Path, answ
         text = errors.getvalue()
         found = [] if code == 1 else [f"lets the training program end with {code}"]
         found += ["shows a traceback"] if "Traceback" in text else []
-        if case.in_pictures:
+        if case.in_pictures or case.settings:  # settings may be refused before the reader sees them
             found += faults_of_text(text[text.find("error: ") :], case.names)
         elif f"error: {answer}\n" not in text:
             found += ["is not what the training program prints"]

@@ -25,7 +25,9 @@ class Dataset:
     )
     root: str = key("", "its folder (openmoji needs none: it comes with the installed packages)")
     shards: str = key("", "folder into which itembed_tf.prepare packed it, read instead of root")
-    splits: tuple[str, ...] = key(("train", "dev", "test"), "splits the run uses; others need not be on disk")
+    splits: tuple[str, ...] = key(
+        ("train", "dev", "test"), "splits the run uses; others need not be on disk", choices=("train", "dev", "test")
+    )
     split_by: str = key(
         "base",
         "openmoji: keep all variants of an emoji in one split (base), or not (id); flickr8k: base or karpathy; "
