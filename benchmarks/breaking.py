@@ -57,15 +57,19 @@ def save_json(path: Path, content: Any) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def set_value(path: Path, place: tuple[Any, ...], value: Any, *, remove: bool = False) -> None:
-    """Put something else at one place of a JSON file, by the keys and numbers that lead there; () is all of it."""
-    content = {"": load_json(path)}
-    *keys, last = ("", *place)
-    holder: Any = content
-    for key in keys:
-        holder = holder[key]
-    if remove:
-        del holder[last]
-    else:
-        holder[last] = value
-    save_json(path, content[""])
+def setting(file: str, place: tuple[Any, ...], value: Any, *, remove: bool = False) -> Callable[[Path], None]:
+    """Puts something else at one place of a JSON file, by the keys and numbers that lead there; () is all of it."""
+
+    def do(root: Path) -> None:
+        content = {"": load_json(root / file)}
+        *keys, last = ("", *place)
+        holder: Any = content
+        for key in keys:
+            holder = holder[key]
+        if remove:
+            del holder[last]
+        else:
+            holder[last] = value
+        save_json(root / file, content[""])
+
+    return do

@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.breaking import DEEP, HUGE, OVERFLOW, Break, load_json, nothing, rewrite, save_json, set_value
-from benchmarks.broken_shards import MANIFEST, of_shards
+from benchmarks.breaking import DEEP, HUGE, OVERFLOW, Break, load_json, nothing, rewrite, save_json, setting
+from benchmarks.broken_shards import of_shards
 from benchmarks.miniatures import Miniature
+from itembed_tf.datasets.shards import MANIFEST
 
 
 def breaks(copy: Miniature) -> Iterator[Break]:
@@ -205,11 +206,11 @@ def _of_json(copy: Miniature) -> Iterator[Break]:
     keys = _places(copy)
     for field, place in keys.items():
         for value, bad in BAD_VALUES[field].items():
-            yield Break(f"{field}: {value}", _setting(copy, place, bad), file)
+            yield Break(f"{field}: {value}", setting(copy.file, place, bad), file)
         # a caption, an entry left out is one fewer; a split may be left out where a rule stands in for it
         may_lack = field in ("entry", "pictures", "caption", "split") and (field, copy.format) != ("split", "karpathy")
         if not may_lack or (field, copy.format) == ("caption", "jsonl"):
-            yield Break(f"{field}: left out", _setting(copy, place, None, remove=True), file)
+            yield Break(f"{field}: left out", setting(copy.file, place, None, remove=True), file)
     yield Break("a key twice", lambda root: rewrite(root / copy.file, _key_twice), file)
     if copy.format == "jsonl":
         yield Break("a line twice", lambda root: rewrite(root / copy.file, lambda d: d + d.split(b"\n")[0]), file)
@@ -226,14 +227,14 @@ def _of_json(copy: Miniature) -> Iterator[Break]:
     if "id" in keys and copy.format != "persons":
         yield Break("one id of two pictures", _copying(copy, "id"), file)
     if copy.format == "captions":
-        yield Break("a caption of no picture", _setting(copy, ("annotations", 0, "image_id"), 99), file)
-        yield Break("one id of two captions", _setting(copy, ("annotations", 0, "id"), 1), file)
+        yield Break("a caption of no picture", setting(copy.file, ("annotations", 0, "image_id"), 99), file)
+        yield Break("one id of two captions", setting(copy.file, ("annotations", 0, "id"), 1), file)
     if copy.dataset == "coco" and copy.format == "karpathy":
-        yield Break("an unknown folder", _setting(copy, ("images", 0, "filepath"), "test2014"), file)
+        yield Break("an unknown folder", setting(copy.file, ("images", 0, "filepath"), "test2014"), file)
     if copy.format == "karpathy":
-        yield Break("another data set's file", _setting(copy, ("dataset",), "flickr0k"), file)
+        yield Break("another data set's file", setting(copy.file, ("dataset",), "flickr0k"), file)
     if copy.dataset == "cuhk-pedes":
-        yield Break("an identity in two splits", _setting(copy, (0, "split"), "test"), file)
+        yield Break("an identity in two splits", setting(copy.file, (0, "split"), "test"), file)
 
 
 def _places(copy: Miniature) -> dict[str, tuple[Any, ...]]:
@@ -254,10 +255,6 @@ def _places(copy: Miniature) -> dict[str, tuple[Any, ...]]:
     key = "img_path" if copy.dataset == "rstpreid" else "file_path"
     found = {"name": (0, key), "id": (0, "id"), "captions": (0, "captions"), "caption": (0, "captions", 0)}
     return found | {"split": (0, "split"), "entry": (0,), "pictures": ()}
-
-
-def _setting(copy: Miniature, place: tuple[Any, ...], value: Any, remove: bool = False) -> Callable[[Path], None]:
-    return lambda root: set_value(root / copy.file, place, value, remove=remove)
 
 
 def _copying(copy: Miniature, field: str) -> Callable[[Path], None]:

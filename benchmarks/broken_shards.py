@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.breaking import DEEP, HUGE, OVERFLOW, Break, rewrite, set_value
+from benchmarks.breaking import DEEP, HUGE, OVERFLOW, Break, rewrite, setting
 from benchmarks.miniatures import Miniature
 from itembed_tf.datasets.shards import MANIFEST
 
@@ -46,16 +46,12 @@ def of_shards(copy: Miniature) -> Iterator[Break]:
         for place, values in places.items():
             field = f"{'index' if file == copy.file else 'list of shards'}, {' '.join(map(str, place)) or 'all'}"
             for value, bad in values.items():
-                yield Break(f"{field}: {value}", _setting(file, place, bad), file)
+                yield Break(f"{field}: {value}", setting(file, place, bad), file)
             if place and isinstance(place[-1], str):
-                yield Break(f"{field}: left out", _setting(file, place, None, remove=True), file)
-    yield Break("a split that was not packed", _setting(MANIFEST, ("shards", "dev"), None, remove=True), "dev")
-    yield Break("more shards than there are", _setting(MANIFEST, ("shards", "train"), 3), "train-00000-of-00003")
+                yield Break(f"{field}: left out", setting(file, place, None, remove=True), file)
+    yield Break("a split that was not packed", setting(MANIFEST, ("shards", "dev"), None, remove=True), "dev")
+    yield Break("more shards than there are", setting(MANIFEST, ("shards", "train"), 3), "train-00000-of-00003")
     yield from _of_records(copy)
-
-
-def _setting(file: str, place: tuple[Any, ...], value: Any, *, remove: bool = False) -> Callable[[Path], None]:
-    return lambda root: set_value(root / file, place, value, remove=remove)
 
 
 def _of_records(copy: Miniature) -> Iterator[Break]:
@@ -75,7 +71,7 @@ def _of_records(copy: Miniature) -> Iterator[Break]:
     yield Break("a shard that is missing", lambda root: (root / shard).unlink(), shard)
     yield Break("a folder in place of a shard", into_folder, shard)
     yield Break("one shard twice", of_other, "<root>")
-    yield Break("one id of two groups", _setting(copy.file, ("groups", 0, "id"), "pictures/01.jpg"), "<root>")
+    yield Break("one id of two groups", setting(copy.file, ("groups", 0, "id"), "pictures/01.jpg"), "<root>")
     for kind, by in (
         ("an empty shard", lambda data: b""),
         ("half of a shard", lambda data: data[: len(data) // 2]),

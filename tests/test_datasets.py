@@ -10,7 +10,7 @@ import pytest
 from itembed_tf.config import arguments
 from itembed_tf.config.schema import Dataset
 from itembed_tf.datasets import DATASETS, SPLIT_BY, Group, read_dataset
-from itembed_tf.datasets.group import bucket, check_groups
+from itembed_tf.datasets.group import SPLITS, bucket, check_groups
 
 
 def test_every_dataset_can_be_chosen_in_a_config() -> None:
@@ -34,6 +34,7 @@ def test_a_split_convention_must_be_one_of_the_data_set(tmp_path: Path) -> None:
         read_dataset(**arguments(Dataset(name="cuhk-pedes", split_by="entities", **settings)))
     every = {choice for choices in SPLIT_BY.values() for choice in choices}
     assert every == set(Dataset.__dataclass_fields__["split_by"].metadata["choices"])
+    assert set(SPLITS) == set(Dataset.__dataclass_fields__["splits"].metadata["choices"])
 
 
 def test_groups_that_contradict_each_other_are_all_listed() -> None:

@@ -89,7 +89,7 @@ def _read_index(path: Path, split: str) -> list[Group]:
             raise ValueError(f"{path.name} should have {short(index['bytes'])} bytes, and has {size:,}: copied half?")
         return [_group(entry, path, size, split) for entry in _list(index["groups"])]
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{index_path} is no index of that shard: {_said(error)}. Take it away; {ADVICE}") from error
+        raise ValueError(f"{index_path} is no index of its shard: {_said(error)}. Take it away; {ADVICE}") from error
 
 
 def _said(error: Exception) -> str:
