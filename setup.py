@@ -1,9 +1,11 @@
 """Install metadata: what itembed_tf needs, and the extras that bring more; docs/dependencies.md says why."""
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 
@@ -53,7 +55,7 @@ EXTRAS = {
     "proposals": ["opencv-contrib-python-headless~=5.0"],
     "search": ["faiss-cpu>=1.12"],
     "serving": ["grpcio-health-checking>=1.70", "prometheus-client>=0.21", "h11>=0.16"],
-    "load": ["locust~=2.40"],
+    "load": ["locust~=2.40", "gevent>=25"],
     "dev": [
         "pytest>=8",
         "pytest-xdist>=3.6",
@@ -68,6 +70,20 @@ EXTRAS = {
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
 
 README = HERE / "README.md"
+SHIPPED = ("configs", "serving/templates", "export/edge")  # folders of the checkout that a wheel holds too
+
+
+class BuildWithShippedFolders(build_py):
+    """Copies the folders that `itembed_tf.files.shipped_folder` finds into the wheel, under itembed_tf/shipped."""
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            return  # a checkout has them at its top level
+        for name in SHIPPED:
+            target = Path(self.build_lib) / "itembed_tf" / "shipped" / name
+            shutil.copytree(HERE / name, target, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
+
 
 setup(
     name="itembed_tf",
@@ -80,6 +96,7 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["itembed_tf", "itembed_tf.*"]),
     package_data={"": ["py.typed", "*.html", "*.css", "*.js", "*.json", "*.toml", "*.txt"]},
+    cmdclass={"build_py": BuildWithShippedFolders},
     install_requires=REQUIRES,
     extras_require=EXTRAS,
 )

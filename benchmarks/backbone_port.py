@@ -46,7 +46,7 @@ def photographs(count: int) -> list[Path]:
 
 def our_logits(name: str, pixels: np.ndarray) -> np.ndarray:
     """ImageNet logits [n, 1000] of the Keras port."""
-    from itembed_tf.towers.efficientnet_lite import efficientnet_lite, imagenet_classifier
+    from itembed_tf.models.efficientnet_lite import efficientnet_lite, imagenet_classifier
 
     kernel, bias = imagenet_classifier(name)
     backbone = efficientnet_lite(name, weights="imagenet", size=pixels.shape[1])
@@ -55,7 +55,7 @@ def our_logits(name: str, pixels: np.ndarray) -> np.ndarray:
 
 def peer_logits(name: str, pixels: np.ndarray, folder: Path) -> np.ndarray:
     """The same from the published PyTorch class, in its own process."""
-    from itembed_tf.towers.efficientnet_lite import imagenet_file
+    from itembed_tf.models.efficientnet_lite import imagenet_file
 
     python = os.environ.get("ITEMBED_TORCH_PYTHON", sys.executable)
     np.save(folder / "pixels.npy", pixels)
@@ -71,8 +71,8 @@ def peer_logits(name: str, pixels: np.ndarray, folder: Path) -> np.ndarray:
 
 def agreement(name: str, files: list[Path]) -> float:
     """Percent of the photographs to which both models give the same class."""
-    from itembed_tf.image import load_image
-    from itembed_tf.towers.efficientnet_lite import VARIANTS
+    from itembed_tf.data.images import load_image
+    from itembed_tf.models.efficientnet_lite import VARIANTS
 
     size = VARIANTS[name][2]
     pixels = np.stack([load_image(file.read_bytes(), size=size, fit="crop").numpy() for file in files])

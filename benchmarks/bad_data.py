@@ -34,7 +34,7 @@ from benchmarks.miniatures import MINIATURES, Miniature
 from benchmarks.runner import print_versions, verdict
 from itembed_tf.config import arguments, load_config
 from itembed_tf.config.schema import Dataset
-from itembed_tf.datasets import Group, coco, read_dataset
+from itembed_tf.data.readers import Group, coco, read_dataset
 
 ADVICE = re.compile(
     r"\b(must|docs/|save it|write|give|keep|choose|ask|put|needs?|take|add|repair|pack the|one of)", re.IGNORECASE

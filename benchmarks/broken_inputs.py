@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.breaking import DEEP, HUGE, OVERFLOW, Break, load_json, nothing, rewrite, save_json, setting
 from benchmarks.broken_shards import of_shards
 from benchmarks.miniatures import Miniature
-from itembed_tf.datasets.shards import MANIFEST
+from itembed_tf.data.readers.shards import MANIFEST
 
 
 def breaks(copy: Miniature) -> Iterator[Break]:

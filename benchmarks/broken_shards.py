@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.breaking import DEEP, HUGE, OVERFLOW, Break, rewrite, setting
 from benchmarks.miniatures import Miniature
-from itembed_tf.datasets.shards import MANIFEST
+from itembed_tf.data.readers.shards import MANIFEST
 
 NO_TEXT: dict[str, Any] = {"a number": 7, "null": None, "a list": ["a"], "an object": {}, "half a pair": "a \ud83d"}
 NO_NUMBER: dict[str, Any] = {"a string": "1", "negative": -1, "a fraction": 1.5, "null": None, "true": True}

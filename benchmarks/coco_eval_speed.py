@@ -25,8 +25,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.runner import print_versions, verdict
-from itembed_tf.gallery import Gallery
-from itembed_tf.protocols import measure
+from itembed_tf.evaluation.gallery import Gallery
+from itembed_tf.evaluation.protocols import measure
 from itembed_tf.retrieval import scores_of
 
 SECONDS, GIB = 10.0, 1.0

@@ -32,7 +32,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageOps, ImageStat
 from benchmarks.runner import flickr8k, print_versions, verdict
 from itembed_tf.config import arguments
 from itembed_tf.config.schema import Dataset
-from itembed_tf.datasets import read_dataset
+from itembed_tf.data.readers import read_dataset
 from itembed_tf.doctor.__main__ import main as doctor
 
 CONFIG = str(Path(__file__).parents[1] / "configs" / "flickr8k.toml")

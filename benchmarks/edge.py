@@ -3,7 +3,7 @@
     ITEMBED_FLICKR8K=... python -m benchmarks.edge [RUN] [--quick]
 
 RUN is a finished run directory, by default runs/flickr8k. Its text encoder is written at every precision and measured
-on dev (`export.tflite` prints the same rows). Judged are the int8 file's size against the float32 file's, its recall on
+on dev. Judged are the int8 file's size against the float32 file's, its recall on
 dev against the float32 model's, and its speed against the run's SavedModel: one sentence a call, string in and
 embedding out, on one thread, in turn in one process.
 """
@@ -35,7 +35,7 @@ def times(run: str, folder: str) -> dict[str, float]:
     import tensorflow as tf
     from ai_edge_litert.interpreter import Interpreter
 
-    from itembed_tf.run import open_run
+    from itembed_tf.training.run_directory import open_run
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -107,11 +107,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def measured(run: Path, out: Path) -> list[dict[str, Any]]:
     """The text encoder's rows at all precisions, printed as they come; `out` gets the files and some dev sentences."""
-    from export.tflite import HEAD, line
     from itembed_tf.config import arguments, load_config
-    from itembed_tf.datasets import read_dataset
-    from itembed_tf.edge import export_edge
-    from itembed_tf.run import RunError
+    from itembed_tf.data.readers import read_dataset
+    from itembed_tf.export_litert import HEAD, line
+    from itembed_tf.exporting.litert_budget import export_edge
+    from itembed_tf.training.run_directory import RunError
 
     rows: list[dict[str, Any]] = []
     try:

@@ -29,7 +29,7 @@ BATCH = 32
 
 def data_override(run: Path) -> list[str]:
     """Where Flickr8k lies on this machine, for a run on it."""
-    from itembed_tf.run import open_run
+    from itembed_tf.training.run_directory import open_run
 
     if open_run(run).config.dataset.name != "flickr8k":
         return []
@@ -40,10 +40,10 @@ def served_table(run: Path, exported: Path, overrides: Sequence[str]) -> dict[st
     """The retrieval table of the run's dev split by the exported pair alone."""
     import tensorflow as tf
 
-    from itembed_tf.broken import drop_broken, find_broken
     from itembed_tf.config import arguments, load_config
-    from itembed_tf.data import flatten
-    from itembed_tf.datasets import picture_bytes, read_dataset
+    from itembed_tf.data.batches import flatten
+    from itembed_tf.data.readers import picture_bytes, read_dataset
+    from itembed_tf.data.unreadable import drop_broken, find_broken
     from itembed_tf.retrieval import retrieval_table
 
     config = load_config(run / "config.toml", ['dataset.splits=["dev"]', *overrides])
@@ -83,7 +83,7 @@ def small_run(folder: Path) -> Path:
     import tensorflow as tf
 
     from itembed_tf.config import load_config
-    from itembed_tf.train import train
+    from itembed_tf.pipeline.train import train
 
     colours = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220), "black": (0, 0, 0)}
     sizes, shapes = {"small": 8, "large": 24}, {"tall": (2, 1), "wide": (1, 2), "square": (1, 1)}
@@ -123,9 +123,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("run", nargs="?", default="runs/flickr8k", help="a finished run directory")
     parser.add_argument("--quick", action="store_true", help="on a run of seconds, trained for the purpose")
     args = parser.parse_args(argv)
-    from itembed_tf.artifacts import run_encoders, write_encoders
-    from itembed_tf.evaluate import evaluate_run
-    from itembed_tf.run import RunError
+    from itembed_tf.evaluation.embeddings import evaluate_run
+    from itembed_tf.exporting import run_encoders, write_encoders
+    from itembed_tf.training.run_directory import RunError
 
     with tempfile.TemporaryDirectory() as folder:
         try:

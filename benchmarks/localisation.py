@@ -2,7 +2,7 @@
 
     python -m benchmarks.localisation [OUT] [--quick]
 
-Composes 400 + 50 + 150 pictures with `itembed_tf.two_branch.localisation.scenes`, and learns on them with
+Composes 400 + 50 + 150 pictures with `itembed_tf.localisation.scenes`, and learns on them with
 configs/localisation.toml for three seeds: stage I, then stage II from the very same weights with hard negatives, and
 once more without them, in as many steps. The figure is R@1 on test at the end against that of a random proposal, the
 mean of the seeds. OUT (default runs/localisation-benchmark) keeps scenes and proposals, which are used
@@ -44,12 +44,12 @@ QUICK = (
 def measure(out: Path, seeds: Sequence[int], overrides: Sequence[str], most: int) -> dict[str, list[dict[str, Any]]]:
     """The figures of test after each row of ROWS, of every seed."""
     from itembed_tf.config import load_config
-    from itembed_tf.datasets import openmoji
-    from itembed_tf.two_branch.localisation.entities import read_entities, summary
-    from itembed_tf.two_branch.localisation.experiment import find, learn, new_model, prepare
-    from itembed_tf.two_branch.localisation.network import HARD
-    from itembed_tf.two_branch.localisation.page import write_page
-    from itembed_tf.two_branch.localisation.proposals import compute_proposals, read_proposals, write_proposals
+    from itembed_tf.data.readers import openmoji
+    from itembed_tf.localisation.entities import read_entities, summary
+    from itembed_tf.localisation.experiment import find, learn, new_model, prepare
+    from itembed_tf.localisation.network import HARD
+    from itembed_tf.localisation.page import write_page
+    from itembed_tf.localisation.proposals import compute_proposals, read_proposals, write_proposals
 
     config = load_config(CONFIG, overrides)
     pictures = read_entities(out / "scenes")
@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = Path(args.out or ("runs/quick-localisation" if args.quick else "runs/localisation-benchmark"))
     started = time.monotonic()
     print_versions()
-    from itembed_tf.two_branch.localisation import scenes
+    from itembed_tf.localisation import scenes
 
     size = ("--train", "24", "--val", "1", "--test", "8", "--kinds", "24") if args.quick else ()
     if not (out / "scenes").exists() and scenes.main([str(out / "scenes"), *size]):

@@ -2,7 +2,7 @@
 
     ITEMBED_FLICKR8K=... python -m benchmarks.loop_overhead [--rounds 5] [--only features jpeg] [--quick]
 
-The loop of `itembed_tf.stage` with its data, sums and progress bar, against the same compiled step called on one batch
+The loop of `training.stage` with its data, sums and progress bar, against the same compiled step called on one batch
 that is already in memory, in one process, in turn, so that other work on the machine slows both; each round gives a
 ratio, their median counts, and processor times stand beside it. "features" is a whole epoch of configs/flickr8k.toml
 on cached features (random ones of the right shape), "jpeg" the same model with its backbone trained on decoded,
@@ -58,14 +58,14 @@ def noise(seed: int) -> bytes:
 def prepare(kind: str, overrides: Sequence[str]) -> tuple[Callable[..., Any], Callable[[int, int], Any], int]:
     """The compiled step of that stage, a function from an epoch to its batches, and the batch size."""
     from itembed_tf.config import arguments, load_config
-    from itembed_tf.data import Items, batches, draw_epoch, from_features, from_pictures
-    from itembed_tf.datasets import Picture
-    from itembed_tf.image import augment_image
-    from itembed_tf.model import parts
-    from itembed_tf.optimizer import make_optimizer
-    from itembed_tf.run import build_model
-    from itembed_tf.stage import freeze_parts
-    from itembed_tf.step import Averages, compiled_step
+    from itembed_tf.data.batches import Items, batches, draw_epoch, from_features, from_pictures
+    from itembed_tf.data.images import augment_image
+    from itembed_tf.data.readers import Picture
+    from itembed_tf.models.dual_path import parts
+    from itembed_tf.training.optimizer import make_optimizer
+    from itembed_tf.training.run_directory import build_model
+    from itembed_tf.training.stage import freeze_parts
+    from itembed_tf.training.step import Averages, compiled_step
 
     config = load_config(CONFIG, ['image_tower.weights="none"', *overrides])
     stage = config.stages[0]
@@ -118,7 +118,7 @@ def only(function: Callable[..., Any], settings: dict[str, Any]) -> dict[str, An
 
 def ratio(kind: str, rounds: int, steps: int, overrides: Sequence[str]) -> float:
     """Print what a step takes alone and in the loop (0 steps: a whole epoch); give the second over the first."""
-    from itembed_tf.stage import run_epoch
+    from itembed_tf.training.stage import run_epoch
 
     step, epoch, batch_size = prepare(kind, overrides)
     steps = steps or PICTURES // batch_size

@@ -179,9 +179,9 @@ def folder(file: str) -> Callable[[Path], None]:
 
 def shards(root: Path) -> None:
     """The miniature folder, packed: two shards of train, one of dev and one of test."""
-    from itembed_tf.datasets.folder import read
-    from itembed_tf.datasets.group import SPLITS
-    from itembed_tf.pack import pack
+    from itembed_tf.data.packing import pack
+    from itembed_tf.data.readers.folder import read
+    from itembed_tf.data.readers.group import SPLITS
 
     with tempfile.TemporaryDirectory() as source:
         folder("captions.csv")(Path(source))

@@ -15,7 +15,7 @@ from importlib.metadata import version
 
 import numpy as np
 
-from itembed_tf.word_vectors.minilm import minilm_model
+from itembed_tf.text.word_vectors.minilm import minilm_model
 
 LONGEST = 128  # tokens; captions have 30 at most
 

@@ -3,8 +3,8 @@
     ITEMBED_FLICKR8K=... python -m benchmarks.parity [RUN] [--quick]
 
 RUN is a finished run directory, by default runs/flickr8k. Its encoders are exported into a temporary folder. Files and
-captions of dev then go, as they are, through the SavedModels in process, through `serving.local` by gRPC and by REST,
-and, prepared by `itembed_tf.image` and `itembed_tf.text`, through LiteRT at each precision. Differences are the largest
+captions of dev then go, as they are, through the SavedModels in process, through the local server by gRPC and by REST,
+and, prepared by `data.images` and `text.vocabulary`, through LiteRT at each precision. Differences are the largest
 of any component of an embedding, against the live model; both recalls of a road use its own pictures and sentences.
 Judged are the roads in float32. Dev must have at least 1,000 captions and 200 pictures.
 """
@@ -39,11 +39,11 @@ class Road(NamedTuple):
 
 def roads(run: Path, folder: Path, precisions: Sequence[str] = PRECISIONS) -> Iterator[Road]:
     """The live model first; then every other road, as soon as it is walked."""
-    from itembed_tf.artifacts import write_saved_models
-    from itembed_tf.data import flatten
-    from itembed_tf.datasets import picture_bytes
-    from itembed_tf.edge import read_measured, write_measured
-    from itembed_tf.evaluate import Embeddings, metrics_block
+    from itembed_tf.data.batches import flatten
+    from itembed_tf.data.readers import picture_bytes
+    from itembed_tf.evaluation.embeddings import Embeddings, metrics_block
+    from itembed_tf.exporting import write_saved_models
+    from itembed_tf.exporting.litert_budget import read_measured, write_measured
 
     pair, dev, train = read_measured(run, data_override(run))
 
@@ -87,7 +87,7 @@ def by_client(address: str, pictures: Sequence[bytes], captions: Sequence[str]) 
 
 def judge(found: Iterable[Road], captions: int = CAPTIONS, pictures: int = PICTURES) -> int:
     """Print a line for each road as it is walked, the live model's first, and the verdict; give the exit status."""
-    from itembed_tf.artifacts.parity import differences
+    from itembed_tf.exporting.parity import differences
 
     worst = apart = 0.0
     live = None
@@ -133,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("run", nargs="?", default="runs/flickr8k", help="a finished run directory")
     parser.add_argument("--quick", action="store_true", help="a run of seconds, or RUN, however small its dev")
     args = parser.parse_args(argv)
-    from itembed_tf.run import RunError
+    from itembed_tf.training.run_directory import RunError
 
     print_versions()
     with tempfile.TemporaryDirectory() as folder:

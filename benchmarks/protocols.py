@@ -30,9 +30,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.runner import print_versions, verdict
-from itembed_tf.coco_ids import captions_in_order, pictures_of_captions, right_answers
-from itembed_tf.gallery import Gallery
-from itembed_tf.protocols import by_answers, measure
+from itembed_tf.evaluation.coco_positives import captions_in_order, pictures_of_captions, right_answers
+from itembed_tf.evaluation.gallery import Gallery
+from itembed_tf.evaluation.protocols import by_answers, measure
 from itembed_tf.retrieval import Scores, given_scores, scores_of
 
 EQUAL = 1e-9  # percent points

@@ -30,7 +30,7 @@ def toy_export(out: Path, seed: int = 0) -> Path:
     import keras
     from keras import layers
 
-    from itembed_tf.artifacts import write_saved_models
+    from itembed_tf.exporting import write_saved_models
     from itembed_tf.text import Vocabulary
 
     keras.utils.set_random_seed(seed)

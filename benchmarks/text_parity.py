@@ -20,9 +20,9 @@ import tensorflow as tf
 
 from itembed_tf.config import arguments
 from itembed_tf.config.schema import Dataset
-from itembed_tf.datasets import read_dataset
+from itembed_tf.data.readers import read_dataset
 from itembed_tf.text import TOKENIZERS, build_vocabulary
-from itembed_tf.text_graph import TextGraph
+from itembed_tf.text.graph import TextGraph
 
 BATCH = 64
 SENTENCES = [

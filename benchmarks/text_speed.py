@@ -61,8 +61,8 @@ def ours(run: Path, sentences: Sequence[str]) -> Callable[[], float]:
     """A function that embeds all sentences once and gives the seconds it took."""
     from ai_edge_litert.interpreter import Interpreter
 
-    from itembed_tf.artifacts import run_encoders, sides
-    from itembed_tf.artifacts.tflite_convert import convert
+    from itembed_tf.exporting import run_encoders, sides
+    from itembed_tf.exporting.litert_convert import convert
 
     pair = sides(**run_encoders(run))
     content = convert(pair["text_encoder"], name="ids", precision="dynamic")
@@ -112,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run_and_sentences(run: str, quick: bool, folder: Path) -> tuple[Path, list[str]]:
     from benchmarks.export_recall import data_override, small_run
     from itembed_tf.config import arguments, load_config
-    from itembed_tf.datasets import read_dataset
+    from itembed_tf.data.readers import read_dataset
 
     path = small_run(folder) if quick else Path(run)
     config = load_config(path / "config.toml", [*data_override(path), 'dataset.splits=["dev"]'])

@@ -90,13 +90,13 @@ def peer_ids(captions: Sequence[str], known: Mapping[str, int], tokenize: Any) -
 def write_data(folder: Path, overrides: Sequence[str]) -> None:
     """The features and captions that a run of CONFIG is trained and measured on, as `benchmarks.vsepp` reads them."""
     from itembed_tf.config import load_config
-    from itembed_tf.data import flatten
-    from itembed_tf.frozen import picture_features
-    from itembed_tf.run import build_model
-    from itembed_tf.text import build_vocabulary
+    from itembed_tf.data.batches import flatten
 
     # The training's own functions: the same pictures left out, and the very files of features that it will read.
-    from itembed_tf.train import _readable_groups
+    from itembed_tf.pipeline.train import _readable_groups
+    from itembed_tf.text import build_vocabulary
+    from itembed_tf.training.frozen_outputs import picture_features
+    from itembed_tf.training.run_directory import build_model
 
     config = load_config(CONFIG, overrides)
     groups, _ = _readable_groups(config, folder)

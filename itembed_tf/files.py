@@ -59,6 +59,16 @@ def cache_folder(name: str) -> Path:
     return folder
 
 
+def shipped_folder(name: str) -> Path:
+    """A folder that ships with the package: ``configs``, ``serving/templates`` or ``export/edge``.
+
+    A wheel holds it inside the package, under ``shipped/``; in a checkout it is at the top level (see setup.py).
+    """
+    package = Path(__file__).parent
+    inside = package / "shipped" / name
+    return inside if inside.is_dir() else package.parent / name
+
+
 def checksum(*parts: str | bytes) -> str:
     """SHA-256 (hex) over the parts, each preceded by its length so that no two lists of parts collide by joining."""
     digest = hashlib.sha256()

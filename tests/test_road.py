@@ -14,9 +14,9 @@ from PIL import Image, ImageDraw
 
 from itembed_tf import compare, evaluate, train
 from itembed_tf.config import load_config
-from itembed_tf.data import flatten
-from itembed_tf.datasets import Group
-from itembed_tf.frozen import plain_features
+from itembed_tf.data.batches import flatten
+from itembed_tf.data.readers import Group
+from itembed_tf.training.frozen_outputs import plain_features
 
 COLOURS = {
     "red": (220, 30, 30),
@@ -229,8 +229,8 @@ def test_the_report_stands_alone(road):
 def test_encoders_find_what_the_run_says(road):
     """Raw bytes and strings through the two SavedModels give the table of metrics.json."""
     from itembed_tf.config import arguments
-    from itembed_tf.data import flatten
-    from itembed_tf.datasets import read_dataset
+    from itembed_tf.data.batches import flatten
+    from itembed_tf.data.readers import read_dataset
     from itembed_tf.retrieval import retrieval_table
 
     folder = road["run"] / "encoders"

@@ -61,7 +61,7 @@ class Client:
         return texts_of(joined(self._in_batches(TEXT, "text", sentence_bytes(sentences), **version)))
 
     def embed_ids(self, ids: Any, **version: Any) -> Texts:
-        """Word ids int32 [n, L], left-aligned, 0 = padding (`itembed_tf.text`) -> the same."""
+        """Word ids int32 [n, L], left-aligned, 0 = padding (`itembed_tf.text.vocabulary`) -> the same."""
         return texts_of(joined(self._in_batches(TEXT, "ids", np.asarray(ids, np.int32), signature="ids", **version)))
 
     def predict(

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from itembed_tf.config.schema import Config
 from itembed_tf.config.toml import describe_keys, load_config
+from itembed_tf.files import shipped_folder
 
-OPENMOJI = Path(__file__).with_name("openmoji.toml")  # what is trained when no config is named
+OPENMOJI = shipped_folder("configs") / "openmoji.toml"  # what is trained when no config is named
 
 
 def config_parser(program: str, description: str, *, writes: str) -> argparse.ArgumentParser:

@@ -17,7 +17,7 @@ HEADS = ("fc-bn", "fc-bn-relu-fc", "fc-bn-relu-fc-bn", "fc", "fc-bn-relu-dropout
 
 @dataclass(frozen=True)
 class Dataset:
-    feeds: ClassVar[str] = "itembed_tf.datasets.read_dataset"
+    feeds: ClassVar[str] = "itembed_tf.data.readers.read_dataset"
     name: str = key(
         "openmoji",
         "which data set",
@@ -47,7 +47,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Image:
-    feeds: ClassVar[str] = "itembed_tf.image.load_image"
+    feeds: ClassVar[str] = "itembed_tf.data.images.load_image"
     size: int = key(224, "side of the square that the image tower sees, in pixels", least=32)
     fit: str = key(
         "stretch", "evaluation: stretch the whole picture, or cut the central square", choices=("stretch", "crop")
@@ -56,7 +56,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Augmentation:
-    feeds: ClassVar[str] = "itembed_tf.image.augment_image"
+    feeds: ClassVar[str] = "itembed_tf.data.images.augment_image"
     crop_area: tuple[float, ...] = key(
         (0.64, 1.0), "share of the picture's area that a training crop keeps: least, most"
     )
@@ -66,7 +66,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Data:
-    feeds: ClassVar[str] = "itembed_tf.data.draw_epoch"
+    feeds: ClassVar[str] = "itembed_tf.data.batches.draw_epoch"
     captions: int = key(1, "different captions that each picture of a batch comes with", least=1)
     shift: bool = key(False, "start each training caption at a random place of its row (the paper's position shift)")
     word_dropout: float = key(0.0, "share of the words left out of each training caption", least=0)
@@ -74,7 +74,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Text:
-    feeds: ClassVar[str] = "itembed_tf.text.build_vocabulary"
+    feeds: ClassVar[str] = "itembed_tf.text.vocabulary.build_vocabulary"
     tokenizer: str = key(
         "words",
         "words: core string ops; unicode: tensorflow-text, scripts without spaces",
@@ -88,7 +88,7 @@ class Text:
 
 @dataclass(frozen=True)
 class WordVectors:
-    feeds: ClassVar[str] = "itembed_tf.word_vectors.load_word_vectors"
+    feeds: ClassVar[str] = "itembed_tf.text.word_vectors.load_word_vectors"
     source: str = key(
         "glove-50",
         "where the word table starts",
@@ -103,7 +103,7 @@ class WordVectors:
 
 @dataclass(frozen=True)
 class ImageTower:
-    feeds: ClassVar[str] = "itembed_tf.towers.image.image_tower"
+    feeds: ClassVar[str] = "itembed_tf.models.image_tower.image_tower"
     backbone: str = key(
         "efficientnet-lite0",
         "ImageNet CNN",
@@ -132,7 +132,7 @@ class ImageTower:
 
 @dataclass(frozen=True)
 class TextTower:
-    feeds: ClassVar[str] = "itembed_tf.towers.text.text_tower"
+    feeds: ClassVar[str] = "itembed_tf.models.text_tower.text_tower"
     variant: str = key(
         "wide",
         "paper: plain bottlenecks; released: as the published code; wide: two stages at full length, for small data; "
@@ -161,7 +161,7 @@ class TextTower:
 
 @dataclass(frozen=True)
 class Sentence:
-    feeds: ClassVar[str] = "itembed_tf.two_branch.sentences.sentence_features"
+    feeds: ClassVar[str] = "itembed_tf.sentence_features.layers.sentence_features"
     kind: str = key(
         "hglmm",
         "text_tower.variant = features: bag of words, mean word vector, or Fisher vector of a mixture of word vectors",
@@ -174,7 +174,7 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Classes:
-    feeds: ClassVar[str] = "itembed_tf.classes.class_labels"
+    feeds: ClassVar[str] = "itembed_tf.training.classes.class_labels"
     clusters: int = key(
         0, "classes of the instance loss, clusters of pictures by k-means (table 4); 0: each group is one", least=0
     )
@@ -182,7 +182,7 @@ class Classes:
 
 @dataclass(frozen=True)
 class Model:
-    feeds: ClassVar[str] = "itembed_tf.model.dual_path_model"
+    feeds: ClassVar[str] = "itembed_tf.models.dual_path.dual_path_model"
     classifier: str = key(
         "imprinted",
         "how class weights start: each class's image features, or at random; none: no classifier, no instance loss",
@@ -202,7 +202,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Cca:
-    feeds: ClassVar[str] = "itembed_tf.two_branch.cca.cca"
+    feeds: ClassVar[str] = "itembed_tf.sentence_features.cca.cca"
     regularisation: float = key(
         1e-2, "model.start = cca: what is added to each variance, in parts of the largest of its side", least=0
     )
@@ -210,7 +210,7 @@ class Cca:
 
 @dataclass(frozen=True)
 class Evaluation:
-    feeds: ClassVar[str] = "itembed_tf.evaluate.embedder"
+    feeds: ClassVar[str] = "itembed_tf.evaluation.embeddings.embedder"
     flip: bool = key(True, "average each picture with its mirror image")
     shifts: str = key("left", "where a caption starts: left, or the average over all places", choices=("left", "all"))
     batch_size: int = key(64, "pictures or captions encoded at a time", least=1)

@@ -10,7 +10,7 @@ from itembed_tf.config.key import key
 
 @dataclass(frozen=True)
 class Stage:
-    feeds: ClassVar[str] = "itembed_tf.stage.train_stage"
+    feeds: ClassVar[str] = "itembed_tf.training.stage.train_stage"
     name: str = key("instance", "its name in logs and metrics")
     epochs: int = key(10, "passes over the training pictures", least=0)
     batch_size: int = key(128, "pictures a step", least=2)
@@ -23,7 +23,7 @@ class Stage:
         0, "frozen backbone: views of each picture encoded once and kept; 0 decodes at every step", least=0
     )
     losses: dict[str, float] = key(
-        {"instance_image": 1.0, "instance_text": 1.0}, "weight of each loss, by its name in itembed_tf.losses"
+        {"instance_image": 1.0, "instance_text": 1.0}, "weight of each loss, by its name in itembed_tf.training.losses"
     )
     margin: float = key(0.2, "of the losses with hinges, and of sigmoid", least=0)
     temperature: float = key(0.05, "of infonce and sigmoid")

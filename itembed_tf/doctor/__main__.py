@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from itembed_tf.config import Config, ConfigError, arguments, config_parser, named_config
-from itembed_tf.datasets import attribution, read_dataset
+from itembed_tf.data.readers import attribution, read_dataset
 from itembed_tf.doctor.findings import examine
 from itembed_tf.doctor.page import write_page
 from itembed_tf.files import write_atomically

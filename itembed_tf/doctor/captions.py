@@ -9,9 +9,9 @@ from typing import Any
 from tqdm import tqdm
 
 from itembed_tf.config import Config, arguments
-from itembed_tf.datasets import Group
+from itembed_tf.data.readers import Group
 from itembed_tf.text import Vocabulary, build_vocabulary, tokenize
-from itembed_tf.word_vectors import load_word_vectors
+from itembed_tf.text.word_vectors import load_word_vectors
 
 SHOWN = 1000  # findings of a kind that are listed; all are counted
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from itembed_tf.broken import small_pictures
 from itembed_tf.config import Config
-from itembed_tf.datasets import Group, Picture, picture_bytes
-from itembed_tf.datasets.group import SPLITS
-from itembed_tf.datasets.merge import joined
+from itembed_tf.data.readers import Group, Picture, picture_bytes
+from itembed_tf.data.readers.group import SPLITS
+from itembed_tf.data.readers.merge import joined
+from itembed_tf.data.unreadable import small_pictures
 from itembed_tf.doctor.alike import SIDE, Pair, find_alike
 from itembed_tf.doctor.captions import look_at_captions
 

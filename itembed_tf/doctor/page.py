@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from itembed_tf.datasets import Group
+from itembed_tf.data.readers import Group
 from itembed_tf.files import write_atomically
 from itembed_tf.report.pictures import thumbnail
 from itembed_tf.report.template import render

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from itembed_tf.datasets import Picture
+from itembed_tf.data.readers import Picture
+from itembed_tf.evaluation.protocols import counted
 from itembed_tf.files import write_atomically
-from itembed_tf.protocols import counted
 from itembed_tf.report import charts, headline, learned, strips
 from itembed_tf.report.pictures import Album
 from itembed_tf.report.template import HERE, render
@@ -56,7 +56,7 @@ def write_report(
         skipped: dicts of "image" and "reason".
         attribution: licence line that must stand where the pictures are shown; "" for none.
         facts: name -> value, shown in this order.
-        analysis: of the split shown, as `itembed_tf.analysis.analyze` gives it; None leaves its parts out.
+        analysis: of the split shown, as `itembed_tf.analysis.measures.analyze` gives it; None leaves its parts out.
 
     Raises:
         ValueError: embeddings, groups and pictures or captions differ in number.

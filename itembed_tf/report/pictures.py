@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps, features
 
-from itembed_tf.datasets import Picture, picture_bytes
+from itembed_tf.data.readers import Picture, picture_bytes
 
 SIDE = 192  # pixels; shown at about half of it, so that it stays sharp on dense screens
 MOST_PIXELS = 64_000_000  # decoded in memory at once; JPEG shrinks while it decodes and seldom meets this
@@ -28,7 +28,7 @@ class Thumbnail:
 def thumbnail(image: Picture, name: str) -> Thumbnail:
     """Shrink one picture to at most SIDE pixels, on white, as a data URI. Never raises: a page outlives one bad file.
 
-    A JPEG is turned by its EXIF orientation, as in `itembed_tf.image`: the page shows what the encoder saw.
+    A JPEG is turned by its EXIF orientation, as in `itembed_tf.data.images`: the page shows what the encoder saw.
     """
     try:
         with warnings.catch_warnings():

@@ -1,0 +1,1 @@
+"""What the encoders learned: similarity overlap, word importance."""

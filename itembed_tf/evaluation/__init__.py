@@ -1,0 +1,1 @@
+"""Evaluation: named protocols, galleries, per-query ranks."""

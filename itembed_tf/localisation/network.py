@@ -1,0 +1,199 @@
+"""The two branches and their training: regions and phrases into one space, by the losses of a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+from tqdm import tqdm
+
+from itembed_tf.config import Config, Stage
+from itembed_tf.localisation.regions import Regions
+from itembed_tf.localisation.sampling import Batch, Pairs, draw_batches
+from itembed_tf.models.heads import embedding_head
+from itembed_tf.models.inference import inference_function, predict
+from itembed_tf.training.losses import LOSSES
+from itembed_tf.training.optimizer import make_optimizer
+from itembed_tf.training.pairs import cosines, distance
+
+HARD = "hard_negatives"  # a loss of a stage's `losses`, beside those of LOSSES
+HARD_A_ROW = 5  # of a phrase's hard negatives, drawn for each step
+EMBEDDED = 4096  # rows at a time
+
+
+def localiser(config: Config, region_width: int, phrase_width: int) -> keras.Model:
+    """Model of inputs ``region`` [B, region_width] and ``phrase`` [B, phrase_width]: both embeddings, of unit length.
+
+    The heads are those of [image_tower] and [text_tower]; outputs ``region`` and ``phrase``, float32 [B, D].
+    """
+    inputs, outputs = {}, {}
+    for side, width, tower in (
+        ("region", region_width, config.image_tower),
+        ("phrase", phrase_width, config.text_tower),
+    ):
+        x = inputs[side] = keras.Input((width,), name=side)
+        x = embedding_head(
+            x,
+            head="fc-bn-relu-dropout-fc" if tower.head == "variant" else tower.head,
+            hidden=tower.hidden,
+            dropout=tower.dropout,
+            embedding_size=config.embedding_size,
+            name=side,
+        )
+        outputs[side] = keras.layers.UnitNormalization(dtype="float32", name=f"{side}_unit")(x)
+    return keras.Model(inputs, outputs, name="localiser")
+
+
+def embedder(model: keras.Model, side: str) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from rows [n, F] of one side to embeddings float32 [n, D]."""
+    branch = keras.Model(model.input[side], model.output[side])
+    embed = inference_function(branch)
+    return lambda rows: predict(embed, rows, EMBEDDED)
+
+
+def train_stage(
+    model: keras.Model,
+    regions: Regions,
+    phrases: np.ndarray,
+    known: Pairs,
+    stage: Stage,
+    *,
+    hard: Mapping[int, np.ndarray],
+    seed: Sequence[int],
+) -> float:
+    """Train in place by the losses and the optimiser of `stage`; gives the mean loss of the last epoch.
+
+    Args:
+        model: a `localiser`.
+        regions: of the training split.
+        phrases: features float32 [P, F] of the plain phrases that `known` numbers.
+        known: which region bears which phrase.
+        stage: its epochs, batch_size, losses, margin, temperature, top, and all that an optimiser takes.
+        hard: for a phrase the rows of its hard negatives, which the loss "hard_negatives" wants.
+        seed: of order and draws.
+
+    Raises:
+        ValueError: a loss that there is not, or fewer pairs than a batch has.
+    """
+    unknown = set(stage.losses) - {*LOSSES, HARD}
+    if unknown:
+        raise ValueError(f"losses of stage {stage.name}: {sorted(unknown)}; choose from {', '.join([*LOSSES, HARD])}")
+    if len(known.pairs) < stage.batch_size:
+        raise ValueError(
+            f"stage {stage.name}: batch_size is {stage.batch_size}, and there are {len(known.pairs)} pairs to learn"
+        )
+    optimizer = _optimizer(stage, len(known.pairs) // stage.batch_size)
+    optimizer.build(model.trainable_variables)
+    step = _compiled(model, optimizer, stage)
+    rng = np.random.default_rng(list(seed))
+    mean = 0.0
+    for epoch in range(stage.epochs):
+        total = count = 0.0
+        bar = tqdm(
+            draw_batches(known, stage.batch_size, rng),
+            desc=f"stage {stage.name}, epoch {epoch + 1}/{stage.epochs}",
+            unit=" batches",
+            leave=epoch + 1 == stage.epochs,
+        )
+        for batch in bar:
+            drawn, real = _draw_hard(batch, hard, rng) if HARD in stage.losses else (batch.regions[:0], _NONE)
+            rows = regions.rows(np.concatenate([batch.regions, drawn]))
+            total += float(step(rows, phrases[batch.phrases], batch.labels, real))
+            count += 1
+            mean = total / count
+            bar.set_postfix(loss=f"{mean:.4f}", refresh=False)
+    return mean
+
+
+_NONE = np.zeros((0, HARD_A_ROW), bool)
+
+
+def _draw_hard(batch: Batch, hard: Mapping[int, np.ndarray], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """For each row hard negatives of its phrase, flat int64 [b * HARD_A_ROW], and which are real: bool [b, HARD_A_ROW].
+
+    A phrase that has fewer is filled up with the row's own region.
+    """
+    drawn = np.repeat(batch.regions[:, None], HARD_A_ROW, axis=1)
+    real = np.zeros(drawn.shape, bool)
+    for i, phrase in enumerate(batch.phrases):
+        rows = hard.get(int(phrase), drawn[i, :0])
+        chosen = rng.permutation(rows)[:HARD_A_ROW]
+        drawn[i, : len(chosen)] = chosen
+        real[i, : len(chosen)] = True
+    return drawn.reshape(-1), real
+
+
+def _optimizer(stage: Stage, steps: int) -> keras.optimizers.Optimizer:
+    return make_optimizer(
+        optimizer=stage.optimizer,
+        learning_rate=stage.learning_rate,
+        momentum=stage.momentum,
+        weight_decay=stage.weight_decay,
+        clip_norm=stage.clip_norm,
+        schedule=stage.schedule,
+        warmup_epochs=stage.warmup_epochs,
+        decay_epochs=stage.decay_epochs,
+        decay_factor=stage.decay_factor,
+        epochs=stage.epochs,
+        steps_per_epoch=max(steps, 1),
+        multipliers={},
+        part_of=lambda variable: [],
+        mixed_float16=False,
+    )
+
+
+def _compiled(model: keras.Model, optimizer: keras.optimizers.Optimizer, stage: Stage) -> Any:
+    """A step: rows [b + h, F] (hard negatives behind), phrases [b, P], labels [b], which of h are real -> the loss."""
+    widths = [model.input[side].shape[-1] for side in ("region", "phrase")]
+    signature = [tf.TensorSpec((None, width), tf.float32) for width in widths]
+    signature += [tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, HARD_A_ROW), tf.bool)]
+    branches = {side: keras.Model(model.input[side], model.output[side]) for side in ("region", "phrase")}
+    variables = model.trainable_variables
+
+    @tf.function(input_signature=signature)
+    def step(rows: tf.Tensor, phrases: tf.Tensor, labels: tf.Tensor, real: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            region, phrase = branches["region"](rows, training=True), branches["phrase"](phrases, training=True)
+            count = tf.shape(phrase)[0]
+            terms = []
+            for name, weight in stage.losses.items():
+                if name == HARD:
+                    value = hard_loss(region[:count], phrase, region[count:], real, margin=stage.margin)
+                else:
+                    value = LOSSES[name](
+                        region[:count],
+                        phrase,
+                        labels,
+                        margin=stage.margin,
+                        temperature=stage.temperature,
+                        top=stage.top,
+                    )
+                terms.append(weight * value)
+            loss = tf.add_n(terms)
+        optimizer.apply(tape.gradient(loss, variables), variables)
+        return loss
+
+    return step
+
+
+def hard_loss(region: Any, phrase: Any, hard: Any, real: Any, *, margin: float) -> Any:
+    """Hinges between a phrase, its region and its hard negatives: margin + d(phrase, region) - d(phrase, negative).
+
+    Args:
+        region, phrase: [b, D] of unit length; row i of both belongs together.
+        hard: [b * H, D], H for each row.
+        real: bool [b, H]; the others count nothing.
+        margin: of the hinge.
+
+    Returns:
+        Scalar: the mean over all rows of the mean over the negatives of the row, 0 for a row without.
+    """
+    hard = ops.reshape(hard, (-1, real.shape[1], hard.shape[1]))
+    to_hard = distance(ops.sum(ops.expand_dims(phrase, 1) * hard, axis=-1))
+    hinges = ops.relu(margin + ops.expand_dims(distance(cosines(region, phrase)), 1) - to_hard)
+    counts = ops.sum(ops.cast(real, "float32"), axis=1)
+    return ops.mean(ops.sum(ops.where(real, hinges, 0.0), axis=1) / ops.maximum(counts, 1.0))

@@ -1,0 +1,1 @@
+"""The two towers, their backbones and heads, and the dual-path model."""

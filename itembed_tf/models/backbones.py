@@ -1,0 +1,147 @@
+"""ImageNet networks by name: picture [B, S, S, 3], 0..255 -> pooled features [B, F], pixel normalisation inside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from itembed_tf.models.efficientnet_lite import VARIANTS, efficientnet_lite
+
+POOLS = {"mean": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
+BGR_MEAN = (103.939, 116.779, 123.68)  # of ImageNet, as the ResNet and VGG weights of keras.applications expect
+
+
+def build_backbone(name: str, *, weights: str, size: int) -> keras.Model:
+    """Model "backbone" whose layers keep the names of their origin (``conv5_block3_out``, ``block7_1_project``).
+
+    Args:
+        name: a key of ``BACKBONES``.
+        weights: "imagenet", "none", or a local file.
+        size: side S of the pictures in pixels.
+
+    Raises:
+        ValueError: an unknown name, or a file that does not fit.
+        FileNotFoundError: the file is not there.
+        OSError: the ImageNet weights could not be downloaded; the message says what to do.
+    """
+    if name not in BACKBONES:
+        raise ValueError(f"image_tower.backbone is {name!r}; choose one of: {', '.join(BACKBONES)}")
+    if weights not in ("imagenet", "none") and not Path(weights).is_file():
+        raise FileNotFoundError(f"image_tower.weights: there is no file {weights}; other values: imagenet, none")
+    return BACKBONES[name](weights=weights, size=size)
+
+
+def join_levels(backbone: keras.Model, levels: Sequence[str]) -> keras.Model:
+    """Model "backbone" whose features are the mean and the maximum over the picture of several layers, side by side.
+
+    The last layer of an ImageNet network tells things apart and little else; captions speak of colours, materials and
+    scenes too, which earlier ones know. Each mean and each maximum is standardised over its channels, so that no
+    level outweighs another by its scale.
+
+    Args:
+        backbone: of `build_backbone`.
+        levels: names of its layers with an output [B, H, W, C], or of blocks ("block3", "conv4"), whose last layers
+            they stand for.
+
+    Returns:
+        Picture as before -> features [B, 2 * sum of the C].
+
+    Raises:
+        ValueError: there is no such layer or block, or it has no rows and columns to pool.
+    """
+    maps = [layer.name for layer in backbone.layers if len(layer.output.shape) == 4]
+    last = {name.split("_")[0]: name for name in maps}  # of each block
+    pooled = []
+    for level in levels:
+        if level not in maps and level not in last:
+            known = ", ".join([*last, *maps])
+            raise ValueError(f"image_tower.levels: no layer or block {level!r} to pool; choose from: {known}")
+        # The block first: EfficientNet-Lite's block "head" begins with a convolution of that very name.
+        output = backbone.get_layer(last.get(level, level)).output
+        for name, pool in POOLS.items():
+            x = pool(name=f"{level}_{name}")(output)
+            standard = keras.layers.LayerNormalization(center=False, scale=False, name=f"{level}_{name}_standard")
+            pooled.append(standard(x))
+    return keras.Model(backbone.input, keras.layers.Concatenate(name="levels")(pooled), name=backbone.name)
+
+
+def five_crops(backbone: keras.Model, size: int) -> keras.Model:
+    """Model "backbone" whose features are the mean over five parts of the picture: its corners and its centre.
+
+    With the mirror images that `evaluation.flip` adds they are the ten crops of Klein et al. (CVPR 2015), who cut 224
+    pixels out of 256. `backbone`, of `build_backbone` with `five_crop_size(size)`, stands inside whole.
+
+    Returns:
+        Picture [B, size, size, 3] -> features [B, F].
+    """
+    side = backbone.input.shape[1]
+    far, middle = size - side, (size - side) // 2
+    image = keras.Input((size, size, 3), dtype="float32", name="image")
+    places = ((0, 0), (0, far), (far, 0), (far, far), (middle, middle))
+    crops = keras.ops.concatenate([image[:, y : y + side, x : x + side] for y, x in places], axis=0)
+    features = keras.ops.reshape(backbone(crops), (len(places), -1, backbone.output.shape[-1]))
+    return keras.Model(image, keras.ops.mean(features, axis=0), name=backbone.name)
+
+
+def five_crop_size(size: int) -> int:
+    """The side of a crop: seven eighths of the picture's, 224 of 256."""
+    return size * 7 // 8
+
+
+def _resnet(build: Callable[..., keras.Model], *, weights: str, size: int) -> keras.Model:
+    """Global average of the last stage: F = 2048."""
+    image, pixels = _caffe_pixels(size)
+    model = _with_weights(partial(build, include_top=False, pooling="avg", input_tensor=pixels), weights)
+    return keras.Model(image, model.output, name="backbone")
+
+
+def _vgg(build: Callable[..., keras.Model], *, weights: str, size: int) -> keras.Model:
+    """fc7 before its ReLU, as in the released code: F = 4096."""
+    if weights != "none" and size != 224:
+        raise ValueError(f"the fully connected layers of VGG weights want image.size = 224, not {size}")
+    image, pixels = _caffe_pixels(size)
+    model = _with_weights(partial(build, include_top=True, input_tensor=pixels), weights)
+    fc7 = model.get_layer("fc2")
+    fc7.activation = keras.activations.linear
+    return keras.Model(image, fc7.output, name="backbone")
+
+
+def _caffe_pixels(size: int) -> tuple[Any, Any]:
+    image = keras.Input((size, size, 3), dtype="float32", name="image")
+    bgr = keras.ops.flip(image, axis=-1)
+    return image, keras.layers.Rescaling(1.0, offset=[-mean for mean in BGR_MEAN], dtype="float32", name="pixels")(bgr)
+
+
+def _with_weights(build: Callable[..., keras.Model], weights: str) -> keras.Model:
+    if weights == "imagenet":
+        try:
+            return build(weights="imagenet")
+        except Exception as error:  # Keras raises a bare Exception where a download fails
+            raise OSError(
+                "the ImageNet weights could not be downloaded. Fetch the .h5 file elsewhere (the address is at the end "
+                f"of this message) and name it in image_tower.weights, or choose an efficientnet-lite. {error}"
+            ) from error
+    model = build(weights=None)
+    if weights != "none":
+        try:
+            model.load_weights(weights)
+        except (ValueError, OSError) as error:
+            raise ValueError(
+                f"{weights} does not fit this backbone. ResNet wants the file without the classifier (notop), VGG the "
+                f"whole one. {error}"
+            ) from error
+    return model
+
+
+BACKBONES: dict[str, Callable[..., keras.Model]] = {
+    **{name: partial(efficientnet_lite, name) for name in VARIANTS},
+    "resnet50": partial(_resnet, keras.applications.ResNet50),
+    "resnet101": partial(_resnet, keras.applications.ResNet101),
+    "resnet152": partial(_resnet, keras.applications.ResNet152),
+    "vgg16": partial(_vgg, keras.applications.VGG16),
+    "vgg19": partial(_vgg, keras.applications.VGG19),
+}

@@ -1,0 +1,183 @@
+"""The text tower: a sentence as a picture one pixel high, through residual blocks of 1x2 convolutions.
+
+Paper section 3.2 and figure 2; the released code's network where `variant` says so.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from itembed_tf.models.heads import BATCH_NORM, embedding_head, new_weights
+
+# What each variant means where the config leaves a choice to it.
+VARIANTS: dict[str, dict[str, Any]] = {
+    # The paper's text: the blocks of ResNet with 1x2 in place of 3x3, average pooling, fc-BN-ReLU-fc.
+    "paper": {
+        "blocks": {50: (3, 4, 6, 3), 152: (3, 8, 36, 3)},
+        "strides": (1, 2, 2, 2),
+        "pooling": "mean",
+        "head": "fc-bn-relu-fc",
+    },
+    # The released code: one block in the last stage, first blocks not bottlenecked, padding on the left, max pooling.
+    # Its 152-layer text network was not published; the block counts below apply the same change to ResNet-152.
+    "released": {
+        "blocks": {50: (3, 4, 6, 1), 152: (3, 8, 36, 1)},
+        "strides": (1, 2, 2, 1),
+        "pooling": "max",
+        "head": "fc-bn",
+    },
+    # For data sets of thousands: no position is strided away, and the pooling keeps mean and maximum.
+    "wide": {
+        "blocks": {50: (3, 4), 152: (3, 8)},
+        "strides": (1, 1),
+        "pooling": "mean+max",
+        "head": "fc-bn",
+    },
+}
+
+
+def text_tower(
+    *,
+    vocabulary_size: int,
+    length: int,
+    embedding_size: int,
+    variant: str,
+    depth: int,
+    width: float,
+    word_width: int,
+    stem: int,
+    blocks: tuple[int, ...],
+    strides: tuple[int, ...],
+    zero_gamma: bool,
+    mask_padding: bool,
+    pooling: str,
+    head: str,
+    hidden: int,
+    dropout: float,
+    sentence: keras.Model | None = None,
+) -> keras.Model:
+    """Build the tower "text_tower": ``ids`` int32 [B, length], 0 = padding, to f [B, embedding_size].
+
+    `vocabulary_size` counts the padding id. Keys left to the variant (empty `blocks` and `strides`,
+    "variant") take its values from `VARIANTS`. The word table is the layer "words". Variant "features" has neither
+    blocks nor words of its own: `sentence` ("sentence_features": ids to features) and the head "text_head" are all.
+
+    Raises:
+        ValueError: a depth that the variant does not have, or as many strides as there are not stages.
+    """
+    if variant == "features":
+        assert sentence is not None, "variant features is built on a model of sentence features"
+        head = "fc-bn-relu-dropout-fc" if head == "variant" else head
+        return _on_features(sentence, head=head, hidden=hidden, dropout=dropout, embedding_size=embedding_size)
+    plan = VARIANTS[variant]
+    if depth not in plan["blocks"]:
+        raise ValueError(f"text_tower.depth: {depth} is not one of {', '.join(map(str, plan['blocks']))}")
+    blocks = tuple(blocks) or plan["blocks"][depth]
+    strides = tuple(strides) or (plan["strides"] + (1,) * len(blocks))[: len(blocks)]
+    if len(strides) != len(blocks):
+        raise ValueError(
+            f"text_tower.strides: {len(strides)} strides for {len(blocks)} stages of blocks; give one each"
+        )
+
+    ids = keras.Input((length,), dtype="int32", name="ids")
+    words = layers.Embedding(vocabulary_size, word_width, embeddings_initializer="glorot_uniform", name="words")(ids)
+    known = ops.expand_dims(ops.cast(ops.not_equal(ids, 0), words.dtype), -1)  # [B, L, 1]
+    # Row 0 of the table never shows: padding is zero whatever training does to it.
+    x = layers.Reshape((1, length, word_width), name="row")(words * known)
+    mask = layers.Reshape((1, length, 1), name="row_mask")(known)
+    # The released code's bias on the words is left out: the batch norm that follows takes it away again.
+    x = _batch_norm(x, "words_bn")
+    keep = mask if mask_padding else None
+    x = x if keep is None else x * keep
+    channels = round(stem * width)
+    if channels:
+        x = _convolution(x, channels, 2, 1, "stem", left=variant == "released")
+        x = layers.ReLU(name="stem_relu")(_batch_norm(x, "stem_bn"))
+        x = x if keep is None else x * keep
+    for stage, (count, stride) in enumerate(zip(blocks, strides, strict=True), start=1):
+        out = round(128 * 2**stage * width)
+        for block in range(1, count + 1):
+            first = block == 1
+            middle = out // (4 if variant != "released" or not first else 2 if stage == 1 else 1)
+            step = stride if first else 1
+            if keep is not None and step > 1:
+                keep = _strided_mask(keep, step, f"stage{stage}_mask", left=variant == "released")
+            x = _residual_block(
+                x,
+                middle,
+                out,
+                step,
+                f"stage{stage}_block{block}",
+                shortcut=first,
+                zero_gamma=zero_gamma,
+                variant=variant,
+            )
+            x = x if keep is None else x * keep
+    f = _pool(x, keep, plan["pooling"] if pooling == "variant" else pooling)
+    head = plan["head"] if head == "variant" else head
+    f = embedding_head(f, head=head, hidden=hidden, dropout=dropout, embedding_size=embedding_size, name="text")
+    return keras.Model(ids, f, name="text_tower")
+
+
+def _on_features(sentence: keras.Model, **settings: Any) -> keras.Model:
+    """The two branches' text side; `settings` are those of `embedding_head`."""
+    features = keras.Input(sentence.output.shape[1:], name="features")
+    head = keras.Model(features, embedding_head(features, **settings, name="text"), name="text_head")
+    ids = keras.Input(sentence.input.shape[1:], dtype="int32", name="ids")
+    return keras.Model(ids, head(sentence(ids)), name="text_tower")
+
+
+def _strided_mask(keep: Any, stride: int, name: str, *, left: bool) -> Any:
+    """What is left of the mask behind a strided 1x2 convolution: 1 where that sees at least one word."""
+    if left:
+        keep = layers.ZeroPadding2D(((0, 0), (1, 0)), name=f"{name}_pad")(keep)
+    return layers.MaxPooling2D((1, 2), (1, stride), padding="valid" if left else "same", name=name)(keep)
+
+
+def _residual_block(
+    x: Any, middle: int, out: int, stride: int, name: str, *, shortcut: bool, zero_gamma: bool, variant: str
+) -> Any:
+    """1x1 - 1x2 - 1x1, each with batch norm, plus the input: [B, 1, L, C] to [B, 1, L / stride, out]."""
+    left = variant == "released"
+    y = layers.ReLU(name=f"{name}_relu1")(_batch_norm(_convolution(x, middle, 1, 1, f"{name}_conv1"), f"{name}_bn1"))
+    y = _convolution(y, middle, 2, stride, f"{name}_conv2", left=left)
+    y = layers.ReLU(name=f"{name}_relu2")(_batch_norm(y, f"{name}_bn2"))
+    y = _batch_norm(_convolution(y, out, 1, 1, f"{name}_conv3"), f"{name}_bn3", zero_gamma=zero_gamma)
+    if shortcut:
+        x = _batch_norm(_convolution(x, out, 1, stride, f"{name}_shortcut"), f"{name}_shortcut_bn")
+    return layers.ReLU(name=f"{name}_relu3")(layers.Add(name=f"{name}_add")([x, y]))
+
+
+def _convolution(x: Any, channels: int, window: int, stride: int, name: str, *, left: bool = False) -> Any:
+    """A 1 x window convolution without bias; the released code pads on the left alone."""
+    if left and window > 1:
+        x = layers.ZeroPadding2D(((0, 0), (window - 1, 0)), name=f"{name}_pad")(x)
+    return layers.Conv2D(
+        channels,
+        (1, window),
+        strides=(1, stride),
+        padding="valid" if left else "same",
+        use_bias=False,
+        kernel_initializer=new_weights(),
+        name=name,
+    )(x)
+
+
+def _batch_norm(x: Any, name: str, *, zero_gamma: bool = False) -> Any:
+    return layers.BatchNormalization(**BATCH_NORM, gamma_initializer="zeros" if zero_gamma else "ones", name=name)(x)
+
+
+def _pool(x: Any, keep: Any, pooling: str) -> Any:
+    """[B, 1, L, C] over the words to [B, C], or [B, 2C] for mean+max; a sentence without known words gives zeros."""
+    pooled = []
+    if "mean" in pooling:
+        if keep is None:
+            pooled.append(ops.mean(x, axis=(1, 2)))
+        else:
+            pooled.append(ops.sum(x, axis=(1, 2)) / ops.maximum(ops.sum(keep, axis=(1, 2)), 1.0))
+    if "max" in pooling:
+        pooled.append(ops.max(x, axis=(1, 2)))  # x is at least 0 after its ReLU, so masked padding never wins
+    return layers.Concatenate(name="mean_and_max")(pooled) if len(pooled) > 1 else pooled[0]

@@ -1,0 +1,1 @@
+"""A server of TF Serving's gRPC and REST APIs over exported encoders."""

@@ -1,0 +1,96 @@
+"""gensim's own KeyedVectors file, which is a pickle, read without letting it build anything but inert stand-ins."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from itembed_tf.text.word_vectors.formats import Rows, Wanted, check_width, select
+
+
+class _Saved:
+    """Stands in for whatever a pickle wants to build: it keeps arguments and state, and does nothing."""
+
+    args: tuple[Any, ...]
+    state: Any
+
+    def __new__(cls, *args: Any) -> _Saved:
+        self = object.__new__(cls)
+        self.args, self.state = args, None
+        return self
+
+    def __init__(self, *args: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+class _SavedVectors(_Saved):
+    pass
+
+
+class _SavedArray(_Saved):
+    """State: version, shape, dtype, whether in Fortran's order, bytes."""
+
+    def array(self) -> np.ndarray:
+        _, shape, dtype, fortran, raw = self.state
+        kind, order = dtype.args[0], dtype.state[1]
+        if kind not in ("f2", "f4", "f8") or order not in ("<", ">") or not isinstance(raw, bytes):
+            raise ValueError("vectors that are not plain floats")
+        return np.frombuffer(raw, order + kind).reshape(shape, order="F" if fortran else "C")
+
+
+STANDS_FOR = {
+    ("gensim.models.keyedvectors", "KeyedVectors"): _SavedVectors,
+    ("numpy", "ndarray"): _Saved,
+    ("numpy", "dtype"): _Saved,
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): _SavedArray for core in ("core", "_core")},
+    **{(f"numpy.{core}.multiarray", "scalar"): _Saved for core in ("core", "_core")},
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    """Builds plain containers and inert stand-ins: a pickle that names anything else is refused before it is run."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in STANDS_FOR:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return STANDS_FOR[module, name]
+
+
+def read_keyed_vectors(path: Path, wanted: Wanted, width: int) -> Rows:
+    """What `KeyedVectors.save(path)` of gensim 4 wrote: the pickle, and large vectors as `path`.vectors.npy beside it.
+
+    Raises:
+        FileNotFoundError: the vectors do not lie beside it.
+        ValueError: the pickle holds, or asks for, anything but KeyedVectors; or another width.
+    """
+    try:
+        with path.open("rb") as file:
+            saved = _Unpickler(file).load()
+        state = saved.state
+        words, inside = state["index_to_key"], state.get("vectors")
+        matrix = inside.array() if inside is not None else None
+        if not isinstance(saved, _SavedVectors) or not all(isinstance(word, str) for word in words):
+            raise ValueError("no list of words")
+    except Exception as error:  # whatever a broken or hostile pickle raises
+        raise ValueError(
+            f"{path} is refused as gensim KeyedVectors: {error or type(error).__name__}. Nothing in it was run. Write "
+            'it with gensim 4 as model.wv.save(path), or as .wv.save_word2vec_format(path) and source = "word2vec"'
+        ) from None
+    if matrix is None:
+        beside = path.with_name(f"{path.name}.vectors.npy")
+        if not beside.is_file():
+            raise FileNotFoundError(f"{path} keeps its vectors in {beside.name}, which must lie beside it and does not")
+        try:
+            matrix = np.load(beside, mmap_mode="r", allow_pickle=False)
+        except ValueError as error:
+            raise ValueError(f"{beside} is no whole array of plain numbers: {error}") from None
+    if matrix.ndim != 2 or matrix.dtype.kind != "f" or len(matrix) < len(words):
+        raise ValueError(f"{path}: {len(words)} words but vectors of shape {matrix.shape} and type {matrix.dtype}")
+    check_width(str(path), matrix.shape[1], width)
+    return select(words, matrix, wanted)

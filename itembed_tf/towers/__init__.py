@@ -1,1 +1,0 @@
-"""The two towers as Keras functional models: image and text, the backbones, the embedding head."""

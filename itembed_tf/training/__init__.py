@@ -1,0 +1,1 @@
+"""Training: losses, optimiser, compiled step, stages, classes, checkpoints, the run directory."""

@@ -1,0 +1,235 @@
+"""The config is strict at the door: what it refuses it names, and what it accepts it gives back unchanged."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from itembed_tf.config import Config, ConfigError, Stage, arguments, describe_keys, dump_config, load_config
+from itembed_tf.config.schema import DEFAULT_STAGES
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").rglob("*.toml"))
+
+
+def load(tmp_path: Path, text: str, *overrides: str) -> Config:
+    path = tmp_path / "config.toml"
+    path.write_text(text, encoding="utf-8")
+    return load_config(path, overrides)
+
+
+def test_no_file_gives_the_defaults():
+    assert load_config() == Config()
+
+
+@pytest.mark.parametrize("path", [None, *CONFIGS], ids=lambda path: path.name if path else "defaults")
+def test_toml_and_config_are_one(path, tmp_path):
+    config = load_config(path)
+    assert load(tmp_path, dump_config(config)) == config
+
+
+def test_a_changed_config_of_three_stages_comes_back(tmp_path):
+    stages = (
+        Stage(name='with "quotes" and \\', losses={"infonce": 1.0, "instance_text": 0.5}),
+        Stage(name="ein schöner Name", freeze=(), multipliers={"backbone": 0.1}),
+        Stage(name="", epochs=0),
+    )
+    config = dataclasses.replace(Config(), seed=7, stages=stages)
+    assert load(tmp_path, dump_config(config)) == config
+
+
+def test_a_file_says_only_what_differs(tmp_path):
+    config = load(tmp_path, "seed = 3\n[model]\nscale = 7.5\n[[stages]]\nname = 'only'\nlosses = {infonce = 2}\n")
+    expected = dataclasses.replace(Config().model, scale=7.5)
+    assert (config.seed, config.model) == (3, expected)
+    assert config.stages == (Stage(name="only", losses={"infonce": 2.0}),)
+    assert config.text == Config().text
+
+
+BASE = """
+seed = 3
+[model]
+scale = 7.5
+bias = true
+[[stages]]
+name = "I"
+epochs = 5
+losses = { instance_image = 1.0, instance_text = 1.0 }
+[[stages]]
+name = "II"
+"""
+
+
+def test_a_config_over_a_base_says_only_what_differs_from_it(tmp_path):
+    (tmp_path / "base.toml").write_text(BASE, encoding="utf-8")
+    changes = """
+base = "base.toml"
+[model]
+bias = false
+[[stages]]
+name = "I"
+losses = { ranking = 1.0 }
+[[stages]]
+name = "III"
+epochs = 2
+"""
+    config = load(tmp_path, changes, "stages.1.epochs=0")
+    assert (config.seed, config.model.scale, config.model.bias) == (3, 7.5, False)
+    assert config.stages == (
+        Stage(name="I", epochs=5, losses={"ranking": 1.0}),
+        Stage(name="II", epochs=0),
+        Stage(name="III", epochs=2),
+    )
+    assert load(tmp_path, dump_config(config)) == config
+
+
+def test_a_base_is_looked_for_beside_the_file_and_may_have_one_itself(tmp_path, monkeypatch):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "base.toml").write_text("seed = 3\nembedding_size = 64\n", encoding="utf-8")
+    (tmp_path / "deep" / "middle.toml").write_text('base = "../base.toml"\nseed = 4\n', encoding="utf-8")
+    monkeypatch.chdir("/")
+    config = load(tmp_path / "deep", 'base = "middle.toml"\n')
+    assert (config.seed, config.embedding_size) == (4, 64)
+
+
+@pytest.mark.parametrize(
+    ("text", "must_name"),
+    [
+        ('base = "gone.toml"', "gone.toml: no such config file, the base of"),
+        ('base = "config.toml"', "leads back to"),
+        ("base = 3", "expected the name of another config"),
+        ('base = "base.toml"\n[[stages]]\nepochs = 2', "give each [[stages]] its own"),
+        ('base = "base.toml"\n[[stages]]\nname = "I"\n[[stages]]\nname = "I"', "give each [[stages]] its own"),
+    ],
+)
+def test_a_wrong_base_is_named(text, must_name, tmp_path):
+    (tmp_path / "base.toml").write_text(BASE, encoding="utf-8")
+    with pytest.raises(ConfigError, match=re.escape(must_name)):
+        load(tmp_path, text)
+
+
+@pytest.mark.parametrize("spelling", ["1e-4", "0.0001", "1E-4", "1.0e-4"])
+def test_exponents_are_numbers(spelling, tmp_path):
+    assert load(tmp_path, f"[[stages]]\nlearning_rate = {spelling}\n").stages[0].learning_rate == 1e-4
+
+
+def test_a_whole_number_is_fine_where_a_float_is_meant(tmp_path):
+    scale = load(tmp_path, "[model]\nscale = 0\n").model.scale
+    assert scale == 0.0 and isinstance(scale, float)
+
+
+@pytest.mark.parametrize(
+    ("text", "must_name"),
+    [
+        ("sede = 1", ["sede", "unknown key", "seed", "embedding_size"]),
+        ("[model]\nscales = 1.0", ["model.scales", "unknown key", "scale", "dropout"]),
+        ("[modle]\nscale = 1.0", ["modle", "unknown key", "model"]),
+        ("[[stages]]\nname = 'a'\n[[stages]]\nepoch = 3", ["stages.1.epoch", "unknown key", "epochs"]),
+        ("seed = 1.5", ["seed", "whole number", "1.5"]),
+        ("seed = true", ["seed", "whole number", "True"]),
+        ("seed = '1'", ["seed", "whole number", "'1'"]),
+        ("seed = -1", ["seed", "-1", "least", "0"]),
+        ("[model]\nscale = true", ["model.scale", "a number", "True"]),
+        ("[model]\nscale = 'big'", ["model.scale", "a number", "'big'"]),
+        ("[model]\nscale = nan", ["model.scale", "nan"]),
+        ("[model]\nbias = 1", ["model.bias", "true or false", "1"]),
+        ("[text]\ntokenizer = 'bpe'", ["text.tokenizer", "'bpe'", "words", "unicode"]),
+        ("[image]\nsize = 8", ["image.size", "8", "32"]),
+        ("[text_tower]\nblocks = 3", ["text_tower.blocks", "list", "3"]),
+        ("[text_tower]\nblocks = [3, 'four']", ["text_tower.blocks[1]", "whole number", "'four'"]),
+        ("[[stages]]\nlosses = ['infonce']", ["stages.0.losses", "table", "infonce"]),
+        ("[[stages]]\nlosses = {infonce = 'much'}", ["stages.0.losses.infonce", "a number", "'much'"]),
+        ("[[stages]]\noptimizer = 'lion'", ["stages.0.optimizer", "'lion'", "sgd", "adam", "adamw"]),
+        ("model = 3", ["model", "section", "[model]", "3"]),
+        ("stages = 3", ["stages", "[[stages]]"]),
+        ("stages = []", ["stages", "at least one"]),
+        ("[stages]\nname = 'one'", ["stages", "[[stages]]"]),
+        ("seed = \n[model]", ["config.toml", "not TOML", "line 1"]),
+    ],
+)
+def test_what_is_wrong_is_named(text, must_name, tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    missing = [word for word in must_name if word not in str(caught.value)]
+    assert not missing, f"the message does not say {missing}: {caught.value}"
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere\.toml.*configs/"):
+        load_config(tmp_path / "nowhere.toml")
+
+
+def test_overrides_win_over_the_file(tmp_path):
+    text = "seed = 3\n[model]\nscale = 7.5\n[[stages]]\nname = 'first'\n[[stages]]\nname = 'second'\n"
+    config = load(
+        tmp_path,
+        text,
+        "seed=4",
+        "model.scale = 1e1",
+        "model.bias=true",
+        "image_tower.backbone=resnet50",  # a bare word is a string
+        'text.tokenizer="unicode"',
+        "dataset.splits=['train', 'dev']",
+        "stages.1.learning_rate=1e-4",
+        "stages.1.losses={infonce=1}",
+        "stages.0.losses.ranking_max=2",
+    )
+    assert (config.seed, config.model.scale, config.model.bias) == (4, 10.0, True)
+    assert (config.image_tower.backbone, config.text.tokenizer) == ("resnet50", "unicode")
+    assert config.dataset.splits == ("train", "dev")
+    assert [stage.name for stage in config.stages] == ["first", "second"]
+    assert (config.stages[1].learning_rate, config.stages[1].losses) == (1e-4, {"infonce": 1.0})
+    assert config.stages[0].losses["ranking_max"] == 2.0
+
+
+def test_an_override_of_a_default_stage_leaves_the_others_alone():
+    config = load_config(None, ["stages.0.epochs=3"])
+    assert config.stages == (dataclasses.replace(DEFAULT_STAGES[0], epochs=3), *DEFAULT_STAGES[1:])
+
+
+@pytest.mark.parametrize(
+    ("override", "must_name"),
+    [
+        ("model.scale", ["model.scale", "section.key=value"]),
+        ("model.scale=big", ["model.scale", "a number", "'big'"]),
+        ("model.scales=1", ["model.scales", "unknown key", "scale"]),
+        ("modle.scale=1", ["modle", "unknown key", "model"]),
+        ("seed.more=1", ["seed"]),
+        ("stages.9.epochs=1", ["stages.9", "0 to"]),
+        ("stages.first.epochs=1", ["stages.first", "0 to"]),
+        ("stages.epochs=1", ["stages.0.epochs"]),
+    ],
+)
+def test_a_wrong_override_is_named(override, must_name):
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, [override])
+    missing = [word for word in must_name if word not in str(caught.value)]
+    assert not missing, f"the message does not say {missing}: {caught.value}"
+
+
+def test_arguments_are_the_keys_of_the_section():
+    model = Config().model
+    assert arguments(model) == {f.name: getattr(model, f.name) for f in dataclasses.fields(model)}
+
+
+def test_help_lists_every_key_with_default_and_meaning():
+    lines = [line for line in describe_keys().splitlines() if line.startswith("  ")]
+    keys = []
+    for f in dataclasses.fields(Config):
+        section = Stage() if f.name == "stages" else getattr(Config(), f.name)
+        keys += dataclasses.fields(section) if dataclasses.is_dataclass(section) else [f]
+    assert len(lines) == len(keys)
+    for key, line in zip(keys, lines):
+        assert line.startswith(f"  {key.name} = ") and key.metadata["meaning"] in line
+        assert all(str(choice) in line for choice in key.metadata["choices"])
+
+
+def test_defaults_in_help_are_toml():
+    text = describe_keys()
+    assert "  learning_rate = 0.001  " in text
+    assert '  splits = ["train", "dev", "test"]  ' in text
+    assert '  freeze = ["backbone"]  ' in text
+    assert "  losses = {instance_image = 1.0, instance_text = 1.0}  " in text
+    assert "  bias = false  " in text

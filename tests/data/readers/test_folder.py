@@ -1,0 +1,191 @@
+"""Your own pictures: both files, labels, splits, and that everything wrong is said at once."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from itembed_tf.config import arguments, load_config
+from itembed_tf.config.schema import Dataset
+from itembed_tf.data.readers import Group, read_dataset
+
+
+def read(root: Path, splits: tuple[str, ...] = ("train",), held_out_percent: int = 10) -> list[Group]:
+    return read_dataset(
+        **arguments(Dataset(name="folder", root=str(root), splits=splits, held_out_percent=held_out_percent))
+    )
+
+
+def write_csv(root: Path, text: str) -> Path:
+    (root / "captions.csv").write_text(text, encoding="utf-8")
+    return root
+
+
+def write_jsonl(root: Path, *rows: dict[str, Any] | str) -> Path:
+    lines = [row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows]
+    (root / "captions.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return root
+
+
+def test_csv_and_jsonl_say_the_same(tmp_path: Path) -> None:
+    first, second = tmp_path / "csv", tmp_path / "jsonl"
+    for root in (first, second):
+        (root / "cats").mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(root / "cats" / "tom.png")
+    table = 'cats/tom.png, a grey cat ,train\n./cats/tom.png,"Tom, asleep",train\nb.png,ein Käfer,val\n'
+    write_csv(first, "\ufeffimage,caption,split\n" + table)
+    tom = {"image": "cats/tom.png", "captions": ["a grey cat", "Tom, asleep"], "split": "train"}
+    write_jsonl(second, tom, "", {"image": "b.png", "caption": "ein Käfer", "split": "validation"})
+    for root in (first, second):
+        cat, beetle = sorted(read(root, ("train", "dev")), key=lambda group: group.split, reverse=True)
+        assert (cat.id, cat.captions, cat.split) == ("cats/tom.png", ("a grey cat", "Tom, asleep"), "train")
+        assert cat.images == (str(root / "cats" / "tom.png"),) and Path(cat.images[0]).is_file()
+        assert (beetle.captions, beetle.split, beetle.label) == (("ein Käfer",), "dev", "")
+
+
+def test_pictures_of_one_label_are_one_group(tmp_path: Path) -> None:
+    rows = "p1/a.png,a red shirt,ann\np1/b.png,she wears red,ann\np2/a.png,a blue coat,bob\nc.png,a tree,\n"
+    groups = read(write_csv(tmp_path, "image,caption,label\n" + rows), held_out_percent=1)
+    ann = next(group for group in groups if group.label == "ann")
+    assert ann.images == (str(tmp_path / "p1/a.png"), str(tmp_path / "p1/b.png"))
+    assert ann.captions == ("a red shirt", "she wears red")
+    assert [group.id for group in groups] == ["c.png", "label:ann", "label:bob"]
+
+
+def test_splits_are_drawn_from_the_id_alone(tmp_path: Path) -> None:
+    rows = [{"image": f"{i}.png", "caption": f"number {i}"} for i in range(1000)]
+    groups = read(write_jsonl(tmp_path, *rows), ("train", "dev", "test"), 20)
+    split_of = {group.id: group.split for group in groups}
+    sizes = {split: list(split_of.values()).count(split) for split in ("train", "dev", "test")}
+    assert sum(sizes.values()) == 1000
+    assert abs(sizes["dev"] - 200) < 50 and abs(sizes["test"] - 200) < 50
+    half = read(write_jsonl(tmp_path, *reversed(rows[:500])), ("train", "dev", "test"), 20)
+    assert {group.id: group.split for group in half}.items() <= split_of.items()
+
+
+def test_all_bad_lines_are_reported_at_once(tmp_path: Path) -> None:
+    write_jsonl(
+        tmp_path,
+        {"image": "good.png", "caption": "fine"},
+        {"image": "/etc/a.png", "caption": "x"},
+        {"image": "a/../../b.png", "caption": "x"},
+        {"image": "C:/b.png", "caption": "x"},
+        {"image": "a\\b.png", "caption": "x"},
+        {"caption": "x"},
+        {"image": "c.png", "caption": "  "},
+        {"image": "d.png", "captions": []},
+        {"image": "e.png", "caption": "x", "captions": ["y"]},
+        {"image": "f.png"},
+        {"image": "g.png", "caption": "x", "colour": "red"},
+        {"image": "h.png", "caption": "x", "split": "training"},
+        {"image": "i.png", "caption": 3},
+        {"image": 7, "caption": "x"},
+        "{'image': 'j.png'}",
+        "[1]",
+        {"image": "k.png", "caption": "x", "label": 0},
+        '{"image": "l.png", "caption": "half a pair \\ud83d"}',
+        {"image": "good.png", "caption": "fine"},
+    )
+    with pytest.raises(ValueError) as caught:
+        read(tmp_path)
+    text = str(caught.value)
+    assert "captions.jsonl" in text and "line 1:" not in text
+    assert [number for number in range(2, 20) if f"line {number}:" not in text] == []
+    faults = ("outside the folder", "instead of \\", "no image", "empty caption", "colour", "'training'", "not JSON")
+    for words in faults:
+        assert words in text
+    assert "line 19: good.png has this caption already (line 1)" in text
+
+
+def test_a_long_list_of_faults_is_cut(tmp_path: Path) -> None:
+    write_csv(tmp_path, "image,caption\n" + "x.png,\n" * 50)
+    with pytest.raises(ValueError, match=r"50 faults:(.|\n)*\.\.\. and 30 more"):
+        read(tmp_path)
+
+
+def test_csv_lines_with_a_loose_comma_or_a_wrong_header(tmp_path: Path) -> None:
+    write_csv(tmp_path, "image,caption\n\nb.png,red, green\n")
+    with pytest.raises(ValueError, match=r"line 3: 3 columns where .* names 2.*quotation marks"):
+        read(tmp_path)
+    write_csv(tmp_path, "image;caption\na.png;x\n")
+    with pytest.raises(ValueError, match=r"image;caption.*separated by commas"):
+        read(tmp_path)
+    write_csv(tmp_path, "image,caption,colour\na.png,x,red\n")
+    with pytest.raises(ValueError, match="unknown colour"):
+        read(tmp_path)
+
+
+def test_a_quotation_mark_left_open_swallows_no_lines(tmp_path: Path) -> None:
+    write_csv(tmp_path, 'image,caption\na.png,"open\nb.png,lost\nc.png,closed"\nd.png,\n')
+    with pytest.raises(ValueError, match=r"line 2: runs on to line 4(.|\n)*line 5: an empty caption"):
+        read(tmp_path)
+    write_csv(tmp_path, 'image,caption\na.png,"open\nb.png,lost\n')
+    with pytest.raises(ValueError, match="is not CSV"):
+        read(tmp_path)
+    write_csv(tmp_path, 'image,caption\na.png,"a ""red"" car, parked"\n')
+    assert read(tmp_path, held_out_percent=1)[0].captions == ('a "red" car, parked',)
+
+
+def test_the_page_of_docs_tells_the_truth(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "your_pictures.md").read_text(encoding="utf-8")
+    blocks = {kind: re.findall(f"```{kind}\n(.*?)```", page, flags=re.DOTALL) for kind in ("csv", "json", "toml")}
+    csv_root, json_root, labels = (tmp_path / name for name in ("csv", "json", "labels"))
+    for root in (csv_root, json_root, labels):
+        root.mkdir()
+    write_csv(csv_root, blocks["csv"][0])
+    write_jsonl(json_root, blocks["json"][0])
+    found = [[(group.id, group.captions) for group in read(root, held_out_percent=1)] for root in (csv_root, json_root)]
+    assert found[0] == found[1] and [id for id, _ in found[0]] == ["beach.jpg", "holidays/lake.png"]
+    assert [group.label for group in read(write_csv(labels, blocks["csv"][1]), held_out_percent=1)] == [
+        "coat 17",
+        "hat 23",
+    ]
+    assert len(blocks["toml"]) == 3
+    shutil.copytree(Path(__file__).parents[3] / "configs", tmp_path / "configs")  # one of them begins with ours
+    for text in blocks["toml"]:
+        (tmp_path / "my.toml").write_text(text)
+        assert load_config(tmp_path / "my.toml").dataset.name == "folder"
+
+
+def test_a_picture_or_label_in_two_splits_is_refused(tmp_path: Path) -> None:
+    rows = "a.png,x,train,\na.png,y,test,\nb.png,x,train,ann\nc.png,x,dev,ann\nd.png,x,,\nb.png,z,train,bob\n"
+    write_csv(tmp_path, "image,caption,split,label\n" + rows)
+    with pytest.raises(ValueError) as caught:
+        read(tmp_path)
+    text = str(caught.value)
+    assert "line 3: a.png is in test, in line 2 it is in train" in text
+    assert "line 5: label ann is in dev, in line 4 it is in train" in text
+    assert "line 6: no split, though other lines have one" in text
+    assert "line 7: b.png has label 'bob', in line 4 'ann'" in text
+
+
+def test_an_empty_split_says_what_to_do(tmp_path: Path) -> None:
+    write_csv(tmp_path, "image,caption,split\na.png,x,train\nb.png,x,dev\n")
+    assert len(read(tmp_path, ("train", "dev"))) == 2
+    with pytest.raises(ValueError, match=r"no group is in test.*dataset.splits = \['train', 'dev'\]"):
+        read(tmp_path, ("train", "dev", "test"))
+    write_csv(tmp_path, "image,caption\na.png,x\n")
+    with pytest.raises(ValueError, match=r"no group is in dev.*held_out_percent = 1 of 1 groups.*split column"):
+        read(tmp_path, ("train", "dev"), 1)
+    write_csv(tmp_path, "image,caption\n")
+    with pytest.raises(ValueError, match="holds no captions"):
+        read(tmp_path)
+
+
+def test_caption_file_missing_double_or_not_utf8(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="is not a folder"):
+        read(tmp_path / "none")
+    with pytest.raises(FileNotFoundError, match=r"neither captions\.jsonl nor captions\.csv"):
+        read(tmp_path)
+    (tmp_path / "captions.csv").write_bytes("image,caption\na.png,Käfer\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="not UTF-8"):
+        read(tmp_path)
+    write_jsonl(tmp_path, {"image": "a.png", "caption": "x"})
+    with pytest.raises(ValueError, match=r"both captions\.jsonl and captions\.csv"):
+        read(tmp_path)

@@ -1,0 +1,291 @@
+"""Drawing epochs, and batches from pictures and from features."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from itembed_tf.data.batches import (
+    Items,
+    batches,
+    draw_epoch,
+    flatten,
+    from_features,
+    from_pictures,
+    picture_batches,
+)
+from itembed_tf.data.readers import Group
+
+LENGTH = 6
+
+
+def group(number: int, images: int = 1, captions: int = 3) -> Group:
+    return Group(
+        id=f"g{number:03d}",
+        images=tuple(f"{number}-{i}.png" for i in range(images)),
+        captions=tuple(f"caption {number} {i}" for i in range(captions)),
+        split="train",
+    )
+
+
+def uneven() -> tuple[Items, np.ndarray]:
+    """24 pictures in 20 groups, 1 to 4 captions each; word ids name the caption, row lengths go from 0 to LENGTH."""
+    items = flatten([group(n, images=2 if n < 4 else 1, captions=1 + n % 4) for n in range(20)])
+    ids = np.zeros((len(items.captions), LENGTH), np.int32)
+    for row in range(len(ids)):
+        ids[row, : row % (LENGTH + 1)] = row + 1
+    return items, ids
+
+
+def png(value: int = 0) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(np.full((40, 48, 3), value, np.uint8)).save(out, "PNG")
+    return out.getvalue()
+
+
+def test_flatten_numbers_groups_in_their_order():
+    items = flatten([group(7, images=2, captions=1), group(3, captions=2)])
+    assert items.images == ["7-0.png", "7-1.png", "3-0.png"]
+    assert items.image_groups.tolist() == [0, 0, 1]
+    assert items.captions == ["caption 7 0", "caption 3 0", "caption 3 1"]
+    assert items.caption_groups.tolist() == [0, 1, 1]
+
+
+def test_an_epoch_shows_every_picture_once_with_a_caption_of_its_group():
+    items, _ = uneven()
+    ids = np.tile(np.arange(1, len(items.captions) + 1, dtype=np.int32)[:, None], (1, LENGTH))
+    seen = set()
+    for epoch in range(30):
+        drawn = draw_epoch(
+            items, ids, captions=1, shift=False, word_dropout=0.0, batch_size=8, mining=0, seed=(0, 0, epoch)
+        )
+        assert drawn.images.shape == (3, 8)
+        assert sorted(drawn.images.ravel()) == list(range(24))
+        np.testing.assert_array_equal(drawn.labels, items.image_groups[drawn.images])
+        captions = drawn.ids[..., 0] - 1
+        np.testing.assert_array_equal(items.caption_groups[captions], drawn.labels)
+        seen |= set(captions.ravel())
+    assert seen == set(range(len(items.captions)))  # over 30 epochs every caption has its turn
+
+
+def test_what_does_not_fill_a_batch_waits_for_another_epoch():
+    items, ids = uneven()
+    seen = set()
+    for epoch in range(10):
+        drawn = draw_epoch(
+            items, ids, captions=1, shift=False, word_dropout=0.0, batch_size=9, mining=0, seed=(0, 0, epoch)
+        )
+        assert drawn.images.shape == (2, 9) and len(set(drawn.images.ravel())) == 18
+        seen |= set(drawn.images.ravel())
+    assert seen == set(range(24))
+
+
+def test_a_batch_bigger_than_the_data_is_all_of_it():
+    items, ids = uneven()
+    drawn = draw_epoch(items, ids, captions=1, shift=False, word_dropout=0.0, batch_size=128, mining=4, seed=(0, 0, 0))
+    assert drawn.images.shape == (1, 24)
+    assert drawn.candidate_ids.shape == (1, 4, LENGTH)  # no group is outside: they come from all
+
+
+def test_the_seed_alone_decides():
+    items, ids = uneven()
+
+    def draw(*seed: int) -> list[np.ndarray]:
+        drawn = draw_epoch(items, ids, captions=1, shift=True, word_dropout=0.0, batch_size=8, mining=5, seed=seed)
+        return [drawn.images, drawn.seeds, drawn.ids, drawn.labels, drawn.candidate_ids, drawn.candidate_labels]
+
+    first = draw(1, 0, 3)
+    assert all(np.array_equal(a, b) for a, b in zip(first, draw(1, 0, 3), strict=True))
+    for other in ((1, 0, 4), (1, 1, 3), (2, 0, 3)):
+        changed = draw(*other)
+        assert not np.array_equal(first[0], changed[0]) and not np.array_equal(first[1], changed[1])
+
+
+def test_one_caption_a_picture_is_drawn_as_ever():
+    """The very draws from before pictures could have several: a run that began then goes on with them."""
+    items, ids = uneven()
+    settings = {"captions": 1, "shift": True, "word_dropout": 0.2, "batch_size": 9, "mining": 5}
+    drawn = draw_epoch(items, ids, **settings, seed=(1, 0, 3))
+    assert drawn.images[0].tolist() == [7, 19, 23, 5, 13, 18, 16, 14, 22]
+    sums = {"seeds": 1552764481, "ids": 3153663765, "candidate_ids": 1857292538, "candidate_labels": 167240424}
+    for name, expected in sums.items():
+        assert zlib.crc32(np.ascontiguousarray(getattr(drawn, name)).tobytes()) == expected, name
+
+
+@pytest.mark.parametrize("captions", [2, 3])
+def test_several_captions_of_a_picture_differ_while_its_group_has_others(captions):
+    items, _ = uneven()  # groups of 1 to 4 captions
+    ids = np.tile(np.arange(1, len(items.captions) + 1, dtype=np.int32)[:, None], (1, LENGTH))
+    settings = {"shift": False, "word_dropout": 0.0, "batch_size": 8, "mining": 0}
+    pairs = set()
+    for epoch in range(200):
+        drawn = draw_epoch(items, ids, captions=captions, **settings, seed=(0, 0, epoch))
+        assert drawn.captions.shape == (3, captions * 8) and drawn.labels.shape == drawn.images.shape == (3, 8)
+        np.testing.assert_array_equal(drawn.ids[..., 0] - 1, drawn.captions)
+        for chosen, labels in zip(drawn.captions.reshape(3, captions, 8), drawn.labels, strict=True):
+            np.testing.assert_array_equal(items.caption_groups[chosen], np.tile(labels, (captions, 1)))
+            for row, label in zip(chosen.T, labels, strict=True):
+                assert len(set(row)) == min(captions, 1 + label % 4)
+                pairs |= {(a, b) for a, b in itertools.pairwise(row) if label == 3}  # 4 captions
+        one = draw_epoch(items, ids, captions=1, **settings, seed=(0, 0, epoch))
+        np.testing.assert_array_equal(drawn.captions[:, :8], one.captions)  # the first is what one caption would be
+    first = int(np.searchsorted(items.caption_groups, 3))
+    assert len(pairs) == 12 and {n for pair in pairs for n in pair} == set(range(first, first + 4))
+
+
+def test_mining_wants_one_caption_a_picture():
+    items, ids = uneven()
+    with pytest.raises(ValueError, match=r"data.captions is 2 and a stage's mining is 5"):
+        draw_epoch(items, ids, captions=2, shift=False, word_dropout=0.0, batch_size=8, mining=5, seed=(0, 0, 0))
+
+
+def test_shift_starts_a_caption_anywhere_that_it_fits_alike():
+    """2 words in 6 places: 5 starts. 2,000 draws; each count within 5 standard deviations, words kept together."""
+    items = flatten([group(n, captions=1) for n in range(2000)])
+    ids = np.zeros((2000, LENGTH), np.int32)
+    ids[:, 0], ids[:, 1] = 8, 9
+    drawn = draw_epoch(
+        items, ids, captions=1, shift=True, word_dropout=0.0, batch_size=2000, mining=0, seed=(0, 0, 0)
+    ).ids[0]
+    starts = (drawn != 0).argmax(axis=1)
+    rows = np.arange(2000)
+    assert (drawn[rows, starts] == 8).all() and (drawn[rows, starts + 1] == 9).all()
+    assert ((drawn != 0).sum(axis=1) == 2).all()
+    counts = np.bincount(starts, minlength=LENGTH)
+    assert counts[5] == 0
+    assert np.abs(counts[:5] - 400).max() < 5 * np.sqrt(2000 * 0.2 * 0.8)
+
+
+def test_shift_of_full_and_empty_captions_and_no_shift():
+    items = flatten([group(0, captions=1), group(1, captions=1)])
+    ids = np.array([[1, 2, 3, 4, 5, 6], [0] * 6], np.int32)
+    drawn = draw_epoch(items, ids, captions=1, shift=True, word_dropout=0.0, batch_size=2, mining=0, seed=(0, 0, 0))
+    np.testing.assert_array_equal(drawn.ids[0], ids[drawn.labels[0]])
+    items, ids = uneven()
+    left = draw_epoch(
+        items, ids, captions=1, shift=False, word_dropout=0.0, batch_size=24, mining=0, seed=(0, 0, 0)
+    ).ids[0]
+    assert all((row[: (row != 0).sum()] != 0).all() for row in left)
+
+
+def test_candidates_are_captions_of_other_groups_than_the_batch():
+    items, _ = uneven()
+    ids = np.tile(np.arange(1, len(items.captions) + 1, dtype=np.int32)[:, None], (1, LENGTH))
+    drawn = draw_epoch(items, ids, captions=1, shift=False, word_dropout=0.0, batch_size=8, mining=200, seed=(0, 0, 0))
+    for labels, candidates, rows in zip(drawn.labels, drawn.candidate_labels, drawn.candidate_ids, strict=True):
+        assert not set(labels) & set(candidates)
+        assert set(candidates) == set(range(20)) - set(labels)  # all the others among 200 draws
+        np.testing.assert_array_equal(items.caption_groups[rows[:, 0] - 1], candidates)
+
+
+def test_a_resumed_epoch_gives_exactly_the_remaining_batches():
+    items, ids = uneven()
+    drawn = draw_epoch(items, ids, captions=1, shift=True, word_dropout=0.0, batch_size=4, mining=3, seed=(0, 0, 0))
+    views = [np.random.default_rng(v).normal(size=(24, 5)).astype(np.float32) for v in range(2)]
+    pictures = [png(n) for n in range(24)]
+
+    def augment(data: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        pixels = tf.cast(tf.io.decode_png(data, channels=3), tf.float32)[:2, :2]
+        return pixels + tf.random.stateless_uniform([2, 2, 3], seed)
+
+    for load in (from_features(views), from_pictures(pictures, augment)):
+        whole = list(batches(drawn, 0, load))
+        assert len(whole) == 6
+        for first in (2, 5, 6):  # 6: killed between the last step and the end of the epoch
+            rest = list(batches(drawn, first, load))
+            assert len(rest) == 6 - first
+            for a, b in zip(whole[first:], rest, strict=True):
+                assert a.keys() == b.keys()
+                assert all(np.array_equal(a[key], b[key]) for key in a)
+
+
+def test_batches_of_features_take_one_view_of_each_picture():
+    items, ids = uneven()
+    drawn = draw_epoch(items, ids, captions=1, shift=False, word_dropout=0.0, batch_size=24, mining=0, seed=(0, 0, 0))
+    views = [np.stack([np.arange(24), np.full(24, v)], axis=1).astype(np.float32) for v in range(3)]
+    batch = next(iter(batches(drawn, 0, from_features(views))))
+    np.testing.assert_array_equal(batch["image"][:, 0], drawn.images[0])
+    assert set(batch["image"][:, 1].numpy()) == {0.0, 1.0, 2.0}
+    np.testing.assert_array_equal(batch["labels"], drawn.labels[0])
+    assert batch["labels"].shape == (24,) and batch["ids"].dtype == tf.int32
+
+
+def test_features_of_captions_stand_in_place_of_their_ids():
+    items, ids = uneven()
+    settings = {"captions": 2, "shift": False, "word_dropout": 0.0, "batch_size": 8, "mining": 0}
+    drawn = draw_epoch(items, ids, **settings, seed=(0, 0, 0))
+    sentences = np.arange(3 * len(items.captions), dtype=np.float32).reshape(-1, 3)
+    load = from_features([np.zeros((len(items.images), 2), np.float32)])
+    found = list(batches(drawn, 1, load, sentences))
+    assert len(found) == 2
+    for batch, captions in zip(found, drawn.captions[1:], strict=True):
+        assert batch["ids"].shape == (16, 3) and batch["image"].shape == (8, 2)
+        np.testing.assert_array_equal(batch["ids"], sentences[captions])
+
+
+def test_batches_of_pictures_pair_each_with_its_own_caption(tmp_path):
+    """From files and from memory alike, and in the drawn order although decoding is parallel."""
+    items, ids = uneven()
+    drawn = draw_epoch(items, ids, captions=1, shift=False, word_dropout=0.0, batch_size=8, mining=0, seed=(0, 0, 0))
+    for n in range(24):
+        (tmp_path / f"{n}.png").write_bytes(png(10 * n))
+    for pictures in ([png(10 * n) for n in range(24)], [str(tmp_path / f"{n}.png") for n in range(24)]):
+        load = from_pictures(pictures, lambda data, seed: tf.cast(tf.io.decode_png(data, channels=3), tf.float32))
+        for step, batch in enumerate(batches(drawn, 0, load)):
+            np.testing.assert_array_equal(batch["image"][:, 0, 0, 0], 10 * drawn.images[step])
+            np.testing.assert_array_equal(batch["labels"], drawn.labels[step])
+
+
+def test_evaluation_batches_keep_the_order_and_the_rest():
+    pictures = [png(n) for n in range(7)]
+    read = picture_batches(pictures, lambda data, i: tf.cast(tf.io.decode_png(data, channels=3), tf.float32), 3)
+    found = [batch.numpy()[:, 0, 0, 0].tolist() for batch in read]
+    assert found == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+def test_an_epoch_never_ends_in_a_wait_for_autotuning():
+    """TensorFlow 2.21's autotuning thread held up the end of some epochs for up to half of their time."""
+    items, ids = uneven()
+    drawn = draw_epoch(items, ids, captions=1, shift=False, word_dropout=0.0, batch_size=8, mining=0, seed=(0, 0, 0))
+    evaluation = picture_batches([png()] * 3, lambda data, i: tf.io.decode_png(data), 2)
+    for dataset in (batches(drawn, 0, from_features([np.zeros((24, 5), np.float32)])), evaluation):
+        assert dataset.options().autotune.enabled is False
+
+
+FROM_FEATURES = """
+import numpy as np
+from itembed_tf.data.batches import from_features
+rows = from_features([np.ones((4, 5), np.float32)])(np.zeros((2, 3), np.int64), np.zeros((2, 3, 2), np.int32))
+print(sum(float(row.numpy().sum()) for row in rows))
+"""
+
+
+def test_reading_features_leaves_the_allocator_alone():
+    """from_generator sets malloc's trim threshold for the process, and each training step then faults in its memory."""
+    said = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}
+    done = subprocess.run([sys.executable, "-c", FROM_FEATURES], capture_output=True, text=True, env=said, check=True)
+    assert done.stdout.strip() == "30.0"
+    assert "M_TRIM_THRESHOLD" not in done.stderr
+
+
+def test_word_dropout_leaves_out_a_share_and_closes_the_gaps() -> None:
+    caption = np.arange(1, 21, dtype=np.int32)
+    rows = np.tile(np.pad(caption, (0, 4)), (2000, 1))
+    items = Items([b""] * 2000, np.arange(2000, dtype=np.int32), [""] * 2000, np.arange(2000, dtype=np.int32))
+    drawn = draw_epoch(
+        items, rows, captions=1, shift=False, word_dropout=0.2, batch_size=2000, mining=0, seed=(0, 0, 0)
+    ).ids[0]
+    lengths = (drawn != 0).sum(axis=1)
+    assert abs(lengths.mean() - 16) < 0.2  # 20 words, a fifth left out
+    for row, length in zip(drawn[:50], lengths, strict=False):
+        assert (row[:length] != 0).all() and (row[length:] == 0).all()
+        assert (np.diff(row[:length]) > 0).all()  # the order stays

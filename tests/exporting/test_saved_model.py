@@ -1,0 +1,359 @@
+"""The artefacts: what a stock loader gets out of them, what the contract hash sees, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+from keras import layers
+from tensorflow_serving.apis import prediction_log_pb2
+
+from itembed_tf import exporting as artifacts
+from itembed_tf.data.images import load_image
+from itembed_tf.exporting import ParityError, contract_hash, parity, saved_model
+from itembed_tf.exporting.litert_metadata import files_inside
+from itembed_tf.text import Vocabulary, load_vocabulary
+
+SIZE, LENGTH, D = 32, 6, 128
+WORDS = ("a", "bike", "dog", "man", "on", "red", "runs", "the")
+SENTENCES = ["A man on THE red bike", "", "zeppelin", "dog dog dog dog dog dog dog dog", b"\xff the dog"]
+KNOWN = [6, 0, 0, 6, 2]
+
+
+def vocabulary(**changes) -> Vocabulary:
+    return Vocabulary(**{"words": WORDS, "tokenizer": "words", "lowercase": True, "length": LENGTH} | changes)
+
+
+def image_encoder() -> keras.Model:
+    x = keras.Input((SIZE, SIZE, 3), name="image")
+    y = layers.Conv2D(64, 3, strides=2, name="stem")(layers.Rescaling(1 / 127, offset=-1)(x))
+    y = layers.GlobalAveragePooling2D()(layers.ReLU()(layers.BatchNormalization(name="norm")(y)))
+    return keras.Model(x, layers.UnitNormalization()(layers.Dense(D, name="fc")(y)), name="image_encoder")
+
+
+def text_encoder(size: int = len(WORDS) + 1, pooling: type = layers.GlobalAveragePooling1D) -> keras.Model:
+    x = keras.Input((LENGTH,), dtype="int32", name="ids")
+    y = layers.Conv1D(128, 2, padding="same")(layers.Embedding(size, 64, name="words")(x))
+    y = pooling()(layers.BatchNormalization(name="norm")(y))
+    return keras.Model(x, layers.UnitNormalization()(layers.Dense(D)(y)), name="text_encoder")
+
+
+def encoders(seed: int = 0) -> dict:
+    """A pair with weights that are not their initial ones, batch statistics included."""
+    keras.utils.set_random_seed(seed)
+    pair = {"image_encoder": image_encoder(), "text_encoder": text_encoder()}
+    random = np.random.default_rng(seed)
+    for model in pair.values():
+        norm = model.get_layer("norm")
+        norm.set_weights([random.uniform(0.5, 2, w.shape) for w in norm.get_weights()])
+    return pair
+
+
+def settings(**changes) -> dict:
+    base = {"vocabulary": vocabulary(), "image": {"size": SIZE, "fit": "stretch"}, "encoding": {"flip": False}}
+    return base | changes
+
+
+@pytest.fixture(scope="module")
+def pair() -> dict:
+    return encoders()
+
+
+@pytest.fixture(scope="module")
+def exported(pair, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("exported")
+    assert artifacts.write_saved_models(out, **pair, **settings()) == out / "encoders.json"
+    return out
+
+
+LOADER = """
+import json, sys
+import numpy as np
+import tensorflow as tf
+out, asked, answers = sys.argv[1:]
+asked = json.load(open(asked))
+image = tf.saved_model.load(out + "/image_encoder/1").signatures
+text = tf.saved_model.load(out + "/text_encoder/1").signatures
+given = {
+    "image": image["serving_default"](image_bytes=tf.constant([bytes.fromhex(p) for p in asked["pictures"]])),
+    "text": text["serving_default"](text=tf.constant([bytes.fromhex(s) for s in asked["sentences"]])),
+    "ids": text["ids"](ids=tf.constant(asked["ids"], tf.int32)),
+}
+np.savez(answers, **{f"{k}-{name}": v.numpy() for k, answer in given.items() for name, v in answer.items()})
+print(json.dumps([m for m in sys.modules if m.split(".")[0] in ("itembed_tf", "tensorflow_text")]))
+"""
+
+
+def test_a_stock_loader_gives_the_live_answers(pair, exported, tmp_path):
+    """Another process, a moved folder, TensorFlow alone: raw bytes and strings in, the live embeddings out."""
+    shutil.copytree(exported, tmp_path / "moved")
+    pictures, ids = list(parity.sample_pictures().values()), vocabulary().encode(SENTENCES)
+    raw = [s if isinstance(s, bytes) else s.encode() for s in SENTENCES]
+    asked = {"pictures": [p.hex() for p in pictures], "sentences": [s.hex() for s in raw], "ids": ids.tolist()}
+    (tmp_path / "asked.json").write_text(json.dumps(asked))
+    command = [sys.executable, "-c", LOADER, tmp_path / "moved", tmp_path / "asked.json", tmp_path / "answers.npz"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == [], "the loader had Python of ours at hand"
+    answers = np.load(tmp_path / "answers.npz")
+    live_images = pair["image_encoder"](tf.stack([load_image(p, size=SIZE, fit="stretch") for p in pictures]))
+    live_texts = pair["text_encoder"](ids)
+    outputs = "ids-embedding ids-known_words image-embedding text-embedding text-known_words"
+    assert sorted(answers.files) == outputs.split()
+    for name, live in (("image", live_images), ("text", live_texts), ("ids", live_texts)):
+        embedding = answers[f"{name}-embedding"]
+        assert embedding.dtype == np.float32 and embedding.shape == live.shape
+        np.testing.assert_allclose(embedding, live, atol=1e-5)
+        np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1, atol=1e-6)
+    for name in ("text", "ids"):
+        assert answers[f"{name}-known_words"].dtype == np.int32
+        assert answers[f"{name}-known_words"].tolist() == KNOWN
+
+
+def test_the_contract_file_says_what_the_endpoints_take_and_give(pair, exported):
+    contract = json.loads((exported / "encoders.json").read_text())
+    assert contract["embedding_size"] == D and contract["length"] == LENGTH and contract["version"] == 1
+    assert contract["vocabulary"] == {"sha256": vocabulary().checksum(), "size": 9}
+    assert contract["contract"] == contract_hash(**pair, **settings())
+    assert contract["needs"] == [] and contract["image"] == {"size": SIZE, "fit": "stretch"}
+    for name, encoder in contract["encoders"].items():
+        loaded = tf.saved_model.load(str(exported / name / "1")).signatures
+        assert sorted(loaded) == sorted(encoder["signatures"])
+        for signature, described in encoder["signatures"].items():
+            function = loaded[signature]
+            inputs, outputs = function.structured_input_signature[1], function.structured_outputs
+            for found, side in ((inputs, described["inputs"]), (outputs, described["outputs"])):
+                plain = {n: {"dtype": s.dtype.name, "shape": [d or "batch" for d in s.shape]} for n, s in found.items()}
+                assert plain == side, f"{name} {signature}"
+        kept = json.loads((exported / name / "1/assets.extra/encoders.json").read_text())
+        assert kept == contract, "a server rolled back to this version could not tell its contract"
+
+
+def test_weights_are_stored_once(pair, exported):
+    for name, encoder in pair.items():
+        stored = (exported / name / "1/variables/variables.data-00000-of-00001").stat().st_size
+        assert stored == pytest.approx(4 * encoder.count_params(), rel=0.1)
+
+
+def test_doubled_weights_are_refused(pair, tmp_path, monkeypatch):
+    def doubled(encoder):
+        module = tf.Module()
+        module.weights = [*encoder.variables, *(v.value for v in encoder.variables)]  # as keras.Model.export does
+        return module
+
+    monkeypatch.setattr("itembed_tf.exporting.endpoints._module_of", doubled)
+    with pytest.raises(ParityError, match="bytes of weights on disk"):
+        artifacts.write_saved_models(tmp_path, **pair, **settings())
+    assert list(tmp_path.rglob("saved_model.pb")) == []
+
+
+def test_warm_up_records_replay(exported):
+    """Each record is a request that the SavedModel beside it answers, one for each signature and batch size."""
+    seen = []
+    for name in ("image_encoder", "text_encoder"):
+        folder = exported / name / "1"
+        signatures = tf.saved_model.load(str(folder)).signatures
+        for record in tf.data.TFRecordDataset(str(folder / "assets.extra/tf_serving_warmup_requests")):
+            request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
+            assert request.model_spec.name == name
+            inputs = {k: tf.constant(tf.make_ndarray(v)) for k, v in request.inputs.items()}
+            signature = request.model_spec.signature_name
+            embedding = signatures[signature](**inputs)["embedding"].numpy()
+            assert np.isfinite(embedding).all()
+            seen.append((name, signature, len(embedding)))
+    expected = [("image_encoder", "serving_default"), ("text_encoder", "serving_default"), ("text_encoder", "ids")]
+    assert seen == [(name, signature, size) for name, signature in expected for size in (1, 2, 4, 8, 16, 32)]
+
+
+def test_bad_input_is_answered_by_an_error_that_names_it(exported):
+    image = tf.saved_model.load(str(exported / "image_encoder/1")).signatures["serving_default"]
+    text = tf.saved_model.load(str(exported / "text_encoder/1")).signatures
+    samples = parity.sample_pictures()
+    good, jpeg, bmp = samples["a PNG, 257 x 129"], samples["a JPEG, 320 x 240"], samples["a BMP, 40 x 24"]
+    batch = [
+        good,
+        b"not a picture",
+        jpeg,
+        b"",
+        jpeg[:2000],
+        bmp,
+        good[:-9],
+        bmp[:60],
+        jpeg + b"a camera's notes",
+        b"BM",
+    ]
+    places = r"no whole JPEG.*\[1 3 4 6 7 9\].*\[13 0 2000 \d+ 60 2\]"
+    for call, says in (
+        (lambda: image(image_bytes=tf.constant(batch)), places),
+        (lambda: image(image_bytes=tf.constant([b""])), r"\[0\].*\[0\]"),
+        (lambda: image(image_bytes=tf.constant([], tf.string)), "image_bytes is an empty batch"),
+        (lambda: text["serving_default"](text=tf.constant([], tf.string)), "text is an empty batch"),
+        (lambda: text["ids"](ids=tf.zeros((0, LENGTH), tf.int32)), "ids is an empty batch"),
+        (lambda: text["ids"](ids=tf.fill((1, LENGTH), 9)), r"ids must lie in 0 \.\. 8"),
+        (lambda: text["ids"](ids=tf.fill((1, LENGTH), -1)), r"ids must lie in 0 \.\. 8"),
+    ):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=says):
+            call()
+    fine = [item for i, item in enumerate(batch) if i in (0, 2, 5, 8)]
+    assert image(image_bytes=tf.constant(fine))["embedding"].shape == (4, D)
+
+
+def test_versions_count_up_and_are_never_overwritten(pair, tmp_path):
+    first = json.loads(artifacts.write_saved_models(tmp_path, **pair, **settings()).read_text())
+    files = {p: p.read_bytes() for p in tmp_path.rglob("1/**/*") if p.is_file()}
+    second = json.loads(artifacts.write_saved_models(tmp_path, **pair, **settings()).read_text())
+    assert (first["version"], second["version"]) == (1, 2)
+    assert first["contract"] == second["contract"], "the same weights exported again are the same contract"
+    assert {p: p.read_bytes() for p in tmp_path.rglob("1/**/*") if p.is_file()} == files
+    with pytest.raises(FileExistsError, match="exists already"):
+        artifacts.write_saved_models(tmp_path, **pair, **settings(), version=2)
+
+
+def test_an_artefact_that_answers_otherwise_is_not_published(pair, exported, tmp_path, monkeypatch):
+    shutil.copytree(exported, tmp_path / "out")
+    before = sorted(p for p in (tmp_path / "out").rglob("*"))
+    contract = (tmp_path / "out/encoders.json").read_bytes()
+    other = encoders(seed=1)
+    endpoint = saved_model.text_endpoint
+    monkeypatch.setattr(saved_model, "text_endpoint", lambda _, **k: endpoint(other["text_encoder"], **k))
+    says = r"text_encoder \(text\).*differs from the live model by 0\.\d+ \(allowed 1e-05\)"
+    with pytest.raises(ParityError, match=says):
+        artifacts.write_saved_models(tmp_path / "out", **pair, **settings())
+    assert sorted(p for p in (tmp_path / "out").rglob("*")) == before
+    assert (tmp_path / "out/encoders.json").read_bytes() == contract
+
+
+def test_another_tokeniser_in_the_graph_is_found(pair, tmp_path, monkeypatch):
+    endpoint = saved_model.text_endpoint
+    swapped = vocabulary(words=("the", "bike", "dog", "man", "on", "red", "runs", "a"))
+
+    def wrong(encoder, *, vocabulary, vocabulary_file):
+        swapped.save(vocabulary_file)
+        return endpoint(encoder, vocabulary=swapped, vocabulary_file=vocabulary_file)
+
+    monkeypatch.setattr(saved_model, "text_endpoint", wrong)
+    with pytest.raises(ParityError, match="on the sentence"):
+        artifacts.write_saved_models(tmp_path, **pair, **settings())
+
+
+def test_the_contract_hash_sees_whatever_decides_an_embedding(pair):
+    base = contract_hash(**pair, **settings())
+    assert base == contract_hash(**encoders(), **settings()), "a model built again with the same weights"
+    for name, encoder in encoders().items():
+        weight = encoder.get_layer("norm").moving_mean
+        weight.assign(np.nextafter(np.asarray(weight), np.float32(9)))
+        assert contract_hash(**pair | {name: encoder}, **settings()) != base, f"one step of one weight of {name}"
+    others = [
+        {"vocabulary": vocabulary(words=("an", *WORDS[1:]))},
+        {"vocabulary": vocabulary(words=WORDS[::-1])},
+        {"vocabulary": vocabulary(lowercase=False)},
+        {"vocabulary": vocabulary(tokenizer="unicode")},
+        {"image": {"size": SIZE, "fit": "crop"}},
+        {"encoding": {"flip": True}},
+    ]
+    hashes = {contract_hash(**pair, **settings(**change)) for change in others}
+    assert len(hashes | {base}) == len(others) + 1
+
+
+@pytest.mark.parametrize("bad", [np.nan, 0.0])
+def test_parity_refuses_what_is_not_a_unit_vector(bad):
+    live = np.full((2, 4), 0.5, np.float32)
+    served = live.copy()
+    served[1] = bad
+    with pytest.raises(ParityError, match="on the second"):
+        parity.compare_embeddings("x", np.where(np.isnan(served), live, served), served, ["the first", "the second"])
+
+
+def test_a_sentence_without_known_words_may_be_zero():
+    unit, zero = np.full((1, 4), 0.5, np.float32), np.zeros((1, 4), np.float32)
+    rows, nothing_known = np.concatenate([unit, zero]), np.array([False, True])
+    figures = parity.compare_embeddings("x", rows, rows, ["known", "unknown"], nothing_known)
+    assert figures == {"max_abs_difference": 0.0, "min_cosine": 1.0}
+    with pytest.raises(ParityError, match="on known"):
+        parity.compare_embeddings("x", rows[::-1], rows[::-1], ["known", "unknown"], nothing_known)
+
+
+def test_encoders_that_do_not_fit_together_are_refused(pair, tmp_path):
+    for change, says in (
+        ({"vocabulary": vocabulary(length=5)}, r"text encoder's input .* expected int32 \(None, 5\)"),
+        ({"image": {"size": 64, "fit": "stretch"}}, r"image encoder's input .* expected float32 \(None, 64, 64, 3\)"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            artifacts.write_saved_models(tmp_path, **pair, **settings(**change))
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        half = text_encoder()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    out = layers.UnitNormalization(dtype="float32")(half.output)
+    with pytest.raises(ValueError, match="half precision"):
+        artifacts.write_saved_models(tmp_path, **pair | {"text_encoder": keras.Model(half.input, out)}, **settings())
+
+
+def test_unicode_tokenizer_says_what_it_needs(pair, tmp_path):
+    path = artifacts.write_saved_models(tmp_path, **pair, **settings(vocabulary=vocabulary(tokenizer="unicode")))
+    assert json.loads(path.read_text())["needs"] == ["tensorflow_text"]
+
+
+def test_tflite_gives_the_live_embeddings(pair, tmp_path):
+    text = pair["text_encoder"]
+    path = artifacts.write_tflite_text_encoder(tmp_path, text_encoder=text, vocabulary=vocabulary(), contract="c")
+    assert path == tmp_path / "text_encoder.float32.tflite"
+    told = json.loads((tmp_path / "text_encoder.json").read_text())
+    words = load_vocabulary(
+        tmp_path / "vocabulary.txt", tokenizer=told["tokenizer"], lowercase=told["lowercase"], length=told["length"]
+    )
+    run = Interpreter(model_path=str(path)).get_signature_runner()
+    ids = words.encode(SENTENCES)
+    given = np.concatenate([run(ids=row[None])["embedding"] for row in ids])
+    assert told["output"] == {"embedding": {"dtype": "float32", "shape": [1, D]}} and given.shape == (5, D)
+    np.testing.assert_allclose(given, pair["text_encoder"](ids), atol=1e-5)
+    assert told["contract"] == "c" and told["vocabulary"]["sha256"] == vocabulary().checksum()
+
+
+def test_tflite_carries_what_stands_beside_it(pair, tmp_path):
+    path = artifacts.write_tflite_text_encoder(tmp_path, text_encoder=pair["text_encoder"], vocabulary=vocabulary())
+    inside = files_inside(path.read_bytes())
+    assert inside["vocabulary.txt"] == (tmp_path / "vocabulary.txt").read_text() == "".join(f"{w}\n" for w in WORDS)
+    assert inside["tokenizer.txt"] == (tmp_path / "tokenizer.txt").read_text()
+    told, beside = json.loads(inside["text_encoder.json"]), json.loads((tmp_path / "text_encoder.json").read_text())
+    assert told == {key: value for key, value in beside.items() if key not in ("parity", "tolerance")}
+    with zipfile.ZipFile(path) as archive:
+        assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}, "as TFLite's readers ask"
+    model = schema.Model.GetRootAsModel(path.read_bytes(), 0)
+    described = next(m for m in map(model.Metadata, range(model.MetadataLength())) if m.Name() == b"TFLITE_METADATA")
+    metadata = model.Buffers(described.Buffer()).DataAsNumpy().tobytes()
+    assert metadata[4:8] == b"M001"
+    for said in (b"text_encoder", b"ids", b"embedding", b"vocabulary.txt", b"tokenizer.txt"):
+        assert said in metadata
+
+
+def test_tflite_buffers_stay_aligned(pair, tmp_path):
+    """LiteRT's kernels read weights in place, 16 bytes at a time."""
+    path = artifacts.write_tflite_text_encoder(tmp_path, text_encoder=pair["text_encoder"], vocabulary=vocabulary())
+    model = schema.Model.GetRootAsModel(path.read_bytes(), 0)
+    tables = [model.Buffers(i)._tab for i in range(model.BuffersLength()) if model.Buffers(i).DataLength()]
+    assert {table.Vector(table.Offset(4)) % 16 for table in tables} == {0} and len(tables) > 4
+
+
+def test_tflite_without_its_weights_is_refused(pair, tmp_path, monkeypatch):
+    """The converter, given a function and its Keras model, writes a small file without weights and says nothing."""
+
+    encoder = pair["text_encoder"]
+    spec = tf.TensorSpec([1, LENGTH], tf.int32, name="ids")
+    function = tf.function(lambda ids: {"embedding": encoder(ids, training=False)}).get_concrete_function(spec)
+    emptied = tf.lite.TFLiteConverter.from_concrete_functions([function], encoder)
+    monkeypatch.setattr(tf.lite.TFLiteConverter, "from_saved_model", lambda *args, **kwargs: emptied)
+    with pytest.raises(ParityError, match=r"VAR_HANDLE|cannot hold"):
+        artifacts.write_tflite_text_encoder(tmp_path, text_encoder=pair["text_encoder"], vocabulary=vocabulary())
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,203 @@
+"""The dual-path model: one classifier for both towers, a start that means something, encoders that average."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from itembed_tf.models.dual_path import encoder, feature_encoder, imprint, parts
+from itembed_tf.training.losses import instance_loss
+from tests.support.toy_model import CLASSES, LENGTH, SIZE, WORDS, D, dual_path
+
+
+@pytest.fixture(scope="module")
+def batch() -> dict[str, np.ndarray]:
+    random = np.random.default_rng(0)
+    ids = random.integers(1, WORDS, (6, LENGTH)).astype(np.int32)
+    ids[0, 2:], ids[1, 4:], ids[2] = 0, 0, 0
+    return {"image": random.uniform(0, 255, (6, SIZE, SIZE, 3)).astype(np.float32), "ids": ids}
+
+
+def unit(x: Any) -> np.ndarray:
+    x = np.asarray(x, np.float64)
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def f(model: keras.Model, side: str, x: Any) -> np.ndarray:
+    return model.get_layer(f"{side}_tower")(x, training=False).numpy()
+
+
+def test_both_towers_train_the_one_classifier(batch):
+    model = dual_path()
+    kernel = model.get_layer("classifier").kernel
+    assert kernel.shape == (D, CLASSES)
+    assert sum(tuple(v.shape) == (D, CLASSES) for v in model.variables) == 1
+    labels = np.array([0, 1, 2, 3, 0, 1])
+    with tf.GradientTape(persistent=True) as tape:
+        out = model(batch, training=True)
+        loss = {side: instance_loss(out[f"{side}_logits"], labels, label_smoothing=0.0) for side in ("image", "text")}
+        both = loss["image"] + loss["text"]
+    image, text, total = (tape.gradient(x, kernel.value).numpy() for x in (loss["image"], loss["text"], both))
+    assert np.abs(image).max() > 1e-4 and np.abs(text).max() > 1e-4
+    np.testing.assert_allclose(total, image + text, atol=1e-6)
+    conv = parts(model)["backbone"].get_layer("conv").kernel
+    assert tape.gradient(loss["text"], conv.value) is None  # a text loss leaves the image tower alone
+
+
+def test_plain_logits_are_w_f_plus_b(batch):
+    model = dual_path(bias=True)
+    classifier = model.get_layer("classifier")
+    classifier.bias.assign([1.0, 2.0, 3.0, 4.0])
+    expected = f(model, "text", batch["ids"]) @ classifier.kernel.numpy() + [1, 2, 3, 4]
+    np.testing.assert_allclose(model(batch, training=False)["text_logits"], expected, rtol=1e-4, atol=1e-5)
+    assert dual_path().get_layer("classifier").bias is None
+
+
+def test_cosine_logits_are_scale_times_cosine(batch):
+    model = dual_path(scale=7.0)
+    kernel = model.get_layer("classifier").kernel
+    kernel.assign(kernel.numpy() * 100)  # length of w must not matter
+    logits = model(batch, training=False)["image_logits"].numpy()
+    expected = 7 * unit(f(model, "image", batch["image"])) @ unit(kernel.numpy().T).T
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+    assert np.abs(logits).max() <= 7.001
+
+
+def test_random_classifier_starts_as_the_released_code():
+    kernel = dual_path(classes=2000).get_layer("classifier").kernel.numpy()
+    limit = 0.1 * np.sqrt(3 / D)  # uniform fan-in rule, times 0.1
+    assert limit * 0.99 < np.abs(kernel).max() <= limit
+
+
+def test_relu_is_before_losses_and_not_in_encoders(batch):
+    model = dual_path(relu=True)
+    raw = f(model, "image", batch["image"])
+    assert raw.min() < 0
+    out = model(batch, training=False)
+    np.testing.assert_allclose(out["image_embedding"], unit(np.maximum(raw, 0)), atol=1e-5)
+    logits = np.maximum(raw, 0) @ model.get_layer("classifier").kernel.numpy()
+    np.testing.assert_allclose(out["image_logits"], logits, atol=1e-5)
+    np.testing.assert_allclose(encoder(model, "image")(batch["image"]), unit(raw), atol=1e-5)
+
+
+def test_dropout_is_before_the_classifier_alone(batch):
+    plain, dropped = dual_path(), dual_path(dropout=0.75)
+    dropped.set_weights([*plain.get_weights(), *dropped.get_weights()[len(plain.get_weights()) :]])
+    a, b = plain(batch, training=True), dropped(batch, training=True)
+    np.testing.assert_allclose(a["text_embedding"], b["text_embedding"], atol=1e-6)
+    assert np.abs(a["text_logits"] - b["text_logits"]).max() > 1e-3
+    np.testing.assert_allclose(
+        plain(batch, training=False)["text_logits"], dropped(batch, training=False)["text_logits"], atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("relu", [False, True])
+def test_imprint_gives_each_class_its_unit_mean_feature(relu):
+    """And so the image side knows its classes before the first step."""
+    model = dual_path(classes=12, classifier="imprinted", scale=20.0, relu=relu)
+    features = np.random.default_rng(0).normal(0, 1, (24, parts(model)["image_head"].input.shape[-1])).astype("float32")
+    labels = np.repeat(np.arange(12, dtype=np.int32), 2)
+    features[1::2] = features[::2] + 0.1 * features[1::2]  # two pictures a class, alike
+    own = parts(model)["image_head"](features, training=True).numpy()
+    imprint(model, features, labels)
+    own = unit(np.maximum(own, 0) if relu else own)
+    expected = unit(own[::2] + own[1::2]).T
+    np.testing.assert_allclose(model.get_layer("classifier").kernel.numpy(), expected, atol=1e-4)
+    out = model.on_features({"image": features, "ids": np.zeros((24, LENGTH), np.int32)}, training=True)
+    assert np.mean(out["image_logits"].numpy().argmax(-1) == labels) > 0.95
+
+
+def test_imprint_takes_batches_of_about_one_size():
+    """1,025 pictures must not leave one alone in a batch: its batch statistics would make its feature zero."""
+    model = dual_path(classes=21, classifier="imprinted")
+    features = np.random.default_rng(0).normal(0, 1, (21, parts(model)["image_head"].input.shape[-1])).astype("float32")
+    imprint(model, features, np.arange(21), batch_size=10)
+    np.testing.assert_allclose(np.linalg.norm(model.get_layer("classifier").kernel.numpy(), axis=0), 1, atol=1e-5)
+    with pytest.raises(ValueError, match=r"without a picture to imprint: \[20\]"):
+        imprint(model, features, np.minimum(np.arange(21), 19))
+
+
+def test_cached_features_give_what_pictures_give(batch):
+    model = dual_path(scale=5.0, relu=True)
+    features = parts(model)["backbone"](batch["image"], training=False)
+    from_pictures = model(batch, training=False)
+    from_features = model.on_features({"image": features, "ids": tf.constant(batch["ids"])}, training=False)
+    assert from_pictures.keys() == from_features.keys()
+    for name, value in from_pictures.items():
+        np.testing.assert_allclose(from_features[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+    assert {id(v) for v in model.on_features.variables} < {id(v) for v in model.variables}
+
+
+def test_flip_averages_with_the_mirror_image(batch):
+    model = dual_path()
+    expected = unit(f(model, "image", batch["image"]) + f(model, "image", batch["image"][:, :, ::-1]))
+    found = encoder(model, "image", flip=True)(batch["image"]).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert found.dtype == np.float32
+    assert np.abs(found - encoder(model, "image", flip=False)(batch["image"])).max() > 1e-3
+
+
+def test_all_shifts_equal_a_loop_over_places(batch):
+    model = dual_path()
+    found = encoder(model, "text", shifts="all")(batch["ids"]).numpy()
+    for row, result in zip(batch["ids"], found, strict=True):
+        words = int((row != 0).sum())
+        places = []
+        for start in range(LENGTH - words + 1):
+            moved = np.zeros((1, LENGTH), np.int32)
+            moved[0, start : start + words] = row[:words]
+            places.append(f(model, "text", moved)[0])
+        np.testing.assert_allclose(result, unit(np.sum(places, axis=0)), atol=1e-5)
+    left = encoder(model, "text", shifts="left")(batch["ids"]).numpy()
+    np.testing.assert_allclose(left, unit(f(model, "text", batch["ids"])), atol=1e-5)
+    np.testing.assert_allclose(left[3], found[3], atol=1e-5)  # a full row fits in one place only
+    assert np.abs(left[0] - found[0]).max() > 1e-3
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_feature_encoder_equals_the_encoder(batch, flip):
+    model = dual_path(relu=True)
+    pictures = [batch["image"], batch["image"][:, :, ::-1]][: 1 + flip]
+    views = np.stack([parts(model)["backbone"](p, training=False).numpy() for p in pictures], axis=1)
+    expected = encoder(model, "image", flip=flip)(batch["image"])
+    np.testing.assert_allclose(feature_encoder(model, views=1 + flip)(views), expected, atol=1e-5)
+
+
+def test_parts_are_the_layers_themselves():
+    model = dual_path()
+    assert set(parts(model)) == {"backbone", "image_head", "text_tower", "words", "classifier"}
+    covered = {id(v) for part in parts(model).values() for v in part.variables}
+    assert covered == {id(v) for v in model.variables}
+
+
+def test_without_a_classifier_there_are_no_logits_nor_class_weights(batch):
+    model, whole = dual_path(classifier="none", dropout=0.3), dual_path()
+    assert set(model(batch)) == set(model.on_features.output) == {"image_embedding", "text_embedding"}
+    assert set(parts(model)) == set(parts(whole)) - {"classifier"}
+    assert model.count_params() == whole.count_params() - D * CLASSES
+    model.set_weights(whole.get_weights()[:-1])
+    np.testing.assert_array_equal(model(batch)["text_embedding"], whole(batch)["text_embedding"])
+
+
+def test_logits_and_embeddings_are_float32_under_mixed_precision(batch):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = dual_path(scale=5.0)
+    out = model(batch, training=False)
+    assert {value.dtype for value in out.values()} == {tf.float32}
+    assert f(model, "text", batch["ids"]).dtype != np.float32
+    np.testing.assert_allclose(np.linalg.norm(out["image_embedding"], axis=1), 1, atol=1e-5)
+
+
+def test_weights_reload_into_a_model_built_anew(batch, tmp_path):
+    model = dual_path()
+    model.save_weights(tmp_path / "x.weights.h5")
+    other = dual_path()
+    for variable in other.variables:
+        variable.assign(np.zeros(variable.shape))
+    other.load_weights(tmp_path / "x.weights.h5")
+    for name, value in model(batch, training=False).items():
+        np.testing.assert_array_equal(other(batch, training=False)[name], value)

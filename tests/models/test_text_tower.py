@@ -1,0 +1,233 @@
+"""The text tower: its size against the published figures, its padding, and what each setting does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from itembed_tf.models.text_tower import text_tower
+
+PLAIN: dict[str, Any] = {
+    "vocabulary_size": 12,
+    "length": 8,
+    "embedding_size": 16,
+    "variant": "wide",
+    "depth": 50,
+    "width": 0.05,
+    "word_width": 10,
+    "stem": 0,
+    "blocks": (),
+    "strides": (),
+    "zero_gamma": False,
+    "mask_padding": True,
+    "pooling": "variant",
+    "head": "variant",
+    "hidden": 7,
+    "dropout": 0.5,
+}
+FLICKR30K = {"vocabulary_size": 20_074 + 1, "length": 32, "embedding_size": 2048, "width": 1.0, "word_width": 300}
+
+
+def tower(**changes: Any) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return text_tower(**(PLAIN | changes))
+
+
+def settled(model: keras.Model) -> keras.Model:
+    """The same with batch norms that have seen something, so that nothing is 0 or 1 by accident."""
+    random = np.random.default_rng(5)
+    for variable in model.variables:
+        if variable.name in ("gamma", "moving_variance"):
+            variable.assign(random.uniform(0.5, 1.5, variable.shape))
+        elif variable.name in ("beta", "moving_mean"):
+            variable.assign(random.normal(0, 0.3, variable.shape))
+    return model
+
+
+def embed(model: keras.Model, ids: Any) -> np.ndarray:
+    return keras.ops.convert_to_numpy(model(np.asarray(ids, np.int32), training=False))
+
+
+def convolutions(blocks: tuple[int, ...], words: int, *, released: bool) -> tuple[int, int]:
+    """Weights of all convolutions, and channels of all batch norms, from the tables in paper and released code."""
+    weights = channels = 0
+    width = words
+    for stage, count in enumerate(blocks, 1):
+        out = (256, 512, 1024, 2048)[stage - 1]
+        for block in range(count):
+            middle = out // 4
+            if released and block == 0:
+                middle = 128 if stage == 1 else out
+            weights += width * middle + 2 * middle * middle + middle * out  # 1x1, 1x2, 1x1
+            channels += middle + middle + out
+            if block == 0:
+                weights += width * out
+                channels += out
+            width = out
+    return weights, channels
+
+
+def test_paper_variant_has_the_parameters_of_the_paper():
+    """29,248,100 by the paper's text (29,191,012 trainable); ours adds the batch norm of the words, as released."""
+    weights, channels = convolutions((3, 4, 6, 3), 300, released=False)
+    head = 2 * (2048 * 2048 + 2048) + 4 * 2048  # two fc with biases, one batch norm between
+    assert 20_075 * 300 + weights + 4 * channels + head == 29_248_100
+    model = tower(variant="paper", **FLICKR30K)
+    assert model.count_params() == 29_248_100 + 4 * 300
+    trainable = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    assert trainable == 29_191_012 + 2 * 300
+
+
+def test_released_variant_has_the_parameters_of_the_table():
+    weights, channels = convolutions((3, 4, 6, 1), 300, released=True)
+    model = tower(variant="released", **FLICKR30K)
+    head = sum(layer.count_params() for layer in model.layers if layer.name.startswith("text_"))
+    trunk = model.count_params() - head - 20_075 * 300
+    assert trunk == weights + 4 * channels + 4 * 300
+    assert round((weights + 2 * channels) / 1e6, 1) == 26.1
+    assert model.get_layer("text_fc1").count_params() == 2048 * 2048  # 4.2 M, no bias
+    assert head == 2048 * 2048 + 4 * 2048
+
+
+@pytest.mark.parametrize(("variant", "blocks"), [("paper", 3 + 8 + 36 + 3), ("released", 3 + 8 + 36 + 1), ("wide", 11)])
+def test_depth_152_builds(variant, blocks):
+    model = tower(variant=variant, depth=152, length=16)
+    assert sum(layer.name.endswith("_add") for layer in model.layers) == blocks
+    assert embed(model, np.ones((2, 16))).shape == (2, 16)
+
+
+def test_lengths_of_the_released_stages():
+    model = tower(variant="released", length=32)
+    lengths = [model.get_layer(f"stage{n}_block1_add").output.shape[2] for n in (1, 2, 3, 4)]
+    assert lengths == [32, 16, 8, 8]
+
+
+def test_released_padding_on_the_left_leaves_a_dead_tail():
+    """With all padding on the left, the last 3 of 32 positions reach no output (so in the released code too)."""
+    model = settled(tower(variant="released", length=32, mask_padding=False))
+    ids = np.random.default_rng(0).integers(1, 12, (1, 32))
+    rows = np.repeat(ids, 32, axis=0)
+    rows[np.arange(32), np.arange(32)] = rows[0] % 11 + 1  # row n: another word at place n
+    changed = np.abs(embed(model, rows) - embed(model, ids)).max(axis=1) > 1e-6
+    assert not any(changed[29:])
+    assert changed[28] and sum(changed[:29]) > 20  # elsewhere only the maximum over time can hide a word
+
+
+def test_a_mask_follows_the_released_strides():
+    """What a strided left-padded convolution makes of the last word must not be masked away."""
+    model = settled(tower(variant="released", length=32))
+    ids = np.zeros((1, 32), np.int32)
+    ids[0, :4] = [3, 4, 5, 6]  # the last word at 3: the stride-2 convolution sees (1, 2) and (3, 4)
+    other = ids.copy()
+    other[0, 3] = 7
+    assert np.abs(embed(model, ids) - embed(model, other)).max() > 1e-6
+
+
+@pytest.mark.parametrize("variant", ["paper", "released", "wide"])
+@pytest.mark.parametrize("mask_padding", [True, False])
+def test_what_stands_in_the_pad_row_never_shows(variant, mask_padding):
+    model = settled(tower(variant=variant, mask_padding=mask_padding))
+    ids = [[1, 2, 3, 0, 0, 0, 0, 0], [4, 0, 0, 0, 0, 0, 0, 0]]
+    before = embed(model, ids)
+    words = model.get_layer("words").embeddings
+    table = keras.ops.convert_to_numpy(words).copy()
+    table[0] = 100.0
+    words.assign(table)
+    np.testing.assert_array_equal(embed(model, ids), before)
+    table[1] += 1.0
+    words.assign(table)
+    after = embed(model, ids)
+    assert np.abs(after[0] - before[0]).max() > 1e-4
+    np.testing.assert_array_equal(after[1], before[1])
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max", "mean+max"])
+def test_masked_padding_never_changes_a_caption(pooling):
+    """The same words in a row of 8 and in a row of 14 positions give the same embedding; unmasked means do not."""
+    for mask_padding in (True, False):
+        settings = {"mask_padding": mask_padding, "pooling": pooling, "blocks": (1, 2)}
+        short, long = settled(tower(**settings)), settled(tower(**settings, length=14))
+        long.set_weights(short.get_weights())
+        ids = np.array([[1, 2, 3, 4, 0, 0, 0, 0], [5, 0, 0, 0, 0, 0, 0, 0]])
+        apart = np.abs(embed(short, ids) - embed(long, np.pad(ids, ((0, 0), (0, 6))))).max()
+        if mask_padding:
+            assert apart < 1e-5
+        elif pooling != "max":  # which sees the padding of either row once
+            assert apart > 1e-4
+
+
+def test_a_shifted_caption_is_the_same_caption_where_nothing_is_strided():
+    model = settled(tower(blocks=(1, 1)))
+    left = embed(model, [[1, 2, 3, 0, 0, 0, 0, 0]])
+    # A 1x2 window looks one place to the right, so only the place before the first word differs; the mask zeroes it.
+    np.testing.assert_allclose(embed(model, [[0, 0, 1, 2, 3, 0, 0, 0]]), left, atol=1e-5)
+
+
+@pytest.mark.parametrize("variant", ["paper", "released", "wide"])
+def test_zero_gamma_starts_every_block_as_the_identity(variant):
+    model = tower(variant=variant, zero_gamma=True, blocks=(1, 2))
+    names = {layer.name for layer in model.layers if layer.name.endswith("_add")}
+    inside = keras.Model(model.input, [model.get_layer(name).input for name in sorted(names)])
+    out = keras.Model(model.input, [model.get_layer(name.replace("_add", "_relu3")).output for name in sorted(names)])
+    ids = np.array([[1, 2, 3, 4, 5, 0, 0, 0]])
+    for (shortcut, branch), result in zip(inside(ids), out(ids), strict=True):
+        np.testing.assert_array_equal(branch, 0)
+        np.testing.assert_array_equal(result, np.maximum(shortcut, 0))
+    plain = tower(variant=variant, zero_gamma=False, blocks=(1,))
+    assert float(keras.ops.min(plain.get_layer("stage1_block1_bn3").gamma)) == 1.0
+
+
+def test_pooling_is_over_known_words_alone():
+    """NumPy twin: the trunk's output, averaged and maximised over the words."""
+    for pooling in ("mean", "max", "mean+max"):
+        model = settled(tower(pooling=pooling, blocks=(1, 1)))
+        fc = model.get_layer("text_fc1")
+        trunk = keras.Model(model.input, [model.get_layer("stage2_block1_relu3").output, fc.input])
+        rows, pooled = (keras.ops.convert_to_numpy(x) for x in trunk(np.array([[1, 2, 3, 0, 0, 0, 0, 0]])))
+        known = rows[0, 0, :3]
+        parts = {"mean": [known.mean(0)], "max": [known.max(0)], "mean+max": [known.mean(0), known.max(0)]}[pooling]
+        np.testing.assert_allclose(pooled[0], np.concatenate(parts), rtol=1e-5, atol=1e-6)
+
+
+def test_a_caption_without_known_words_is_finite():
+    assert np.isfinite(embed(settled(tower()), np.zeros((1, 8)))).all()
+
+
+def test_variants_choose_pooling_and_head():
+    paper, released, wide = (tower(variant=v) for v in ("paper", "released", "wide"))
+    assert [len(m.get_layer("text_fc1").weights) for m in (paper, released, wide)] == [2, 1, 1]  # biases in the paper's
+    assert any(layer.name == "text_fc2" for layer in paper.layers)
+    assert any(layer.name == "mean_and_max" for layer in wide.layers)
+    assert not any(layer.name == "stem" for layer in wide.layers)
+    assert tower(stem=100, width=1.0, blocks=(1,)).get_layer("stem").filters == 100
+
+
+def test_no_blocks_leave_the_stem_alone():
+    """NumPy twin of words, batch norm, one 1x2 convolution, pooling."""
+    model = settled(tower(variant="wide", blocks=(0,), width=1.0, stem=6))
+    assert not any(layer.name.startswith("stage") for layer in model.layers)
+    inside = keras.Model(model.input, [model.get_layer(n).output for n in ("words_bn", "stem_bn", "mean_and_max")])
+    words, stem, pooled = (keras.ops.convert_to_numpy(x) for x in inside(np.array([[1, 2, 3, 0, 0, 0, 0, 0]])))
+    words = words[0, 0] * np.array([1, 1, 1, 0, 0, 0, 0, 0])[:, None]
+    kernel = keras.ops.convert_to_numpy(model.get_layer("stem").kernel)[0]  # [2, words, 6]
+    pairs = words[:3] @ kernel[0] + words[1:4] @ kernel[1]
+    norm = model.get_layer("stem_bn")
+    np.testing.assert_allclose(norm(pairs[None, None])[0, 0], stem[0, 0, :3], rtol=1e-4, atol=1e-5)
+    rows = np.maximum(stem[0, 0, :3], 0)
+    np.testing.assert_allclose(pooled[0], [*rows.mean(0), *rows.max(0)], rtol=1e-5, atol=1e-6)
+
+
+def test_width_scales_the_channels():
+    model = tower(variant="paper", width=0.25)
+    assert model.get_layer("stage4_block1_conv3").filters == 512
+    assert model.get_layer("stage1_block1_conv1").filters == 16
+
+
+def test_settings_that_cannot_be():
+    with pytest.raises(ValueError, match=r"strides: 1 strides for 2 stages"):
+        tower(blocks=(1, 1), strides=(1,))
+    with pytest.raises(ValueError, match=r"depth: 101 is not one of 50, 152"):
+        tower(depth=101)

@@ -1,0 +1,200 @@
+"""What the local server takes and refuses before anything runs: pictures by their headers, tensors, JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from tensorflow.core.framework.tensor_pb2 import TensorProto
+from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo
+
+from benchmarks.served import picture
+from itembed_tf.server.image_headers import count_pixels
+from itembed_tf.server.json_form import parse, read_json, write_json
+from itembed_tf.server.limits import Limits, Refused
+from itembed_tf.server.tensors import read_inputs, write_output
+from itembed_tf.server.validation import check_items
+from itembed_tf.server.versions import plain_words
+
+
+@pytest.mark.parametrize("size", [(1, 1), (48, 40), (301, 7)])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP"])
+def test_pixels_are_read_from_the_header(kind, size):
+    frames = 2 if kind == "GIF" else 1  # the screen, and its one frame
+    assert count_pixels(picture(0, kind, size)) == frames * size[0] * size[1]
+
+
+def saved(kind, **options):
+    content = io.BytesIO()
+    Image.new("RGB", (31, 17), "red").save(content, kind, **options)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        saved("JPEG", progressive=True),
+        saved("JPEG", exif=Image.Exif().tobytes() + b"\xff\xc0" * 9),
+        saved("JPEG", comment=b"\xff\xd8\xff\xc0\x00\x11"),
+        saved("WEBP", lossless=True),
+        saved("WEBP", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0"),
+        saved("JPEG").replace(b"\xff\xdb", b"\x00junk\xff\xdb", 1),
+    ],
+)
+def test_pixels_in_every_variant_of_a_format(data):
+    assert count_pixels(data) == 31 * 17
+
+
+def bomb_png(side):
+    """A whole PNG of a few hundred kilobytes at most, whatever its side."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    row = zlib.compress(b"\0" * 1000)
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", row) + chunk(b"IEND", b"")
+
+
+def animation(side, frames):
+    """A GIF whose frames are larger than they look: a descriptor each, and no data."""
+    head = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0, 0, 0)
+    frame = b"\x2c" + struct.pack("<HHHHB", 0, 0, side, side, 0) + b"\x02\x01\x00\x00"
+    return head + frame * frames + b";"
+
+
+def test_bombs_are_refused_unopened_and_named():
+    good = picture()
+    bombs = [bomb_png(60_000), animation(8000, 3), b"BM" + bytes(16) + struct.pack("<ii", 60_000, -60_000)]
+    values = np.empty(4, object)
+    values[:] = [good, *bombs]
+    with pytest.raises(Refused) as caught:
+        check_items({"image_bytes": values}, Limits())
+    said = str(caught.value)
+    assert "image_bytes[0]" not in said and "image_bytes[1] is a picture of 3,600,000,000 pixels" in said
+    assert "image_bytes[2] is a picture of 192,000,001 pixels" in said and "image_bytes[3]" in said
+    assert check_items({"image_bytes": values[:1]}, Limits()) == [48 * 40]
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"RIFF....WEBP", b"<svg>"]
+)
+def test_headers_that_say_nothing(data):
+    with pytest.raises(ValueError, match=r"cut short|not a|no size"):
+        count_pixels(data)
+
+
+def test_a_header_is_never_read_for_ever():
+    random = np.random.default_rng(0)
+    for head in (b"\xff\xd8\xff", b"GIF89a", b"RIFF\0\0\0\0WEBP", b"BM", b"\x89PNG\r\n\x1a\n"):
+        for _ in range(300):
+            with contextlib.suppress(ValueError):
+                assert count_pixels(head + random.bytes(int(random.integers(0, 400)))) > 0
+    with pytest.raises(ValueError, match="more than"):
+        count_pixels(b"GIF89a" + bytes(4) + b"\0\0\0" + b"\x21\xfe" + b"\x01a" * 300_000)
+    with pytest.raises(ValueError, match="without a size"):
+        count_pixels(b"\xff\xd8" + b"\xff\x00" * 5_000_000)
+
+
+def test_sentences_and_requests_are_bounded():
+    texts = np.array([b"a", b"b" * 100, b"c"], object)
+    with pytest.raises(Refused, match=r"^text\[1\] is a text of 100 bytes; at most 99 are taken$"):
+        check_items({"text": texts}, Limits(max_text=99))
+    with pytest.raises(Refused, match="3 items, larger than the 2"):
+        check_items({"text": texts}, Limits(max_queue=2))
+    with pytest.raises(Refused, match="different numbers of items"):
+        check_items({"a": texts, "b": texts[:1]}, Limits())
+
+
+def info(dtype, *shape):
+    found = TensorInfo(dtype=dtype.as_datatype_enum)
+    for size in shape:
+        found.tensor_shape.dim.add(size=size)
+    return found
+
+
+def tensor(dtype, shape, **values):
+    proto = TensorProto(dtype=dtype.as_datatype_enum, **values)
+    for size in shape:
+        proto.tensor_shape.dim.add(size=size)
+    return proto
+
+
+@pytest.mark.parametrize(
+    ("proto", "says"),
+    [
+        (tensor(tf.int32, [2**40, 3], int_val=[1]), "more than fit into a message"),
+        (tensor(tf.int32, [-1, 3], int_val=[1]), "signature takes"),
+        (tensor(tf.int32, [2, 3], tensor_content=b"123"), "do not fill the shape"),
+        (tensor(tf.int32, [1, 3], int_val=[1] * 7), "do not fill the shape"),
+        (tensor(tf.float32, [1, 3], float_val=[1]), "type float32; the signature takes int32"),
+        (TensorProto(dtype=99), "number 99"),
+        (tensor(tf.int32, [0, 3]), "empty batch"),
+    ],
+)
+def test_tensors_that_promise_what_they_do_not_hold(proto, says):
+    with pytest.raises(Refused, match=says):
+        read_inputs({"ids": proto}, {"ids": info(tf.int32, -1, 3)}, Limits())
+
+
+def test_strings_are_counted_not_repeated():
+    with pytest.raises(Refused, match="1 strings for the shape"):
+        read_inputs({"x": tensor(tf.string, [9], string_val=[b"a"])}, {"x": info(tf.string, -1)}, Limits())
+
+
+OUTPUTS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.ones(2), np.array([b"a", b"\xff"], object)]
+OUTPUTS += [np.arange(3, dtype=name) for name in ("int32", "int64", "uint8", "uint64", "float16")]
+OUTPUTS += [np.array([[True], [False]]), np.zeros((0, 2), np.float32)]
+
+
+@pytest.mark.parametrize("array", OUTPUTS, ids=lambda array: f"{array.dtype}{array.shape}")
+def test_outputs_are_tensors_to_tensorflow(array):
+    proto = TensorProto()
+    write_output(proto, array)
+    found = tf.make_ndarray(TensorProto.FromString(proto.SerializeToString()))
+    assert found.dtype == array.dtype and found.tolist() == array.tolist()
+
+
+def test_json_numbers_give_the_same_float_again():
+    random = np.random.default_rng(0)
+    array = random.normal(0, 1, (50, 4)).astype(np.float32) * 10.0 ** random.integers(-30, 30, (50, 1))
+    array = array.astype(np.float32)
+    for rows, key in ((True, "predictions"), (False, "outputs")):
+        text = write_json({"embedding": array}, rows)
+        assert np.array_equal(np.float32(json.loads(text)[key]), array)
+        assert len(text) < 16 * array.size
+    strange = np.array([[np.nan, np.inf]], np.float32)
+    assert write_json({"e": strange, "n_bytes": np.array([b"a"], object)}, False) == (
+        b'{"outputs": {"e": [[NaN, Infinity]], "n_bytes": [{"b64": "YQ=="}]}}'
+    )
+
+
+@pytest.mark.parametrize("depth", [100, 100_000])
+def test_deep_json_is_refused(depth):
+    body = b'{"inputs": ' + b"[" * depth + b"]" * depth + b"}"
+    with pytest.raises(Refused, match=r"JSON Parse error|shape|level"):
+        read_json(parse(body), {"text": info(tf.string, -1)})
+
+
+def test_errors_show_the_beginning_of_what_they_refuse():
+    body = json.dumps({"inputs": [{"x": "y" * 100_000}]}).encode()
+    with pytest.raises(Refused) as caught:
+        read_json(parse(body), {"text": info(tf.string, -1)})
+    assert len(str(caught.value)) < 500
+    with pytest.raises(Refused, match="digits"):
+        read_json(parse(b'{"inputs": [' + b"9" * 400 + b"]}"), {"ids": info(tf.int32, -1)})
+
+
+def test_tensorflows_words_without_its_graph():
+    said = "Graph execution error:\n\nDetected at node Assert defined at (most recent call last):\n<stack traces>\n"
+    said += "assertion failed: [text is an empty batch] [0]\n\t [[{{node Assert}}]] [Op:__inference_signature_7]"
+    assert plain_words(said) == "[text is an empty batch] [0]"
+    assert plain_words("Trying to access resource.\nDid you load?") == "Trying to access resource. Did you load?"
+    assert plain_words("\n[[{{node a}}]]") == "the model refused the batch"

@@ -1,0 +1,63 @@
+"""A dual-path model as small as can be, of the same build as the real one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from itembed_tf.models.dual_path import dual_path_model
+from itembed_tf.models.heads import embedding_head
+from itembed_tf.models.text_tower import text_tower
+
+SIZE, LENGTH, D, CLASSES, WORDS = 6, 5, 8, 4, 9
+
+
+def small_image_tower() -> keras.Model:
+    """A tower of the same build as the real ones, with a backbone of one convolution and its batch norm."""
+    image = keras.Input((SIZE, SIZE, 3), name="image")
+    x = keras.layers.Conv2D(7, 3, name="conv")(image / 255.0)
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization(name="conv_bn")(x))
+    backbone = keras.Model(image, keras.layers.Flatten()(x[:, ::3]), name="backbone")
+    features = keras.Input((backbone.output.shape[-1],), name="features")
+    head = keras.Model(
+        features,
+        embedding_head(features, head="fc-bn", hidden=D, dropout=0.0, embedding_size=D, name="image"),
+        name="image_head",
+    )
+    image = keras.Input((SIZE, SIZE, 3), name="image")
+    return keras.Model(image, head(backbone(image)), name="image_tower")
+
+
+def small_text_tower() -> keras.Model:
+    return text_tower(
+        vocabulary_size=WORDS,
+        length=LENGTH,
+        embedding_size=D,
+        variant="released",
+        depth=50,
+        width=0.05,
+        word_width=6,
+        stem=0,
+        blocks=(1, 1),
+        strides=(),
+        zero_gamma=False,
+        mask_padding=False,
+        pooling="variant",
+        head="variant",
+        hidden=D,
+        dropout=0.0,
+    )
+
+
+def dual_path(**changes: Any) -> keras.Model:
+    keras.utils.set_random_seed(3)
+    settings = {"classes": CLASSES, "classifier": "random", "scale": 0.0, "bias": False, "dropout": 0.0, "relu": False}
+    settings |= {"start": "random"}
+    model = dual_path_model(small_image_tower(), small_text_tower(), **(settings | changes))
+    random = np.random.default_rng(1)
+    for variable in model.variables:  # batch norms that have seen something
+        if variable.name in ("moving_mean", "beta"):
+            variable.assign(random.normal(0, 0.4, variable.shape))
+    return model

@@ -1,0 +1,112 @@
+"""CCA as the start of a run: with no epochs it is the baseline, with some a start that training can only better."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from itembed_tf import train
+from itembed_tf.config import Config, arguments, load_config
+from itembed_tf.data.batches import Items, flatten
+from itembed_tf.data.readers import read_dataset
+from itembed_tf.models.dual_path import encoder
+from itembed_tf.training.frozen_outputs import caption_features, picture_features
+from itembed_tf.training.initialisation import _all_pairs
+from itembed_tf.training.run_directory import load_model, open_run
+from tests.support.toy_model import dual_path
+
+pytestmark = pytest.mark.usefixtures("deterministic_ops_end")
+CONFIG = Path(__file__).parents[2] / "configs" / "flickr8k_spe.toml"
+
+
+def config(drawn: str, *more: str) -> Config:
+    small = [
+        f'dataset.root="{drawn}"',
+        "embedding_size=5",
+        "image.size=32",
+        "image_tower.head=fc",
+        "text_tower.head=fc",
+        "text_tower.word_width=6",
+        "word_vectors.source=skip-gram",
+        "sentence.kind=mean",
+        "sentence.size=0",
+        "model.start=cca",
+        "cca.regularisation=0.01",
+        "stages.0.batch_size=8",
+        "stages.0.cached_views=2",
+        "stages.0.epochs=0",
+    ]
+    return load_config(CONFIG, [*small, *more])
+
+
+@pytest.fixture(scope="module")
+def run(drawn: str, tmp_path_factory: pytest.TempPathFactory, own_cache: None) -> Path:
+    path = tmp_path_factory.mktemp("cca") / "run"
+    assert train.train(config(drawn), path)["finished"]
+    return path
+
+
+def test_a_run_of_no_epochs_is_cca(run, drawn):
+    """Its encoders' cosines are those of the textbook's directions on all rows at once, with views averaged."""
+    settings, opened = config(drawn), open_run(run)
+    model, groups = load_model(opened), read_dataset(**arguments(settings.dataset))
+    items = flatten([group for group in groups if group.split == "train"])
+    ids = opened.vocabulary.encode(items.captions)
+    views = picture_features(settings, model, items, 2, mirror=True)
+    x, y = np.mean(views, axis=0, dtype=np.float64), np.asarray(caption_features(model, ids), np.float64)
+    rows = [x[items.caption_groups], y]  # a group is a picture
+    means = [side.mean(axis=0) for side in rows]
+    c = [side - mean for side, mean in zip(rows, means, strict=True)]
+    whiten = []
+    for side in c:
+        values, axes = np.linalg.eigh(side.T @ side / len(side))
+        whiten.append(axes / np.sqrt(np.maximum(values, 0) + 0.01 * values[-1] + 1e-8) @ axes.T)
+    left, correlations, right = np.linalg.svd(whiten[0] @ (c[0].T @ c[1] / len(rows[0])) @ whiten[1])
+    maps = [whiten[0] @ left[:, :5] * correlations[:5], whiten[1] @ right[:5].T * correlations[:5]]
+    expected = [unit((side - mean) @ to) for side, mean, to in zip((x, y), means, maps, strict=True)]
+    pictures = unit(sum(np.asarray(model.on_features.get_layer("image_head")(np.array(view))) for view in views))
+    sentences = np.asarray(encoder(model, "text")(ids))
+    np.testing.assert_allclose(pictures @ sentences.T, expected[0] @ expected[1].T, atol=1e-4)
+    assert correlations[0] > 0.3  # what the sentences say is to be seen
+    page = (run / "report" / "index.html").read_text(encoding="utf-8")
+    assert "rsum" in page and (run / "encoders").is_dir()
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_training_from_cca_keeps_what_is_best(drawn, tmp_path, run, monkeypatch):
+    """A rate that destroys the weights leaves those that CCA gave."""
+    monkeypatch.setattr(train, "finish_run", lambda config, path, model, *rest: {"kept": model.get_weights()})
+    settings = config(drawn, "stages.0.epochs=1", "stages.0.learning_rate=1000")
+    kept = train.train(settings, tmp_path / "run")["kept"]
+    for one, two in zip(load_model(open_run(run)).get_weights(), kept, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [["image_tower.head=fc-bn"], ["text_tower.head=variant"], ["text_tower.variant=wide", "text_tower.head=fc-bn"]],
+)
+def test_heads_that_are_no_linear_maps_are_refused(drawn, tmp_path, more):
+    with pytest.raises(ValueError, match=r'model.start = "cca" sets linear maps .* image_tower.head = "fc"'):
+        train.train(config(drawn, *more), tmp_path / "run")
+
+
+def test_more_numbers_than_directions_are_refused(drawn, tmp_path):
+    with pytest.raises(ValueError, match="CCA of 1280 and 6 numbers has 6 directions, and embedding_size is 7"):
+        train.train(config(drawn, "embedding_size=7"), tmp_path / "other")
+
+
+def test_dual_path_models_start_at_random():
+    with pytest.raises(ValueError, match=r"or model\.start = .random."):
+        dual_path(start="cca")
+
+
+def test_every_picture_pairs_with_every_caption_of_its_group():
+    items = Items(["a", "b", "c"], np.array([0, 0, 2]), list("stuvw"), np.array([0, 0, 1, 2, 2]))
+    images, captions = _all_pairs(items)
+    assert list(zip(images, captions, strict=True)) == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 3), (2, 4)]

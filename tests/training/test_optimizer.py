@@ -1,0 +1,291 @@
+"""Steps worked out by hand, a NumPy twin, and what a run relies on: loss scaling, sparse gradients, continuing."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from itembed_tf.training.optimizer import EpochSchedule, make_optimizer
+
+PLAIN = {
+    "optimizer": "sgd",
+    "learning_rate": 0.1,
+    "momentum": 0.9,
+    "weight_decay": 0.0,
+    "clip_norm": 0.0,
+    "schedule": "constant",
+    "warmup_epochs": 0.0,
+    "decay_epochs": (),
+    "decay_factor": 0.1,
+    "epochs": 10,
+    "steps_per_epoch": 5,
+    "multipliers": {},
+    "part_of": lambda variable: (),
+    "mixed_float16": False,
+}
+
+
+def make(variables, **changes):
+    optimizer = make_optimizer(**{**PLAIN, **changes})
+    optimizer.build(variables)
+    return optimizer
+
+
+def variable(value, name="w"):
+    return keras.Variable(np.asarray(value, np.float32), name=name)
+
+
+def parts_by_name(variable):
+    return tuple(variable.name.split("-"))
+
+
+def rates(steps, **changes):
+    settings = {key: PLAIN[key] for key in EpochSchedule(**schedule_settings()).get_config()}
+    schedule = EpochSchedule(**{**settings, **changes})
+    return [float(schedule(step)) for step in steps]
+
+
+def schedule_settings():
+    names = ("learning_rate", "schedule", "warmup_epochs", "decay_epochs", "decay_factor", "epochs", "steps_per_epoch")
+    return {name: PLAIN[name] for name in names}
+
+
+def test_two_nesterov_steps_with_multipliers_and_l2_by_hand():
+    # rate .1 x text_tower .5 x gamma 2 = .1; momentum .5; L2 .1; both gradients 1.
+    # 1: w 1, g = 1 + .1 = 1.1; v = -1.1; w += .1 (.5 x -1.1 - 1.1) = -.165 -> .835
+    # 2: g = 1 + .0835 = 1.0835; v = -.55 - 1.0835 = -1.6335; w += .1 (-.81675 - 1.0835) = -.190025 -> .644975
+    w = variable(1.0, "text_tower-gamma")
+    untouched = variable([2.0], "backbone")
+    multipliers = {"text_tower": 0.5, "gamma": 2.0, "backbone": 0.0}
+    optimizer = make([w, untouched], momentum=0.5, weight_decay=0.1, multipliers=multipliers, part_of=parts_by_name)
+    optimizer.apply([tf.constant(1.0), tf.constant([1.0])])
+    assert float(w) == pytest.approx(0.835, rel=1e-6)
+    optimizer.apply([tf.constant(1.0), tf.constant([math.inf])])
+    assert float(w) == pytest.approx(0.644975, rel=1e-6)
+    assert untouched.numpy().tolist() == [2.0]  # a multiplier of 0: not even its decay, nor its infinite gradient
+
+
+def test_sgd_at_a_constant_rate_is_that_of_keras():
+    ours, theirs = variable([1.0, -2.0]), variable([1.0, -2.0])
+    optimizer = make([ours])
+    reference = keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True)
+    reference.build([theirs])
+    for step in range(5):
+        gradient = tf.constant([0.3 * step, 1.0 - step])
+        optimizer.apply([gradient])
+        reference.apply([gradient])
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+def test_a_fall_of_the_rate_acts_at_once_as_in_the_released_code():
+    # rate 1 for a step, then 0: the momentum gathered at rate 1 must not move the variable any more
+    w = variable(0.0)
+    optimizer = make([w], learning_rate=1.0, schedule="steps", decay_epochs=(1,), decay_factor=0.0, steps_per_epoch=1)
+    optimizer.apply([tf.constant(1.0)])
+    after_one = float(w)
+    optimizer.apply([tf.constant(1.0)])
+    assert after_one == pytest.approx(-1.9) and float(w) == after_one
+
+
+def test_sgd_without_momentum_by_hand():
+    w = variable([1.0])
+    make([w], momentum=0.0).apply([tf.constant([2.0])])
+    assert w.numpy() == pytest.approx([0.8])
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_adam_and_adamw_against_the_twin(name):
+    rng = np.random.default_rng(0)
+    starts = {"words": rng.normal(size=(3, 2)), "gamma": rng.normal(size=2)}
+    variables = [variable(start, part) for part, start in starts.items()]
+    optimizer = make(
+        variables,
+        optimizer=name,
+        learning_rate=0.01,
+        weight_decay=0.1,
+        multipliers={"words": 0.1, "gamma": 3.0},
+        part_of=parts_by_name,
+        schedule="cosine",
+        epochs=2,
+    )
+    twins = {part: [start.copy(), np.zeros_like(start), np.zeros_like(start)] for part, start in starts.items()}
+    for step in range(1, 8):
+        rate = 0.01 * (1 + math.cos(math.pi * (step - 1) / 10)) / 2
+        gradients = []
+        for part, twin in twins.items():
+            w, first, second = twin
+            own = rate * {"words": 0.1, "gamma": 3.0}[part]
+            gradient = rng.normal(size=w.shape)
+            gradients.append(tf.constant(gradient, tf.float32))
+            if name == "adam":
+                gradient = gradient + 0.1 * w  # L2 in the gradient of every variable
+            elif w.ndim == 2:
+                w = w - own * 0.1 * w  # decoupled, matrices only
+            first = 0.9 * first + 0.1 * gradient
+            second = 0.999 * second + 0.001 * gradient**2
+            # Keras corrects the bias in the rate, so its epsilon stands beside the uncorrected root
+            corrected = own * math.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+            twins[part] = [w - corrected * first / (np.sqrt(second) + 1e-7), first, second]
+        optimizer.apply(gradients)
+    for variable_, part in zip(variables, starts):
+        np.testing.assert_allclose(variable_, twins[part][0], rtol=2e-5, atol=1e-7)
+
+
+def test_schedules_at_named_steps():
+    # 5 steps an epoch; base rate .1
+    assert rates([0, 49], schedule="constant") == pytest.approx([0.1, 0.1])
+    steps = {"schedule": "steps", "decay_epochs": (2, 4), "decay_factor": 0.1}
+    assert rates([0, 9, 10, 19, 20, 49], **steps) == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
+    assert rates([0, 25, 50, 80], schedule="cosine") == pytest.approx([0.1, 0.05, 0.0, 0.0], abs=1e-8)
+    # a rise over 2 epochs from 0, then the cosine over the 8 that are left: half-way at epoch 6
+    warm = {"schedule": "cosine", "warmup_epochs": 2.0}
+    assert rates([0, 1, 5, 10, 30, 50], **warm) == pytest.approx([0.0, 0.01, 0.05, 0.1, 0.05, 0.0], abs=1e-8)
+    assert rates([0, 1, 2, 3], schedule="constant", warmup_epochs=0.4) == pytest.approx([0, 0.05, 0.1, 0.1])
+
+
+def test_schedule_comes_back_from_its_config_and_the_optimizer_follows_it():
+    settings = {**schedule_settings(), "schedule": "steps", "decay_epochs": (1,), "warmup_epochs": 0.4}
+    schedule = EpochSchedule(**settings)
+    serialized = keras.optimizers.schedules.serialize(schedule)
+    again = keras.optimizers.schedules.deserialize(serialized)
+    assert [float(again(step)) for step in range(9)] == [float(schedule(step)) for step in range(9)]
+    w = variable([0.0])
+    optimizer = make([w], schedule="steps", decay_epochs=(1,), warmup_epochs=0.4)
+    for step in range(7):
+        assert float(optimizer.learning_rate) == pytest.approx(float(schedule(step)))
+        optimizer.apply([tf.constant([0.0])])
+
+
+def test_clip_norm_is_that_of_all_gradients_together():
+    # gradients (3) and (4) have norm 5: at most 1 makes them .6 and .8
+    first, second = variable([0.0]), variable([0.0])
+    optimizer = make([first, second], momentum=0.0, learning_rate=1.0, clip_norm=1.0)
+    optimizer.apply([tf.constant([3.0]), tf.constant([4.0])])
+    assert [float(first[0]), float(second[0])] == pytest.approx([-0.6, -0.8])
+
+
+@pytest.mark.parametrize("mixed_float16", [False, True])
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_a_sparse_gradient_does_what_the_dense_one_does(name, mixed_float16):
+    # word 1 occurs twice, with gradients 1 and 2: its row's gradient is 3, and so it must be for norm and squares too
+    table, twin = variable(np.ones((4, 1))), variable(np.ones((4, 1)))
+    changes = {"optimizer": name, "clip_norm": 2.0, "weight_decay": 0.01, "mixed_float16": mixed_float16}
+    sparse, dense = make([table], **changes), make([twin], **changes)
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.gather(table.value, [1, 1, 3]) * [[1.0], [2.0], [0.5]])
+            loss = sparse.scale_loss(loss)
+        gradient = tape.gradient(loss, table.value)
+        assert isinstance(gradient, tf.IndexedSlices)
+        sparse.apply([gradient])
+
+    for _ in range(3):
+        step()
+        dense.apply([dense.scale_loss(tf.constant([[0.0], [3.0], [0.0], [0.5]]))])
+    np.testing.assert_allclose(table, twin, rtol=1e-6)
+    assert float(table[1, 0]) < float(table[3, 0]) < 1
+
+
+def small_model():
+    inputs = keras.Input([3], dtype="int32")
+    x = keras.layers.Embedding(7, 4, name="words")(inputs)
+    x = keras.layers.BatchNormalization()(keras.layers.Dense(5)(keras.layers.Flatten()(x)))
+    return keras.Model(inputs, keras.layers.Dense(2, dtype="float32")(x))
+
+
+def train_step(model, optimizer, jit):
+    @tf.function(jit_compile=jit)
+    def step(ids, target):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(ids, training=True) - target) ** 2)
+            scaled = optimizer.scale_loss(loss)
+        optimizer.apply(tape.gradient(scaled, model.trainable_variables), model.trainable_variables)
+        return loss
+
+    return step
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize(("name", "mixed_float16"), [("sgd", False), ("adamw", False), ("adamw", True)])
+def test_a_fresh_optimizer_continues_bit_for_bit(name, mixed_float16, jit):
+    changes = {
+        "optimizer": name,
+        "weight_decay": 0.01,
+        "clip_norm": 1.0,
+        "schedule": "cosine",
+        "warmup_epochs": 0.5,
+        "multipliers": {"words": 0.1},
+        "part_of": lambda variable: ("words",) if "words" in variable.path else (),
+        "mixed_float16": mixed_float16,
+    }
+    rng = np.random.default_rng(0)
+    batches = [(rng.integers(0, 7, (8, 3)), rng.normal(size=(8, 2)).astype(np.float32)) for _ in range(6)]
+    model = small_model()
+    start = model.get_weights()
+
+    def run(parts):
+        model.set_weights(start)
+        saved = None
+        for part in parts:
+            optimizer = make(model.trainable_variables, **changes)
+            if saved is not None:
+                assert len(saved) == len(optimizer.variables)
+                for state, value in zip(optimizer.variables, saved):
+                    state.assign(value)
+            step = train_step(model, optimizer, jit)
+            for batch in part:
+                step(*map(tf.constant, batch))
+            saved = [state.numpy() for state in optimizer.variables]
+        return model.get_weights() + saved
+
+    undisturbed, continued = run([batches]), run([batches[:4], batches[4:]])
+    for one, other in zip(undisturbed, continued):
+        np.testing.assert_array_equal(one, other)
+    assert not np.array_equal(undisturbed[0], start[0])
+
+
+def test_a_loss_scaled_float16_run_recovers_from_an_overflow():
+    # activations of 1,000 and a first loss scale of 32,768: float16 gradients overflow until the scale has been halved
+    inputs = keras.Input([4])
+    hidden = keras.layers.Dense(4, dtype="mixed_float16", kernel_initializer="identity")(inputs)
+    model = keras.Model(inputs, keras.layers.Activation("linear", dtype="float32")(hidden))
+    optimizer = make(model.trainable_variables, optimizer="adam", learning_rate=0.01, mixed_float16=True)
+    before = [value.copy() for value in model.get_weights()]
+    batch = tf.fill([2, 4], 1000.0)
+    losses, skipped = [], 0
+    for _ in range(60):
+        done = int(optimizer.iterations)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.abs(model(batch)))
+            scaled = optimizer.scale_loss(loss)
+        optimizer.apply(tape.gradient(scaled, model.trainable_variables), model.trainable_variables)
+        losses.append(float(loss))
+        if int(optimizer.iterations) == done:
+            skipped += 1
+            assert all(np.array_equal(old, new) for old, new in zip(before, model.get_weights()))
+    assert 1 <= skipped < 30
+    assert float(optimizer.dynamic_scale) == 2.0 ** (15 - skipped)
+    assert losses[-1] < 0.9 * losses[0] and np.isfinite(losses).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizer": "adagrad"}, "optimizer must be sgd, adam or adamw, and is 'adagrad'"),
+        ({"schedule": "linear"}, "schedule must be constant, steps or cosine, and is 'linear'"),
+        ({"multipliers": {"txt_tower": 0.1}}, "unknown part 'txt_tower'; the parts are backbone"),
+        ({"multipliers": {"words": -1.0}}, "words must be a number from 0 up"),
+        ({"steps_per_epoch": 0}, "steps_per_epoch must be at least 1"),
+        ({"schedule": "cosine", "warmup_epochs": 10.0}, "nothing is left for the cosine"),
+        ({"clip_norm": -1.0}, "clip_norm must be at least 0"),
+    ],
+)
+def test_bad_settings_are_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        make_optimizer(**{**PLAIN, **changes})

@@ -1,0 +1,488 @@
+"""One stage of training: what moves and what does not, what is kept, and that a killed one goes on as if it was not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from itembed_tf.config import Stage, arguments
+from itembed_tf.data.batches import Epoch, Items, batches, draw_epoch, from_features
+from itembed_tf.models.backbones import build_backbone
+from itembed_tf.models.dual_path import parts
+from itembed_tf.training.losses import LOSSES, hardest_candidate, ranking_loss
+from itembed_tf.training.stage import _part_names, freeze_parts, train_stage
+from itembed_tf.training.step import INSTANCE, Averages, compiled_step
+from tests.support.toy_model import LENGTH, SIZE, WORDS, dual_path
+
+PICTURES, BATCH = 12, 4
+STEPS = PICTURES // BATCH
+NO_LOSS = {"margin": 0.2, "temperature": 0.05, "top": 10, "label_smoothing": 0.0, "mining": 0, "jit": False}
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    toy = Stage(
+        name="toy",
+        epochs=2,
+        batch_size=BATCH,
+        freeze=(),
+        learning_rate=0.01,
+        schedule="constant",
+        checkpoint_minutes=1000.0,
+    )
+    return arguments(dataclasses.replace(toy, **changes))
+
+
+def data() -> tuple[Items, np.ndarray, np.ndarray]:
+    """12 pictures of 12 classes with 2 captions each, words that name the class."""
+    random = np.random.default_rng(0)
+    items = Items(
+        [str(n) for n in range(PICTURES)],
+        np.arange(PICTURES, dtype=np.int32),
+        ["" for _ in range(2 * PICTURES)],
+        np.repeat(np.arange(PICTURES, dtype=np.int32), 2),
+    )
+    ids = np.zeros((2 * PICTURES, LENGTH), np.int32)
+    for row, number in enumerate(items.caption_groups):
+        ids[row, :3] = [1 + number % 4, 5 + number // 4, 8 if row % 2 else 1 + number % 4]
+    assert ids.max() < WORDS
+    return items, ids, random.uniform(0, 255, (PICTURES, SIZE, SIZE, 3)).astype(np.float32)
+
+
+def batches_of(stage: dict[str, Any], captions: int = 1) -> Callable[[int, int], tf.data.Dataset]:
+    items, ids, pictures = data()
+
+    def load(images: np.ndarray, seeds: np.ndarray) -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensor_slices(pictures[images])
+
+    def of(epoch: int, first: int) -> tf.data.Dataset:
+        size, mining = stage["batch_size"], stage["mining"]
+        place = {"batch_size": size, "mining": mining, "seed": (0, 0, epoch)}
+        drawn: Epoch = draw_epoch(items, ids, captions=captions, shift=True, word_dropout=0.0, **place)
+        return batches(drawn, first, load)
+
+    return of
+
+
+def run(
+    model: keras.Model,
+    evaluate: Any = None,
+    resume: Any = None,
+    save: Any = None,
+    trained: bool = False,
+    worth: Callable[[dict[str, Any]], float] = lambda table: table["rsum"],
+    captions: int = 1,
+    **changes: Any,
+) -> list[dict[str, Any]]:
+    stage = settings(**changes)
+    return train_stage(
+        model,
+        batches=batches_of(stage, captions),
+        steps_per_epoch=PICTURES // min(PICTURES, stage["batch_size"]),
+        evaluate=evaluate,
+        worth=worth,
+        trained=trained,
+        resume=resume,
+        save=save or (lambda state, arrays: None),
+        report=lambda entry: None,
+        **stage,
+    )
+
+
+def toy(**changes: Any) -> keras.Model:
+    return dual_path(**({"classes": PICTURES, "scale": 10.0} | changes))
+
+
+def values(model: keras.Model) -> list[np.ndarray]:
+    return [variable.numpy() for variable in model.variables]
+
+
+def moved(model: keras.Model, before: list[np.ndarray]) -> dict[int, bool]:
+    pairs = zip(model.variables, before, strict=True)
+    return {id(variable): not np.array_equal(variable.numpy(), value) for variable, value in pairs}
+
+
+@pytest.mark.parametrize(
+    "freeze",
+    [(), ("backbone",), ("image_head",), ("words",), ("text_tower",), ("classifier",), ("backbone", "text_tower")],
+    ids=lambda freeze: "+".join(freeze) or "nothing",
+)
+def test_frozen_parts_stay_and_all_others_move(freeze):
+    """Batch norm statistics too, on both sides of the rule."""
+    model = toy()
+    before = values(model)
+    run(model, freeze=freeze, epochs=1)
+    changed = moved(model, before)
+    inside = {part: {id(v) for v in layer.variables} for part, layer in parts(model).items()}
+    frozen = set().union(*(inside[part] for part in freeze)) if freeze else set()
+    for variable in model.variables:
+        assert changed[id(variable)] == (id(variable) not in frozen), variable.path
+
+
+def test_a_second_stage_can_free_what_the_first_froze():
+    model = toy()
+    run(model, freeze=("backbone", "text_tower"), epochs=1)
+    before = values(model)
+    run(model, freeze=("classifier",), epochs=1)
+    changed = moved(model, before)
+    kernel = model.get_layer("classifier").kernel
+    assert not changed[id(kernel)]
+    assert all(changed[id(v)] for v in model.variables if v is not kernel)
+
+
+def test_cached_features_leave_the_backbone_out():
+    items, ids, _ = data()
+    model = toy()
+    width = parts(model)["image_head"].input.shape[-1]
+    views = [np.random.default_rng(v).normal(size=(PICTURES, width)).astype(np.float32) for v in range(2)]
+    stage = settings(freeze=("backbone",), cached_views=2)
+    before = values(model)
+    drawn = draw_epoch(
+        items, ids, captions=1, shift=False, word_dropout=0.0, batch_size=BATCH, mining=0, seed=(0, 0, 0)
+    )
+    train_stage(
+        model,
+        batches=lambda epoch, first: batches(drawn, first, from_features(views)),
+        steps_per_epoch=STEPS,
+        evaluate=None,
+        worth=len,
+        trained=False,
+        resume=None,
+        save=lambda state, arrays: None,
+        report=lambda entry: None,
+        **stage,
+    )
+    changed = moved(model, before)
+    assert not any(changed[id(v)] for v in parts(model)["backbone"].variables)
+    assert all(changed[id(v)] for v in parts(model)["image_head"].variables)
+
+
+def test_multipliers_scale_the_steps_of_a_part():
+    """Plain SGD without momentum: the first step of a part with factor 0.1 is a tenth, with 0 nothing."""
+    steps = {}
+    for factor in (1.0, 0.1, 0.0):
+        model = toy()
+        before = [variable.numpy() for variable in model.variables]
+        changes = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "batch_size": PICTURES, "epochs": 1}
+        run(model, multipliers={"text_tower": factor}, **changes)
+        steps[factor] = [v.numpy() - b for v, b in zip(model.variables, before, strict=True)]
+    text = {id(v) for v in model.get_layer("text_tower").variables}
+    for n, variable in enumerate(model.variables):
+        if variable.trainable:
+            expected = 0.1 if id(variable) in text else 1.0
+            np.testing.assert_allclose(steps[0.1][n], expected * steps[1.0][n], rtol=1e-3, atol=1e-6)
+            assert np.any(steps[0.0][n]) == (id(variable) not in text), variable.path
+
+
+def test_the_small_parts_that_the_released_code_gives_rates_of_their_own():
+    """Each is one of the backbone's or the classifier's variables, and its factor comes on top of theirs."""
+    model = toy(bias=True)
+    part_of = _part_names(model)
+    found = {v.path: [part for part in part_of(v) if "_" in part] for v in model.trainable_variables}
+    backbone, classifier = parts(model)["backbone"], model.get_layer("classifier")
+    first, gamma = backbone.get_layer("conv").kernel, backbone.get_layer("conv_bn").gamma
+    assert part_of(first) == ["backbone", "first_convolution"]
+    assert part_of(gamma) == ["backbone", "gamma", "backbone_gamma"]
+    assert part_of(classifier.bias) == ["classifier", "classifier_bias"]
+    small = {"first_convolution", "backbone_gamma", "classifier_bias"}
+    assert sorted(part for names in found.values() for part in names if part in small) == sorted(small)
+
+
+def tables(*rsums: float) -> Callable[[], dict[str, Any]]:
+    left = list(rsums)
+    return lambda: {"rsum": left.pop(0)}
+
+
+def test_the_weights_of_the_best_epoch_are_kept():
+    short, long, last = toy(), toy(), toy()
+    run(short, epochs=2, keep="last")
+    history = run(long, evaluate=tables(1.0, 5.0, 3.0, 5.0), epochs=4)
+    assert [entry["val"]["rsum"] for entry in history] == [1.0, 5.0, 3.0, 5.0]
+    for a, b in zip(values(short), values(long), strict=True):
+        np.testing.assert_array_equal(a, b)  # of epoch 2; of equals the first
+    run(last, evaluate=tables(1.0, 5.0, 3.0, 5.0), epochs=4, keep="last")
+    assert any(not np.array_equal(a, b) for a, b in zip(values(last), values(long), strict=True))
+
+
+def test_the_best_epoch_is_the_one_worth_most():
+    short, long = toy(), toy()
+    run(short, epochs=1, keep="last")
+    run(long, evaluate=tables(1.0, 5.0, 3.0), epochs=3, worth=lambda table: 10.0 - table["rsum"])
+    for a, b in zip(values(short), values(long), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_stage_that_makes_things_worse_leaves_trained_weights_as_they_came():
+    model = toy()
+    before = values(model)
+    run(model, evaluate=tables(7.0, 6.0, 5.0), trained=True)
+    assert all(np.array_equal(a, b) for a, b in zip(before, values(model), strict=True))
+    run(model, evaluate=tables(7.0, 8.0, 5.0), trained=True)
+    assert not all(np.array_equal(a, b) for a, b in zip(before, values(model), strict=True))
+
+
+def test_an_untrained_model_is_not_measured():
+    """Its embeddings can be zero, of a caption without known words for one, which a measurement refuses."""
+    history = run(toy(), evaluate=tables(1.0), epochs=1, trained=False)  # a second table would be missed
+    assert history[0]["val"]["rsum"] == 1.0
+
+
+def test_batch_norms_of_the_backbone_can_be_frozen_alone():
+    model = toy()
+    backbone = parts(model)["backbone"]
+    freeze_parts(model, ("backbone_batch_norm",))
+    kinds = {type(layer).__name__: layer.trainable for layer in backbone.layers if layer.weights}
+    assert kinds == {"Conv2D": True, "BatchNormalization": False}
+    before = values(model)
+    run(model, freeze=("backbone_batch_norm",), epochs=1)
+    changed = moved(model, before)
+    norm = next(layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization))
+    assert not any(changed[id(v)] for v in norm.variables)
+    assert changed[id(backbone.get_layer("conv").kernel)]
+
+
+def test_blocks_of_the_backbone_can_be_frozen_by_name():
+    model = toy()
+    freeze_parts(model, ("backbone.conv",))  # "conv" and "conv_bn"
+    assert {layer.trainable for layer in parts(model)["backbone"].layers if layer.weights} == {False}
+    freeze_parts(model, ())
+    kept = [layer.name for layer in parts(model)["backbone"].layers if not layer.trainable]
+    assert not kept, "a later stage must not inherit what an earlier one froze"
+    with pytest.raises(ValueError, match=r"freeze: 'backbone.block9' is not one of .*_depthwise, backbone.conv"):
+        freeze_parts(model, ("backbone.block9",))
+
+
+def test_depthwise_kernels_can_be_frozen_alone(monkeypatch):
+    """Of a real backbone: what is left to learn are its pointwise convolutions above the second block."""
+    backbone = build_backbone("efficientnet-lite0", weights="none", size=32)
+    monkeypatch.setattr("itembed_tf.training.stage.parts", lambda model: {"backbone": backbone})
+    freeze_parts(toy(), ("backbone_batch_norm", "backbone_depthwise", "backbone.stem", "backbone.block1"))
+    left = {variable.path.split("/")[0] for variable in backbone.trainable_variables}
+    assert {"block2_1_expand", "block2_1_project", "block7_1_project", "head"} <= left
+    assert not any("depthwise" in name or name.endswith("_bn") or name.startswith(("stem", "block1")) for name in left)
+
+
+def test_evaluation_every_so_many_epochs_and_at_the_end():
+    history = run(toy(), evaluate=tables(1.0, 2.0), epochs=3, evaluate_every=2)
+    assert ["val" in entry for entry in history] == [False, True, True]
+
+
+def test_the_average_is_evaluated_and_kept():
+    """NumPy twin of the running average with its slow start, over the weights after each step."""
+    model, seen = toy(), []
+    kernel = model.get_layer("classifier").kernel
+    inner = toy()
+    average = inner.get_layer("classifier").kernel.numpy()
+
+    def watch(state: dict[str, Any], arrays: list[np.ndarray]) -> None:
+        place = next(n for n, v in enumerate(model.variables) if v is kernel)
+        seen.append(arrays[place])
+
+    during = []
+    run(
+        model,
+        evaluate=lambda: during.append(kernel.numpy()) or {"rsum": 1.0},
+        save=watch,
+        average=0.9,
+        epochs=1,
+        keep="last",
+        checkpoint_minutes=0.0,
+    )
+    for steps, value in enumerate(seen[1 : 1 + STEPS], 1):  # the first is from before training
+        decay = min(0.9, (1 + steps) / (10 + steps))
+        average = decay * average + (1 - decay) * value
+    np.testing.assert_allclose(during[0], average, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(kernel.numpy(), during[0])
+    assert not np.allclose(average, seen[STEPS])
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_trains(policy):
+    keras.config.set_dtype_policy(policy)
+    history = run(toy(), epochs=8, learning_rate=0.03)
+    assert all(np.isfinite(list(entry["train"].values())).all() for entry in history)
+    assert history[-1]["train"]["loss"] < history[0]["train"]["loss"]
+    assert history[-1]["learning_rate"] == pytest.approx(0.03)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_the_loss_falls(jit):
+    history = run(toy(), epochs=25, losses={"instance_image": 1.0, "instance_text": 1.0, "infonce": 1.0}, jit=jit)
+    assert history[-1]["train"]["loss"] < history[0]["train"]["loss"] / 2
+    assert history[-1]["train"]["accuracy_image"] > 0.5  # chance 0.08
+    first = history[0]
+    assert first["epoch"] == 1 and first["images_per_s"] > 0 and first["seconds"] > 0
+    weighted = sum(first["train"][name] for name in ("instance_image", "instance_text", "infonce"))
+    assert first["train"]["loss"] == pytest.approx(weighted, rel=1e-5)
+
+
+def test_loss_weights_are_the_objective():
+    first = run(toy(), epochs=1, losses={"instance_image": 0.5, "ranking_max": 3.0}, margin=0.4)[0]["train"]
+    assert first["loss"] == pytest.approx(0.5 * first["instance_image"] + 3 * first["ranking_max"], rel=1e-5)
+
+
+def test_mining_replaces_exactly_the_second_half():
+    """The step with mining on a batch equals the step without it on the batch whose second half was mined by hand."""
+    items, ids, pictures = data()
+    drawn = draw_epoch(items, ids, captions=1, shift=True, word_dropout=0.0, batch_size=BATCH, mining=7, seed=(0, 0, 0))
+    names = ("ids", "labels", "candidate_ids", "candidate_labels")
+    batch = {name: tf.constant(getattr(drawn, name)[0]) for name in names}
+    batch["image"] = tf.constant(pictures[drawn.images[0]])
+    model = toy()
+    half = BATCH // 2
+    out = model({"image": batch["image"][:half], "ids": batch["candidate_ids"]}, training=False)
+    scores = out["image_embedding"].numpy() @ out["text_embedding"].numpy().T
+    chosen = scores.argmax(axis=1)  # none of the candidates is of the batch's groups
+    expected_ids, text_labels = batch["ids"].numpy(), batch["labels"].numpy()
+    expected_ids[half:], text_labels[half:] = drawn.candidate_ids[0][chosen], drawn.candidate_labels[0][chosen]
+    np.testing.assert_array_equal(
+        hardest_candidate(
+            out["image_embedding"], out["text_embedding"], batch["candidate_labels"], batch["labels"][:half]
+        ),
+        chosen,
+    )
+    twin = model({"image": batch["image"], "ids": tf.constant(expected_ids)}, training=True)
+    logits = twin["text_logits"].numpy().astype(np.float64)
+    cross_entropy = np.log(np.exp(logits).sum(1)) - logits[np.arange(BATCH), text_labels]
+    ranking = ranking_loss(
+        twin["image_embedding"], twin["text_embedding"], batch["labels"], margin=0.2, temperature=0.1, top=10
+    )
+    model = toy()
+    optimizer = keras.optimizers.SGD(0.0)
+    optimizer.build(model.trainable_variables)
+    losses = {"instance_text": 1.0, "ranking": 1.0}
+    step = compiled_step(model, optimizer, Averages([], 0.0), losses=losses, **(NO_LOSS | {"mining": 7}))
+    numbers = step(batch)
+    assert float(numbers["instance_text"]) == pytest.approx(cross_entropy.mean(), rel=1e-4)
+    assert float(numbers["ranking"]) == pytest.approx(float(ranking), rel=1e-4)
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_a_picture_stands_in_a_row_for_each_of_its_sentences(jit):
+    """Of 3 pictures with 2 sentences each the losses see 6 rows, and the halves of the batch never pair a picture."""
+    items, ids, pictures = data()
+    settings = {"shift": False, "word_dropout": 0.0, "batch_size": 3, "mining": 0}
+    drawn = draw_epoch(items, ids, captions=2, **settings, seed=(0, 0, 0))
+    batch = {"ids": tf.constant(drawn.ids[0]), "labels": tf.constant(drawn.labels[0])}
+    batch["image"] = tf.constant(pictures[drawn.images[0]])
+    model, inputs = toy(), {name: batch[name] for name in ("image", "ids")}
+    out = {name: value.numpy() for name, value in model(inputs, training=True).items()}
+    assert out["image_embedding"].shape[0] == 3 and out["text_embedding"].shape[0] == 6
+    rows = [(picture, 3 * place + picture) for picture in range(3) for place in range(2)]
+    image = np.stack([out["image_embedding"][picture] for picture, _ in rows])
+    text = np.stack([out["text_embedding"][sentence] for _, sentence in rows])
+    labels = np.array([drawn.labels[0, picture] for picture, _ in rows])
+    assert (labels[:3] != labels[3:]).all()
+    model, optimizer = toy(), keras.optimizers.SGD(0.0)
+    optimizer.build(model.trainable_variables)
+    losses = dict.fromkeys([*INSTANCE, *LOSSES], 1.0)
+    step = compiled_step(model, optimizer, Averages([], 0.0), losses=losses, **(NO_LOSS | {"margin": 2.5, "jit": jit}))
+    numbers = step(batch)
+    for name, loss in LOSSES.items():
+        expected = float(loss(image, text, labels, margin=2.5, temperature=0.05, top=10))
+        assert float(numbers[name]) == pytest.approx(expected, rel=1e-4, abs=1e-6) and expected > 0, name
+    for side, of in (("image", drawn.labels[0]), ("text", np.tile(drawn.labels[0], 2))):
+        logits = out[f"{side}_logits"].astype(np.float64)
+        expected = (np.log(np.exp(logits).sum(1)) - logits[np.arange(len(of)), of]).mean()
+        assert float(numbers[f"instance_{side}"]) == pytest.approx(expected, rel=1e-4)
+        assert float(numbers[f"accuracy_{side}"]) == pytest.approx((logits.argmax(1) == of).mean())
+
+
+DISTURBED: dict[str, Any] = {
+    "epochs": 3,
+    "average": 0.5,
+    "losses": {"instance_image": 1.0, "instance_text": 1.0, "ranking": 1.0},
+    "schedule": "cosine",
+}
+RSUMS = (4.0, 9.0, 2.0)
+
+
+@pytest.mark.parametrize("policy, captions", [("float32", 1), ("mixed_float16", 1), ("float32", 2)])
+def test_a_killed_stage_ends_as_an_undisturbed_one(policy, captions):
+    """Weights bit for bit and the same history, wherever it was killed: in an epoch, at its end, after the best."""
+    keras.config.set_dtype_policy(policy)
+    how = DISTURBED | {"captions": captions, "mining": 5 if captions == 1 else 0}
+    kept: list[Any] = []
+    model = toy(dropout=0.3)
+    undisturbed = run(
+        model,
+        evaluate=tables(*RSUMS),
+        save=lambda state, arrays: kept.append((json.dumps(state), [array.copy() for array in arrays])),
+        checkpoint_minutes=0.0,
+        **how,
+    )
+    expected, other = values(model), toy(dropout=0.3)
+    places = [(json.loads(state)["epoch"], json.loads(state)["step"]) for state, _ in kept]
+    for place in [(0, 2), (1, 3), (2, 0), (2, 1)] if policy == "float32" else [(1, 1)]:
+        state, arrays = kept[places.index(place)]
+        for variable in other.variables:  # nothing of what the model was before may shine through
+            variable.assign(tf.cast(tf.ones(variable.shape), variable.dtype))
+        left = tables(*RSUMS[place[0] :])
+        history = run(other, evaluate=left, resume=(json.loads(state), arrays), **how)
+        for a, b, variable in zip(expected, values(other), model.variables, strict=True):
+            np.testing.assert_array_equal(a, b, err_msg=f"{variable.path} after {place}")
+        assert [without_times(entry) for entry in history] == [without_times(entry) for entry in undisturbed]
+
+
+def test_an_error_while_saving_leaves_a_stage_that_can_go_on():
+    """What was saved before is whole: going on from there ends in the same weights."""
+    kept: list[Any] = []
+
+    def save(state: dict[str, Any], arrays: list[np.ndarray]) -> None:
+        if len(kept) == 3:
+            raise OSError("disk full")
+        kept.append((state, arrays))
+
+    with pytest.raises(OSError, match="disk full"):
+        run(toy(), save=save, checkpoint_minutes=0.0)
+    one, other = toy(), toy()
+    run(one)
+    run(other, resume=kept[-1])
+    assert all(np.array_equal(a, b) for a, b in zip(values(one), values(other), strict=True))
+
+
+def without_times(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key not in ("seconds", "images_per_s")}
+
+
+def test_checkpoints_are_saved_across_short_epochs():
+    """Their clock does not start anew with every epoch: an epoch can be shorter than the time between two."""
+    saved: list[dict[str, Any]] = []
+    run(toy(), epochs=1, save=lambda state, arrays: saved.append(state), checkpoint_minutes=0.0)
+    assert [(state["epoch"], state["step"]) for state in saved] == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0)]
+    saved.clear()
+    history = run(toy(), epochs=60, save=lambda state, arrays: saved.append(state), checkpoint_minutes=0.1 / 60)
+    assert max(entry["seconds"] for entry in history[1:]) < 0.1 * len(history)
+    assert len(saved) >= 2
+
+
+def test_speed_counts_the_pictures_that_there_are():
+    """A batch bigger than the data is all of the data, and no more."""
+    entry = run(toy(), epochs=1, batch_size=1000)[0]
+    assert entry["images_per_s"] * entry["seconds"] == pytest.approx(PICTURES, rel=0.2)
+
+
+def test_settings_that_cannot_be():
+    with pytest.raises(ValueError, match=r"losses: 'rank' is not one of instance_image, instance_text, ranking"):
+        run(toy(), losses={"rank": 1.0})
+    with pytest.raises(ValueError, match=r"freeze: 'head' is not one of backbone, image_head, text_tower"):
+        run(toy(), freeze=("head",))
+    with pytest.raises(ValueError, match=r"add backbone to freeze"):
+        run(toy(), freeze=(), cached_views=2)
+    with pytest.raises(ValueError, match=r"unknown part 'head'"):
+        run(toy(), multipliers={"head": 0.1})
+
+
+def test_freezing_is_exact_whatever_was_before():
+    model = toy()
+    freeze_parts(model, ("text_tower",))
+    assert not parts(model)["words"].trainable
+    freeze_parts(model, ("words",))
+    trainable = {part: len(layer.trainable_variables) for part, layer in parts(model).items()}
+    assert trainable["words"] == 0 and all(count for part, count in trainable.items() if part != "words")
