@@ -42,17 +42,17 @@ def served_table(run: Path, exported: Path, overrides: Sequence[str]) -> dict[st
 
     from itembed_tf.config import arguments, load_config
     from itembed_tf.data.batches import flatten
-    from itembed_tf.data.readers import picture_bytes, read_dataset
-    from itembed_tf.data.unreadable import drop_broken, find_broken
+    from itembed_tf.data.readers import read_dataset, read_image
+    from itembed_tf.data.unreadable import drop_unreadable, find_unreadable
     from itembed_tf.retrieval import retrieval_table
 
     config = load_config(run / "config.toml", ['dataset.splits=["dev"]', *overrides])
     groups = read_dataset(**arguments(config.dataset))
-    items = flatten(drop_broken(groups, find_broken(groups), config.max_broken_percent))
+    items = flatten(drop_unreadable(groups, find_unreadable(groups), config.max_broken_percent))
     version = str(json.loads((exported / "encoders.json").read_text(encoding="utf-8"))["version"])
     image = tf.saved_model.load(str(exported / "image_encoder" / version)).signatures["serving_default"]
     text = tf.saved_model.load(str(exported / "text_encoder" / version)).signatures["serving_default"]
-    images = embed("pictures", items.images, lambda b: image(image_bytes=tf.constant([picture_bytes(p) for p in b])))
+    images = embed("pictures", items.images, lambda b: image(image_bytes=tf.constant([read_image(p) for p in b])))
     captions = embed("sentences", items.captions, lambda batch: text(text=tf.constant(batch)))
     return retrieval_table(images, captions, items.image_groups, items.caption_groups)
 

@@ -60,7 +60,7 @@ def prepare(kind: str, overrides: Sequence[str]) -> tuple[Callable[..., Any], Ca
     from itembed_tf.config import arguments, load_config
     from itembed_tf.data.batches import Items, batches, draw_epoch, from_features, from_pictures
     from itembed_tf.data.images import augment_image
-    from itembed_tf.data.readers import Picture
+    from itembed_tf.data.readers import ImageSource
     from itembed_tf.models.dual_path import parts
     from itembed_tf.training.optimizer import make_optimizer
     from itembed_tf.training.run_directory import build_model
@@ -92,7 +92,7 @@ def prepare(kind: str, overrides: Sequence[str]) -> tuple[Callable[..., Any], Ca
     if stage.cached_views:
         width = parts(model)["backbone"].output.shape[-1]
         views = [random.normal(size=(PICTURES, width)).astype(np.float32) for _ in range(stage.cached_views)]
-        images: list[Picture] = [""] * PICTURES
+        images: list[ImageSource] = [""] * PICTURES
         load = from_features(views)
     else:
         files = photographs(512)

@@ -40,7 +40,7 @@ class Road(NamedTuple):
 def roads(run: Path, folder: Path, precisions: Sequence[str] = PRECISIONS) -> Iterator[Road]:
     """The live model first; then every other road, as soon as it is walked."""
     from itembed_tf.data.batches import flatten
-    from itembed_tf.data.readers import picture_bytes
+    from itembed_tf.data.readers import read_image
     from itembed_tf.evaluation.embeddings import Embeddings, metrics_block
     from itembed_tf.exporting import write_saved_models
     from itembed_tf.exporting.litert_budget import read_measured, write_measured
@@ -54,7 +54,7 @@ def roads(run: Path, folder: Path, precisions: Sequence[str] = PRECISIONS) -> It
     yield Road(LIVE, dev.live.images, dev.live.captions, dev.block)
     exports = write_saved_models(folder / "exports", **pair).parent
     items = flatten(dev.groups)
-    pictures = [picture_bytes(image) for image in items.images]
+    pictures = [read_image(image) for image in items.images]
     yield road("SavedModel", *by_saved_model(exports, pictures, items.captions))
     with local_server(exports) as server:
         yield road("gRPC", *by_client(server.grpc, pictures, items.captions))

@@ -38,7 +38,7 @@ from itembed_tf.retrieval import Scores, given_scores, scores_of
 EQUAL = 1e-9  # percent points
 KS = (1, 5, 10)
 DEPTH = 60  # of the lists; no query has more right answers
-WAYS = {"image_query": "i2t", "text_query": "t2i"}
+QUERY_DIRECTIONS = {"image_query": "i2t", "text_query": "t2i"}
 Relations = tuple[Mapping[int, Sequence[int]], Mapping[int, Sequence[int]]]
 
 
@@ -89,7 +89,10 @@ def our_figures(scores: Scores, pictures: np.ndarray, captions: np.ndarray, plau
     blocks = {name: measure(name, scores, gallery)[0] for name in ("coco-1k", "coco-5k", "cxc", "eccv")}
     blocks["pm"] = by_answers(scores, gallery, plausible, "pm", precision=True)[0]
     return {
-        f"{name} {way} {key}": block[way][key] for name, block in blocks.items() for way in WAYS for key in block[way]
+        f"{name} {way} {key}": block[way][key]
+        for name, block in blocks.items()
+        for way in QUERY_DIRECTIONS
+        for key in block[way]
     }
 
 
@@ -137,7 +140,7 @@ def peer_figures(
 
 
 def put(found: dict[str, float], protocol: str, key: str, told: Mapping[str, float]) -> None:
-    for ours, theirs in WAYS.items():
+    for ours, theirs in QUERY_DIRECTIONS.items():
         found[f"{protocol} {ours} {key}"] = 100 * float(told[theirs])
 
 

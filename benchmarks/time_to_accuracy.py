@@ -95,7 +95,7 @@ def write_data(folder: Path, overrides: Sequence[str]) -> None:
     # The training's own functions: the same pictures left out, and the very files of features that it will read.
     from itembed_tf.pipeline.train import _readable_groups
     from itembed_tf.text import build_vocabulary
-    from itembed_tf.training.frozen_outputs import picture_features
+    from itembed_tf.training.frozen_outputs import image_features
     from itembed_tf.training.run_directory import build_model
 
     config = load_config(CONFIG, overrides)
@@ -115,7 +115,7 @@ def write_data(folder: Path, overrides: Sequence[str]) -> None:
     views = {"train": config.stages[0].cached_views, "dev": 1 + config.evaluation.flip}
     for split, part in items.items():
         mirror = config.augmentation.flip if split == "train" else config.evaluation.flip
-        features = picture_features(config, model, part, views[split], mirror=mirror)
+        features = image_features(config, model, part, views[split], mirror=mirror)
         if not np.array_equal(part.image_groups, np.arange(len(part.images))):
             raise SystemExit(f"time_to_accuracy: {split} has groups of several pictures, which the peer cannot take")
         np.savez(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from itembed_tf.config import ConfigError
-from itembed_tf.data.unreadable import TooManyBroken
+from itembed_tf.data.unreadable import TooManyUnreadable
 from itembed_tf.exporting import ParityError
 from itembed_tf.exporting.litert_budget import BUDGETS, export_edge
 from itembed_tf.training.run_directory import RunError
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"{row['block']['protocol']}\n{HEAD}")
             rows.append(row)
             print(line(row), flush=True)
-    except (ConfigError, RunError, ParityError, TooManyBroken, ValueError, OSError, ModuleNotFoundError) as error:
+    except (ConfigError, RunError, ParityError, TooManyUnreadable, ValueError, OSError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     refused = [row for row in rows if not row.get("written", True)]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from itembed_tf.config import ConfigError
-from itembed_tf.data.unreadable import TooManyBroken
+from itembed_tf.data.unreadable import TooManyUnreadable
 from itembed_tf.evaluation.embeddings import format_block
 from itembed_tf.exporting import ParityError, run_encoders, write_encoders, write_saved_models
 from itembed_tf.exporting.pca import cut_run
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             pair, cut = cut_run(args.run, args.cut, args.set)
             print(_cost(cut), flush=True)
             path = write_saved_models(args.out, **pair, cut=cut)
-    except (ConfigError, RunError, ParityError, TooManyBroken, ValueError, OSError, ModuleNotFoundError) as error:
+    except (ConfigError, RunError, ParityError, TooManyUnreadable, ValueError, OSError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     contract = json.loads(path.read_text(encoding="utf-8"))

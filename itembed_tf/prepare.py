@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from itembed_tf.config import ConfigError, config_parser, named_config
 from itembed_tf.data.readers.group import SPLITS
 from itembed_tf.data.summary import format_summary
-from itembed_tf.data.unreadable import TooManyBroken
+from itembed_tf.data.unreadable import TooManyUnreadable
 from itembed_tf.pipeline.prepare import prepare
 
 
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         config, folder = named_config(args, "-shards")
         sizes = {"short_side": args.short_side, "quality": args.quality, "shard_pictures": args.shard_pictures}
         found = prepare(config, folder, **sizes)
-    except (ConfigError, TooManyBroken, ModuleNotFoundError, ValueError, OSError) as error:
+    except (ConfigError, TooManyUnreadable, ModuleNotFoundError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     for broken in found["skipped"][:20]:

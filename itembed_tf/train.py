@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from itembed_tf.config import ConfigError, config_parser, dump_config, named_config
-from itembed_tf.data.unreadable import TooManyBroken
+from itembed_tf.data.unreadable import TooManyUnreadable
 from itembed_tf.evaluation.embeddings import format_block
 from itembed_tf.pipeline.train import train
 from itembed_tf.training.run_directory import RunError
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(dump_config(config), end="")
             return 0
         metrics = train(config, path)
-    except (ConfigError, RunError, TooManyBroken, ValueError, OSError) as error:
+    except (ConfigError, RunError, TooManyUnreadable, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     shown = metrics.get("test") or metrics.get("dev")

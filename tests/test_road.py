@@ -16,7 +16,7 @@ from itembed_tf import compare, evaluate, train
 from itembed_tf.config import load_config
 from itembed_tf.data.batches import flatten
 from itembed_tf.data.readers import Group
-from itembed_tf.training.frozen_outputs import plain_features
+from itembed_tf.training.frozen_outputs import evaluation_features
 
 COLOURS = {
     "red": (220, 30, 30),
@@ -184,7 +184,7 @@ def test_other_levels_of_the_cnn_are_other_features(tmp_path):
     for levels in ('["block2_2_add"]', '["block7_1_project_bn"]', '["block2_2_add"]'):
         config = load_config(None, ["image.size=32", 'image_tower.weights="none"', f"image_tower.levels={levels}"])
         model = train.build_model(config, vocabulary_size=3, classes=1)
-        found.append(plain_features(config, model, items))
+        found.append(evaluation_features(config, model, items))
     assert [features.shape for features in found] == [(1, 48), (1, 640), (1, 48)]
     np.testing.assert_array_equal(found[0], found[2])
 

@@ -16,7 +16,7 @@ from itembed_tf.client.batches import (
     TEXT,
     Texts,
     joined,
-    picture_bytes,
+    read_image,
     sentence_bytes,
     split,
     texts_of,
@@ -46,7 +46,7 @@ class AsyncClient:
 
     async def embed_images(self, pictures: Sequence[bytes | str | Path], **version: Any) -> np.ndarray:
         """As `Client.embed_images`."""
-        items = await asyncio.to_thread(picture_bytes, pictures)
+        items = await asyncio.to_thread(read_image, pictures)
         return joined(await self._in_batches(IMAGE, "image_bytes", items, **version))["embedding"]
 
     async def embed_texts(self, sentences: Sequence[str | bytes], **version: Any) -> Texts:

@@ -28,7 +28,7 @@ class Texts(NamedTuple):
     known_words: np.ndarray
 
 
-def picture_bytes(pictures: Sequence[bytes | str | Path]) -> np.ndarray:
+def read_image(pictures: Sequence[bytes | str | Path]) -> np.ndarray:
     _refuse_one(pictures, "pictures")
     contents = [p if isinstance(p, bytes) else Path(os.fspath(p)).read_bytes() for p in pictures]
     return as_array(contents) if contents else np.empty(0, object)

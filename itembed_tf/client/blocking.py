@@ -14,7 +14,7 @@ from itembed_tf.client.batches import (
     TEXT,
     Texts,
     joined,
-    picture_bytes,
+    read_image,
     sentence_bytes,
     split,
     texts_of,
@@ -54,7 +54,7 @@ class Client:
 
     def embed_images(self, pictures: Sequence[bytes | str | Path], **version: Any) -> np.ndarray:
         """Pictures (a file's bytes, or its path) -> float32 [n, D]; `version` or `label` chooses another version."""
-        return joined(self._in_batches(IMAGE, "image_bytes", picture_bytes(pictures), **version))["embedding"]
+        return joined(self._in_batches(IMAGE, "image_bytes", read_image(pictures), **version))["embedding"]
 
     def embed_texts(self, sentences: Sequence[str | bytes], **version: Any) -> Texts:
         """Sentences, UTF-8 -> embeddings and how many of their words are known."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from itembed_tf.data.readers import FilePart, Group, Picture, picture_bytes
+from itembed_tf.data.readers import FilePart, Group, ImageSource, read_image
 
 THREADS = os.cpu_count() or 1  # that decode pictures
 
@@ -22,7 +22,7 @@ THREADS = os.cpu_count() or 1  # that decode pictures
 class Items:
     """The pictures and captions of some groups, flat; ``*_groups`` gives each one's group, which is its class."""
 
-    images: list[Picture]
+    images: list[ImageSource]
     image_groups: np.ndarray  # int32 [n]
     captions: list[str]
     caption_groups: np.ndarray  # int32 [m], ascending
@@ -210,7 +210,7 @@ def from_features(views: Sequence[np.ndarray]) -> Callable[[np.ndarray, np.ndarr
 
 
 def from_pictures(
-    pictures: Sequence[Picture], augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    pictures: Sequence[ImageSource], augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 ) -> Callable[[np.ndarray, np.ndarray], tf.data.Dataset]:
     """Batches of decoded, augmented pictures; `augment(file bytes, seed)` gives one."""
     read = read_from(pictures)
@@ -229,12 +229,12 @@ def from_pictures(
     return load
 
 
-def read_from(pictures: Sequence[Picture]) -> Callable[[tf.Tensor], tf.Tensor]:
+def read_from(pictures: Sequence[ImageSource]) -> Callable[[tf.Tensor], tf.Tensor]:
     """A graph function from an index to that picture's file bytes."""
     if any(isinstance(picture, FilePart) for picture in pictures):
 
         def content(i: np.ndarray) -> bytes:
-            return picture_bytes(pictures[int(i)])
+            return read_image(pictures[int(i)])
 
         return lambda i: tf.ensure_shape(tf.numpy_function(content, [i], tf.string), ())
     from_memory = isinstance(pictures[0], bytes)
@@ -246,8 +246,8 @@ def read_from(pictures: Sequence[Picture]) -> Callable[[tf.Tensor], tf.Tensor]:
     return read
 
 
-def picture_batches(
-    pictures: Sequence[Picture], decode: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], batch_size: int
+def image_batches(
+    pictures: Sequence[ImageSource], decode: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], batch_size: int
 ) -> tf.data.Dataset:
     """Batches [b, S, S, 3] of all pictures in order, the last may be smaller; `decode(file bytes, index)` gives one."""
     read = read_from(pictures)

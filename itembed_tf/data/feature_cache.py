@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from itembed_tf.data.batches import picture_batches
-from itembed_tf.data.readers import FilePart, Picture, picture_bytes
+from itembed_tf.data.batches import image_batches
+from itembed_tf.data.readers import FilePart, ImageSource, read_image
 from itembed_tf.files import cache_folder, checksum
 from itembed_tf.models.inference import inference_function, row_batches
 
@@ -24,7 +24,7 @@ PLAIN, MIRROR, FIRST_CROP = 0, 1, 2  # kinds of view, as the file names have the
 
 def cached_features(
     backbone: keras.Model,
-    pictures: Sequence[Picture],
+    pictures: Sequence[ImageSource],
     *,
     views: int,
     mirror: bool,
@@ -51,7 +51,7 @@ def cached_features(
         batch_size: pictures encoded at a time.
     """
     weights = [keras.ops.convert_to_numpy(v).tobytes() for v in backbone.variables]
-    same = (settings, backbone.name, *weights, *picture_identities(pictures))
+    same = (settings, backbone.name, *weights, *image_checksums(pictures))
     keys = {False: checksum(*same)[:32], True: checksum(crop_settings, *same)[:32]}
     encode = inference_function(backbone)
     found = []
@@ -67,7 +67,7 @@ def cached_features(
 
 
 def _view(
-    pictures: Sequence[Picture],
+    pictures: Sequence[ImageSource],
     kind: int,
     load: Callable[[tf.Tensor], tf.Tensor],
     augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
@@ -76,8 +76,8 @@ def _view(
     if kind >= FIRST_CROP:
         draws = np.random.default_rng(kind).integers(0, 2**31 - 1, (len(pictures), 2), dtype=np.int32)
         seeds = tf.constant(draws)
-        return picture_batches(pictures, lambda data, i: augment(data, seeds[i]), batch_size)
-    plain = picture_batches(pictures, lambda data, i: load(data), batch_size)
+        return image_batches(pictures, lambda data, i: augment(data, seeds[i]), batch_size)
+    plain = image_batches(pictures, lambda data, i: load(data), batch_size)
     return plain.map(lambda x: tf.reverse(x, axis=[2])) if kind == MIRROR else plain
 
 
@@ -129,14 +129,14 @@ def cached_sentences(features: keras.Model, ids: np.ndarray) -> np.ndarray:
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def picture_identities(pictures: Sequence[Picture]) -> list[str]:
+def image_checksums(pictures: Sequence[ImageSource]) -> list[str]:
     """SHA-256 of each image file: pictures that were copied, moved or packed are known again, changed ones are not."""
     with ThreadPoolExecutor() as pool:
         found = pool.map(_identity, pictures)
         return list(tqdm(found, desc="reading pictures", total=len(pictures), unit=" pictures", delay=2))
 
 
-def _identity(picture: Picture) -> str:
+def _identity(picture: ImageSource) -> str:
     if isinstance(picture, bytes):
         return checksum(picture)
     status = os.stat(picture.path if isinstance(picture, FilePart) else picture)
@@ -144,6 +144,6 @@ def _identity(picture: Picture) -> str:
 
 
 @cache
-def _identity_of_file(picture: Picture, size: int, changed: int) -> str:
+def _identity_of_file(picture: ImageSource, size: int, changed: int) -> str:
     """A run asks for the same pictures again and again; within it a file is read anew only when it has changed."""
-    return checksum(picture_bytes(picture))
+    return checksum(read_image(picture))

@@ -17,7 +17,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from itembed_tf.data.images import shrink_image
-from itembed_tf.data.readers import FilePart, Group, picture_bytes
+from itembed_tf.data.readers import FilePart, Group, read_image
 from itembed_tf.data.readers.shards import MANIFEST, SCHEMA, read_manifest, shard_path
 from itembed_tf.data.unreadable import named_pictures, or_reason, refuse_too_many
 from itembed_tf.files import checksum, write_atomically
@@ -106,7 +106,7 @@ def _contents(groups: Sequence[Group]) -> str:
             if isinstance(image, str):
                 parts.append(f"{Path(image).name} {os.path.getsize(image)}")
             else:
-                parts.append(checksum(picture_bytes(image)))
+                parts.append(checksum(read_image(image)))
     return checksum(*parts)
 
 

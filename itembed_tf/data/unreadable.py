@@ -12,14 +12,14 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from itembed_tf.data.images import load_image
-from itembed_tf.data.readers import Group, Picture, picture_bytes
+from itembed_tf.data.readers import Group, ImageSource, read_image
 
 
-class TooManyBroken(RuntimeError):
+class TooManyUnreadable(RuntimeError):
     """More pictures cannot be read than the run was told to accept."""
 
 
-def find_broken(groups: Sequence[Group]) -> list[dict[str, str]]:
+def find_unreadable(groups: Sequence[Group]) -> list[dict[str, str]]:
     """Decode every picture once, as training will; give {"image", "reason"} for each that cannot be read."""
     found = small_pictures(groups, size=32)
     return [{"image": name, "reason": picture} for name, picture in found if isinstance(picture, str)]
@@ -38,7 +38,7 @@ def small_pictures(groups: Sequence[Group], size: int) -> Iterator[tuple[str, np
         yield from tqdm(pool.map(look, named), total=len(named), desc="checking pictures", unit=" pictures")
 
 
-def or_reason(one: Any) -> Callable[[tuple[str, Picture]], tuple[str, Any]]:
+def or_reason(one: Any) -> Callable[[tuple[str, ImageSource]], tuple[str, Any]]:
     """A function for threads, from (name, picture) to (name, what `one` makes of its bytes or the reason why not).
 
     Args:
@@ -46,10 +46,10 @@ def or_reason(one: Any) -> Callable[[tuple[str, Picture]], tuple[str, Any]]:
     """
     traced = one.get_concrete_function()  # here, once: the threads would each begin to
 
-    def look(item: tuple[str, Picture]) -> tuple[str, Any]:
+    def look(item: tuple[str, ImageSource]) -> tuple[str, Any]:
         name, image = item
         try:
-            data = tf.io.read_file(image) if isinstance(image, str) else tf.constant(picture_bytes(image))
+            data = tf.io.read_file(image) if isinstance(image, str) else tf.constant(read_image(image))
             return name, traced(data).numpy()
         except tf.errors.OpError as error:
             return name, error.message.splitlines()[0][:200]
@@ -59,7 +59,7 @@ def or_reason(one: Any) -> Callable[[tuple[str, Picture]], tuple[str, Any]]:
     return look
 
 
-def named_pictures(group: Group) -> list[tuple[str, Picture]]:
+def named_pictures(group: Group) -> list[tuple[str, ImageSource]]:
     """The group's pictures under the names that they are reported by."""
     return [(i if isinstance(i, str) else f"{group.id}, picture {n}", i) for n, i in enumerate(group.images, 1)]
 
@@ -68,13 +68,13 @@ def refuse_too_many(broken: Sequence[dict[str, str]], total: int, max_percent: f
     """Raise TooManyBroken where `broken` are more than `max_percent` of `total` pictures; the message lists them."""
     if len(broken) > max_percent / 100 * total:
         listed = "\n".join(f"  {b['image']}: {b['reason']}" for b in broken[:50])
-        raise TooManyBroken(
+        raise TooManyUnreadable(
             f"{len(broken)} of {total} pictures cannot be read, more than the {max_percent} % that max_broken_percent"
             f" allows. Repair or remove them, or raise the limit:\n{listed}" + ("\n  ..." if len(broken) > 50 else "")
         )
 
 
-def drop_broken(groups: Sequence[Group], broken: Sequence[dict[str, str]], max_percent: float) -> list[Group]:
+def drop_unreadable(groups: Sequence[Group], broken: Sequence[dict[str, str]], max_percent: float) -> list[Group]:
     """The groups without their broken pictures, and without the groups that have none left.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from itembed_tf.config import Config
-from itembed_tf.data.readers import Group, Picture, picture_bytes
+from itembed_tf.data.readers import Group, ImageSource, read_image
 from itembed_tf.data.readers.group import SPLITS
 from itembed_tf.data.readers.merge import joined
 from itembed_tf.data.unreadable import small_pictures
@@ -49,7 +49,7 @@ def examine(groups: Sequence[Group], config: Config) -> dict[str, Any]:
     }
 
 
-Named = tuple[str, Picture]
+Named = tuple[str, ImageSource]
 
 
 def _read(groups: Sequence[Group]) -> tuple[list[Named], np.ndarray, np.ndarray, list[dict[str, str]]]:
@@ -97,7 +97,7 @@ def _sets(
     return sorted(sets, key=lambda entry: (len(entry["splits"]) < 2, -len(entry["groups"]), entry["groups"]))
 
 
-def _same_bytes(one: Picture, other: Picture) -> bool:
+def _same_bytes(one: ImageSource, other: ImageSource) -> bool:
     if isinstance(one, str) and isinstance(other, str) and os.path.getsize(one) != os.path.getsize(other):
         return False
-    return picture_bytes(one) == picture_bytes(other)
+    return read_image(one) == read_image(other)

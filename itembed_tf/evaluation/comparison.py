@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itembed_tf.evaluation.protocols import WAYS, Asked, per_query
+from itembed_tf.evaluation.protocols import QUERY_DIRECTIONS, QueryRanks, per_query
 from itembed_tf.evaluation.rank_files import read_ranks
 from itembed_tf.retrieval import RESAMPLES, SEED, interval_95, resampled_means
 
 SAME = ("dataset", "split", "name", "gallery")
 WORDS = {"dataset": "data sets", "split": "splits", "name": "protocols or sizes", "gallery": "pictures or captions"}
-Side = list[dict[str, Asked]]
+Side = list[dict[str, QueryRanks]]
 
 
 def compare_runs(
@@ -44,24 +44,24 @@ def compare_runs(
                 raise ValueError(
                     f"{runs[0]} and {run} cannot be compared: their {WORDS[key]} differ ({first[0][key]}, {told[key]})"
                 )
-        if any(not np.array_equal(asked[way].groups, first[1][way].groups) for way in WAYS):
+        if any(not np.array_equal(asked[way].groups, first[1][way].groups) for way in QUERY_DIRECTIONS):
             raise ValueError(f"{runs[0]} and {run} cannot be compared: their queries differ")
     sides = [[asked for _, asked in side] for side in read]
     return {
         "protocol": first[0]["protocol"].partition(";")[0],
         "runs": [len(side) for side in sides],
-        "groups": len(np.unique(np.concatenate([first[1][way].groups for way in WAYS]))),
+        "groups": len(np.unique(np.concatenate([first[1][way].groups for way in QUERY_DIRECTIONS]))),
         "figures": differences(*sides),
     }
 
 
 def differences(a: Side, b: Side, *, resamples: int = RESAMPLES) -> dict[str, dict[str, Any]]:
     """`compare_runs`'s figures, from what became of the queries of each run."""
-    names, numbers = np.unique(np.concatenate([a[0][way].groups for way in WAYS]), return_inverse=True)
-    clusters = dict(zip(WAYS, np.split(numbers, [len(a[0]["image_query"].groups)])))
-    keys = [f"{way} {key}" for way in WAYS for key in per_query(a[0][way])]
+    names, numbers = np.unique(np.concatenate([a[0][way].groups for way in QUERY_DIRECTIONS]), return_inverse=True)
+    clusters = dict(zip(QUERY_DIRECTIONS, np.split(numbers, [len(a[0]["image_query"].groups)])))
+    keys = [f"{way} {key}" for way in QUERY_DIRECTIONS for key in per_query(a[0][way])]
     drawn, means = [], []
-    for way in WAYS:
+    for way in QUERY_DIRECTIONS:
         values = [[np.column_stack(list(per_query(run[way]).values())) for run in side] for side in (a, b)]
         apart = np.mean(values[0], axis=0) - np.mean(values[1], axis=0)
         drawn.append(100 * resampled_means(apart, clusters[way], len(names), resamples=resamples))

@@ -13,12 +13,12 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from itembed_tf.config import Config, ConfigError, arguments, load_config
-from itembed_tf.data.batches import Items, flatten, picture_batches
+from itembed_tf.data.batches import Items, flatten, image_batches
 from itembed_tf.data.images import load_image
 from itembed_tf.data.readers import Group, read_dataset
-from itembed_tf.data.unreadable import drop_broken, find_broken
+from itembed_tf.data.unreadable import drop_unreadable, find_unreadable
 from itembed_tf.evaluation.gallery import Gallery
-from itembed_tf.evaluation.protocols import PROTOCOLS, WAYS, counted, measure, protocol_for
+from itembed_tf.evaluation.protocols import PROTOCOLS, QUERY_DIRECTIONS, counted, measure, protocol_for
 from itembed_tf.evaluation.rank_files import write_ranks
 from itembed_tf.files import checksum
 from itembed_tf.models.dual_path import encoder, feature_encoder
@@ -64,7 +64,7 @@ def embedder(
     text_side, ids = inference_function(encoder(model, "text", shifts=shifts)), vocabulary.encode(items.captions)
     if features is None:
         image_side = inference_function(encoder(model, "image", flip=flip))
-        decoded = picture_batches(items.images, lambda data, i: load_image(data, size=size, fit=fit), batch_size)
+        decoded = image_batches(items.images, lambda data, i: load_image(data, size=size, fit=fit), batch_size)
     else:
         image_side = inference_function(feature_encoder(model, views=1 + flip))
         views = np.stack(features[: 1 + flip], axis=1)
@@ -116,13 +116,13 @@ def embed_split(
     model = load_model(run) if model is None else model
     config = load_config(run.path / "config.toml", [*overrides, f'dataset.splits=["{split}"]'])
     groups = read_dataset(**arguments(config.dataset))
-    broken = find_broken(groups)
+    broken = find_unreadable(groups)
     for picture in broken[:20]:
         print(f"skipped: {picture['image']}: {picture['reason']}")
     # The limit was kept over all splits together; what the run knew of may be more than that of one split alone.
     known = {picture["image"] for picture in read_skipped(run.path) or []}
     new = any(picture["image"] not in known for picture in broken)
-    groups = drop_broken(groups, broken, config.max_broken_percent if new else 100.0)
+    groups = drop_unreadable(groups, broken, config.max_broken_percent if new else 100.0)
     embed = embedder(model, flatten(groups), run.vocabulary, **arguments(config.image), **arguments(config.evaluation))
     return model, config, groups, embed()
 
@@ -182,7 +182,7 @@ def format_block(block: dict[str, Any]) -> str:
         for name in [name for name in bounds if name not in ("R@1", "R@5", "R@10")]:
             low, high = bounds[name]
             lines.append(f"{name:>11}   {t[name]:7.1f}  (95 %: {low:.1f} to {high:.1f})")
-    if ways == WAYS:
+    if ways == QUERY_DIRECTIONS:
         low, high = block["interval_95"]["rsum"]
         lines.append(f"rsum {block['rsum']:.1f}  (95 %: {low:.1f} to {high:.1f})")
     return "\n".join(lines)

@@ -33,11 +33,11 @@ from itembed_tf.retrieval import (
 )
 
 Block = dict[str, Any]
-WAYS = ("image_query", "text_query")
+QUERY_DIRECTIONS = ("image_query", "text_query")
 
 
 @dataclass(frozen=True)
-class Asked:
+class QueryRanks:
     """What came of the queries of one side: the best rank of each, its group, and other figures of it in [0, 1]."""
 
     ranks: NDArray[np.int64]
@@ -45,7 +45,7 @@ class Asked:
     others: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
-Measured = tuple[Block, dict[str, Asked]]
+Measured = tuple[Block, dict[str, QueryRanks]]
 
 
 def measure(name: str, scores: Scores, gallery: Gallery) -> Measured:
@@ -81,10 +81,10 @@ def protocol_for(data_set: str, gallery: Gallery) -> str:
 
 def counted(protocol: str) -> tuple[str, ...]:
     """The queries whose figures count by a protocol; its name may have the gallery behind it, as in a block."""
-    return COUNTED.get(protocol.partition("/")[0], WAYS)
+    return COUNTED.get(protocol.partition("/")[0], QUERY_DIRECTIONS)
 
 
-def worth(table: Block, data_set: str) -> float:
+def selection_score(table: Block, data_set: str) -> float:
     """What a table on dev says of a model: the recalls that count by the data set's usual protocol, added up."""
     return rsum(table, counted(USUAL.get(data_set, ("whole", 0))[0]))
 
@@ -92,7 +92,7 @@ def worth(table: Block, data_set: str) -> float:
 def whole(scores: Scores, gallery: Gallery) -> Measured:
     """All pictures against all captions, however many a group has."""
     ranks = two_way_ranks(scores, gallery.images, gallery.captions)
-    asked = dict(zip(WAYS, (Asked(ranks[0], gallery.images), Asked(ranks[1], gallery.captions))))
+    asked = dict(zip(QUERY_DIRECTIONS, (QueryRanks(ranks[0], gallery.images), QueryRanks(ranks[1], gallery.captions))))
     return _block(asked, gallery), asked
 
 
@@ -126,7 +126,7 @@ def cuhk(scores: Scores, gallery: Gallery) -> Measured:
     right = {i: rows[group] for i, group in enumerate(gallery.captions.tolist())}
     ranks = right_ranks(scores, right, images_ask=False)
     others = {"mAP": average_precision(ranks), "mINP": inverse_negative_penalty(ranks)}
-    asked["text_query"] = Asked(asked["text_query"].ranks, gallery.captions, others)
+    asked["text_query"] = QueryRanks(asked["text_query"].ranks, gallery.captions, others)
     return {**block, "text_query": _figures(asked["text_query"])}, asked
 
 
@@ -154,13 +154,13 @@ def by_answers(
     rows = {number: i for i, number in enumerate(numbers(gallery.images))}
     columns = {number: i for i, number in enumerate(gallery.caption_ids.tolist())}
     asked = {}
-    for way, right, queries, items in zip(WAYS, answers, (rows, columns), (columns, rows)):
+    for way, right, queries, items in zip(QUERY_DIRECTIONS, answers, (rows, columns), (columns, rows)):
         known = {queries[query]: [items[item] for item in right[query] if item in items] for query in right}
         ranks = right_ranks(scores, known, images_ask=way == "image_query")
         counts = [len(right[query]) for query in right]
         groups = (gallery.images if way == "image_query" else gallery.captions)[list(known)]
         more = {"R-Precision": r_precision(ranks, counts), "mAP@R": average_precision_at_r(ranks, counts)}
-        asked[way] = Asked(np.array([own[0] for own in ranks]), groups, more if precision else {})
+        asked[way] = QueryRanks(np.array([own[0] for own in ranks]), groups, more if precision else {})
     return _block(asked, gallery), asked
 
 
@@ -192,12 +192,12 @@ def _five_each(scores: Scores, gallery: Gallery, pictures: int, name: str) -> tu
     return part(scores, gallery, np.arange(pictures), first_five(gallery, pictures, name))
 
 
-def _figures(asked: Asked) -> dict[str, float]:
+def _figures(asked: QueryRanks) -> dict[str, float]:
     return {**recalls(asked.ranks), **{name: float(100 * values.mean()) for name, values in asked.others.items()}}
 
 
-def _block(asked: Mapping[str, Asked], gallery: Gallery) -> Block:
-    table = {way: _figures(asked[way]) for way in WAYS}
+def _block(asked: Mapping[str, QueryRanks], gallery: Gallery) -> Block:
+    table = {way: _figures(asked[way]) for way in QUERY_DIRECTIONS}
     sizes = {"gallery_images": len(gallery.images), "gallery_captions": len(gallery.captions)}
     return {**sizes, **table, "rsum": rsum(table)}
 
@@ -208,28 +208,30 @@ def _folds(scores: Scores, gallery: Gallery) -> Measured:
     rows, columns = np.arange(size), np.arange(width)
     folds = [whole(*part(scores, gallery, rows + i * size, columns + i * width)) for i in range(5)]
     blocks = [block for block, _ in folds]
-    table = {way: {key: float(np.mean([b[way][key] for b in blocks])) for key in blocks[0][way]} for way in WAYS}
+    table = {
+        way: {key: float(np.mean([b[way][key] for b in blocks])) for key in blocks[0][way]} for way in QUERY_DIRECTIONS
+    }
     asked = {}
-    for way in WAYS:
+    for way in QUERY_DIRECTIONS:
         ranks, groups = ([getattr(fold[way], side) for _, fold in folds] for side in ("ranks", "groups"))
-        asked[way] = Asked(np.concatenate(ranks), np.concatenate(groups))
+        asked[way] = QueryRanks(np.concatenate(ranks), np.concatenate(groups))
     return {**blocks[0], "folds": 5, **table, "rsum": rsum(table)}, asked
 
 
-def _intervals(asked: Mapping[str, Asked]) -> Block:
+def _intervals(asked: Mapping[str, QueryRanks]) -> Block:
     """Of each recall and other figure, and of rsum: [lower, upper] in percent. Both ways draw the same groups."""
-    names, numbers = np.unique(np.concatenate([asked[way].groups for way in WAYS]), return_inverse=True)
-    clusters = dict(zip(WAYS, np.split(numbers, [len(asked["image_query"].groups)])))
+    names, numbers = np.unique(np.concatenate([asked[way].groups for way in QUERY_DIRECTIONS]), return_inverse=True)
+    clusters = dict(zip(QUERY_DIRECTIONS, np.split(numbers, [len(asked["image_query"].groups)])))
     drawn, found = {}, {}
-    for way in WAYS:
+    for way in QUERY_DIRECTIONS:
         values = per_query(asked[way])
         of_queries = np.column_stack(list(values.values()))
         drawn[way] = 100 * resampled_means(of_queries, clusters[way], len(names), resamples=RESAMPLES)
         found[way] = {name: bounds.tolist() for name, bounds in zip(values, interval_95(drawn[way]))}
-    rsums = sum(drawn[way][:, :3].sum(axis=1) for way in WAYS)
+    rsums = sum(drawn[way][:, :3].sum(axis=1) for way in QUERY_DIRECTIONS)
     return {**found, "rsum": interval_95(rsums).tolist(), "resamples": RESAMPLES, "seed": SEED, "groups": len(names)}
 
 
-def per_query(asked: Asked) -> dict[str, NDArray[Any]]:
+def per_query(asked: QueryRanks) -> dict[str, NDArray[Any]]:
     """The figures of each query, in [0, 1]: found at 1, 5, 10, and the others."""
     return {**{f"R@{k}": asked.ranks <= k for k in (1, 5, 10)}, **asked.others}

@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from itembed_tf.evaluation.protocols import WAYS, Asked
+from itembed_tf.evaluation.protocols import QUERY_DIRECTIONS, QueryRanks
 from itembed_tf.files import write_atomically
 
 TOLD = ("dataset", "split", "name", "gallery", "protocol")  # of the metrics block; the first four must agree
 
 
-def write_ranks(run: Path, block: Mapping[str, Any], asked: Mapping[str, Asked]) -> Path:
+def write_ranks(run: Path, block: Mapping[str, Any], asked: Mapping[str, QueryRanks]) -> Path:
     """Keep the queries that a metrics block was made of."""
     arrays: dict[str, Any] = {"block": np.array(json.dumps({key: block[key] for key in TOLD}))}
-    for way in WAYS:
+    for way in QUERY_DIRECTIONS:
         arrays |= {f"{way} ranks": asked[way].ranks, f"{way} groups": asked[way].groups}
         arrays |= {f"{way} of {name}": values for name, values in asked[way].others.items()}
     file = io.BytesIO()
@@ -32,7 +32,7 @@ def write_ranks(run: Path, block: Mapping[str, Any], asked: Mapping[str, Asked])
     return write_atomically(_file(run, block["split"], block["name"].partition("/")[0]), file.getvalue())
 
 
-def read_ranks(run: str | Path, split: str, protocol: str | None) -> tuple[dict[str, str], dict[str, Asked]]:
+def read_ranks(run: str | Path, split: str, protocol: str | None) -> tuple[dict[str, str], dict[str, QueryRanks]]:
     """What `write_ranks` kept; `protocol` None where there is only one of the split.
 
     Raises:
@@ -53,9 +53,9 @@ def read_ranks(run: str | Path, split: str, protocol: str | None) -> tuple[dict[
         with np.load(found[0], allow_pickle=False) as file:
             told = json.loads(str(file["block"]))
             asked = {}
-            for way in WAYS:
+            for way in QUERY_DIRECTIONS:
                 others = {n.removeprefix(f"{way} of "): file[n] for n in file.files if n.startswith(f"{way} of ")}
-                asked[way] = Asked(file[f"{way} ranks"], file[f"{way} groups"], others)
+                asked[way] = QueryRanks(file[f"{way} ranks"], file[f"{way} groups"], others)
             return {key: told[key] for key in TOLD}, asked
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{found[0]} cannot be read ({error}); remove it and measure the run again") from error

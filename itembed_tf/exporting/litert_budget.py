@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from itembed_tf.config import Config, arguments
-from itembed_tf.data.batches import flatten, picture_batches
+from itembed_tf.data.batches import flatten, image_batches
 from itembed_tf.data.images import load_image
 from itembed_tf.data.readers import Group, read_dataset
-from itembed_tf.data.unreadable import drop_broken, find_broken
+from itembed_tf.data.unreadable import drop_unreadable, find_unreadable
 from itembed_tf.evaluation.embeddings import Embeddings, embed_split, metrics_block
 from itembed_tf.exporting import TOLERANCE, ParityError, contract_hash, run_encoders, sides
 from itembed_tf.exporting.litert import (
@@ -143,12 +143,12 @@ def _image(
 
     def pixels(groups: Sequence[Group], at_most: int | None = None) -> Iterator[np.ndarray]:
         pictures = flatten(groups).images[:at_most]
-        for batch in picture_batches(pictures, lambda data, i: load_image(data, **image), 16):
+        for batch in image_batches(pictures, lambda data, i: load_image(data, **image), 16):
             yield from np.asarray(batch)
 
     samples: list[np.ndarray] = []
     if "int8" in precisions:
-        known = drop_broken(train[:PICTURES], find_broken(train[:PICTURES]), 100.0)
+        known = drop_unreadable(train[:PICTURES], find_unreadable(train[:PICTURES]), 100.0)
         samples = list(pixels(known, PICTURES))
     settings = image_settings(encoder, image, pair["encoding"]["flip"], contract_hash(**pair))
     measured = {}

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from itembed_tf.data.batches import THREADS
-from itembed_tf.data.feature_cache import picture_identities, write_rows
+from itembed_tf.data.feature_cache import image_checksums, write_rows
 from itembed_tf.data.images import load_crops
 from itembed_tf.files import cache_folder, checksum
 from itembed_tf.localisation.boxes import box_features, enclosing
@@ -22,7 +22,7 @@ BATCH = 128  # crops encoded at a time
 
 
 @dataclass(frozen=True)
-class Asked:
+class LocatedPhrase:
     """A phrase of a picture that has a true box."""
 
     picture: int  # its place among the pictures
@@ -48,7 +48,7 @@ class Regions:
     pictures: Sequence[Annotated]
     boxes: np.ndarray
     proposed: list[slice]
-    asked: list[Asked]
+    asked: list[LocatedPhrase]
     features: np.ndarray
     places: np.ndarray
 
@@ -81,7 +81,7 @@ def look_at(
         true = [enclosing(picture.boxes[chain])[None] for chain in chains]
         own = np.concatenate([*true, proposals[picture.id]])
         asked += [
-            Asked(number, phrase.text, plain(phrase.text), phrase.types, start + chains.index(phrase.chain))
+            LocatedPhrase(number, phrase.text, plain(phrase.text), phrase.types, start + chains.index(phrase.chain))
             for phrase in phrases
         ]
         proposed.append(slice(start + len(chains), start + len(own)))
@@ -97,7 +97,7 @@ def look_at(
 def _features(images: Sequence[str], boxes: np.ndarray, counts: Sequence[int], backbone: keras.Model) -> np.ndarray:
     weights = [keras.ops.convert_to_numpy(variable).tobytes() for variable in backbone.variables]
     size = backbone.input.shape[1]
-    key = checksum("1", str(size), *weights, str(counts), boxes.tobytes(), *picture_identities(images))[:32]
+    key = checksum("1", str(size), *weights, str(counts), boxes.tobytes(), *image_checksums(images))[:32]
     path = cache_folder("regions") / f"{key}.npy"
     if not path.exists():
         encode = inference_function(backbone)

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from itembed_tf.localisation.boxes import overlaps
-from itembed_tf.localisation.regions import Asked, Regions
+from itembed_tf.localisation.regions import LocatedPhrase, Regions
 
 RIGHT = 0.5  # intersection over union from which a box is right
 CUTS = (1, 5, 10)
@@ -26,7 +26,7 @@ Embed = Callable[[np.ndarray], np.ndarray]
 class Found:
     """What became of one phrase."""
 
-    asked: Asked
+    asked: LocatedPhrase
     best: np.ndarray  # int64 [<= KEPT], rows of the proposals that are nearest, nearest first
     overlap: np.ndarray  # float64, of those with the true box
     rank: int  # of the first right proposal, from 1; 0: none is right
@@ -113,8 +113,8 @@ def _distance(cosine: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(2 - 2 * cosine, 0))
 
 
-def _by_picture(regions: Regions) -> list[tuple[int, list[Asked]]]:
-    found: dict[int, list[Asked]] = defaultdict(list)
+def _by_picture(regions: Regions) -> list[tuple[int, list[LocatedPhrase]]]:
+    found: dict[int, list[LocatedPhrase]] = defaultdict(list)
     for asked in regions.asked:
         found[asked.picture].append(asked)
     return list(found.items())

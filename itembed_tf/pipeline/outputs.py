@@ -15,7 +15,7 @@ from itembed_tf.config import Config, arguments
 from itembed_tf.data.batches import Items, flatten
 from itembed_tf.data.readers import Group, attribution
 from itembed_tf.evaluation.embeddings import Embeddings, embedder, metrics_block
-from itembed_tf.evaluation.protocols import worth
+from itembed_tf.evaluation.protocols import selection_score
 from itembed_tf.exporting import write_edge_encoder, write_encoders
 from itembed_tf.report import write_report
 from itembed_tf.text import Vocabulary
@@ -108,7 +108,7 @@ def _kept(keep: str, tables: list[dict[str, Any]], data_set: str) -> dict[str, A
     """The table of the weights kept. The first is of those that the stage was given: they may be the best."""
     if not tables:
         return {}
-    return tables[-1] if keep == "last" else max(tables, key=lambda table: worth(table, data_set))
+    return tables[-1] if keep == "last" else max(tables, key=lambda table: selection_score(table, data_set))
 
 
 def write_page(

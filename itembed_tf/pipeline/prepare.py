@@ -12,7 +12,7 @@ from itembed_tf.config import Config, arguments
 from itembed_tf.data.packing import pack
 from itembed_tf.data.readers import Group, read_dataset
 from itembed_tf.data.summary import summarise
-from itembed_tf.data.unreadable import drop_broken
+from itembed_tf.data.unreadable import drop_unreadable
 from itembed_tf.files import write_atomically
 
 
@@ -30,7 +30,7 @@ def prepare(config: Config, folder: Path, *, short_side: int, quality: int, shar
         shard_pictures=shard_pictures,
         max_broken_percent=config.max_broken_percent,
     )
-    groups = drop_broken(groups, skipped, config.max_broken_percent)
+    groups = drop_unreadable(groups, skipped, config.max_broken_percent)
     shards = sorted(folder.glob("*.tfrecord"))
     summary = {
         **summarise(groups, config),

@@ -16,16 +16,16 @@ from itembed_tf.config import Config, Stage, arguments
 from itembed_tf.data.batches import Items, batches, draw_epoch, flatten, from_features, from_pictures
 from itembed_tf.data.images import augment_image
 from itembed_tf.data.readers import Group, read_dataset
-from itembed_tf.data.unreadable import drop_broken, find_broken
+from itembed_tf.data.unreadable import drop_unreadable, find_unreadable
 from itembed_tf.evaluation.embeddings import embedder
-from itembed_tf.evaluation.protocols import worth
+from itembed_tf.evaluation.protocols import selection_score
 from itembed_tf.pipeline.outputs import finish_run
 from itembed_tf.retrieval import retrieval_table
 from itembed_tf.text import Vocabulary
 from itembed_tf.text.word_table import word_table
 from itembed_tf.training.classes import class_labels
 from itembed_tf.training.epoch_log import report_epoch
-from itembed_tf.training.frozen_outputs import caption_features, picture_features, plain_features
+from itembed_tf.training.frozen_outputs import caption_features, evaluation_features, image_features
 from itembed_tf.training.initialisation import start_weights
 from itembed_tf.training.run_directory import (
     build_model,
@@ -64,7 +64,7 @@ def train(config: Config, path: Path) -> dict[str, Any]:
     dev_items = flatten(by_split.get("dev", []))
     histories = _run_stages(config, path, model, vocabulary, train_items, ids, labels, dev_items, saved)
     flip, frozen = config.evaluation.flip, all("backbone" in stage.freeze for stage in config.stages)
-    features = partial(picture_features, config, model, views=1 + flip, mirror=flip)
+    features = partial(image_features, config, model, views=1 + flip, mirror=flip)
     known = features if frozen and config.precision == "float32" else None  # the precision that finish_run measures in
     return finish_run(config, path, model, vocabulary, by_split, histories, skipped, known)
 
@@ -73,10 +73,10 @@ def _readable_groups(config: Config, path: Path) -> tuple[list[Group], list[dict
     """The data set's groups without what cannot be read. The pictures are checked once; a continued run remembers."""
     groups = read_dataset(**arguments(config.dataset))
     known = read_skipped(path)
-    skipped = find_broken(groups) if known is None else known
+    skipped = find_unreadable(groups) if known is None else known
     for broken in skipped[:20]:
         print(f"skipped: {broken['image']}: {broken['reason']}")
-    groups = drop_broken(groups, skipped, config.max_broken_percent)
+    groups = drop_unreadable(groups, skipped, config.max_broken_percent)
     write_skipped(path, skipped)  # not where they are too many: repaired pictures are to be looked at again
     counts = ", ".join(f"{sum(g.split == s for g in groups):,} {s}" for s in config.dataset.splits)
     print(f"{config.dataset.name}: {counts} groups; {len(skipped)} pictures skipped")
@@ -103,7 +103,7 @@ def _class_labels(config: Config, path: Path, model: keras.Model, items: Items) 
         return np.arange(int(items.image_groups.max()) + 1, dtype=np.int32)
     labels = read_classes(path)
     if labels is None:
-        features = plain_features(config, model, items)
+        features = evaluation_features(config, model, items)
         labels = class_labels(features, items.image_groups, **arguments(config.classes), seed=config.seed)
         write_classes(path, labels)
         print(f"classes: {config.classes.clusters:,} clusters of {len(labels):,} groups by k-means")
@@ -140,7 +140,7 @@ def _run_stages(
             batches=_batches_of(config, model, items, labels, ids, stage, number),
             steps_per_epoch=len(items.images) // min(stage.batch_size, len(items.images)),
             evaluate=_dev_table(config, model, dev, vocabulary, stage) if dev.images else None,
-            worth=partial(worth, data_set=config.dataset.name),
+            selection_score=partial(selection_score, data_set=config.dataset.name),
             trained=number > 0 or config.model.start == "cca",
             resume=resume,
             save=save,
@@ -160,7 +160,7 @@ def _batches_of(
     """A function from (epoch, first step) to that epoch's batches, each group under its class."""
     sentences = None
     if stage.cached_views:
-        views = picture_features(config, model, items, stage.cached_views, mirror=config.augmentation.flip)
+        views = image_features(config, model, items, stage.cached_views, mirror=config.augmentation.flip)
         load, sentences = from_features(views), caption_features(model, ids)
     else:
         augment = partial(augment_image, size=config.image.size, **arguments(config.augmentation))
@@ -186,7 +186,7 @@ def _dev_table(
 ) -> Callable[[], dict[str, Any]]:
     """A function that gives the retrieval table of dev by the model as it then stands."""
     frozen, flip = "backbone" in stage.freeze, config.evaluation.flip
-    features = picture_features(config, model, dev, 1 + flip, mirror=flip) if frozen else None
+    features = image_features(config, model, dev, 1 + flip, mirror=flip) if frozen else None
     embed = embedder(
         model, dev, vocabulary, **arguments(config.image), **arguments(config.evaluation), features=features
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from itembed_tf.data.readers import Picture
+from itembed_tf.data.readers import ImageSource
 from itembed_tf.evaluation.protocols import counted
 from itembed_tf.files import write_atomically
 from itembed_tf.report import charts, headline, learned, strips
@@ -28,7 +28,7 @@ def write_report(
     title: str,
     metrics: Mapping[str, Any],
     history: Sequence[Mapping[str, Any]],
-    images: Sequence[Picture],
+    images: Sequence[ImageSource],
     image_embeddings: np.ndarray,
     captions: Sequence[str],
     caption_embeddings: np.ndarray,

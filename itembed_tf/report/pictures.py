@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps, features
 
-from itembed_tf.data.readers import Picture, picture_bytes
+from itembed_tf.data.readers import ImageSource, read_image
 
 SIDE = 192  # pixels; shown at about half of it, so that it stays sharp on dense screens
 MOST_PIXELS = 64_000_000  # decoded in memory at once; JPEG shrinks while it decodes and seldom meets this
@@ -25,7 +25,7 @@ class Thumbnail:
     aspect: float = 1.0  # width over height
 
 
-def thumbnail(image: Picture, name: str) -> Thumbnail:
+def thumbnail(image: ImageSource, name: str) -> Thumbnail:
     """Shrink one picture to at most SIDE pixels, on white, as a data URI. Never raises: a page outlives one bad file.
 
     A JPEG is turned by its EXIF orientation, as in `itembed_tf.data.images`: the page shows what the encoder saw.
@@ -33,7 +33,7 @@ def thumbnail(image: Picture, name: str) -> Thumbnail:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(picture_bytes(image))) as picture:
+            with Image.open(io.BytesIO(read_image(image))) as picture:
                 picture.draft("RGB", (2 * SIDE, 2 * SIDE))  # JPEG: decode at 1/2, 1/4 or 1/8
                 if picture.width * picture.height > MOST_PIXELS:
                     size = f"{picture.width} x {picture.height}"
@@ -68,7 +68,7 @@ def _on_white(picture: Image.Image) -> Image.Image:
 class Album:
     """The pictures that a page shows, each read once; `broken` names those that could not be drawn."""
 
-    images: Sequence[Picture]
+    images: Sequence[ImageSource]
     seen: dict[int, Thumbnail] = field(default_factory=dict)
 
     def __getitem__(self, index: int) -> Thumbnail:

@@ -12,7 +12,7 @@ from itembed_tf.data.images import augment_image, load_image
 from itembed_tf.models.dual_path import parts, sentence_features
 
 
-def picture_features(config: Config, model: keras.Model, items: Items, views: int, *, mirror: bool) -> list[np.ndarray]:
+def image_features(config: Config, model: keras.Model, items: Items, views: int, *, mirror: bool) -> list[np.ndarray]:
     """Features of the pictures by the backbone, [n, F] a view; see `itembed_tf.data.feature_cache.cached_features`."""
     size, fit, tower = config.image.size, config.image.fit, config.image_tower
     crops = f" {tower.crops} crops" if tower.crops != 1 else ""
@@ -28,9 +28,9 @@ def picture_features(config: Config, model: keras.Model, items: Items, views: in
     )
 
 
-def plain_features(config: Config, model: keras.Model, items: Items) -> np.ndarray:
+def evaluation_features(config: Config, model: keras.Model, items: Items) -> np.ndarray:
     """The same of the pictures as evaluation sees them: [n, F]."""
-    return picture_features(config, model, items, 1, mirror=False)[0]
+    return image_features(config, model, items, 1, mirror=False)[0]
 
 
 def caption_features(model: keras.Model, ids: np.ndarray) -> np.ndarray | None:

@@ -13,7 +13,7 @@ from itembed_tf.data.batches import Items
 from itembed_tf.models.dual_path import imprint, parts, sentence_features
 from itembed_tf.sentence_features.cca import cca, moments
 from itembed_tf.sentence_features.fitting import fit_sentences
-from itembed_tf.training.frozen_outputs import caption_features, picture_features, plain_features
+from itembed_tf.training.frozen_outputs import caption_features, evaluation_features, image_features
 
 ROWS = 1024  # pairs that CCA reads at a time
 
@@ -43,7 +43,7 @@ def start_weights(
     if config.model.start == "cca":
         _start_as_cca(config, model, items, ids)
     if config.model.classifier == "imprinted":
-        imprint(model, plain_features(config, model, items), labels[items.image_groups])
+        imprint(model, evaluation_features(config, model, items), labels[items.image_groups])
 
 
 def _start_as_cca(config: Config, model: keras.Model, items: Items, ids: np.ndarray) -> None:
@@ -53,7 +53,7 @@ def _start_as_cca(config: Config, model: keras.Model, items: Items, ids: np.ndar
     their mean.
     """
     flip = config.evaluation.flip
-    views = picture_features(config, model, items, 1 + flip, mirror=flip)
+    views = image_features(config, model, items, 1 + flip, mirror=flip)
     sentences = caption_features(model, ids)
     assert sentences is not None, "dual_path_model has seen to it that there are sentence features"
     images, captions = _all_pairs(items)

@@ -28,7 +28,7 @@ def train_stage(
     batches: Callable[[int, int], tf.data.Dataset],
     steps_per_epoch: int,
     evaluate: Callable[[], dict[str, Any]] | None,
-    worth: Callable[[dict[str, Any]], float],
+    selection_score: Callable[[dict[str, Any]], float],
     trained: bool,
     resume: Checkpoint | None,
     save: Callable[[dict[str, Any], list[np.ndarray]], None],
@@ -119,7 +119,7 @@ def train_stage(
 
     if not resume:
         if evaluate and trained and keep == "best":
-            progress.remember(worth(evaluate()), model)
+            progress.remember(selection_score(evaluate()), model)
         checkpoint(every=0)
     for epoch in range(progress.counts["epoch"], epochs):
         title = f"stage {name}, epoch {epoch + 1}/{epochs}"
@@ -128,8 +128,8 @@ def train_stage(
         if evaluate and ((epoch + 1) % evaluate_every == 0 or epoch + 1 == epochs):
             with averages.in_place():
                 entry["val"] = evaluate()
-                if keep == "best" and worth(entry["val"]) > progress.counts["best"]:
-                    progress.remember(worth(entry["val"]), model)
+                if keep == "best" and selection_score(entry["val"]) > progress.counts["best"]:
+                    progress.remember(selection_score(entry["val"]), model)
         progress.finish_epoch(entry)
         report(entry)
         checkpoint()
@@ -162,9 +162,9 @@ class _Progress:
             save(dict(self.counts), [*(variable.numpy() for variable in self.variables), *self.best])
             self.saved = time.monotonic()
 
-    def remember(self, worth: float, model: keras.Model) -> None:
+    def remember(self, selection_score: float, model: keras.Model) -> None:
         """Keep the model's weights as the best so far."""
-        self.counts["best"], self.best = worth, [variable.numpy() for variable in model.variables]
+        self.counts["best"], self.best = selection_score, [variable.numpy() for variable in model.variables]
 
     def finish_epoch(self, entry: dict[str, Any]) -> None:
         self.counts |= {"epoch": entry["epoch"], "history": [*self.counts["history"], entry], **_FRESH}

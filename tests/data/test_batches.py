@@ -21,7 +21,7 @@ from itembed_tf.data.batches import (
     flatten,
     from_features,
     from_pictures,
-    picture_batches,
+    image_batches,
 )
 from itembed_tf.data.readers import Group
 
@@ -247,7 +247,7 @@ def test_batches_of_pictures_pair_each_with_its_own_caption(tmp_path):
 
 def test_evaluation_batches_keep_the_order_and_the_rest():
     pictures = [png(n) for n in range(7)]
-    read = picture_batches(pictures, lambda data, i: tf.cast(tf.io.decode_png(data, channels=3), tf.float32), 3)
+    read = image_batches(pictures, lambda data, i: tf.cast(tf.io.decode_png(data, channels=3), tf.float32), 3)
     found = [batch.numpy()[:, 0, 0, 0].tolist() for batch in read]
     assert found == [[0, 1, 2], [3, 4, 5], [6]]
 
@@ -256,7 +256,7 @@ def test_an_epoch_never_ends_in_a_wait_for_autotuning():
     """TensorFlow 2.21's autotuning thread held up the end of some epochs for up to half of their time."""
     items, ids = uneven()
     drawn = draw_epoch(items, ids, captions=1, shift=False, word_dropout=0.0, batch_size=8, mining=0, seed=(0, 0, 0))
-    evaluation = picture_batches([png()] * 3, lambda data, i: tf.io.decode_png(data), 2)
+    evaluation = image_batches([png()] * 3, lambda data, i: tf.io.decode_png(data), 2)
     for dataset in (batches(drawn, 0, from_features([np.zeros((24, 5), np.float32)])), evaluation):
         assert dataset.options().autotune.enabled is False
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from itembed_tf.data.images import load_image
 from itembed_tf.data.readers import Group
-from itembed_tf.data.unreadable import TooManyBroken, drop_broken, find_broken
+from itembed_tf.data.unreadable import TooManyUnreadable, drop_unreadable, find_unreadable
 
 
 def png(value: int = 0) -> bytes:
@@ -37,25 +37,25 @@ def mixed(tmp_path: Path) -> list[Group]:
 
 
 def test_broken_pictures_are_found_and_named(mixed):
-    broken = find_broken(mixed)
+    broken = find_unreadable(mixed)
     assert [Path(b["image"]).name for b in broken] == ["cut.png", "words.jpg", "gone.png", "d, picture 2"]
     assert all(b["reason"] for b in broken)
     assert "No such file" in broken[2]["reason"]
 
 
 def test_broken_pictures_are_left_out_and_groups_without_any(mixed):
-    kept = drop_broken(mixed, find_broken(mixed), max_percent=70)
+    kept = drop_unreadable(mixed, find_unreadable(mixed), max_percent=70)
     assert [g.id for g in kept] == ["a", "d"]
     assert [Path(i).name for i in kept[0].images] == ["good.png"]
     assert kept[1].images == (png(9),)
 
 
 def test_too_many_broken_pictures_stop_with_the_list(mixed):
-    broken = find_broken(mixed)
-    with pytest.raises(TooManyBroken, match=r"4 of 6 pictures cannot be read.*max_broken_percent") as error:
-        drop_broken(mixed, broken, max_percent=66)
+    broken = find_unreadable(mixed)
+    with pytest.raises(TooManyUnreadable, match=r"4 of 6 pictures cannot be read.*max_broken_percent") as error:
+        drop_unreadable(mixed, broken, max_percent=66)
     assert "words.jpg" in str(error.value) and "d, picture 2" in str(error.value)
-    assert drop_broken(mixed, broken[:0], max_percent=0) == mixed
+    assert drop_unreadable(mixed, broken[:0], max_percent=0) == mixed
 
 
 def test_pictures_are_checked_by_the_decoder_that_training_uses():
@@ -65,7 +65,7 @@ def test_pictures_are_checked_by_the_decoder_that_training_uses():
     jpeg = io.BytesIO()
     Image.fromarray(np.full((700, 600, 3), 90, np.uint8)).save(jpeg, "JPEG")
     pictures = (out.getvalue(), jpeg.getvalue(), jpeg.getvalue()[:600])
-    broken = {b["image"] for b in find_broken([Group("g", pictures, ("x",), "train")])}
+    broken = {b["image"] for b in find_unreadable([Group("g", pictures, ("x",), "train")])}
     assert broken == {"g, picture 3"}
     for picture in pictures[:2]:
         load_image(tf.constant(picture), size=32, fit="stretch")

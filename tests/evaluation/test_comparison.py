@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from itembed_tf import compare
-from itembed_tf.evaluation.protocols import Asked
+from itembed_tf.evaluation.protocols import QueryRanks
 from itembed_tf.evaluation.rank_files import read_ranks, write_ranks
 
 BLOCK = {
@@ -22,7 +22,7 @@ def asked(found_images, found_captions):
     """Queries found first, or never; three captions a picture."""
     groups = np.array([str(i) for i in range(len(found_images))])
     ranks = [np.where(found, 1, 99) for found in (found_images, found_captions)]
-    return {"image_query": Asked(ranks[0], groups), "text_query": Asked(ranks[1], np.repeat(groups, 3))}
+    return {"image_query": QueryRanks(ranks[0], groups), "text_query": QueryRanks(ranks[1], np.repeat(groups, 3))}
 
 
 def run(tmp_path, folder, images, captions, **other):
@@ -39,7 +39,7 @@ def drawn(draws, pictures, share):
 
 def test_ranks_come_back_as_they_went(tmp_path):
     one = asked(np.array([True, False]), np.array([True] * 6))
-    one["text_query"] = Asked(one["text_query"].ranks, one["text_query"].groups, {"mAP": np.linspace(0, 1, 6)})
+    one["text_query"] = QueryRanks(one["text_query"].ranks, one["text_query"].groups, {"mAP": np.linspace(0, 1, 6)})
     file = write_ranks(tmp_path, BLOCK, one)
     assert file == tmp_path / "ranks" / "dev_flickr-1k.npz"
     told, back = read_ranks(tmp_path, "dev", None)
@@ -71,7 +71,7 @@ def test_pairing_sees_what_two_single_intervals_do_not():
     base = drawn(draws, 500, 0.5)
     ranks = base["text_query"].ranks.copy()
     ranks[np.flatnonzero(ranks > 1)[::12]] = 1  # B misses all that A misses, and one in twelve of those A finds more
-    better = {**base, "text_query": Asked(ranks, base["text_query"].groups)}
+    better = {**base, "text_query": QueryRanks(ranks, base["text_query"].groups)}
     figure = compare.differences([better], [base])["text_query R@1"]
     assert compare.verdict(figure) == "A is better" and figure["difference"] < 5
     assert compare.verdict(compare.differences([base], [better])["text_query R@1"]) == "B is better"

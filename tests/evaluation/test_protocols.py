@@ -8,7 +8,7 @@ import pytest
 from itembed_tf.evaluation import coco_positives as coco_ids
 from itembed_tf.evaluation import gallery
 from itembed_tf.evaluation.gallery import Gallery
-from itembed_tf.evaluation.protocols import PROTOCOLS, by_answers, counted, measure, protocol_for, worth
+from itembed_tf.evaluation.protocols import PROTOCOLS, by_answers, counted, measure, protocol_for, selection_score
 from itembed_tf.retrieval import given_scores, retrieval_table, scores_of
 
 
@@ -51,8 +51,8 @@ def test_person_search_by_hand():
     assert block["interval_95"]["text_query"]["mAP"][0] <= text["mAP"]
     assert "mAP" not in block["image_query"]
     assert counted(block["name"]) == ("text_query",) and counted("whole/3x3") == ("image_query", "text_query")
-    assert worth(block, "cuhk-pedes") == pytest.approx(200 / 3 + 100 + 100)
-    assert worth(block, "folder") == block["rsum"]
+    assert selection_score(block, "cuhk-pedes") == pytest.approx(200 / 3 + 100 + 100)
+    assert selection_score(block, "folder") == block["rsum"]
 
 
 def test_the_usual_protocol_needs_the_usual_gallery():

@@ -25,7 +25,7 @@ from itembed_tf.localisation.network import (
 )
 from itembed_tf.localisation.phrases import phrase_features, plain
 from itembed_tf.localisation.proposals import compute_proposals, read_proposals, write_proposals
-from itembed_tf.localisation.regions import Asked, Regions, look_at
+from itembed_tf.localisation.regions import LocatedPhrase, Regions, look_at
 from itembed_tf.localisation.sampling import MOST_REGIONS, Batch, draw_batches, known_pairs
 from itembed_tf.localisation.scenes import Kinds, write_scenes
 from itembed_tf.localisation.search import MOST_HARD, by_chance, hard_negatives, search, table
@@ -174,9 +174,9 @@ def two_pictures() -> Regions:
     angles = np.array([0, 90, 20, 80, 10, 45, 0, 10, 30]) * math.pi / 180
     features = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float16)
     asked = [
-        Asked(0, "a dog", "dog", ("animals", "known"), 0),
-        Asked(0, "the cat", "cat", ("animals",), 1),
-        Asked(1, "the dog", "dog", ("animals",), 6),
+        LocatedPhrase(0, "a dog", "dog", ("animals", "known"), 0),
+        LocatedPhrase(0, "the cat", "cat", ("animals",), 1),
+        LocatedPhrase(1, "the dog", "dog", ("animals",), 6),
     ]
     return Regions([picture(), picture("2")], rows, [slice(2, 6), slice(7, 9)], asked, features, np.zeros((9, 0)))
 
@@ -236,7 +236,7 @@ def test_at_most_fifty_hard_negatives_of_a_phrase_are_kept() -> None:
     angles = np.radians([80, *range(60)])
     features = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float16)
     regions = Regions(
-        [picture()], rows, [slice(1, 61)], [Asked(0, "dog", "dog", ("x",), 0)], features, np.zeros((61, 0))
+        [picture()], rows, [slice(1, 61)], [LocatedPhrase(0, "dog", "dog", ("x",), 0)], features, np.zeros((61, 0))
     )
     found = hard_negatives(regions, PHRASES[:1], {"dog": 0}, AS_IT_IS, margin=0.0)
     assert found[0].tolist() == list(range(1, MOST_HARD + 1))

@@ -15,7 +15,7 @@ from benchmarks.drawn import drawn_flickr8k
 from itembed_tf.data import packing as pack_module
 from itembed_tf.data.batches import flatten, from_pictures
 from itembed_tf.data.images import load_image, shrink_image
-from itembed_tf.data.readers import FilePart, picture_bytes, read_dataset
+from itembed_tf.data.readers import FilePart, read_dataset, read_image
 from itembed_tf.prepare import main
 
 ARGUMENTS = {"split_by": "base", "held_out_percent": 10, "merge": "", "leaks": "refuse"}
@@ -56,7 +56,7 @@ def test_shards_hold_the_same_groups_and_training_reads_their_pictures(pictures,
     assert [(g.id, g.captions, g.split) for g in packed] == [(g.id, g.captions, g.split) for g in source]
     assert len(list(out.glob("train-*-of-00003.tfrecord"))) == 3, "24 training pictures, 10 a shard"
     for one, other in zip(packed, source, strict=True):
-        assert picture_bytes(one.images[0]) == Path(other.images[0]).read_bytes(), "64 pixels need no shrinking"
+        assert read_image(one.images[0]) == Path(other.images[0]).read_bytes(), "64 pixels need no shrinking"
     items = flatten(packed)
     load = from_pictures(items.images, lambda data, seed: load_image(data, size=32, fit="stretch"))
     (batch,) = load(np.array([[5, 0, 23]]), np.zeros((1, 3, 2), np.int32))
@@ -136,7 +136,7 @@ def test_a_shard_that_was_cut_is_refused(pictures, tmp_path):
     with pytest.raises(ValueError, match=r"train-00000-of-00003.tfrecord should have .* copied half"):
         read(shards=str(out))
     with pytest.raises(OSError, match="ends before byte"):
-        picture_bytes(FilePart(str(shard), shard.stat().st_size - 10, 20))
+        read_image(FilePart(str(shard), shard.stat().st_size - 10, 20))
 
 
 def test_the_summary_counts_by_hand(pictures, tmp_path, capsys):

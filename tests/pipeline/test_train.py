@@ -41,7 +41,7 @@ def test_person_search_keeps_what_is_best_for_sentences(
     train._run_stages(
         config, tmp_path, dual_path(), vocabulary, items, vocabulary.encode(items.captions), np.arange(2), none, None
     )
-    assert max(TABLES, key=given["worth"]) == kept
+    assert max(TABLES, key=given["selection_score"]) == kept
     history = [{"seconds": 1.0, "images_per_s": 2.0, "train": {}, "val": val} for val in TABLES]
     (summary,) = finish._stage_summaries(config, [history])
     assert summary["val"] == kept, "metrics.json tells of the weights that were kept"

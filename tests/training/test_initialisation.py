@@ -12,7 +12,7 @@ from itembed_tf.config import Config, arguments, load_config
 from itembed_tf.data.batches import Items, flatten
 from itembed_tf.data.readers import read_dataset
 from itembed_tf.models.dual_path import encoder
-from itembed_tf.training.frozen_outputs import caption_features, picture_features
+from itembed_tf.training.frozen_outputs import caption_features, image_features
 from itembed_tf.training.initialisation import _all_pairs
 from itembed_tf.training.run_directory import load_model, open_run
 from tests.support.toy_model import dual_path
@@ -54,7 +54,7 @@ def test_a_run_of_no_epochs_is_cca(run, drawn):
     model, groups = load_model(opened), read_dataset(**arguments(settings.dataset))
     items = flatten([group for group in groups if group.split == "train"])
     ids = opened.vocabulary.encode(items.captions)
-    views = picture_features(settings, model, items, 2, mirror=True)
+    views = image_features(settings, model, items, 2, mirror=True)
     x, y = np.mean(views, axis=0, dtype=np.float64), np.asarray(caption_features(model, ids), np.float64)
     rows = [x[items.caption_groups], y]  # a group is a picture
     means = [side.mean(axis=0) for side in rows]

@@ -76,7 +76,7 @@ def run(
     resume: Any = None,
     save: Any = None,
     trained: bool = False,
-    worth: Callable[[dict[str, Any]], float] = lambda table: table["rsum"],
+    selection_score: Callable[[dict[str, Any]], float] = lambda table: table["rsum"],
     captions: int = 1,
     **changes: Any,
 ) -> list[dict[str, Any]]:
@@ -86,7 +86,7 @@ def run(
         batches=batches_of(stage, captions),
         steps_per_epoch=PICTURES // min(PICTURES, stage["batch_size"]),
         evaluate=evaluate,
-        worth=worth,
+        selection_score=selection_score,
         trained=trained,
         resume=resume,
         save=save or (lambda state, arrays: None),
@@ -151,7 +151,7 @@ def test_cached_features_leave_the_backbone_out():
         batches=lambda epoch, first: batches(drawn, first, from_features(views)),
         steps_per_epoch=STEPS,
         evaluate=None,
-        worth=len,
+        selection_score=len,
         trained=False,
         resume=None,
         save=lambda state, arrays: None,
@@ -213,7 +213,7 @@ def test_the_weights_of_the_best_epoch_are_kept():
 def test_the_best_epoch_is_the_one_worth_most():
     short, long = toy(), toy()
     run(short, epochs=1, keep="last")
-    run(long, evaluate=tables(1.0, 5.0, 3.0), epochs=3, worth=lambda table: 10.0 - table["rsum"])
+    run(long, evaluate=tables(1.0, 5.0, 3.0), epochs=3, selection_score=lambda table: 10.0 - table["rsum"])
     for a, b in zip(values(short), values(long), strict=True):
         np.testing.assert_array_equal(a, b)
 

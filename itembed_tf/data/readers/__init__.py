@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from itembed_tf.data.readers import coco, flickr8k, flickr30k, folder, openmoji, person_search
-from itembed_tf.data.readers.group import SPLITS, FilePart, Group, Picture, check_groups, picture_bytes
+from itembed_tf.data.readers.group import SPLITS, FilePart, Group, ImageSource, check_groups, read_image
 from itembed_tf.data.readers.merge import merge_groups
 from itembed_tf.data.readers.shards import read_shards
 

@@ -18,10 +18,10 @@ class FilePart(NamedTuple):
     length: int  # bytes
 
 
-Picture: TypeAlias = str | bytes | FilePart  # a path, the bytes of an image file, or where those lie
+ImageSource: TypeAlias = str | bytes | FilePart  # a path, the bytes of an image file, or where those lie
 
 
-def picture_bytes(picture: Picture) -> bytes:
+def read_image(picture: ImageSource) -> bytes:
     """The content of an image file.
 
     Raises:
@@ -52,7 +52,7 @@ class Group:
     """
 
     id: str
-    images: tuple[Picture, ...]
+    images: tuple[ImageSource, ...]
     captions: tuple[str, ...]
     split: str
     label: str = ""
@@ -80,7 +80,7 @@ def check_groups(groups: Sequence[Group], name: str) -> None:
     """
     problems = []
     ids: set[str] = set()
-    owner: dict[Picture, Group] = {}
+    owner: dict[ImageSource, Group] = {}
     for group in groups:
         if group.id in ids:
             problems.append(f"{group.id}: two groups have this id")
