@@ -53,7 +53,7 @@ def pack(
 
     Raises:
         ValueError: the folder holds shards of other groups or settings.
-        TooManyBroken: more pictures cannot be read than allowed.
+        TooManyUnreadable: more pictures cannot be read than allowed.
     """
     shards = {split: _cut([g for g in groups if g.split == split], shard_pictures) for split in _splits(groups)}
     manifest = {

@@ -65,7 +65,7 @@ def named_pictures(group: Group) -> list[tuple[str, ImageSource]]:
 
 
 def refuse_too_many(broken: Sequence[dict[str, str]], total: int, max_percent: float) -> None:
-    """Raise TooManyBroken where `broken` are more than `max_percent` of `total` pictures; the message lists them."""
+    """Raise TooManyUnreadable where `broken` are more than `max_percent` of `total` pictures; the message lists them."""
     if len(broken) > max_percent / 100 * total:
         listed = "\n".join(f"  {b['image']}: {b['reason']}" for b in broken[:50])
         raise TooManyUnreadable(
@@ -78,7 +78,7 @@ def drop_unreadable(groups: Sequence[Group], broken: Sequence[dict[str, str]], m
     """The groups without their broken pictures, and without the groups that have none left.
 
     Raises:
-        TooManyBroken: they are more than `max_percent` of all pictures; the message lists them.
+        TooManyUnreadable: they are more than `max_percent` of all pictures; the message lists them.
     """
     refuse_too_many(broken, sum(len(group.images) for group in groups), max_percent)
     names = {b["image"] for b in broken}

@@ -15,7 +15,7 @@ from itembed_tf.data.readers.group import SPLITS, FilePart, Group, ImageSource, 
 from itembed_tf.data.readers.merge import merge_groups
 from itembed_tf.data.readers.shards import read_shards
 
-__all__ = ["DATASETS", "FilePart", "Group", "Picture", "attribution", "picture_bytes", "read_dataset"]
+__all__ = ["DATASETS", "FilePart", "Group", "ImageSource", "attribution", "read_dataset", "read_image"]
 
 # Every reader is called with all settings of the section but the name, and takes those that concern it.
 DATASETS: dict[str, Callable[..., list[Group]]] = {
