@@ -13,6 +13,7 @@ import tensorflow as tf
 from PIL import Image, ImageDraw
 
 from itembed_tf import compare, evaluate, train
+from itembed_tf.pipeline import train as pipeline
 from itembed_tf.config import load_config
 from itembed_tf.data.batches import flatten
 from itembed_tf.data.readers import Group
@@ -171,7 +172,7 @@ def test_words_of_the_vectors_are_known_though_no_caption_has_them(tmp_path):
     overrides = [f"word_vectors.{key}={value}" for key, value in keys.items()]
     config = load_config(None, [*overrides, "text_tower.word_width=2"])
     groups = [Group("a", ("a.jpg",), ("a red square",), "train")]
-    vocabulary, table = train._words(config, tmp_path, flatten(groups))
+    vocabulary, table = pipeline._words(config, tmp_path, flatten(groups))
     assert vocabulary.words == ("a", "red", "square", "zebra")
     np.testing.assert_array_equal(table[[2, 4]], [[5, 6], [1, 2]])
 
@@ -183,7 +184,7 @@ def test_other_levels_of_the_cnn_are_other_features(tmp_path):
     found = []
     for levels in ('["block2_2_add"]', '["block7_1_project_bn"]', '["block2_2_add"]'):
         config = load_config(None, ["image.size=32", 'image_tower.weights="none"', f"image_tower.levels={levels}"])
-        model = train.build_model(config, vocabulary_size=3, classes=1)
+        model = pipeline.build_model(config, vocabulary_size=3, classes=1)
         found.append(evaluation_features(config, model, items))
     assert [features.shape for features in found] == [(1, 48), (1, 640), (1, 48)]
     np.testing.assert_array_equal(found[0], found[2])
@@ -197,13 +198,13 @@ def test_clusters_are_found_once_and_are_the_labels_of_the_batches(tmp_path):
         groups.append(Group(name, (str(tmp_path / f"{name}.png"),), ("a picture",), "train"))
     config = load_config(None, ["image.size=32", 'image_tower.weights="none"', "classes.clusters=2"])
     items = flatten(groups)
-    model = train.build_model(config, vocabulary_size=3, classes=2)
-    labels = train._class_labels(config, tmp_path, model, items)
+    model = pipeline.build_model(config, vocabulary_size=3, classes=2)
+    labels = pipeline._class_labels(config, tmp_path, model, items)
     assert labels[0] == labels[2] != labels[1] == labels[3]
     other = load_config(None, ["image.size=32", 'image_tower.weights="none"', "classes.clusters=2", "seed=7"])
-    assert train._class_labels(other, tmp_path, model, items).tolist() == labels.tolist()
+    assert pipeline._class_labels(other, tmp_path, model, items).tolist() == labels.tolist()
     ids = np.array([[1, 2], [2, 1], [1, 1], [2, 2]], np.int32)  # one caption a group: it tells which group it is of
-    of = train._batches_of(config, model, items, labels, ids, config.stages[0], 0)
+    of = pipeline._batches_of(config, model, items, labels, ids, config.stages[0], 0)
     batch = next(iter(of(0, 0)))
     by_caption = {tuple(row): label for row, label in zip(ids.tolist(), labels.tolist(), strict=True)}
     assert batch["labels"].numpy().tolist() == [by_caption[tuple(row)] for row in batch["ids"].numpy().tolist()]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from itembed_tf import compare
+from itembed_tf import compare as program
+from itembed_tf.evaluation import comparison as compare
 from itembed_tf.evaluation.protocols import QueryRanks
 from itembed_tf.evaluation.rank_files import read_ranks, write_ranks
 
@@ -55,7 +56,7 @@ def test_differences_by_hand(tmp_path, capsys):
     captions = [True, False] * 6
     a = run(tmp_path, "a", [True, True, True, False], captions)
     b = run(tmp_path, "b", [True, False, False, False], captions)
-    assert compare.main([str(a), str(b)]) == 0
+    assert program.main([str(a), str(b)]) == 0
     said = capsys.readouterr().out
     assert sum("R@" in line for line in said.splitlines()) == 6
     found = compare.compare_runs([a], [b], "dev")["figures"]
@@ -101,7 +102,7 @@ def test_two_recipes_alike_are_told_apart_one_time_in_twenty():
 
 def test_what_cannot_be_compared_is_refused(tmp_path, capsys):
     def error(*arguments):
-        assert compare.main([str(argument) for argument in arguments]) == 1
+        assert program.main([str(argument) for argument in arguments]) == 1
         return capsys.readouterr().err
 
     a = run(tmp_path, "a", [True, False], [True] * 6)
@@ -118,4 +119,4 @@ def test_what_cannot_be_compared_is_refused(tmp_path, capsys):
     (tmp_path / "a/ranks/dev_flickr-1k.npz").write_bytes(b"PK half")
     assert "cannot be read" in error(a, a, "--protocol", "flickr-1k")
     with pytest.raises(SystemExit):
-        compare.main([str(a)])
+        program.main([str(a)])

@@ -246,9 +246,9 @@ def test_five_crops_are_averaged_behind_the_cnn() -> None:
     (cnn,) = (layer for layer in backbone.layers if isinstance(layer, keras.Model))
     assert backbone.input_shape == (None, 32, 32, 3) and cnn.input_shape == (None, 28, 28, 3)
     random = np.random.default_rng(3)
-    for variable in cnn.variables:  # statistics of nothing seen make every feature 0
+    for variable in cnn.variables:  # at 1 features vanish; below 0.1 rounding grows
         if variable.name == "moving_variance":
-            variable.assign(random.uniform(1e-4, 1e-3, variable.shape))
+            variable.assign(random.uniform(0.1, 0.3, variable.shape))
     images = pictures(2, 32)
     parts = [images[:, y : y + 28, x : x + 28] for y, x in ((0, 0), (0, 4), (4, 0), (4, 4), (2, 2))]
     expected = np.mean([np.asarray(cnn(part)) for part in parts], axis=0)

@@ -111,7 +111,8 @@ def test_released_padding_on_the_left_leaves_a_dead_tail():
     ids = np.random.default_rng(0).integers(1, 12, (1, 32))
     rows = np.repeat(ids, 32, axis=0)
     rows[np.arange(32), np.arange(32)] = rows[0] % 11 + 1  # row n: another word at place n
-    changed = np.abs(embed(model, rows) - embed(model, ids)).max(axis=1) > 1e-6
+    unchanged = embed(model, np.repeat(ids, 32, axis=0))  # of the same batch size: rounding depends on it
+    changed = np.abs(embed(model, rows) - unchanged).max(axis=1) > 1e-6
     assert not any(changed[29:])
     assert changed[28] and sum(changed[:29]) > 20  # elsewhere only the maximum over time can hide a word
 

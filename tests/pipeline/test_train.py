@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from itembed_tf import train
 from itembed_tf.config import load_config
 from itembed_tf.data.batches import Items
 from itembed_tf.pipeline import outputs as finish

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 import benchmarks.parity
-from itembed_tf import train
+from itembed_tf.pipeline import train
 from itembed_tf.config import Config, load_config
 from itembed_tf.data import feature_cache as features
 from itembed_tf.exporting import run_encoders, write_saved_models

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itembed_tf import train
+from itembed_tf.pipeline import train
 from itembed_tf.config import Config, arguments, load_config
 from itembed_tf.data.batches import Items, flatten
 from itembed_tf.data.readers import read_dataset

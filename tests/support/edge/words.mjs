@@ -1,6 +1,6 @@
 // Lines of base64 on standard input -> lines of JSON: {"words": [...], "ids": [...]} of each sentence.
 import { readFileSync } from "node:fs";
-import { Tokenizer, filesInside } from "../../export/edge/tokenizer.mjs";
+import { Tokenizer, filesInside } from "../../../export/edge/tokenizer.mjs";
 
 const files = filesInside(readFileSync(process.argv[2]));
 const tokenizer = new Tokenizer(files.get("tokenizer.txt"), files.get("vocabulary.txt"));
