@@ -13,10 +13,10 @@ import tensorflow as tf
 from PIL import Image, ImageDraw
 
 from itembed_tf import compare, evaluate, train
-from itembed_tf.pipeline import train as pipeline
 from itembed_tf.config import load_config
 from itembed_tf.data.batches import flatten
 from itembed_tf.data.readers import Group
+from itembed_tf.pipeline import train as pipeline
 from itembed_tf.training.frozen_outputs import evaluation_features
 
 COLOURS = {

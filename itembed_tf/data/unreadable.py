@@ -65,7 +65,7 @@ def named_pictures(group: Group) -> list[tuple[str, ImageSource]]:
 
 
 def refuse_too_many(broken: Sequence[dict[str, str]], total: int, max_percent: float) -> None:
-    """Raise TooManyUnreadable where more than `max_percent` of `total` images are unreadable; the message lists them."""
+    """Raise TooManyUnreadable if more than `max_percent` of `total` images are unreadable; the message lists them."""
     if len(broken) > max_percent / 100 * total:
         listed = "\n".join(f"  {b['image']}: {b['reason']}" for b in broken[:50])
         raise TooManyUnreadable(

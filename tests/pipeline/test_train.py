@@ -11,6 +11,7 @@ import pytest
 from itembed_tf.config import load_config
 from itembed_tf.data.batches import Items
 from itembed_tf.pipeline import outputs as finish
+from itembed_tf.pipeline import train
 from itembed_tf.text import Vocabulary
 from tests.support.toy_model import dual_path
 

@@ -10,12 +10,12 @@ import pytest
 import tensorflow as tf
 
 import benchmarks.parity
-from itembed_tf.pipeline import train
 from itembed_tf.config import Config, load_config
 from itembed_tf.data import feature_cache as features
 from itembed_tf.exporting import run_encoders, write_saved_models
 from itembed_tf.exporting.encoders import sides
 from itembed_tf.models.dual_path import encoder, parts, sentence_features
+from itembed_tf.pipeline import train
 from itembed_tf.training.run_directory import load_model, open_run
 
 pytestmark = pytest.mark.usefixtures("deterministic_ops_end")

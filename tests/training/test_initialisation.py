@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itembed_tf.pipeline import train
 from itembed_tf.config import Config, arguments, load_config
 from itembed_tf.data.batches import Items, flatten
 from itembed_tf.data.readers import read_dataset
 from itembed_tf.models.dual_path import encoder
+from itembed_tf.pipeline import train
 from itembed_tf.training.frozen_outputs import caption_features, image_features
 from itembed_tf.training.initialisation import _all_pairs
 from itembed_tf.training.run_directory import load_model, open_run
