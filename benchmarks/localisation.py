@@ -43,11 +43,10 @@ QUICK = (
 
 def measure(out: Path, seeds: Sequence[int], overrides: Sequence[str], most: int) -> dict[str, list[dict[str, Any]]]:
     """The figures of test after each row of ROWS, of every seed."""
-    from itembed_tf.config import load_config
+    from itembed_tf.config import HARD_NEGATIVES, load_config
     from itembed_tf.data.readers import openmoji
     from itembed_tf.localisation.entities import read_entities, summary
     from itembed_tf.localisation.experiment import find, learn, new_model, prepare
-    from itembed_tf.localisation.network import HARD
     from itembed_tf.localisation.page import write_page
     from itembed_tf.localisation.proposals import compute_proposals, read_proposals, write_proposals
 
@@ -59,7 +58,7 @@ def measure(out: Path, seeds: Sequence[int], overrides: Sequence[str], most: int
         write_proposals(boxes, compute_proposals(pictures, most))
     material = prepare(config, pictures, read_proposals(boxes, pictures, most), places=True)
     first, second = config.stages
-    without = dataclasses.replace(second, losses={k: v for k, v in second.losses.items() if k != HARD})
+    without = dataclasses.replace(second, losses={k: v for k, v in second.losses.items() if k != HARD_NEGATIVES})
     tables: dict[str, list[dict[str, Any]]] = {row: [] for row in ROWS}
     for seed in seeds:
         seeded = dataclasses.replace(config, seed=seed)

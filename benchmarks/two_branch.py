@@ -42,6 +42,7 @@ KINDS = {
 LINEAR = ('model.start="cca"', 'image_tower.head="fc"', 'text_tower.head="fc"')
 NO_STEP = "stages.0.epochs=0"
 WITHOUT, WITH = "two-branch", "with structure"
+TOP_K = "topk_image = {top = 50}, topk_text = {weight = 1.5, top = 50}"
 SYSTEMS = {
     "CCA": (*LINEAR, NO_STEP),
     "from CCA": (
@@ -49,11 +50,10 @@ SYSTEMS = {
         "stages.0.epochs=8",
         "stages.0.evaluate_every=1",
         "stages.0.learning_rate=5e-4",
-        "stages.0.losses={infonce = 1.0}",
-        "stages.0.temperature=0.07",
+        "stages.0.losses={infonce = {temperature = 0.07}}",
     ),
-    WITHOUT: ("stages.0.losses={topk_image = 1.0, topk_text = 1.5}",),
-    WITH: ("stages.0.losses={topk_image = 1.0, topk_text = 1.5, structure_text = 0.1}",),
+    WITHOUT: (f"stages.0.losses={{{TOP_K}}}",),
+    WITH: (f"stages.0.losses={{{TOP_K}, structure_text = {{weight = 0.1, top = 50}}}}",),
 }
 # What is added to the variances, and directions: chosen on dev.
 OF_CCA = {

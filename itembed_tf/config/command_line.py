@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from itembed_tf.config.describe import describe_keys
 from itembed_tf.config.schema import Config
-from itembed_tf.config.toml import describe_keys, load_config
+from itembed_tf.config.toml import load_config
 from itembed_tf.files import shipped_folder
 
 OPENMOJI = shipped_folder("configs") / "openmoji.toml"  # what is trained when no config is named

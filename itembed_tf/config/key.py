@@ -1,4 +1,4 @@
-"""A setting as a dataclass field: its default, what it means and which values it may take."""
+"""A setting as a dataclass field: its default, its meaning and its allowed values."""
 
 from __future__ import annotations
 
@@ -7,9 +7,39 @@ from dataclasses import field
 from typing import Any
 
 
-def key(default: Any, meaning: str, *, choices: Sequence[str | int] = (), least: float | None = None) -> Any:
-    """A documented setting: its default, its meaning for ``--help``, and what values it may take."""
-    metadata = {"meaning": meaning, "choices": tuple(choices), "least": least}
+def key(
+    default: Any,
+    meaning: str,
+    *,
+    choices: Sequence[str | int] = (),
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    length: int | None = None,
+    advanced: bool = False,
+) -> Any:
+    """A documented setting.
+
+    Args:
+        default: of the field.
+        meaning: one line for the help.
+        choices: the only allowed values; of a list or table, those of its items.
+        minimum, maximum: inclusive limits of a number, or of the numbers in a list or table.
+        above, below: exclusive limits, likewise.
+        length: the only allowed number of items in a list.
+        advanced: needed only to replicate published code; not in the default help.
+    """
+    metadata = {
+        "meaning": meaning,
+        "choices": tuple(choices),
+        "minimum": minimum,
+        "maximum": maximum,
+        "above": above,
+        "below": below,
+        "length": length,
+        "advanced": advanced,
+    }
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata=metadata)
     return field(default=default, metadata=metadata)

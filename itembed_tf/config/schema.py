@@ -35,7 +35,7 @@ class Dataset:
         choices=("base", "id", "karpathy", "entities", "random"),
     )
     held_out_percent: int = key(
-        10, "folder without a split column: percent of it for dev, and as much for test", least=1
+        10, "folder without a split column: percent of it for dev, and as much for test", minimum=1
     )
     merge: str = key("", "file of groups that show one thing and become one class, as itembed_tf.doctor writes it")
     leaks: str = key(
@@ -48,7 +48,7 @@ class Dataset:
 @dataclass(frozen=True)
 class Image:
     feeds: ClassVar[str] = "itembed_tf.data.images.load_image"
-    size: int = key(224, "side of the square that the image tower sees, in pixels", least=32)
+    size: int = key(224, "side of the square that the image tower sees, in pixels", minimum=32)
     fit: str = key(
         "stretch", "evaluation: stretch the whole picture, or cut the central square", choices=("stretch", "crop")
     )
@@ -67,9 +67,9 @@ class Augmentation:
 @dataclass(frozen=True)
 class Data:
     feeds: ClassVar[str] = "itembed_tf.data.batches.draw_epoch"
-    captions: int = key(1, "different captions that each picture of a batch comes with", least=1)
+    captions: int = key(1, "different captions that each picture of a batch comes with", minimum=1)
     shift: bool = key(False, "start each training caption at a random place of its row (the paper's position shift)")
-    word_dropout: float = key(0.0, "share of the words left out of each training caption", least=0)
+    word_dropout: float = key(0.0, "share of the words left out of each training caption", minimum=0)
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ class Text:
         choices=("words", "unicode"),
     )
     lowercase: bool = key(True, "lower-case every sentence (the released code keeps case)")
-    length: int = key(32, "L, known words kept of a sentence", least=1)
-    min_count: int = key(1, "drop words rarer than this in the training captions", least=1)
+    length: int = key(32, "L, known words kept of a sentence", minimum=1)
+    min_count: int = key(1, "drop words rarer than this in the training captions", minimum=1)
     only_with_vectors: bool = key(False, "keep only words that have a word vector (as the paper does)")
 
 
@@ -96,9 +96,9 @@ class WordVectors:
     )
     path: str = key("", "file of word2vec (.bin or .txt), glove (.txt) or keyedvectors (.kv)")
     extra_words: int = key(
-        0, "first words of the source that are known too, though no training caption has them", least=0
+        0, "first words of the source that are known too, though no training caption has them", minimum=0
     )
-    epochs: int = key(10, "skip-gram: passes over the training captions", least=1)
+    epochs: int = key(10, "skip-gram: passes over the training captions", minimum=1)
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,8 @@ class ImageTower:
         1, "parts of a picture whose features are averaged: the whole, or corners and centre", choices=(1, 5)
     )
     head: str = key("fc-bn", "layers after the CNN", choices=HEADS)
-    hidden: int = key(2048, "fc-bn-relu-dropout-fc: width of its hidden layer", least=1)
-    dropout: float = key(0.5, "fc-bn-relu-dropout-fc: share of the hidden layer zeroed in training", least=0)
+    hidden: int = key(2048, "fc-bn-relu-dropout-fc: width of its hidden layer", minimum=1)
+    dropout: float = key(0.5, "fc-bn-relu-dropout-fc: share of the hidden layer zeroed in training", minimum=0)
 
 
 @dataclass(frozen=True)
@@ -139,10 +139,10 @@ class TextTower:
         "features: sentence features that are fitted and then stay, see [sentence], and the head alone",
         choices=("paper", "released", "wide", "features"),
     )
-    depth: int = key(50, "50 or 152: blocks a stage as in that ResNet (paper, released)", least=50)
+    depth: int = key(50, "50 or 152: blocks a stage as in that ResNet (paper, released)", minimum=50)
     width: float = key(1.0, "scales the channels of every stage")
-    word_width: int = key(50, "width of the word vectors", least=1)
-    stem: int = key(0, "channels of a 1x2 convolution before the blocks; 0 for none", least=0)
+    word_width: int = key(50, "width of the word vectors", minimum=1)
+    stem: int = key(0, "channels of a 1x2 convolution before the blocks; 0 for none", minimum=0)
     blocks: tuple[int, ...] = key((), "residual blocks of each stage; [] as the variant and depth, [0] for none")
     strides: tuple[int, ...] = key((), "stride of each stage; [] as the variant")
     zero_gamma: bool = key(True, "start every block as the identity (last batch norm's gamma at 0)")
@@ -155,8 +155,8 @@ class TextTower:
         "layers after the pooling; variant: as the variant",
         choices=("variant", *HEADS),
     )
-    hidden: int = key(2048, "fc-bn-relu-dropout-fc: width of its hidden layer", least=1)
-    dropout: float = key(0.5, "fc-bn-relu-dropout-fc: share of the hidden layer zeroed in training", least=0)
+    hidden: int = key(2048, "fc-bn-relu-dropout-fc: width of its hidden layer", minimum=1)
+    dropout: float = key(0.5, "fc-bn-relu-dropout-fc: share of the hidden layer zeroed in training", minimum=0)
 
 
 @dataclass(frozen=True)
@@ -167,16 +167,16 @@ class Sentence:
         "text_tower.variant = features: bag of words, mean word vector, or Fisher vector of a mixture of word vectors",
         choices=("tf-idf", "mean", "hglmm"),
     )
-    words: int = key(3000, "tf-idf: how many words have a number of their own, those of most captions", least=1)
-    components: int = key(30, "hglmm: of the mixture", least=1)
-    size: int = key(0, "numbers left of the features by PCA; 0 for all", least=0)
+    words: int = key(3000, "tf-idf: how many words have a number of their own, those of most captions", minimum=1)
+    components: int = key(30, "hglmm: of the mixture", minimum=1)
+    size: int = key(0, "numbers left of the features by PCA; 0 for all", minimum=0)
 
 
 @dataclass(frozen=True)
 class Classes:
     feeds: ClassVar[str] = "itembed_tf.training.classes.class_labels"
     clusters: int = key(
-        0, "classes of the instance loss, clusters of pictures by k-means (table 4); 0: each group is one", least=0
+        0, "classes of the instance loss, clusters of pictures by k-means (table 4); 0: each group is one", minimum=0
     )
 
 
@@ -188,9 +188,9 @@ class Model:
         "how class weights start: each class's image features, or at random; none: no classifier, no instance loss",
         choices=("imprinted", "random", "none"),
     )
-    scale: float = key(20.0, "s of a cosine classifier s * cos(w, f); 0 for the paper's plain w . f", least=0)
+    scale: float = key(20.0, "s of a cosine classifier s * cos(w, f); 0 for the paper's plain w . f", minimum=0)
     bias: bool = key(False, "a bias in the shared classifier")
-    dropout: float = key(0.3, "share of the embedding zeroed before the classifier", least=0)
+    dropout: float = key(0.3, "share of the embedding zeroed before the classifier", minimum=0)
     relu: bool = key(False, "train on ReLU(f) as the released code does; encoders give f before it")
     start: str = key(
         "random",
@@ -204,7 +204,7 @@ class Model:
 class Cca:
     feeds: ClassVar[str] = "itembed_tf.sentence_features.cca.cca"
     regularisation: float = key(
-        1e-2, "model.start = cca: what is added to each variance, in parts of the largest of its side", least=0
+        1e-2, "model.start = cca: what is added to each variance, in parts of the largest of its side", minimum=0
     )
 
 
@@ -213,15 +213,15 @@ class Evaluation:
     feeds: ClassVar[str] = "itembed_tf.evaluation.embeddings.embedder"
     flip: bool = key(True, "average each picture with its mirror image")
     shifts: str = key("left", "where a caption starts: left, or the average over all places", choices=("left", "all"))
-    batch_size: int = key(64, "pictures or captions encoded at a time", least=1)
+    batch_size: int = key(64, "pictures or captions encoded at a time", minimum=1)
 
 
 @dataclass(frozen=True)
 class Config:
-    seed: int = key(0, "of weights, data order and every draw", least=0)
-    embedding_size: int = key(2048, "D, width of both embeddings", least=1)
+    seed: int = key(0, "of weights, data order and every draw", minimum=0)
+    embedding_size: int = key(2048, "D, width of both embeddings", minimum=1)
     precision: str = key("float32", "Keras dtype policy", choices=("float32", "mixed_bfloat16", "mixed_float16"))
-    max_broken_percent: float = key(1.0, "stop when more pictures than this cannot be read", least=0)
+    max_broken_percent: float = key(1.0, "stop when more pictures than this cannot be read", minimum=0)
     dataset: Dataset = Dataset()
     image: Image = Image()
     augmentation: Augmentation = Augmentation()

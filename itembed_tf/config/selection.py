@@ -5,8 +5,8 @@ Train teaches, dev chooses, test does neither; and what a loss compares must be 
 
 from __future__ import annotations
 
+from itembed_tf.config.errors import ConfigError
 from itembed_tf.config.schema import Config
-from itembed_tf.config.toml import ConfigError
 
 
 def check_selection(config: Config) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from itembed_tf.config import Config, Stage
+from itembed_tf.config import HARD_NEGATIVES, Config, Stage
 from itembed_tf.localisation.entities import Annotated
-from itembed_tf.localisation.network import HARD, embedder, localiser, train_stage
+from itembed_tf.localisation.network import embedder, localiser, train_stage
 from itembed_tf.localisation.phrases import phrase_features
 from itembed_tf.localisation.regions import Regions, look_at
 from itembed_tf.localisation.sampling import Pairs, known_pairs
@@ -82,8 +82,9 @@ def learn(model: keras.Model, config: Config, material: Material, stage: Stage, 
     started = time.monotonic()
     train = material.regions["train"]
     hard: dict[int, np.ndarray] = {}
-    if HARD in stage.losses:
-        hard = hard_negatives(train, material.phrases, material.number, _both(model), margin=stage.margin)
+    if HARD_NEGATIVES in stage.losses:
+        parameters = stage.losses[HARD_NEGATIVES].parameters
+        hard = hard_negatives(train, material.phrases, material.number, _both(model), **parameters)
     loss = train_stage(
         model, train, material.phrases, pairs_of(config, material), stage, hard=hard, seed=(config.seed, place)
     )

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras import ops
 from tqdm import tqdm
 
-from itembed_tf.config import Config, Stage
+from itembed_tf.config import HARD_NEGATIVES, Config, Stage
 from itembed_tf.localisation.regions import Regions
 from itembed_tf.localisation.sampling import Batch, Pairs, draw_batches
 from itembed_tf.models.heads import embedding_head
@@ -20,7 +20,6 @@ from itembed_tf.training.losses import LOSSES
 from itembed_tf.training.optimizer import make_optimizer
 from itembed_tf.training.pairs import cosines, distance
 
-HARD = "hard_negatives"  # a loss of a stage's `losses`, beside those of LOSSES
 HARD_A_ROW = 5  # of a phrase's hard negatives, drawn for each step
 EMBEDDED = 4096  # rows at a time
 
@@ -72,16 +71,18 @@ def train_stage(
         regions: of the training split.
         phrases: features float32 [P, F] of the plain phrases that `known` numbers.
         known: which region bears which phrase.
-        stage: its epochs, batch_size, losses, margin, temperature, top, and all that an optimiser takes.
+        stage: its epochs, batch_size, losses, and all that an optimiser takes.
         hard: for a phrase the rows of its hard negatives, which the loss "hard_negatives" wants.
         seed: of order and draws.
 
     Raises:
         ValueError: a loss that there is not, or fewer pairs than a batch has.
     """
-    unknown = set(stage.losses) - {*LOSSES, HARD}
+    unknown = set(stage.losses) - {*LOSSES, HARD_NEGATIVES}
     if unknown:
-        raise ValueError(f"losses of stage {stage.name}: {sorted(unknown)}; choose from {', '.join([*LOSSES, HARD])}")
+        raise ValueError(
+            f"losses of stage {stage.name}: {sorted(unknown)}; choose from {', '.join([*LOSSES, HARD_NEGATIVES])}"
+        )
     if len(known.pairs) < stage.batch_size:
         raise ValueError(
             f"stage {stage.name}: batch_size is {stage.batch_size}, and there are {len(known.pairs)} pairs to learn"
@@ -100,7 +101,7 @@ def train_stage(
             leave=epoch + 1 == stage.epochs,
         )
         for batch in bar:
-            drawn, real = _draw_hard(batch, hard, rng) if HARD in stage.losses else (batch.regions[:0], _NONE)
+            drawn, real = _draw_hard(batch, hard, rng) if HARD_NEGATIVES in stage.losses else (batch.regions[:0], _NONE)
             rows = regions.rows(np.concatenate([batch.regions, drawn]))
             total += float(step(rows, phrases[batch.phrases], batch.labels, real))
             count += 1
@@ -160,19 +161,12 @@ def _compiled(model: keras.Model, optimizer: keras.optimizers.Optimizer, stage: 
             region, phrase = branches["region"](rows, training=True), branches["phrase"](phrases, training=True)
             count = tf.shape(phrase)[0]
             terms = []
-            for name, weight in stage.losses.items():
-                if name == HARD:
-                    value = hard_loss(region[:count], phrase, region[count:], real, margin=stage.margin)
+            for name, settings in stage.losses.items():
+                if name == HARD_NEGATIVES:
+                    value = hard_loss(region[:count], phrase, region[count:], real, **settings.parameters)
                 else:
-                    value = LOSSES[name](
-                        region[:count],
-                        phrase,
-                        labels,
-                        margin=stage.margin,
-                        temperature=stage.temperature,
-                        top=stage.top,
-                    )
-                terms.append(weight * value)
+                    value = LOSSES[name](region[:count], phrase, labels, **settings.parameters)
+                terms.append(settings.weight * value)
             loss = tf.add_n(terms)
         optimizer.apply(tape.gradient(loss, variables), variables)
         return loss

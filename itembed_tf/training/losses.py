@@ -1,9 +1,10 @@
 """What a batch of embeddings is trained on: the instance loss and nine losses between pictures and sentences.
 
-Every loss of ``LOSSES`` has one signature: ``f(image [B, D], text [B, D], labels int [B], *, margin, temperature,
-top)`` gives a float32 scalar. Rows have unit length, so products of rows are cosines; row i of both sides belongs
-together, and ``labels`` names the group of each row. Rows of one group off the diagonal are no negatives: they are
-masked. Whatever dtype comes in, sums and exponentials are float32. All runs eagerly, in ``tf.function`` and under XLA.
+Every loss of ``LOSSES`` is a function ``f(image [B, D], text [B, D], labels int [B], **parameters)`` of a float32
+scalar; its parameters are the fields of its record in `itembed_tf.config.losses`. Rows have unit length, so products of
+rows are cosines; row i of both sides belongs together, and ``labels`` names the group of each row. Rows of one group
+off the diagonal are no negatives: they are masked. Whatever dtype comes in, sums and exponentials are float32. All runs
+eagerly, in ``tf.function`` and under XLA.
 
 All divide by the number of anchors. An anchor whose negatives are all masked adds 0 and is still counted, so that who
 else is in the batch does not change the weight of a pair.
@@ -54,7 +55,7 @@ def instance_loss(logits: Tensor, labels: Tensor, *, label_smoothing: float) -> 
     return ops.mean(losses)
 
 
-def ranking_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float, temperature: float, top: int) -> Tensor:
+def ranking_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float) -> Tensor:
     """Hinges with one negative an anchor and a direction (paper, eq. 9; released code).
 
     Of a batch of 2h rows the first h are anchors; the negatives of anchor i are text i+h for the picture and image i+h
@@ -66,7 +67,6 @@ def ranking_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float, 
     Args:
         image, text, labels: as the module says. With mined sentences in rows h to 2h, `labels` are those of the images.
         margin: a; 1 in paper and released code.
-        temperature, top: not used.
     """
     image, text, labels = checked(image, text, labels)
     half = ops.shape(image)[0] // 2
@@ -78,34 +78,25 @@ def ranking_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float, 
     return ops.sum(ops.where(negative, hinges, 0.0)) / ops.cast(ops.maximum(half, 1), "float32")
 
 
-def ranking_sum_loss(
-    image: Tensor, text: Tensor, labels: Tensor, *, margin: float, temperature: float, top: int
-) -> Tensor:
-    """Hinges with all negatives of the batch: mean over anchors of their sum, both directions added.
-
-    `margin` is that of the hinge; `temperature` and `top` are not used.
-    """
+def ranking_sum_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float) -> Tensor:
+    """Hinges with all negatives of the batch: mean over anchors of their sum, both directions added."""
     for_images, for_texts, count = _hinges(image, text, labels, margin)
     return (ops.sum(for_images) + ops.sum(for_texts)) / count
 
 
-def ranking_max_loss(
-    image: Tensor, text: Tensor, labels: Tensor, *, margin: float, temperature: float, top: int
-) -> Tensor:
+def ranking_max_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float) -> Tensor:
     """Hinges with the hardest negative of the batch (VSE++): mean over anchors, both directions added.
 
-    VSE++ itself sums over the batch; we divide by it. `margin` is that of the hinge; `temperature` and `top` are not
-    used.
+    VSE++ itself sums over the batch; we divide by it.
     """
     for_images, for_texts, count = _hinges(image, text, labels, margin)
     return (ops.sum(ops.max(for_images, axis=1)) + ops.sum(ops.max(for_texts, axis=0))) / count
 
 
-def infonce_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float, temperature: float, top: int) -> Tensor:
+def infonce_loss(image: Tensor, text: Tensor, labels: Tensor, *, temperature: float) -> Tensor:
     """Softmax over the batch with the matching row as the class: mean over anchors, then mean of both directions.
 
-    Rows of the anchor's own group are left out of the denominator. `temperature` divides the cosines; `margin` and
-    `top` are not used.
+    Rows of the anchor's own group are left out of the denominator. `temperature` divides the cosines.
     """
     scores, same, diagonal = _scores(image, text, labels)
     logits = ops.where(ops.logical_and(same, ops.logical_not(diagonal)), NEVER, scores / _positive(temperature))
@@ -114,21 +105,18 @@ def infonce_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float, 
     return ops.mean(denominators - matching)
 
 
-def sigmoid_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float, temperature: float, top: int) -> Tensor:
+def sigmoid_loss(image: Tensor, text: Tensor, labels: Tensor, *, temperature: float, margin: float) -> Tensor:
     """Every pair of the batch as a yes-or-no question (SigLIP): logits (cosine - margin) / temperature.
 
     Pairs of one group are positives, on the diagonal and off it; the sum over all pairs is divided by B, as in SigLIP.
     (Its scale and bias are 1 / temperature and -margin / temperature.) Without negatives the positives' terms remain.
-    `top` is not used.
     """
     scores, same, _ = _scores(image, text, labels)
     logits = (scores - margin) / _positive(temperature)
     return ops.sum(ops.softplus(ops.where(same, -logits, logits))) / _rows(scores)
 
 
-def topk_image_loss(
-    image: Tensor, text: Tensor, labels: Tensor, *, margin: float, temperature: float, top: int
-) -> Tensor:
+def topk_image_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float, top: int) -> Tensor:
     """Hinges on distances, pictures as anchors: margin + d(picture, its sentence) - d(picture, sentence of another).
 
     One of the four terms of the two-branch network, which the weights of a stage add up. d is the Euclidean distance
@@ -136,17 +124,13 @@ def topk_image_loss(
     hinges of 0 counted. Public code: margin 0.05, top 10, this term once, `topk_text` 1.5 times and `structure_text`
     0.05 times; CVPR 2016: top 50, weights not published. Rows of the anchor's group are masked, where that code takes
     another sentence of the picture, drawn with a pair of its own, for a negative.
-
-    `temperature` is not used.
     """
     image, text, labels = checked(image, text, labels)
     violations = margin + ops.expand_dims(distance(cosines(image, text)), 1) - distances(image, text)
     return hardest_violations(violations, ops.logical_not(of_one_group(labels)), top)
 
 
-def topk_text_loss(
-    image: Tensor, text: Tensor, labels: Tensor, *, margin: float, temperature: float, top: int
-) -> Tensor:
+def topk_text_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float, top: int) -> Tensor:
     """The same with sentences as anchors: margin + d(sentence, its picture) - d(sentence, another picture).
 
     A picture that stands in several rows is one negative, not several of the `top`.
@@ -156,9 +140,7 @@ def topk_text_loss(
     return hardest_violations(violations, _other_pictures(image, labels), top)
 
 
-def structure_image_loss(
-    image: Tensor, text: Tensor, labels: Tensor, *, margin: float, temperature: float, top: int
-) -> Tensor:
+def structure_image_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float, top: int) -> Tensor:
     """Neighbourhoods of pictures: margin + d(picture, farthest of its group) - d(picture, picture of another group).
 
     As `structure_text_loss`, between pictures. CVPR 2016 means it for groups of several pictures, such as the regions
@@ -170,9 +152,7 @@ def structure_image_loss(
     return hardest_violations(violations, _other_pictures(image, labels), top)
 
 
-def structure_text_loss(
-    image: Tensor, text: Tensor, labels: Tensor, *, margin: float, temperature: float, top: int
-) -> Tensor:
+def structure_text_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float, top: int) -> Tensor:
     """Neighbourhoods of sentences: margin + d(sentence, farthest of its group) - d(sentence, one of another group).
 
     CVPR 2016 asks it of every neighbour, and keeps the `top` violations of each pair; the public code and we ask it of

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from itembed_tf.config import Config, arguments, check_selection, dump_config, load_config
+from itembed_tf.config import Config, ConfigError, arguments, check_selection, dump_config, load_config
 from itembed_tf.files import write_atomically
 from itembed_tf.models.dual_path import dual_path_model
 from itembed_tf.models.image_tower import image_tower
@@ -43,7 +43,7 @@ def start_run(path: Path, config: Config) -> bool:
     """
     check_selection(config)
     text, file = dump_config(config), path / "config.toml"
-    before = file.read_text(encoding="utf-8") if file.exists() else ""
+    before = _dumped_again(file) if file.exists() else ""
     if before == text:
         return True
     if before and (has_checkpoint(path) or read_metrics(path)):
@@ -56,6 +56,14 @@ def start_run(path: Path, config: Config) -> bool:
     (path / "skipped.json").unlink(missing_ok=True)
     write_atomically(file, text)
     return False
+
+
+def _dumped_again(file: Path) -> str:
+    """The config of a run as this version writes it; as it is where this version cannot read it."""
+    try:
+        return dump_config(load_config(file))
+    except ConfigError:
+        return file.read_text(encoding="utf-8")
 
 
 def open_run(path: str | Path) -> Run:

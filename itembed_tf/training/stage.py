@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from itembed_tf.config import Loss
 from itembed_tf.models.dual_path import parts
 from itembed_tf.training.optimizer import make_optimizer
 from itembed_tf.training.step import Averages, compiled_step
@@ -38,11 +39,7 @@ def train_stage(
     batch_size: int,
     freeze: Sequence[str],
     cached_views: int,
-    losses: dict[str, float],
-    margin: float,
-    temperature: float,
-    top: int,
-    label_smoothing: float,
+    losses: dict[str, Loss],
     mining: int,
     optimizer: str,
     learning_rate: float,
@@ -105,10 +102,6 @@ def train_stage(
         updates,
         averages,
         losses=losses,
-        margin=margin,
-        temperature=temperature,
-        top=top,
-        label_smoothing=label_smoothing,
         mining=mining,
         jit=jit,
     )

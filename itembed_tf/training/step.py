@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import keras
 import tensorflow as tf
 
+from itembed_tf.config.losses import Instance, Loss
 from itembed_tf.training.losses import LOSSES, hardest_candidate, instance_loss
 
 INSTANCE = ("instance_image", "instance_text")
@@ -53,11 +54,7 @@ def compiled_step(
     optimizer: keras.optimizers.Optimizer,
     averages: Averages,
     *,
-    losses: Mapping[str, float],
-    margin: float,
-    temperature: float,
-    top: int,
-    label_smoothing: float,
+    losses: Mapping[str, Loss],
     mining: int,
     jit: bool,
 ) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
@@ -78,6 +75,7 @@ def compiled_step(
         if name in INSTANCE and "image_logits" not in network.output:
             raise ValueError(f"losses: {name} needs the classifier: with model.classifier = 'none' name others")
     variables = network.trainable_variables
+    smoothing = {side: losses.get(f"instance_{side}", Instance()).parameters for side in ("image", "text")}
 
     @tf.function(jit_compile=jit)
     def step(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -88,15 +86,15 @@ def compiled_step(
         with tf.GradientTape() as tape:
             out = network({"image": batch["image"], "ids": ids}, training=True)
             terms = {
-                f"instance_{side}": instance_loss(out[f"{side}_logits"], labels[side], label_smoothing=label_smoothing)
+                f"instance_{side}": instance_loss(out[f"{side}_logits"], labels[side], **smoothing[side])
                 for side in labels
                 if f"{side}_logits" in out
             }
             pairs = _pairs(out["image_embedding"], out["text_embedding"], batch["labels"], times)
-            for name in losses:
+            for name, loss in losses.items():
                 if name in LOSSES:
-                    terms[name] = LOSSES[name](*pairs, margin=margin, temperature=temperature, top=top)
-            total = tf.add_n([weight * terms[name] for name, weight in losses.items()])
+                    terms[name] = LOSSES[name](*pairs, **loss.parameters)
+            total = tf.add_n([loss.weight * terms[name] for name, loss in losses.items()])
             scaled = optimizer.scale_loss(total)
         optimizer.apply(tape.gradient(scaled, variables), variables)
         averages.update()

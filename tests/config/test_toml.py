@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
-from itembed_tf.config import Config, ConfigError, Stage, arguments, describe_keys, dump_config, load_config
+from itembed_tf.config import (
+    Config,
+    ConfigError,
+    Stage,
+    arguments,
+    describe_keys,
+    dump_config,
+    load_config,
+    parse_losses,
+)
+from itembed_tf.config.losses import Hinge, InfoNCE, Instance, Sigmoid, TopK
+from itembed_tf.config.overrides import apply_override
+from itembed_tf.config.parse import parse_config
 from itembed_tf.config.schema import DEFAULT_STAGES
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").rglob("*.toml"))
 
@@ -32,7 +50,10 @@ def test_toml_and_config_are_one(path, tmp_path):
 
 def test_a_changed_config_of_three_stages_comes_back(tmp_path):
     stages = (
-        Stage(name='with "quotes" and \\', losses={"infonce": 1.0, "instance_text": 0.5}),
+        Stage(
+            name='with "quotes" and \\',
+            losses=parse_losses({"infonce": 1.0, "instance_text": {"label_smoothing": 0.1}}),
+        ),
         Stage(name="ein schöner Name", freeze=(), multipliers={"backbone": 0.1}),
         Stage(name="", epochs=0),
     )
@@ -44,7 +65,7 @@ def test_a_file_says_only_what_differs(tmp_path):
     config = load(tmp_path, "seed = 3\n[model]\nscale = 7.5\n[[stages]]\nname = 'only'\nlosses = {infonce = 2}\n")
     expected = dataclasses.replace(Config().model, scale=7.5)
     assert (config.seed, config.model) == (3, expected)
-    assert config.stages == (Stage(name="only", losses={"infonce": 2.0}),)
+    assert config.stages == (Stage(name="only", losses=parse_losses({"infonce": 2.0})),)
     assert config.text == Config().text
 
 
@@ -78,7 +99,7 @@ epochs = 2
     config = load(tmp_path, changes, "stages.1.epochs=0")
     assert (config.seed, config.model.scale, config.model.bias) == (3, 7.5, False)
     assert config.stages == (
-        Stage(name="I", epochs=5, losses={"ranking": 1.0}),
+        Stage(name="I", epochs=5, losses=parse_losses({"ranking": 1.0})),
         Stage(name="II", epochs=0),
         Stage(name="III", epochs=2),
     )
@@ -100,8 +121,8 @@ def test_a_base_is_looked_for_beside_the_file_and_may_have_one_itself(tmp_path, 
         ('base = "gone.toml"', "gone.toml: no such config file, the base of"),
         ('base = "config.toml"', "leads back to"),
         ("base = 3", "expected the name of another config"),
-        ('base = "base.toml"\n[[stages]]\nepochs = 2', "give each [[stages]] its own"),
-        ('base = "base.toml"\n[[stages]]\nname = "I"\n[[stages]]\nname = "I"', "give each [[stages]] its own"),
+        ('base = "base.toml"\n[[stages]]\nepochs = 2', "give each [[stages]] a name"),
+        ('base = "base.toml"\n[[stages]]\nname = "I"\n[[stages]]\nname = "I"', "give each [[stages]] a name"),
     ],
 )
 def test_a_wrong_base_is_named(text, must_name, tmp_path):
@@ -130,7 +151,7 @@ def test_a_whole_number_is_fine_where_a_float_is_meant(tmp_path):
         ("seed = 1.5", ["seed", "whole number", "1.5"]),
         ("seed = true", ["seed", "whole number", "True"]),
         ("seed = '1'", ["seed", "whole number", "'1'"]),
-        ("seed = -1", ["seed", "-1", "least", "0"]),
+        ("seed = -1", ["seed", "-1", ">= 0"]),
         ("[model]\nscale = true", ["model.scale", "a number", "True"]),
         ("[model]\nscale = 'big'", ["model.scale", "a number", "'big'"]),
         ("[model]\nscale = nan", ["model.scale", "nan"]),
@@ -141,6 +162,12 @@ def test_a_whole_number_is_fine_where_a_float_is_meant(tmp_path):
         ("[text_tower]\nblocks = [3, 'four']", ["text_tower.blocks[1]", "whole number", "'four'"]),
         ("[[stages]]\nlosses = ['infonce']", ["stages.0.losses", "table", "infonce"]),
         ("[[stages]]\nlosses = {infonce = 'much'}", ["stages.0.losses.infonce", "a number", "'much'"]),
+        ("[[stages]]\nlosses = {infonc = 1}", ["stages.0.losses.infonc", "unknown loss", "mean 'infonce'", "sigmoid"]),
+        ("[[stages]]\nlosses = {infonce = {margin = 1}}", ["stages.0.losses.infonce.margin", "weight, temperature"]),
+        ("[[stages]]\nlosses = {infonce = {temperature = 0}}", ["infonce.temperature", "0", "> 0"]),
+        ("[[stages]]\nlosses = {infonce = -1}", ["stages.0.losses.infonce.weight", "-1", ">= 0"]),
+        ("[[stages]]\nlosses = {instance_text = {label_smoothing = 1}}", ["label_smoothing", ">= 0 and < 1"]),
+        ("[[stages]]\ntemperature = 0.1", ["stages.0.temperature", "belongs to a loss", "infonce = { weight"]),
         ("[[stages]]\noptimizer = 'lion'", ["stages.0.optimizer", "'lion'", "sgd", "adam", "adamw"]),
         ("model = 3", ["model", "section", "[model]", "3"]),
         ("stages = 3", ["stages", "[[stages]]"]),
@@ -180,8 +207,51 @@ def test_overrides_win_over_the_file(tmp_path):
     assert (config.image_tower.backbone, config.text.tokenizer) == ("resnet50", "unicode")
     assert config.dataset.splits == ("train", "dev")
     assert [stage.name for stage in config.stages] == ["first", "second"]
-    assert (config.stages[1].learning_rate, config.stages[1].losses) == (1e-4, {"infonce": 1.0})
-    assert config.stages[0].losses["ranking_max"] == 2.0
+    assert (config.stages[1].learning_rate, config.stages[1].losses) == (1e-4, {"infonce": InfoNCE()})
+    assert config.stages[0].losses == {**Stage().losses, "ranking_max": Hinge(weight=2.0)}
+
+
+def test_an_override_of_a_loss_keeps_its_other_settings():
+    text = "losses = { infonce = { weight = 2.0, temperature = 0.1 }, ranking = 1.0 }"
+    overrides = [
+        "stages.0.losses.infonce=3.0",
+        "stages.0.losses.ranking.margin=0.5",
+        "stages.0.losses.sigmoid.margin=0",
+    ]
+    table = tomllib.loads(f"[[stages]]\n{text}")
+    for override in overrides:
+        apply_override(table, override)
+    assert parse_config(table).stages[0].losses == {
+        "infonce": InfoNCE(weight=3.0, temperature=0.1),
+        "ranking": Hinge(weight=1.0, margin=0.5),
+        "sigmoid": Sigmoid(margin=0.0),
+    }
+
+
+FORMER = """
+[[stages]]
+name = "I"
+margin = 0.4
+temperature = 0.1
+top = 7
+label_smoothing = 0.2
+
+[stages.losses]
+instance_image = 0.5
+ranking = 2.0
+infonce = 3.0
+topk_text = 1.5
+"""
+
+
+def test_the_config_of_an_older_run_gives_its_losses_what_the_stage_had(tmp_path):
+    """A run directory of before losses had settings lists all four keys for every stage, used or not."""
+    assert load(tmp_path, FORMER).stages[0].losses == {
+        "instance_image": Instance(weight=0.5, label_smoothing=0.2),
+        "ranking": Hinge(weight=2.0, margin=0.4),
+        "infonce": InfoNCE(weight=3.0, temperature=0.1),
+        "topk_text": TopK(weight=1.5, margin=0.4, top=7),
+    }
 
 
 def test_an_override_of_a_default_stage_leaves_the_others_alone():
@@ -231,5 +301,5 @@ def test_defaults_in_help_are_toml():
     assert "  learning_rate = 0.001  " in text
     assert '  splits = ["train", "dev", "test"]  ' in text
     assert '  freeze = ["backbone"]  ' in text
-    assert "  losses = {instance_image = 1.0, instance_text = 1.0}  " in text
+    assert "  losses = { instance_image = { weight = 1.0" in text
     assert "  bias = false  " in text

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from itembed_tf.config import Config, Stage, load_config
+from itembed_tf.config import Config, Stage, load_config, parse_losses
 from itembed_tf.localisation import __main__ as program
 from itembed_tf.localisation.boxes import areas, box_features, enclosing, overlaps, tidy
 from itembed_tf.localisation.entities import Annotated, read_entities
@@ -294,16 +294,22 @@ def test_training_brings_pairs_together(two_pictures: Regions) -> None:
     regions = Regions([picture()], boxes(*[(0, 0, 1, 1)] * 12), [slice(0, 12)], [], rows, np.zeros((12, 0)))
     keras.utils.set_random_seed(0)
     model = localiser(config, 6, 12)
-    stage = Stage(name="I", epochs=60, batch_size=12, losses={"topk_image": 1.0, "topk_text": 1.0}, learning_rate=1e-2)
+    stage = Stage(
+        name="I",
+        epochs=60,
+        batch_size=12,
+        losses=parse_losses({"topk_image": 1.0, "topk_text": 1.0}),
+        learning_rate=1e-2,
+    )
     known = known_pairs([(i, i) for i in range(12)], seed=0)
     train_stage(model, regions, np.eye(12, dtype=np.float32), known, stage, hard={}, seed=(0, 0))
     scores = embedder(model, "region")(rows.astype(np.float32)) @ embedder(model, "phrase")(np.eye(12, dtype="f")).T
     assert (scores.argmax(axis=1) == np.arange(12)).mean() > 0.8
     with pytest.raises(ValueError, match="instance_image"):
-        bad = Stage(losses={"instance_image": 1.0}, batch_size=2)
+        bad = Stage(losses=parse_losses({"instance_image": 1.0}), batch_size=2)
         train_stage(model, regions, np.eye(12, dtype="f"), known, bad, hard={}, seed=(0,))
     with pytest.raises(ValueError, match="batch_size is 99, and there are 12 pairs"):
-        bad = Stage(losses={"topk_text": 1.0}, batch_size=99)
+        bad = Stage(losses=parse_losses({"topk_text": 1.0}), batch_size=99)
         train_stage(model, regions, np.eye(12, dtype="f"), known, bad, hard={}, seed=(0,))
 
 

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from itembed_tf.config import HARD_NEGATIVES, LOSS_SETTINGS
+from itembed_tf.config.losses import INSTANCE_LOSSES
 from itembed_tf.training.losses import LOSSES, hardest_candidate, instance_loss
 
 E1, E2, BETWEEN = [1.0, 0.0], [0.0, 1.0], [0.6, 0.8]
 
 
+def test_every_loss_has_its_settings_and_takes_no_others():
+    """But those of the losses that have a different signature, which the step and the localisation call themselves."""
+    assert set(LOSSES) == set(LOSS_SETTINGS) - {*INSTANCE_LOSSES, HARD_NEGATIVES}
+    functions = LOSSES | dict.fromkeys(INSTANCE_LOSSES, instance_loss)
+    for name, function in functions.items():
+        parameters = inspect.signature(function).parameters.values()
+        keywords = {p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+        assert keywords == set(LOSS_SETTINGS[name]().parameters), name
+
+
 def value(name, image, text, labels, margin=0.2, temperature=0.05, top=3):
     batch = tf.constant(image), tf.constant(text), tf.constant(labels)
-    loss = LOSSES[name](*batch, margin=margin, temperature=temperature, top=top)
+    loss = LOSSES[name](*batch, **own(name, margin=margin, temperature=temperature, top=top))
     assert loss.dtype == tf.float32 and loss.shape == ()
     return float(loss)
+
+
+def own(name, **parameters):
+    """Those of the parameters that the loss has."""
+    return {key: value for key, value in parameters.items() if key in LOSS_SETTINGS[name]().parameters}
 
 
 def unit(rng, rows, width=8):
@@ -238,7 +256,7 @@ def test_losses_are_the_same_traced_with_unknown_batch_and_under_xla(name):
     def step(image, text, labels):
         with tf.GradientTape() as tape:
             tape.watch([image, text])
-            loss = LOSSES[name](image, text, labels, margin=0.2, temperature=0.05, top=3)
+            loss = LOSSES[name](image, text, labels, **own(name, margin=0.2, temperature=0.05, top=3))
         return loss, tape.gradient(loss, text if name == "structure_text" else image)
 
     specs = [tf.TensorSpec([None, 8]), tf.TensorSpec([None, 8]), tf.TensorSpec([None], tf.int64)]
@@ -265,7 +283,7 @@ def test_gradients_are_finite_and_zero_without_negatives(name, labels):
     image = tf.Variable([E1] * len(labels))
     text = tf.Variable([E1] * len(labels))
     with tf.GradientTape() as tape:
-        loss = LOSSES[name](image, text, tf.constant(labels), margin=0.2, temperature=0.001, top=3)
+        loss = LOSSES[name](image, text, tf.constant(labels), **own(name, margin=0.2, temperature=0.001, top=3))
     gradients = tape.gradient(loss, [image, text], unconnected_gradients="zero")
     assert np.isfinite(loss) and all(np.isfinite(gradient).all() for gradient in gradients)
     if len(set(labels)) == 1 and name != "sigmoid":
@@ -280,8 +298,9 @@ def test_a_false_negative_has_no_pull(name):
     image, text = tf.Variable([E1, E2]), tf.Variable([BETWEEN, E1])
     moved = text if name == "structure_text" else image
     with tf.GradientTape(persistent=True) as tape:
-        apart = LOSSES[name](image, text, tf.constant([0, 1]), margin=2.0, temperature=1.0, top=3)
-        together = LOSSES[name](image, text, tf.constant([5, 5]), margin=2.0, temperature=1.0, top=3)
+        parameters = own(name, margin=2.0, temperature=1.0, top=3)
+        apart = LOSSES[name](image, text, tf.constant([0, 1]), **parameters)
+        together = LOSSES[name](image, text, tf.constant([5, 5]), **parameters)
     assert np.any(tape.gradient(apart, moved)[0] != 0)
     pull = tape.gradient(together, moved)[0].numpy()
     if name == "sigmoid":

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from itembed_tf.config import Stage, arguments
+from itembed_tf.config import LOSS_SETTINGS, Stage, arguments, parse_losses
 from itembed_tf.data.batches import Epoch, Items, batches, draw_epoch, from_features
 from itembed_tf.models.backbones import build_backbone
 from itembed_tf.models.dual_path import parts
@@ -23,7 +23,6 @@ from tests.support.toy_model import LENGTH, SIZE, WORDS, dual_path
 
 PICTURES, BATCH = 12, 4
 STEPS = PICTURES // BATCH
-NO_LOSS = {"margin": 0.2, "temperature": 0.05, "top": 10, "label_smoothing": 0.0, "mining": 0, "jit": False}
 
 
 def settings(**changes: Any) -> dict[str, Any]:
@@ -36,6 +35,8 @@ def settings(**changes: Any) -> dict[str, Any]:
         schedule="constant",
         checkpoint_minutes=1000.0,
     )
+    if "losses" in changes:
+        changes["losses"] = parse_losses(changes["losses"])
     return arguments(dataclasses.replace(toy, **changes))
 
 
@@ -323,7 +324,9 @@ def test_the_loss_falls(jit):
 
 
 def test_loss_weights_are_the_objective():
-    first = run(toy(), epochs=1, losses={"instance_image": 0.5, "ranking_max": 3.0}, margin=0.4)[0]["train"]
+    first = run(toy(), epochs=1, losses={"instance_image": 0.5, "ranking_max": {"weight": 3.0, "margin": 0.4}})[0][
+        "train"
+    ]
     assert first["loss"] == pytest.approx(0.5 * first["instance_image"] + 3 * first["ranking_max"], rel=1e-5)
 
 
@@ -350,14 +353,12 @@ def test_mining_replaces_exactly_the_second_half():
     twin = model({"image": batch["image"], "ids": tf.constant(expected_ids)}, training=True)
     logits = twin["text_logits"].numpy().astype(np.float64)
     cross_entropy = np.log(np.exp(logits).sum(1)) - logits[np.arange(BATCH), text_labels]
-    ranking = ranking_loss(
-        twin["image_embedding"], twin["text_embedding"], batch["labels"], margin=0.2, temperature=0.1, top=10
-    )
+    ranking = ranking_loss(twin["image_embedding"], twin["text_embedding"], batch["labels"], margin=0.2)
     model = toy()
     optimizer = keras.optimizers.SGD(0.0)
     optimizer.build(model.trainable_variables)
-    losses = {"instance_text": 1.0, "ranking": 1.0}
-    step = compiled_step(model, optimizer, Averages([], 0.0), losses=losses, **(NO_LOSS | {"mining": 7}))
+    losses = parse_losses({"instance_text": 1.0, "ranking": 1.0})
+    step = compiled_step(model, optimizer, Averages([], 0.0), losses=losses, mining=7, jit=False)
     numbers = step(batch)
     assert float(numbers["instance_text"]) == pytest.approx(cross_entropy.mean(), rel=1e-4)
     assert float(numbers["ranking"]) == pytest.approx(float(ranking), rel=1e-4)
@@ -381,11 +382,12 @@ def test_a_picture_stands_in_a_row_for_each_of_its_sentences(jit):
     assert (labels[:3] != labels[3:]).all()
     model, optimizer = toy(), keras.optimizers.SGD(0.0)
     optimizer.build(model.trainable_variables)
-    losses = dict.fromkeys([*INSTANCE, *LOSSES], 1.0)
-    step = compiled_step(model, optimizer, Averages([], 0.0), losses=losses, **(NO_LOSS | {"margin": 2.5, "jit": jit}))
+    with_margin = {name: {"margin": 2.5} for name in LOSSES if "margin" in LOSS_SETTINGS[name]().parameters}
+    losses = parse_losses(dict.fromkeys([*INSTANCE, *LOSSES], 1.0) | with_margin)
+    step = compiled_step(model, optimizer, Averages([], 0.0), losses=losses, mining=0, jit=jit)
     numbers = step(batch)
     for name, loss in LOSSES.items():
-        expected = float(loss(image, text, labels, margin=2.5, temperature=0.05, top=10))
+        expected = float(loss(image, text, labels, **losses[name].parameters))
         assert float(numbers[name]) == pytest.approx(expected, rel=1e-4, abs=1e-6) and expected > 0, name
     for side, of in (("image", drawn.labels[0]), ("text", np.tile(drawn.labels[0], 2))):
         logits = out[f"{side}_logits"].astype(np.float64)
@@ -469,8 +471,8 @@ def test_speed_counts_the_pictures_that_there_are():
 
 
 def test_settings_that_cannot_be():
-    with pytest.raises(ValueError, match=r"losses: 'rank' is not one of instance_image, instance_text, ranking"):
-        run(toy(), losses={"rank": 1.0})
+    with pytest.raises(ValueError, match=r"losses: 'hard_negatives' is not one of instance_image, instance_text, rank"):
+        run(toy(), losses={"hard_negatives": 1.0})
     with pytest.raises(ValueError, match=r"freeze: 'head' is not one of backbone, image_head, text_tower"):
         run(toy(), freeze=("head",))
     with pytest.raises(ValueError, match=r"add backbone to freeze"):

@@ -1,0 +1,64 @@
+"""Loss settings: for each loss a record of its weight and hyper-parameters. The losses: `itembed_tf.training.losses`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from itembed_tf.config.key import key
+
+
+@dataclass(frozen=True)
+class Loss:
+    weight: float = key(1.0, "factor of the loss in the objective", minimum=0)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """All fields but the weight: the keyword arguments of the loss function."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "weight"}
+
+
+@dataclass(frozen=True)
+class Instance(Loss):
+    label_smoothing: float = key(0.0, "probability spread evenly over all classes", minimum=0, below=1)
+
+
+@dataclass(frozen=True)
+class Hinge(Loss):
+    margin: float = key(0.2, "margin of the hinge", minimum=0)
+
+
+@dataclass(frozen=True)
+class InfoNCE(Loss):
+    temperature: float = key(0.05, "divides the cosines", above=0)
+
+
+@dataclass(frozen=True)
+class Sigmoid(Loss):
+    temperature: float = key(0.05, "divides cosine - margin", above=0)
+    margin: float = key(0.2, "cosine at which a pair counts as half a match")
+
+
+@dataclass(frozen=True)
+class TopK(Loss):
+    margin: float = key(0.2, "margin of the hinge, on Euclidean distances", minimum=0)
+    top: int = key(10, "number of hardest negatives per anchor; 0 for all", minimum=0)
+
+
+INSTANCE_LOSSES = ("instance_image", "instance_text")
+HARD_NEGATIVES = "hard_negatives"  # itembed_tf.localisation only
+
+LOSS_SETTINGS: dict[str, type[Loss]] = {
+    "instance_image": Instance,
+    "instance_text": Instance,
+    "ranking": Hinge,
+    "ranking_sum": Hinge,
+    "ranking_max": Hinge,
+    "infonce": InfoNCE,
+    "sigmoid": Sigmoid,
+    "topk_image": TopK,
+    "topk_text": TopK,
+    "structure_image": TopK,
+    "structure_text": TopK,
+    HARD_NEGATIVES: Hinge,
+}

@@ -1,0 +1,133 @@
+"""A table as TOML gives it -> `Config`: each key, type and value is checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from itembed_tf.config.errors import ConfigError, did_you_mean
+from itembed_tf.config.losses import LOSS_SETTINGS, Loss
+from itembed_tf.config.schema import Config, Stage
+
+
+def parse_config(table: Mapping[str, Any]) -> Config:
+    """The config of a table of sections; keys that are not in it have their defaults.
+
+    Raises:
+        ConfigError: unknown key, wrong type or value outside the allowed ones.
+    """
+    return _record(Config, table, where="")
+
+
+def parse_losses(table: Mapping[str, Any], place: str = "losses") -> dict[str, Loss]:
+    """Loss settings by name, from ``{"infonce": 3.0}`` (the weight) or ``{"infonce": {"weight": 3.0, ...}}``.
+
+    Raises:
+        ConfigError: unknown loss, unknown hyper-parameter, or a value outside the allowed ones.
+    """
+    losses = {}
+    for name, value in table.items():
+        if name not in LOSS_SETTINGS:
+            raise ConfigError(
+                f"{place}.{name}: unknown loss{did_you_mean(name, LOSS_SETTINGS)}; allowed: {', '.join(LOSS_SETTINGS)}"
+            )
+        settings = value if isinstance(value, Mapping) else {"weight": value}
+        if isinstance(value, (str, list)):
+            raise ConfigError(
+                f"{place}.{name}: expected a number, the weight, or a table such as {{ weight = 1.0 }}, got {value!r}"
+            )
+        losses[name] = _record(LOSS_SETTINGS[name], settings, f"{place}.{name}.")
+    return losses
+
+
+@functools.cache
+def type_hints(cls: type) -> dict[str, Any]:
+    """The resolved annotations of a record."""
+    return typing.get_type_hints(cls)
+
+
+def _record(cls: Any, table: Mapping[str, Any], where: str) -> Any:
+    fields, hints = {f.name: f for f in dataclasses.fields(cls)}, type_hints(cls)
+    for name in table:
+        if name not in fields:
+            raise ConfigError(
+                f"{where}{name}: unknown key{did_you_mean(name, fields)}; allowed here: {', '.join(fields)}"
+            )
+    values = {}
+    for name, value in table.items():
+        place, hint = f"{where}{name}", hints[name]
+        if dataclasses.is_dataclass(hint):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{place}: is a section, so write it as [{name}]; got {value!r}")
+            values[name] = _record(hint, value, f"{place}.")
+        elif name == "stages":
+            if not isinstance(value, list) or not value or not all(isinstance(v, Mapping) for v in value):
+                raise ConfigError("stages: write each stage as a table [[stages]], at least one")
+            values[name] = tuple(_record(Stage, v, f"stages.{i}.") for i, v in enumerate(value))
+        else:
+            values[name] = _value(value, hint, fields[name].metadata, place)
+    return cls(**values)
+
+
+def _value(value: Any, hint: Any, metadata: Mapping[str, Any], place: str) -> Any:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple:
+        length = metadata["length"]
+        if not isinstance(value, list) or (length and len(value) != length):
+            raise ConfigError(f"{place}: expected a list{f' of {length}' if length else ''}, got {value!r}")
+        return tuple(_value(item, inner[0], metadata, f"{place}[{i}]") for i, item in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{place}: expected a table of numbers, got {value!r}")
+        if inner[1] is Loss:
+            return parse_losses(value, place)
+        for name in value:
+            if metadata["choices"] and name not in metadata["choices"]:
+                raise ConfigError(_not_a_choice(f"{place}.{name}", name, metadata["choices"]))
+        limits = {**metadata, "choices": ()}
+        return {str(k): _value(v, inner[1], limits, f"{place}.{k}") for k, v in value.items()}
+    if hint is float and type(value) is int:
+        value = float(value)
+    if type(value) is not hint:
+        raise ConfigError(f"{place}: expected {_TYPES[hint]}, got {value!r}{_allowed(metadata)}")
+    if metadata["choices"] and value not in metadata["choices"]:
+        raise ConfigError(_not_a_choice(place, value, metadata["choices"]))
+    if not _within(value, metadata):
+        raise ConfigError(f"{place}: {value!r} is not allowed; it {limits_text(metadata) or 'must be finite'}")
+    return value
+
+
+_TYPES = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def _not_a_choice(place: str, value: Any, choices: tuple[Any, ...]) -> str:
+    return f"{place}: {value!r} is not one of {', '.join(map(str, choices))}{did_you_mean(value, choices)}"
+
+
+def _allowed(metadata: Mapping[str, Any]) -> str:
+    if metadata["choices"]:
+        return f"; allowed: {', '.join(map(str, metadata['choices']))}"
+    limits = limits_text(metadata)
+    return f"; it {limits}" if limits else ""
+
+
+def _within(value: Any, metadata: Mapping[str, Any]) -> bool:
+    minimum, maximum, above, below = (metadata[limit] for limit in ("minimum", "maximum", "above", "below"))
+    return not (
+        (isinstance(value, float) and not math.isfinite(value))
+        or (minimum is not None and value < minimum)
+        or (maximum is not None and value > maximum)
+        or (above is not None and value <= above)
+        or (below is not None and value >= below)
+    )
+
+
+def limits_text(metadata: Mapping[str, Any]) -> str:
+    """The limits of a number, such as ``must be >= 0 and < 1``, or an empty string."""
+    signs = {"minimum": ">=", "above": ">", "maximum": "<=", "below": "<"}
+    limits = [f"{sign} {metadata[name]}" for name, sign in signs.items() if metadata[name] is not None]
+    return f"must be {' and '.join(limits)}" if limits else ""
