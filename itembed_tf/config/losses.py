@@ -1,4 +1,4 @@
-"""Loss settings: for each loss a record of its weight and hyper-parameters. The losses: `itembed_tf.training.losses`."""
+"""Loss settings: one record per loss, with its weight and hyper-parameters. See `itembed_tf.training.losses`."""
 
 from __future__ import annotations
 

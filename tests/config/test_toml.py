@@ -184,7 +184,7 @@ def test_what_is_wrong_is_named(text, must_name, tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"nowhere\.toml.*configs/"):
+    with pytest.raises(ConfigError, match=r"nowhere\.toml.*itembed configs"):
         load_config(tmp_path / "nowhere.toml")
 
 
