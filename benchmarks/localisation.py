@@ -2,11 +2,11 @@
 
     python -m benchmarks.localisation [OUT] [--quick]
 
-Composes 400 + 50 + 150 pictures with `itembed_tf.localisation.scenes`, and learns on them with
+Composes 400 + 50 + 150 images with `itembed_tf.localisation.scenes`, and learns on them with
 configs/localisation.toml for three seeds: stage I, then stage II from the very same weights with hard negatives, and
 once more without them, in as many steps. The figure is R@1 on test at the end against that of a random proposal, the
 mean of the seeds. OUT (default runs/localisation-benchmark) keeps scenes and proposals, which are used
-again, and index.html of the first seed. --quick: few small pictures, one seed, one epoch; its bar is 0.
+again, and index.html of the first seed. --quick: few small images, one seed, one epoch; its bar is 0.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from benchmarks.runner import print_versions, verdict
 
 CONFIG = Path(__file__).parents[1] / "configs" / "localisation.toml"
 TIMES = 3.0  # R@1 over that of a random proposal
-MOST = 100  # proposals of a picture
+MOST = 100  # proposals of an image
 ROWS = ("I", "II, hard negatives", "II, none")
 # The package with GloVe needs Python 3.11; the Makefile makes the same choice.
 SKIP_GRAM = ('word_vectors.source="skip-gram"', "word_vectors.extra_words=0")
@@ -46,17 +46,17 @@ def measure(out: Path, seeds: Sequence[int], overrides: Sequence[str], most: int
     from itembed_tf.config import HARD_NEGATIVES, load_config
     from itembed_tf.data.readers import openmoji
     from itembed_tf.localisation.entities import read_entities, summary
-    from itembed_tf.localisation.experiment import find, learn, new_model, prepare
-    from itembed_tf.localisation.page import write_page
+    from itembed_tf.localisation.experiment import evaluate, learn, new_model, prepare
+    from itembed_tf.localisation.page import write_localisation_page
     from itembed_tf.localisation.proposals import compute_proposals, read_proposals, write_proposals
 
     config = load_config(CONFIG, overrides)
-    pictures = read_entities(out / "scenes")
-    print(", ".join(f"{count:,} {what}" for what, count in summary(pictures).items()))
+    images = read_entities(out / "scenes")
+    print(", ".join(f"{count:,} {what}" for what, count in summary(images).items()))
     boxes = out / f"proposals-{most}.jsonl"
     if not boxes.exists():
-        write_proposals(boxes, compute_proposals(pictures, most))
-    material = prepare(config, pictures, read_proposals(boxes, pictures, most), places=True)
+        write_proposals(boxes, compute_proposals(images, most))
+    material = prepare(config, images, read_proposals(boxes, images, most), positions=True)
     first, second = config.stages
     without = dataclasses.replace(second, losses={k: v for k, v in second.losses.items() if k != HARD_NEGATIVES})
     tables: dict[str, list[dict[str, Any]]] = {row: [] for row in ROWS}
@@ -64,19 +64,21 @@ def measure(out: Path, seeds: Sequence[int], overrides: Sequence[str], most: int
         seeded = dataclasses.replace(config, seed=seed)
         model = new_model(seeded, material)
         learn(model, seeded, material, first, 0)
-        tables["I"].append(find(model, material, "test")[1])
+        tables["I"].append(evaluate(model, material, "test")[1])
         after_first = model.get_weights()
         for row, stage in zip(ROWS[1:], (second, without)):
             model.set_weights(after_first)
             entry = learn(model, seeded, material, stage, 1)
-            found, figures = find(model, material, "test")
+            found, figures = evaluate(model, material, "test")
             tables[row].append(figures)
             if row == ROWS[1]:
                 print(f"seed {seed}: {entry['hard_negatives']:,} hard negatives", flush=True)
                 if seed == seeds[0]:
                     said = openmoji.attribution()
                     regions = material.regions["test"]
-                    write_page(out, figures, found, regions, title="scenes", split="test", attribution=said)
+                    write_localisation_page(
+                        out, figures, found, regions, title="scenes", split="test", attribution=said
+                    )
     return tables
 
 
@@ -89,8 +91,8 @@ def print_tables(tables: dict[str, list[dict[str, Any]]]) -> None:
         print(f"stage {row:16}" + "".join(f"{value:7.1f}" for value in means) + f"   {each}")
     base = tables["I"][0]["all"]
     print(f"{'random proposal':22}" + "".join(f"{base['random'][k]:7.1f}" for k in ("R@1", "R@5", "R@10")))
-    print(f"{'whole picture':22}{base['whole_picture']:7.1f}")
-    print(f"{'upper bound':22}{base['upper_bound']:7.1f}   any of the picture's proposals")
+    print(f"{'whole image':22}{base['whole_image']:7.1f}")
+    print(f"{'upper bound':22}{base['upper_bound']:7.1f}   any of the image's proposals")
     print(f"\n{'type, stage II':22}{'phrases':>8}{'R@1':>7}{'random':>8}{'bound':>7}")
     for type, figures in tables[ROWS[1]][0]["types"].items():
         mean = statistics.mean(t["types"][type]["R@1"] for t in tables[ROWS[1]])
@@ -100,7 +102,7 @@ def print_tables(tables: dict[str, list[dict[str, Any]]]) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", nargs="?", help="folder (default: runs/localisation-benchmark, with --quick runs/quick)")
-    parser.add_argument("--quick", action="store_true", help="few small pictures, one seed, one epoch")
+    parser.add_argument("--quick", action="store_true", help="few small images, one seed, one epoch")
     args = parser.parse_args(argv)
     out = Path(args.out or ("runs/quick-localisation" if args.quick else "runs/localisation-benchmark"))
     started = time.monotonic()

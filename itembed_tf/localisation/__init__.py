@@ -1,1 +1,1 @@
-"""Phrase localisation: which box of a picture a phrase speaks of (Flickr30k Entities, and scenes in its format)."""
+"""Phrase localisation (visual grounding): which region of an image a phrase refers to; Flickr30k Entities format."""

@@ -1,12 +1,12 @@
-"""Flickr30k Entities: sentences with marked phrases, boxes of what they speak of; checked whole before anything runs.
+"""Reader of Flickr30k Entities: captions with marked phrases and their boxes, all checked before training starts.
 
 ::
 
-    DATA/flickr30k-images/<id>.jpg     the photographs; flickr30k_images/ or images/ will do, and .png
-    DATA/Sentences/<id>.txt            a sentence a line, its phrases marked: [/EN#<chain>/<type>/<type> words]
-    DATA/Annotations/<id>.xml          width, height, and what each chain is: boxes, or the flags scene and nobndbox
-    DATA/train.txt, val.txt, test.txt  ids, one a line
-    DATA/UNRELATED_CAPTIONS            optional: <id> <number from 1> of sentences that speak of another picture
+    DATA/flickr30k-images/<id>.jpg     the images; flickr30k_images/ or images/ and .png work too
+    DATA/Sentences/<id>.txt            one caption a line, phrases marked up: [/EN#<chain>/<type>/<type> words]
+    DATA/Annotations/<id>.xml          width, height, and for each chain its boxes or the flags scene and nobndbox
+    DATA/train.txt, val.txt, test.txt  image ids, one a line
+    DATA/UNRELATED_CAPTIONS            optional: <id> <number from 1> of captions that describe another image
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from itembed_tf.data.readers.group import SPLITS, some
 from itembed_tf.data.readers.source import find, read_lines
 from itembed_tf.localisation.annotations import read_annotations
 
-PICTURES = ("flickr30k-images/", "flickr30k_images/", "images/")
+IMAGE_FOLDERS = ("flickr30k-images/", "flickr30k_images/", "images/")
 ENDINGS = (".jpg", ".jpeg", ".png")
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")  # that `itembed_tf.data.images` decodes, whatever the ending says
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")  # that `data.images` decodes, whatever the suffix
 LISTS = {"train": "train.txt", "dev": "val.txt", "test": "test.txt"}
 EXIF_ORIENTATION = 0x0112
-NOT_VISUAL = "0"  # the chain of phrases that were not annotated; each is a chain of its own
+NOT_VISUAL = "0"  # chain number of phrases that were not annotated; these phrases do not corefer
 MARKED = re.compile(r"\[/EN#(?P<chain>\d+)(?P<types>(?:/\w+)+) +(?P<words>[^\[\]]*[^\[\]\s])\s*\]")
 ADVICE = (
     "Sentences, Annotations (annotations.zip), the lists and UNRELATED_CAPTIONS: "
-    "https://github.com/BryanPlummer/flickr30k_entities. docs/localisation.md shows how they must lie; "
+    "https://github.com/BryanPlummer/flickr30k_entities. docs/localisation.md shows the expected directory layout; "
     "python -m itembed_tf.localisation.scenes writes an example."
 )
 
@@ -43,30 +43,30 @@ ADVICE = (
 @dataclass(frozen=True)
 class Phrase:
     text: str
-    chain: str  # phrases of one picture with one chain speak of the same thing
+    chain: str  # phrases of one image with the same chain refer to the same entity
     types: tuple[str, ...]  # people, clothing, ...; at least one
-    sentence: int  # its place in the picture's sentences
+    sentence: int  # index into the image's captions
 
 
 @dataclass(frozen=True)
-class Annotated:
-    """One picture with all that is known of it.
+class AnnotatedImage:
+    """One annotated image.
 
     Attributes:
-        id: name of its files.
-        image: path.
+        id: file name without suffix.
+        path: image file.
         split: "train", "dev" (val.txt) or "test".
         width, height: in pixels.
-        sentences: without the marks; those in UNRELATED_CAPTIONS left out.
-        phrases: of the sentences, in their order.
-        boxes: int32 [n, 4] of each chain that has any (see `boxes` for what the numbers mean).
-        unboxed: chains flagged as scene or without a box, with the flag.
-        cut: boxes that went over the picture's edge, and were cut there.
-        unrelated: sentences left out.
+        sentences: captions without markup, without those in UNRELATED_CAPTIONS.
+        phrases: of the captions, in order.
+        boxes: int32 [n, 4] for each chain that has boxes (format: see module `boxes`).
+        unboxed: flag of each chain that is a scene or has no box.
+        clipped: number of boxes clipped at the image border.
+        unrelated: number of captions left out.
     """
 
     id: str
-    image: str
+    path: str
     split: str
     width: int
     height: int
@@ -74,47 +74,47 @@ class Annotated:
     phrases: tuple[Phrase, ...]
     boxes: Mapping[str, np.ndarray]
     unboxed: Mapping[str, str]
-    cut: int
+    clipped: int
     unrelated: int
 
 
-def read_entities(root: str | Path, splits: Sequence[str] = SPLITS) -> list[Annotated]:
-    """Every picture of the splits, in the order of their lists; the module says how the files must lie.
+def read_entities(root: str | Path, splits: Sequence[str] = SPLITS) -> list[AnnotatedImage]:
+    """Read all images of the splits, in the order of their lists. The module docstring shows the directory layout.
 
     Raises:
         FileNotFoundError: a folder or list is missing.
-        ValueError: files that are missing or cannot be read, up to 20 of them listed with what is wrong and where.
+        ValueError: missing or invalid files; the message lists up to 20 of them with the reason.
     """
     root = Path(root)
     if not root.is_dir():
-        raise FileNotFoundError(f"{root} is not a folder; it must hold Flickr30k Entities. {ADVICE}")
-    pictures = _stems(find(root, PICTURES, "the folder of pictures", ADVICE))
+        raise FileNotFoundError(f"{root} is not a folder; expected the folder of Flickr30k Entities. {ADVICE}")
+    images = _stems(find(root, IMAGE_FOLDERS, "the folder of images", ADVICE))
     folders = {name: find(root, (f"{name}/",), f"the folder {name}", ADVICE) for name in ("Sentences", "Annotations")}
     unrelated = _unrelated(root / "UNRELATED_CAPTIONS")
     found, problems = [], []
     listed = _listed(root, splits)
-    for id, split in tqdm(listed.items(), desc="reading annotations", unit=" pictures"):
+    for id, split in tqdm(listed.items(), desc="reading annotations", unit=" images"):
         try:
-            image = pictures.get(id)
-            if image is None:
-                raise ValueError(f"{id}: no picture {id}.jpg in {root}")
-            found.append(_read_one(id, image, split, folders, unrelated.get(id, set())))
+            path = images.get(id)
+            if path is None:
+                raise ValueError(f"{id}: no image {id}.jpg in {root}")
+            found.append(_read_one(id, path, split, folders, unrelated.get(id, set())))
         except ValueError as error:
             problems.append(str(error))
     if problems:
+        raise ValueError(f"{root}: {len(problems)} of {len(listed)} images cannot be used:\n{some(problems)}\n{ADVICE}")
+    if not any(image.boxes for image in found):
         raise ValueError(
-            f"{root}: {len(problems)} of {len(listed)} pictures cannot be used:\n{some(problems)}\n{ADVICE}"
+            f"{root}: no phrase of {', '.join(splits)} has a box, so there is nothing to localise. {ADVICE}"
         )
-    if not any(picture.boxes for picture in found):
-        raise ValueError(f"{root}: not one phrase of {', '.join(splits)} has a box: nothing to localise. {ADVICE}")
     return found
 
 
 def read_sentences(path: Path) -> tuple[list[str], list[Phrase]]:
-    """One file of Sentences: its sentences without the marks, and their phrases.
+    """Read one Sentences file: the captions without markup, and their phrases.
 
     Raises:
-        ValueError: a mark that is not as documented; it names the line.
+        ValueError: invalid markup; the message names the line.
     """
     sentences: list[str] = []
     phrases = []
@@ -125,7 +125,7 @@ def read_sentences(path: Path) -> tuple[list[str], list[Phrase]]:
         if "/EN#" in rest:
             where = rest[max(0, rest.index("/EN#") - 1) :][:40]
             raise ValueError(
-                f"{path}, line {number}: {where!r} is no whole mark; they look like [/EN#12/people/clothing a man]"
+                f"{path}, line {number}: {where!r} is invalid markup; expected, e.g., [/EN#12/people/clothing a man]"
             )
         for mark in MARKED.finditer(line):
             types = tuple(mark["types"].split("/")[1:])
@@ -134,29 +134,29 @@ def read_sentences(path: Path) -> tuple[list[str], list[Phrase]]:
     return sentences, phrases
 
 
-def located(picture: Annotated) -> list[Phrase]:
-    """The phrases of a picture that can be trained on and asked for: those whose chain has a box."""
-    return [phrase for phrase in picture.phrases if phrase.chain != NOT_VISUAL and phrase.chain in picture.boxes]
+def located(image: AnnotatedImage) -> list[Phrase]:
+    """Phrases of an image that can be localised: those whose chain has a box."""
+    return [phrase for phrase in image.phrases if phrase.chain != NOT_VISUAL and phrase.chain in image.boxes]
 
 
-def summary(pictures: Sequence[Annotated]) -> dict[str, int]:
+def summary(images: Sequence[AnnotatedImage]) -> dict[str, int]:
     """How much there is of everything, what is left out included."""
-    count: Counter[str] = Counter(pictures=len(pictures))
-    for picture in pictures:
-        count["sentences"] += len(picture.sentences)
-        count["phrases with a box"] += len(located(picture))
-        count["boxes"] += sum(map(len, picture.boxes.values()))
-        count["boxes cut at the picture's edge"] += picture.cut
-        count["unrelated sentences left out"] += picture.unrelated
-        for phrase in picture.phrases:
+    count: Counter[str] = Counter(images=len(images))
+    for image in images:
+        count["sentences"] += len(image.sentences)
+        count["phrases with a box"] += len(located(image))
+        count["boxes"] += sum(map(len, image.boxes.values()))
+        count["boxes clipped at the image border"] += image.clipped
+        count["unrelated captions left out"] += image.unrelated
+        for phrase in image.phrases:
             if phrase.chain == NOT_VISUAL:
                 count["phrases left out: not visual"] += 1
-            elif phrase.chain not in picture.boxes:
-                count[f"phrases left out: {picture.unboxed.get(phrase.chain, 'not annotated')}"] += 1
+            elif phrase.chain not in image.boxes:
+                count[f"phrases left out: {image.unboxed.get(phrase.chain, 'not annotated')}"] += 1
     return dict(count)
 
 
-def _read_one(id: str, image: Path, split: str, folders: Mapping[str, Path], unrelated: set[int]) -> Annotated:
+def _read_one(id: str, path: Path, split: str, folders: Mapping[str, Path], unrelated: set[int]) -> AnnotatedImage:
     files = {name: folder / f"{id}.{'txt' if name == 'Sentences' else 'xml'}" for name, folder in folders.items()}
     for name, file in files.items():
         if not file.is_file():
@@ -164,18 +164,18 @@ def _read_one(id: str, image: Path, split: str, folders: Mapping[str, Path], unr
     sentences, phrases = read_sentences(files["Sentences"])
     if max(unrelated, default=0) > len(sentences):
         raise ValueError(f"UNRELATED_CAPTIONS: {id} has no sentence {max(unrelated)}, only {len(sentences)}")
-    (width, height), boxes, unboxed, cut = read_annotations(files["Annotations"])
-    size = _size(image)
+    (width, height), boxes, unboxed, clipped = read_annotations(files["Annotations"])
+    size = _size(path)
     if size != (width, height):
         raise ValueError(
-            f"{image} is {size[0]} x {size[1]}, its annotation says {width} x {height}: a resized copy does not fit"
+            f"{path} is {size[0]} x {size[1]}, but its annotation says {width} x {height}; use images of original size"
         )
     kept = [i for i in range(len(sentences)) if i + 1 not in unrelated]
     phrases = [phrase for phrase in phrases if phrase.sentence in kept]
     place = {old: new for new, old in enumerate(kept)}
-    return Annotated(
+    return AnnotatedImage(
         id=id,
-        image=str(image),
+        path=str(path),
         split=split,
         width=width,
         height=height,
@@ -183,24 +183,24 @@ def _read_one(id: str, image: Path, split: str, folders: Mapping[str, Path], unr
         phrases=tuple(Phrase(p.text, p.chain, p.types, place[p.sentence]) for p in phrases),
         boxes=boxes,
         unboxed=unboxed,
-        cut=cut,
+        clipped=clipped,
         unrelated=len(sentences) - len(kept),
     )
 
 
-def _size(image: Path) -> tuple[int, int]:
-    """Width and height of a picture that can be decoded to its end, upright."""
+def _size(path: Path) -> tuple[int, int]:
+    """Width and height after EXIF orientation; the file is decoded to its end, so truncated files are found."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(image, formats=FORMATS) as opened:
-                lying = opened.getexif().get(EXIF_ORIENTATION, 1) >= 5
+            with Image.open(path, formats=FORMATS) as opened:
+                rotated = opened.getexif().get(EXIF_ORIENTATION, 1) >= 5
                 width, height = opened.size
                 opened.draft("L", (width // 8, height // 8))  # JPEG: decoded in a fraction of the time
                 opened.load()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(f"{image} cannot be read: {error}") from None
-    return (height, width) if lying else (width, height)
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    return (height, width) if rotated else (width, height)
 
 
 def _stems(folder: Path) -> dict[str, Path]:
@@ -208,7 +208,7 @@ def _stems(folder: Path) -> dict[str, Path]:
 
 
 def _listed(root: Path, splits: Sequence[str]) -> dict[str, str]:
-    """id -> split, of the splits asked for. The other lists may be missing, but not contradict."""
+    """id -> split, for the requested splits. Other lists may be missing; an id must not be in two lists."""
     owner: dict[str, str] = {}
     problems = []
     for split, name in LISTS.items():
@@ -218,17 +218,17 @@ def _listed(root: Path, splits: Sequence[str]) -> dict[str, str]:
             None, map(str.strip, read_lines(find(root, (name,), f"the list of {split}", ADVICE), ADVICE))
         ):
             if line in owner:
-                problems.append(f"{name}: {line[:60]} stands in {LISTS[owner[line]]} already")
+                problems.append(f"{name}: {line[:60]} is also in {LISTS[owner[line]]}")
             elif not re.fullmatch(r"[\w-]{1,100}", line):
-                problems.append(f"{name}: {line[:60]!r} is no id, which is a file's name without its ending")
+                problems.append(f"{name}: {line[:60]!r} is not an id (a file name without suffix)")
             owner[line] = split
     if problems:
-        raise ValueError(f"{root}: {len(problems)} lines of the lists cannot be used:\n{some(problems)}\n{ADVICE}")
+        raise ValueError(f"{root}: {len(problems)} invalid lines in the lists:\n{some(problems)}\n{ADVICE}")
     return {id: split for id, split in owner.items() if split in splits}
 
 
 def _unrelated(path: Path) -> dict[str, set[int]]:
-    """id -> numbers of sentences, from 1."""
+    """id -> one-based caption numbers."""
     found: dict[str, set[int]] = {}
     for number, line in enumerate(read_lines(path, ADVICE) if path.is_file() else [], start=1):
         if not line.strip() or line.startswith("#"):
@@ -236,7 +236,7 @@ def _unrelated(path: Path) -> dict[str, set[int]]:
         entry = re.fullmatch(r"\s*([\w-]+)\s+([1-9]\d{0,3})\s*", line)
         if entry is None:
             raise ValueError(
-                f"{path}, line {number}: {line[:60]!r}; it must be an id and a sentence's number from 1. {ADVICE}"
+                f"{path}, line {number}: {line[:60]!r}; expected an id and a one-based caption number. {ADVICE}"
             )
         found.setdefault(entry[1], set()).add(int(entry[2]))
     return found

@@ -1,4 +1,4 @@
-"""From annotated pictures to figures: what is read and encoded once, then stages of training and what they find."""
+"""A localisation experiment: encode regions and phrases once, train the stages, evaluate each split."""
 
 from __future__ import annotations
 
@@ -11,83 +11,85 @@ import keras
 import numpy as np
 
 from itembed_tf.config import HARD_NEGATIVES, Config, Stage
-from itembed_tf.localisation.entities import Annotated
+from itembed_tf.localisation.entities import AnnotatedImage
 from itembed_tf.localisation.network import embedder, localiser, train_stage
 from itembed_tf.localisation.phrases import phrase_features
-from itembed_tf.localisation.regions import Regions, look_at
+from itembed_tf.localisation.regions import Regions, encode_regions
 from itembed_tf.localisation.sampling import Pairs, known_pairs
-from itembed_tf.localisation.search import Found, hard_negatives, search, table
+from itembed_tf.localisation.search import Localisation, hard_negatives, metrics_table, search
 from itembed_tf.models.backbones import build_backbone, join_levels
 
 
 @dataclass(frozen=True)
-class Material:
-    """All that training and evaluation need; the same for every seed.
+class LocalisationData:
+    """Inputs of training and evaluation; the same for every seed.
 
     Attributes:
-        regions: of each split that there is; "train" always.
-        phrases: features float32 [P, F] of every plain phrase of all splits.
-        number: plain phrase -> its row.
+        regions: of each split; "train" is always present.
+        phrases: features of all distinct phrases of all splits, float32 [P, F].
+        row_of_phrase: phrase -> row of `phrases`.
     """
 
     regions: Mapping[str, Regions]
     phrases: np.ndarray
-    number: dict[str, int]
+    row_of_phrase: dict[str, int]
 
 
 def prepare(
-    config: Config, pictures: Sequence[Annotated], proposals: Mapping[str, np.ndarray], *, places: bool
-) -> Material:
-    """Encode regions and phrases; what the backbone says of a region is kept in the cache folder.
+    config: Config, images: Sequence[AnnotatedImage], proposals: Mapping[str, np.ndarray], *, positions: bool
+) -> LocalisationData:
+    """Encode regions and phrases. Backbone features of regions are cached on disk.
 
     Args:
-        config: its sections image, image_tower, text, word_vectors, sentence and text_tower.word_width.
-        pictures: of all splits.
-        proposals: id -> int32 [n, 4], best first.
-        places: whether the network is told where a box lies.
+        config: reads image, image_tower, text, word_vectors, sentence and text_tower.word_width.
+        images: annotated images of all splits.
+        proposals: image id -> boxes int32 [n, 4], best first.
+        positions: add the position of each box to its features.
     """
     tower = config.image_tower
     backbone = build_backbone(tower.backbone, weights=tower.weights, size=config.image.size)
     backbone = join_levels(backbone, tower.levels) if tower.levels else backbone
     regions = {}
-    for split in dict.fromkeys(picture.split for picture in pictures):
-        regions[split] = look_at([p for p in pictures if p.split == split], proposals, backbone, places=places)
-    if not regions["train"].asked:
-        raise ValueError("not one phrase of train has a box: there is nothing to learn from")
-    texts = dict.fromkeys(asked.plain for split in regions.values() for asked in split.asked)
-    training = list(dict.fromkeys(asked.plain for asked in regions["train"].asked))
-    return Material(regions, phrase_features(config, training, list(texts)), {text: i for i, text in enumerate(texts)})
+    for split in dict.fromkeys(image.split for image in images):
+        regions[split] = encode_regions(
+            [p for p in images if p.split == split], proposals, backbone, positions=positions
+        )
+    if not regions["train"].located:
+        raise ValueError("no phrase of the train split has a box, so there is nothing to train on")
+    texts = dict.fromkeys(phrase.normalised for split in regions.values() for phrase in split.located)
+    training = list(dict.fromkeys(phrase.normalised for phrase in regions["train"].located))
+    return LocalisationData(
+        regions, phrase_features(config, training, list(texts)), {text: i for i, text in enumerate(texts)}
+    )
 
 
-def new_model(config: Config, material: Material) -> keras.Model:
-    """A `localiser` that has learnt nothing, its weights drawn by the config's seed."""
+def new_model(config: Config, data: LocalisationData) -> keras.Model:
+    """A new `localiser` with weights initialised from the config's seed."""
     keras.utils.set_random_seed(config.seed)
-    return localiser(config, material.regions["train"].width, material.phrases.shape[1])
+    return localiser(config, data.regions["train"].width, data.phrases.shape[1])
 
 
-def pairs_of(config: Config, material: Material) -> Pairs:
-    """Which training region bears which phrase."""
-    train = material.regions["train"]
-    return known_pairs(((asked.row, material.number[asked.plain]) for asked in train.asked), config.seed)
+def pairs_of(config: Config, data: LocalisationData) -> Pairs:
+    """Pairs of region and phrase in the training split."""
+    train = data.regions["train"]
+    return known_pairs(((phrase.row, data.row_of_phrase[phrase.normalised]) for phrase in train.located), config.seed)
 
 
-def learn(model: keras.Model, config: Config, material: Material, stage: Stage, place: int) -> dict[str, Any]:
-    """Train one stage in place; the dict says how it went.
+def learn(model: keras.Model, config: Config, data: LocalisationData, stage: Stage, index: int) -> dict[str, Any]:
+    """Train one stage in place and return its summary.
 
-    Hard negatives are looked for first where the stage's losses name them: by the model as it comes.
+    If the stage's losses include hard negatives, these are mined first, with the model as it is.
 
     Args:
-        place: of the stage in its order; another place draws another order of batches.
+        index: of the stage; part of the seed of the batch order.
     """
     started = time.monotonic()
-    train = material.regions["train"]
+    train = data.regions["train"]
     hard: dict[int, np.ndarray] = {}
     if HARD_NEGATIVES in stage.losses:
         parameters = stage.losses[HARD_NEGATIVES].parameters
-        hard = hard_negatives(train, material.phrases, material.number, _both(model), **parameters)
-    loss = train_stage(
-        model, train, material.phrases, pairs_of(config, material), stage, hard=hard, seed=(config.seed, place)
-    )
+        hard = hard_negatives(train, data.phrases, data.row_of_phrase, _embedders(model), **parameters)
+    loss = train_stage(model, train, data.phrases, pairs_of(config, data), stage, hard=hard, seed=(config.seed, index))
     return {
         "name": stage.name,
         "epochs": stage.epochs,
@@ -97,11 +99,11 @@ def learn(model: keras.Model, config: Config, material: Material, stage: Stage, 
     }
 
 
-def find(model: keras.Model, material: Material, split: str) -> tuple[list[Found], dict[str, Any]]:
-    """What the model finds in a split, and its figures."""
-    found = search(material.regions[split], material.phrases, material.number, _both(model))
-    return found, table(found)
+def evaluate(model: keras.Model, data: LocalisationData, split: str) -> tuple[list[Localisation], dict[str, Any]]:
+    """Localise all phrases of a split; returns the results and their metrics."""
+    results = search(data.regions[split], data.phrases, data.row_of_phrase, _embedders(model))
+    return results, metrics_table(results)
 
 
-def _both(model: keras.Model) -> dict[str, Any]:
+def _embedders(model: keras.Model) -> dict[str, Any]:
     return {side: embedder(model, side) for side in ("region", "phrase")}

@@ -1,4 +1,4 @@
-"""What was found -> OUT/index.html: true boxes and best proposals drawn on the pictures, in one file."""
+"""The localisation page, OUT/index.html: true boxes and nearest proposals drawn on the images, in one file."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 from itembed_tf.files import write_atomically
 from itembed_tf.localisation.regions import Regions
-from itembed_tf.localisation.search import RIGHT, Found
+from itembed_tf.localisation.search import MIN_IOU, Localisation
 from itembed_tf.report.pictures import thumbnail
 from itembed_tf.report.template import render
 
-CARDS, DRAWN = 24, 3  # phrases of a part of the page, proposals drawn of each
-LONGEST = 200  # characters of a phrase
+CARDS, DRAWN = 24, 3  # phrases in each section, proposals drawn for each phrase
+MAX_CHARACTERS = 200  # of a phrase
 
 
-def write_page(
+def write_localisation_page(
     folder: str | Path,
     figures: Mapping[str, Any],
-    found: Sequence[Found],
+    found: Sequence[Localisation],
     regions: Regions,
     *,
     title: str,
@@ -30,24 +30,28 @@ def write_page(
     """Write `folder`/index.html about the phrases of one split.
 
     Args:
-        folder: where it goes.
-        figures: of `search.table`.
-        found: of `search.search`; as many as a page bears are drawn by lot, always the same.
-        regions: what was searched.
-        title: name of the data.
-        split: which it is.
-        attribution: licence line that must stand where the pictures are shown; "" for none.
+        folder: output folder.
+        figures: metrics, as `search.table` returns them.
+        found: results, as `search.search` returns them; a fixed-seed sample of them is shown.
+        regions: of the split.
+        title: name of the data set.
+        split: its name.
+        attribution: licence line to show with the images; "" for none.
     """
     parts = (
-        ("Found first", "Phrases whose nearest proposal is right, drawn by lot.", lambda each: each.rank == 1),
         (
-            "Found later",
-            "A right proposal is among the ten nearest, but not first: the three nearest and the right one.",
+            "Correct at rank 1",
+            "A random sample of phrases whose nearest proposal is correct.",
+            lambda each: each.rank == 1,
+        ),
+        (
+            "Correct at rank 2 to 10",
+            "A correct proposal is among the ten nearest, but not first. The three nearest and the correct one.",
             lambda each: 1 < each.rank <= len(each.best),
         ),
         (
-            "Not found",
-            "None of the ten nearest proposals is right; the three nearest.",
+            "Not among the ten nearest",
+            "None of the ten nearest proposals is correct. The three nearest.",
             lambda each: not 0 < each.rank <= len(each.best),
         ),
     )
@@ -57,42 +61,42 @@ def write_page(
         kind="phrase localisation",
         split=split,
         figures=figures,
-        pictures=len({each.asked.picture for each in found}),
+        images=len({each.phrase.image for each in found}),
         parts=[(head, note, _cards([each for each in found if of(each)], regions)) for head, note, of in parts],
         attribution=attribution,
     )
     return write_atomically(Path(folder) / "index.html", text)
 
 
-def _cards(found: Sequence[Found], regions: Regions) -> list[dict[str, Any]]:
+def _cards(found: Sequence[Localisation], regions: Regions) -> list[dict[str, Any]]:
     chosen = random.Random(0).sample(list(found), min(CARDS, len(found)))
     return [_card(each, regions) for each in chosen]
 
 
-def _card(each: Found, regions: Regions) -> dict[str, Any]:
-    picture = regions.pictures[each.asked.picture]
+def _card(each: Localisation, regions: Regions) -> dict[str, Any]:
+    image = regions.images[each.phrase.image]
     places = list(range(min(1 if each.rank == 1 else DRAWN, len(each.best))))
     if 0 < each.rank <= len(each.best) and each.rank - 1 not in places:
         places.append(each.rank - 1)
-    boxes = [_box(regions.boxes[each.asked.row], "truth", 0, picture.width, picture.height)]
-    for place in reversed(places):  # the nearest lies on top
-        kind = "right" if each.overlap[place] >= RIGHT else "wrong"
-        boxes.append(_box(regions.boxes[each.best[place]], kind, place + 1, picture.width, picture.height))
-    text = each.asked.text
-    if not each.right:
-        said = f"no proposal of {each.proposals} is right"
+    boxes = [_box(regions.boxes[each.phrase.row], "truth", 0, image.width, image.height)]
+    for place in reversed(places):  # the nearest is drawn last, on top
+        kind = "correct" if each.overlap[place] >= MIN_IOU else "wrong"
+        boxes.append(_box(regions.boxes[each.best[place]], kind, place + 1, image.width, image.height))
+    text = each.phrase.text
+    if not each.correct:
+        result = f"none of {each.proposals} proposals is correct"
     elif each.rank == 1:
-        said = f"overlap {each.overlap[0]:.2f}"
+        result = f"IoU {each.overlap[0]:.2f}"
     else:
-        said = f"first right at place {each.rank} of {each.proposals}"
+        result = f"first correct at rank {each.rank} of {each.proposals}"
     return {
-        "picture": thumbnail(picture.image, Path(picture.image).name),
-        "width": picture.width,
-        "height": picture.height,
+        "image": thumbnail(image.path, Path(image.path).name),
+        "width": image.width,
+        "height": image.height,
         "boxes": boxes,
-        "phrase": text if len(text) <= LONGEST else f"{text[:LONGEST]}…",
-        "types": ", ".join(each.asked.types),
-        "said": said,
+        "phrase": text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}…",
+        "types": ", ".join(each.phrase.types),
+        "result": result,
     }
 
 

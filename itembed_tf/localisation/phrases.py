@@ -1,4 +1,4 @@
-"""What a phrase is to the network: its words without fillers, and their features, which stay as they are."""
+"""Phrase features: words without stop words, encoded by fixed sentence features."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from itembed_tf.sentence_features.layers import sentence_features
 from itembed_tf.text import tokenize
 from itembed_tf.text.word_table import word_table
 
-# Articles, pronouns, prepositions and the like, which tell no thing from another.
-FILLERS = frozenset(
+# Stop words: articles, pronouns, prepositions and forms of "be", which do not distinguish entities.
+STOP_WORDS = frozenset(
     (
         *("a", "an", "the", "this", "that", "these", "those", "some", "any", "and", "or", "of", "in", "on", "at", "to"),
         *("for", "from", "with", "by", "as", "is", "are", "be", "being", "been", "who", "which", "it", "its", "he"),
@@ -23,16 +23,16 @@ FILLERS = frozenset(
 )
 
 
-def plain(phrase: str) -> str:
-    """Lower-case words without fillers; where nothing would be left, all words (as the paper's code)."""
+def normalise_phrase(phrase: str) -> str:
+    """Lower-case a phrase and remove stop words, unless nothing would be left (as the paper's code)."""
     words = tokenize(phrase, tokenizer="words", lowercase=True)
-    return " ".join([word for word in words if word not in FILLERS] or words)
+    return " ".join([word for word in words if word not in STOP_WORDS] or words)
 
 
 def phrase_features(config: Config, training: Sequence[str], phrases: Sequence[str]) -> np.ndarray:
-    """Features float32 [n, F] of plain phrases, by the config's [text], [word_vectors] and [sentence].
+    """Features of normalised phrases, float32 [n, F], from the config's [text], [word_vectors] and [sentence].
 
-    Words and numbers are fitted to the `training` phrases alone. A phrase without a known word is a row of zeros.
+    Vocabulary and features are fitted on the `training` phrases only. A phrase without a known word gives zeros.
     """
     vocabulary, table, _ = word_table(config, training)
     features = sentence_features(
@@ -50,5 +50,5 @@ def phrase_features(config: Config, training: Sequence[str], phrases: Sequence[s
         seed=config.seed,
     )
     ids = vocabulary.encode(phrases)
-    found = predict(inference_function(features), ids, BATCH)
-    return np.where(ids.any(axis=1, keepdims=True), found, np.float32(0))
+    encoded = predict(inference_function(features), ids, BATCH)
+    return np.where(ids.any(axis=1, keepdims=True), encoded, np.float32(0))

@@ -1,12 +1,12 @@
-"""Program: pictures composed of OpenMoji drawings, whose boxes are known, in the format of Flickr30k Entities.
+"""Generate synthetic scenes of OpenMoji drawings with known boxes, in the format of Flickr30k Entities.
 
     python -m itembed_tf.localisation.scenes OUT
     python -m itembed_tf.localisation.scenes OUT --train 200 --val 50 --test 50 --seed 1
 
-To try phrase localisation, or any other program that reads that format, without a download. No picture is in two
-splits. Drawings are: three of four in val and test come from those of training (`known`), one of four from drawings
-that no training picture shows (`new`, others for val than for test); every phrase carries that word as its second type.
-OUT/DRAWINGS.tsv lists them. All drawings are OpenMoji's, CC BY-SA 4.0: OUT/ATTRIBUTION.txt goes where they go.
+Use it to try phrase localisation, or any other program that reads the format, without a download. In val and test,
+three of four drawings also occur in training (`known`); one of four does not (`new`, with different drawings for val
+and test). The second type of every phrase says which. OUT/DRAWINGS.tsv lists them. All drawings are by OpenMoji,
+CC BY-SA 4.0; keep OUT/ATTRIBUTION.txt with them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import io
 import random
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,9 +29,9 @@ from itembed_tf.files import folder_atomically, write_atomically
 from itembed_tf.localisation.compose import Drawing, compose
 
 LISTS = {"train": "train.txt", "dev": "val.txt", "test": "test.txt"}
-PIXELS = 128  # side of a drawing before it is shrunk into a scene
-SHARE_NEW = 0.25  # of the drawings in a val or test picture
-# type of Entities -> words of which an emoji's name or keywords hold one; the first that fits
+PIXELS = 128  # side of a drawing before it is scaled into a scene
+SHARE_NEW = 0.25  # share of new drawings in a val or test image
+# phrase type of Flickr30k Entities -> words in an emoji's name or keywords; the first match counts
 TYPES = {
     "animals": {"animal", "bird", "insect", "bug"},
     "vehicles": {"vehicle", "car", "ship", "boat", "train", "aircraft"},
@@ -43,16 +44,16 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Kinds:
-    """The drawings of each split: those of training (`known`), and those that only one held-out split has."""
+    """Drawings of each split: `known` in training, `new` in one held-out split only."""
 
     known: list[Drawing]
     new: dict[str, list[Drawing]]
 
 
 def openmoji_kinds(kinds: int) -> Kinds:
-    """`kinds` drawings for training and a quarter as many new ones each for val and test: plain emoji, no flags.
+    """Select `kinds` drawings for training and a quarter as many new ones each for val and test: plain emoji, no flags.
 
-    They keep the split of `datasets.openmoji` by base emoji, so that a new drawing is no variant of a known one.
+    The split by base emoji of the OpenMoji reader is kept, so a new drawing is never a variant of a known one.
     """
     groups = [group for group in openmoji.read(split_by="base") if "-" not in group.id]
     groups.sort(key=lambda group: bucket(group.id, 2**32))
@@ -65,7 +66,7 @@ def openmoji_kinds(kinds: int) -> Kinds:
                 id=group.id,
                 name=group.captions[0],
                 type=next((type for type, marks in TYPES.items() if marks & words[group.id]), "other"),
-                picture=Image.open(io.BytesIO(openmoji.cutout(group.id, PIXELS))).convert("RGBA"),
+                image=Image.open(io.BytesIO(openmoji.cutout(group.id, PIXELS))).convert("RGBA"),
             )
             for group in tqdm(found, desc=f"drawing for {split}", unit=" drawings")
         ]
@@ -75,17 +76,17 @@ def openmoji_kinds(kinds: int) -> Kinds:
 
 
 def write_scenes(out: str | Path, kinds: Kinds, counts: dict[str, int], seed: int, attribution: str) -> Path:
-    """Write whole splits of composed pictures into a new folder `out`.
+    """Write all splits of composed images into a new folder `out`.
 
     Args:
-        out: folder; as the module `entities` describes it.
-        kinds: what they are composed of.
-        counts: pictures of each split, "train", "dev" and "test".
-        seed: the same gives the same files.
-        attribution: what ATTRIBUTION.txt says.
+        out: folder; its layout is documented in module `entities`.
+        kinds: drawings to compose the images of.
+        counts: number of images of each split: "train", "dev", "test".
+        seed: random seed; the same seed gives the same files.
+        attribution: content of ATTRIBUTION.txt.
 
     Raises:
-        FileExistsError: `out` is there already.
+        FileExistsError: `out` exists.
     """
     with folder_atomically(out) as folder:
         for name in ("images", "Sentences", "Annotations"):
@@ -93,7 +94,7 @@ def write_scenes(out: str | Path, kinds: Kinds, counts: dict[str, int], seed: in
         chain = 1
         for number, (split, file) in enumerate(LISTS.items()):
             ids = [f"{number + 1}{i:06}" for i in range(counts[split])]
-            for id in tqdm(ids, desc=f"composing {split}", unit=" pictures"):
+            for id in tqdm(ids, desc=f"composing {split}", unit=" images"):
                 draw = random.Random(f"{seed} {id}")
                 new = [draw.random() < SHARE_NEW and split != "train" for _ in range(draw.randint(3, 6))]
                 some_new = draw.sample(kinds.new.get(split, []), sum(new)) if any(new) else []
@@ -102,14 +103,14 @@ def write_scenes(out: str | Path, kinds: Kinds, counts: dict[str, int], seed: in
                 draw.shuffle(chosen)
                 scene = compose(chosen, draw, id=id, first_chain=chain)
                 chain = scene.next_chain
-                scene.picture.save(folder / "images" / f"{id}.jpg", quality=92)
+                scene.image.save(folder / "images" / f"{id}.jpg", quality=92)
                 (folder / "Sentences" / f"{id}.txt").write_text(scene.sentences, encoding="utf-8")
                 (folder / "Annotations" / f"{id}.xml").write_text(scene.annotation, encoding="utf-8")
             (folder / file).write_text("".join(f"{id}\n" for id in ids), encoding="utf-8")
         rows = [("train, val, test", d) for d in kinds.known]
         rows += [({"dev": "val"}.get(split, split), d) for split, found in kinds.new.items() for d in found]
         table = [f"{drawing.id}\t{drawing.name}\t{drawing.type}\t{where}\n" for where, drawing in rows]
-        write_atomically(folder / "DRAWINGS.tsv", "".join(["drawing\tname\ttype\tin pictures of\n", *table]))
+        write_atomically(folder / "DRAWINGS.tsv", "".join(["drawing\tname\ttype\tsplits\n", *table]))
         write_atomically(folder / "ATTRIBUTION.txt", f"{attribution}\n")
     return Path(out)
 
@@ -121,23 +122,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("out", help="new folder")
-    parser.add_argument("--train", type=int, default=400, help="pictures (default: 400)")
-    parser.add_argument("--val", type=int, default=50, help="pictures (default: 50)")
-    parser.add_argument("--test", type=int, default=150, help="pictures (default: 150)")
-    parser.add_argument("--kinds", type=int, default=200, help="drawings that training knows (default: 200)")
-    parser.add_argument("--seed", type=int, default=0, help="of everything that is drawn by lot (default: 0)")
+    parser.add_argument("--train", type=int, default=400, help="images (default: 400)")
+    parser.add_argument("--val", type=int, default=50, help="images (default: 50)")
+    parser.add_argument("--test", type=int, default=150, help="images (default: 150)")
+    parser.add_argument("--kinds", type=int, default=200, help="number of drawings in training (default: 200)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     args = parser.parse_args(argv)
     try:
         if min(args.train, args.val, args.test) < 1 or args.kinds < 24:
-            raise ValueError("every split needs a picture or more, and --kinds must be at least 24")
+            raise ValueError("--train, --val and --test must be >= 1, --kinds must be >= 24")
         counts = {"train": args.train, "dev": args.val, "test": args.test}
         folder = write_scenes(args.out, openmoji_kinds(args.kinds), counts, args.seed, openmoji.attribution())
     except (ModuleNotFoundError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"\nscenes:  {folder} ({args.train} train, {args.val} val, {args.test} test)")
-    command = "python -m itembed_tf.localisation configs/localisation.toml"
-    print(f"next:    {command} --set dataset.root={folder}")
+    print(f"next:    itembed localise localisation --set {shlex.quote(f'dataset.root={folder}')}")
     return 0
 
 

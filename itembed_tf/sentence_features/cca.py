@@ -1,7 +1,6 @@
-"""Canonical correlation analysis: the linear maps of two sides of pairs under which their rows correlate most.
+"""Canonical correlation analysis (CCA) of paired rows (NumPy and SciPy only).
 
-Rows come in batches and need not fit in memory; covariances do: 8 bytes times the square of a side's width. NumPy and
-SciPy alone.
+Rows are read in batches and need not fit in memory. The covariances must: 8 bytes times the squared width of a side.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from scipy.sparse.linalg import eigsh
 
 @dataclass(frozen=True)
 class Moments:
-    """What pairs of rows leave behind, float64."""
+    """Means and covariances of paired rows, float64."""
 
     count: int
     x_mean: np.ndarray  # [F]
@@ -28,17 +27,17 @@ class Moments:
 
 @dataclass(frozen=True)
 class LinearMap:
-    """rows @ kernel + bias, as a layer "fc" holds it."""
+    """rows @ kernel + bias, the weights of a dense layer."""
 
     kernel: np.ndarray  # float32 [F, size]
     bias: np.ndarray  # float32 [size]
 
 
 def moments(batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> Moments:
-    """Means and covariances of pairs of rows [n, F] and [n, G], one batch at a time.
+    """Means and covariances of paired rows [n, F] and [n, G], one batch at a time.
 
-    Each batch is centred by itself and its mean's distance is added (Chan, Golub and LeVeque): large means cost no
-    digits, and the size of the batches does not matter.
+    Parallel algorithm of Chan, Golub and LeVeque: large means cause no cancellation, and the batch size has no
+    influence.
 
     Raises:
         ValueError: fewer than two rows, or sides of different length.
@@ -47,7 +46,7 @@ def moments(batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> Moments:
     width = 0
     for x, y in batches:
         if len(x) != len(y):
-            raise ValueError(f"a batch has {len(x)} rows on one side and {len(y)} on the other: they are to be pairs")
+            raise ValueError(f"a batch has {len(x)} rows on one side and {len(y)} on the other; both must be equal")
         both = np.concatenate([x, y], axis=1, dtype=np.float64)
         if not count:
             width, mean, total = x.shape[1], np.zeros(both.shape[1]), np.zeros((both.shape[1],) * 2)
@@ -61,7 +60,7 @@ def moments(batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> Moments:
         mean += off * (len(both) / (count + len(both)))
         count += len(both)
     if count < 2:
-        raise ValueError(f"covariances take two pairs of rows at least, and there are {count}")
+        raise ValueError(f"covariances need at least 2 pairs of rows, got {count}")
     total /= count
     return Moments(
         count, mean[:width], mean[width:], total[:width, :width], total[width:, width:], total[:width, width:]
@@ -69,33 +68,34 @@ def moments(batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> Moments:
 
 
 def cca(found: Moments, *, size: int, regularisation: float) -> tuple[LinearMap, LinearMap, np.ndarray]:
-    """Centre, project on the canonical directions, scale each by its correlation (Klein et al., CVPR 2015).
+    """CCA projections scaled by their correlations (Klein et al., CVPR 2015); the cosine is the similarity.
 
-    The cosine of both sides' rows is then the similarity. A covariance C becomes C + (regularisation x its largest
-    eigenvalue + 1e-8) I, as in that paper's code; before the scaling each direction has variance 1 under it.
+    A covariance C becomes C + (regularisation x its largest
+    eigenvalue + 1e-8) I, as in the paper's code; before scaling, each direction has variance 1.
 
     Args:
-        found: of the training pairs.
-        size: directions kept, those of the highest correlations.
-        regularisation: eta; that code's example has 1e-3, its models for COCO 5e-5. To be chosen on dev.
+        found: moments of the training pairs.
+        size: number of directions, highest correlations first.
+        regularisation: eta; the paper's code uses 1e-3 in its example and 5e-5 for COCO. Choose it on dev.
 
     Returns:
-        The map of x, that of y, and the correlations, float64 [size], falling. Each direction of x has its largest
-        number positive.
+        The map of x, the map of y, and the correlations, float64 [size], descending. Signs are fixed: the largest
+        component of each direction of x is positive.
 
     Raises:
-        ValueError: more directions than the narrower side has numbers, or covariances that regularisation leaves
-            singular.
+        ValueError: `size` exceeds the width of the narrower side, or a covariance is singular after regularisation.
     """
     narrow = min(len(found.x_mean), len(found.y_mean))
     if size > narrow:
         raise ValueError(
-            f"CCA of {len(found.x_mean)} and {len(found.y_mean)} numbers has {narrow} directions, and embedding_size "
-            f"is {size}: set embedding_size to {narrow} or less"
+            f"CCA of {len(found.x_mean)} and {len(found.y_mean)} dimensions has {narrow} directions, "
+            f"embedding_size is {size}; set embedding_size to {narrow} or less"
         )
     xx, yy = _regularised(found.xx, regularisation), _regularised(found.yy, regularisation)
     if _is_singular(xx) or _is_singular(yy):
-        raise ValueError(f"CCA: a covariance is singular with regularisation {regularisation}: raise it, say to 1e-4")
+        raise ValueError(
+            f"CCA: a covariance is singular with cca.regularisation = {regularisation}; raise it, for example to 1e-4"
+        )
     if len(xx) <= len(yy):
         x, y, correlations = _directions(xx, yy, found.xy, size)
     else:
@@ -110,7 +110,7 @@ def cca(found: Moments, *, size: int, regularisation: float) -> tuple[LinearMap,
 
 def _regularised(covariance: np.ndarray, regularisation: float) -> np.ndarray:
     if len(covariance) > 1:
-        start = np.ones(len(covariance))  # the same at every run
+        start = np.ones(len(covariance))  # fixed, for reproducibility
         largest = eigsh(covariance, k=1, v0=start, return_eigenvectors=False)[0]
     else:
         largest = covariance[0, 0]
@@ -118,7 +118,7 @@ def _regularised(covariance: np.ndarray, regularisation: float) -> np.ndarray:
 
 
 def _is_singular(covariance: np.ndarray) -> bool:
-    """Whether float64 cannot tell a direction's variance from rounding."""
+    """Whether a direction's variance is below the rounding error of float64."""
     try:
         factor = np.diag(cholesky(covariance, lower=True))
     except LinAlgError:
@@ -127,7 +127,7 @@ def _is_singular(covariance: np.ndarray) -> bool:
 
 
 def _directions(xx: np.ndarray, yy: np.ndarray, xy: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Directions [F, size], [G, size] and correlations: of xy yy^-1 yx v = r^2 xx v, solved on x, the narrower side."""
+    """Solve xy yy^-1 yx v = r^2 xx v on x, the narrower side: directions [F, size], [G, size] and correlations."""
     by_y = cho_solve(cho_factor(yy), xy.T)  # yy^-1 yx: [G, F]
     shared = xy @ by_y
     last = len(xx) - 1

@@ -1,4 +1,4 @@
-"""Training captions and word vectors -> the numbers of "sentence_features", which then stay as they are."""
+"""Fit the sentence features on training captions and word vectors."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from itembed_tf.models.inference import inference_function, row_batches
 from itembed_tf.sentence_features.hglmm import fit_mixture, rotate
 from itembed_tf.sentence_features.layers import FisherVector, MeanVector, TfIdf
 
-HELD = 250_000_000  # numbers that the PCA reads at most: 1 GB, of more captions a random part
-WHOLE = 4000  # numbers of a sentence up to which the PCA is solved whole; above, all eigenvectors take many minutes
-BATCH = 64  # sentences encoded at a time
+MAX_PCA_VALUES = 250_000_000  # float32 values in memory for PCA (1 GB); more captions are sampled
+MAX_EXACT_WIDTH = 4000  # dimensions up to which PCA is exact; above, a full eigendecomposition takes many minutes
+BATCH = 64  # captions encoded at a time
 
 
 def fit_sentences(
     features: keras.Model, ids: np.ndarray, table: np.ndarray | None, *, components: int, size: int, seed: int
 ) -> None:
-    """Fit a new "sentence_features" model (`two_branch.sentences.sentence_features`) in place.
+    """Fit a new `layers.sentence_features` model in place.
 
     Args:
-        features: that model.
-        ids: int32 [n, L], of the training captions.
-        table: word vectors float32 [vocabulary_size, d], row 0 padding; "tf-idf" needs none.
-        components, size: of the model.
-        seed: of FastICA, k-means and of what is drawn.
+        features: the model.
+        ids: token ids of the training captions, int32 [n, L].
+        table: word vectors float32 [vocabulary_size, d], row 0 is padding; None for tf-idf.
+        components, size: as in `layers.sentence_features`.
+        seed: random seed of FastICA, k-means and sampling.
 
     Raises:
-        ValueError: word vectors are needed and not there, or there are too few words or captions for what is asked.
+        ValueError: word vectors are missing, or there are too few words or captions.
     """
     words = features.layers[1]
     if isinstance(words, TfIdf):
         words.set_weights(tf_idf(ids, *(variable.shape[0] for variable in words.weights)))
     elif table is None:
         raise ValueError(
-            'sentence.kind = "mean" and "hglmm" are made of word vectors, and word_vectors.source = "random" has none; '
-            'name another source, or set sentence.kind = "tf-idf"'
+            'sentence.kind = "mean" and "hglmm" need word vectors, and word_vectors.source = "random" has none; '
+            'set another source, or sentence.kind = "tf-idf"'
         )
     elif isinstance(words, MeanVector):
         words.set_weights([table])
@@ -49,12 +49,15 @@ def fit_sentences(
 
 
 def tf_idf(ids: np.ndarray, vocabulary_size: int, columns: int) -> list[np.ndarray]:
-    """Of the `columns` words of most captions: the column of each id + 1, int32 [vocabulary_size], 0 without; the idf.
+    """Columns and idf of the `columns` words that occur in most captions.
 
-    idf = ln((1 + n) / (1 + df)) + 1 (scikit-learn's), df the captions that hold the word. Of equals the first word.
+    idf = ln((1 + n) / (1 + df)) + 1 (as scikit-learn), df: number of captions with the word. Ties: lower id first.
+
+    Returns:
+        The column + 1 of each id, int32 [vocabulary_size], 0 for none; and the idf, float32 [columns].
     """
     of_caption = np.sort(ids, axis=1)
-    first = np.diff(of_caption, axis=1, prepend=0) > 0  # each id once, padding never
+    first = np.diff(of_caption, axis=1, prepend=0) > 0  # each id once, without padding
     df = np.bincount(of_caption[first], minlength=vocabulary_size)
     chosen = np.sort(np.argsort(-df[1:], kind="stable")[:columns] + 1)
     place = np.zeros(vocabulary_size, np.int32)
@@ -63,23 +66,25 @@ def tf_idf(ids: np.ndarray, vocabulary_size: int, columns: int) -> list[np.ndarr
 
 
 def _principal_axes(features: keras.Model, ids: np.ndarray, size: int, seed: int) -> list[np.ndarray]:
-    """Mean [F] and axes [F, size] of what stands before the projection, over captions that hold a known word."""
+    """PCA mean [F] and axes [F, size] of the features, over captions with a known word."""
     from sklearn.decomposition import PCA
 
     before = keras.Model(features.input, features.layers[1].output)
     width = before.output.shape[-1]
     ids = ids[ids.any(axis=1)]
-    most = max(HELD // width, size)
-    if len(ids) > most:
-        ids = ids[np.sort(np.random.default_rng(seed).choice(len(ids), most, replace=False))]
+    max_rows = max(MAX_PCA_VALUES // width, size)
+    if len(ids) > max_rows:
+        ids = ids[np.sort(np.random.default_rng(seed).choice(len(ids), max_rows, replace=False))]
     if len(ids) < size:
-        raise ValueError(f"sentence.size is {size}, and {len(ids)} training captions hold a known word: choose fewer")
+        raise ValueError(
+            f"sentence.size is {size}, but only {len(ids)} training captions have a known word; use a smaller size"
+        )
     rows = np.empty((len(ids), width), np.float32)
     done = 0
     batches = map(inference_function(before), row_batches(ids, BATCH))
-    for batch in tqdm(batches, desc="sentences for PCA", total=-(-len(ids) // BATCH), unit=" batches"):
+    for batch in tqdm(batches, desc="captions for PCA", total=-(-len(ids) // BATCH), unit=" batches"):
         rows[done : done + len(batch)] = batch.numpy()
         done += len(batch)
-    solver = "covariance_eigh" if width <= WHOLE else "randomized"
+    solver = "covariance_eigh" if width <= MAX_EXACT_WIDTH else "randomized"
     pca = PCA(size, svd_solver=solver, copy=False, random_state=seed).fit(rows)
     return [pca.mean_, pca.components_.T]

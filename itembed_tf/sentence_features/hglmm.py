@@ -1,7 +1,7 @@
-"""A hybrid Gaussian-Laplacian mixture of word vectors, by EM (Klein et al., CVPR 2015).
+"""Hybrid Gaussian-Laplacian mixture model (HGLMM) of word vectors, fitted by EM (Klein et al., CVPR 2015).
 
-Of each component every dimension is either Gaussian or Laplacian, whichever the words assigned to it fit better. Fisher
-vectors are the mixture's gradients: `two_branch.sentences`.
+Each dimension of each component is Gaussian or Laplacian, whichever fits its words better. `layers.FisherVector`
+computes the gradients of the mixture.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-ITERATIONS = 10  # of EM (public code, hglmm_fv)
-SAMPLE = 300_000  # words that it is fitted to at most (the same)
-LENGTH = 10.0  # of every word vector behind the rotation (the same)
-LEAST_SCALE = 1e-3  # share of a dimension's own deviation below which no component's falls
+ITERATIONS = 10  # EM iterations (public code hglmm_fv)
+MAX_WORDS = 300_000  # words used for fitting (public code)
+LENGTH = 10.0  # length of every word vector after rotation (public code)
+MIN_SCALE = 1e-3  # minimum scale of a component, relative to the standard deviation of the dimension
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Mixture:
         weights: of the components, [K], sum 1.
         location: mean (Gaussian) or weighted median (Laplacian), [K, d].
         scale: standard deviation, or mean absolute deviation from the median, [K, d].
-        laplacian: which of the two, bool [K, d].
+        laplacian: True where the dimension is Laplacian, bool [K, d].
     """
 
     weights: np.ndarray
@@ -36,7 +36,7 @@ class Mixture:
 
 
 def rotate(vectors: np.ndarray, seed: int) -> np.ndarray:
-    """Word vectors [n, d] on independent axes: unit length, FastICA, then length `LENGTH`; float64, zero rows stay 0.
+    """Rotate word vectors [n, d] to independent axes: L2-normalise, FastICA, scale to `LENGTH`; zero rows stay zero.
 
     Raises:
         ValueError: fewer words than dimensions.
@@ -49,22 +49,22 @@ def rotate(vectors: np.ndarray, seed: int) -> np.ndarray:
     words = (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float64)
     if known.sum() <= vectors.shape[1]:
         raise ValueError(
-            f"{known.sum()} words with a vector are too few to find {vectors.shape[1]} independent axes; set "
+            f"{known.sum()} words with a vector are too few for FastICA with {vectors.shape[1]} axes; set "
             'sentence.kind = "mean" or "tf-idf"'
         )
-    some = _sample(words[known], seed)
+    sample = _sample(words[known], seed)
     ica = FastICA(whiten="unit-variance", max_iter=200, tol=1e-3, random_state=seed)
     with warnings.catch_warnings():
-        # The axes are a good place to look from, not a result: those of the last iteration serve as well.
+        # Convergence does not matter: the axes of the last iteration serve as well.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        ica.fit(some)
+        ica.fit(sample)
     rotated = ica.transform(words)
     rotated *= LENGTH / np.maximum(np.linalg.norm(rotated, axis=1, keepdims=True), 1e-12)
     return np.where(known[:, None], rotated, 0.0)
 
 
 def fit_mixture(x: np.ndarray, *, components: int, seed: int) -> Mixture:
-    """The mixture after `ITERATIONS` of EM from k-means, of [n, d] vectors (of more than `SAMPLE` a random part).
+    """Fit the mixture to vectors [n, d] by EM, initialised by k-means; more than `MAX_WORDS` vectors are sampled.
 
     Raises:
         ValueError: fewer vectors than components.
@@ -73,7 +73,9 @@ def fit_mixture(x: np.ndarray, *, components: int, seed: int) -> Mixture:
 
     x = _sample(np.asarray(x, np.float64), seed)
     if len(x) < components:
-        raise ValueError(f"sentence.components is {components}, and {len(x)} words have a vector: choose fewer")
+        raise ValueError(
+            f"sentence.components is {components}, but only {len(x)} words have a vector; use fewer components"
+        )
     labels = KMeans(components, n_init=1, max_iter=20, random_state=seed).fit_predict(x)
     mixture = maximise(x, np.eye(components)[labels])
     for _ in range(ITERATIONS):
@@ -82,11 +84,11 @@ def fit_mixture(x: np.ndarray, *, components: int, seed: int) -> Mixture:
 
 
 def maximise(x: np.ndarray, shares: np.ndarray) -> Mixture:
-    """The M step: the mixture under which vectors [n, d] with the given shares in components [n, K] are likeliest."""
+    """M step: the maximum-likelihood mixture of vectors [n, d] given posteriors [n, K]."""
     counts = np.maximum(shares.sum(axis=0), 1e-10)[:, None]  # [K, 1]
-    least = LEAST_SCALE * np.maximum(x.std(axis=0), 1e-12)
+    minimum = MIN_SCALE * np.maximum(x.std(axis=0), 1e-12)
     mean = shares.T @ x / counts
-    deviation = np.maximum(np.sqrt(np.maximum(shares.T @ x**2 / counts - mean**2, 0)), least)
+    deviation = np.maximum(np.sqrt(np.maximum(shares.T @ x**2 / counts - mean**2, 0)), minimum)
     median, spread = np.empty_like(mean), np.empty_like(mean)
     for j in range(x.shape[1]):
         column = x[:, j]
@@ -95,7 +97,7 @@ def maximise(x: np.ndarray, shares: np.ndarray) -> Mixture:
         middle = np.minimum((below < counts[:, 0] / 2).sum(axis=0), len(x) - 1)
         median[:, j] = column[order[middle]]
         spread[:, j] = np.einsum("nk,nk->k", shares, np.abs(column[:, None] - median[:, j])) / counts[:, 0]
-    spread = np.maximum(spread, least)
+    spread = np.maximum(spread, minimum)
     # Mean log-likelihoods at these optima: -log(2 s) - 1 and -log(2 pi v) / 2 - 1 / 2.
     laplacian = np.log(2 * spread) + 0.5 < np.log(2 * math.pi * deviation**2) / 2
     return Mixture(
@@ -107,7 +109,7 @@ def maximise(x: np.ndarray, shares: np.ndarray) -> Mixture:
 
 
 def posteriors(x: np.ndarray, mixture: Mixture) -> np.ndarray:
-    """The E step: the share [n, K] that each component has in each vector."""
+    """E step: posteriors [n, K] of the components."""
     logs = np.empty((len(x), len(mixture.weights)))
     for k, (weight, location, scale, laplacian) in enumerate(
         zip(mixture.weights, mixture.location, mixture.scale, mixture.laplacian, strict=True)
@@ -121,6 +123,6 @@ def posteriors(x: np.ndarray, mixture: Mixture) -> np.ndarray:
 
 
 def _sample(rows: np.ndarray, seed: int) -> np.ndarray:
-    if len(rows) <= SAMPLE:
+    if len(rows) <= MAX_WORDS:
         return rows
-    return rows[np.sort(np.random.default_rng(seed).choice(len(rows), SAMPLE, replace=False))]
+    return rows[np.sort(np.random.default_rng(seed).choice(len(rows), MAX_WORDS, replace=False))]

@@ -1,7 +1,7 @@
-"""A sentence's ids -> its features: tf-idf, mean word vector, or Fisher vector; fitted, then never trained.
+"""Sentence feature layers: tf-idf, mean word vector, Fisher vector. Fitted once, never trained.
 
-The fitted numbers are weights of these layers, so that they travel wherever the weights go: checkpoints, SavedModel,
-TFLite. `two_branch.fitting` sets them.
+The fitted values are weights of these layers, so checkpoints, SavedModels and LiteRT files include them. Module
+`fitting` sets them.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from keras import layers, ops
 
 
 class TfIdf(layers.Layer):
-    """Ids int32 [B, L] -> counts of the `columns` chosen words times their idf, of unit length: [B, columns]."""
+    """tf-idf: ids int32 [B, L] -> counts of `columns` selected words times their idf, unit length, [B, columns]."""
 
     def __init__(self, vocabulary_size: int, columns: int, **kwargs: Any):
         super().__init__(dtype="float32", trainable=False, **kwargs)
         self.place = self.add_weight(
             shape=(vocabulary_size,), dtype="int32", initializer="zeros", trainable=False, name="place"
-        )  # of each id: 0 where it is not counted, else its column + 1
+        )  # for each id: its column + 1, or 0 if it has none
         self.idf = self.add_weight(shape=(columns,), initializer="zeros", trainable=False, name="idf")
 
     def call(self, ids: Any) -> Any:
@@ -32,7 +32,7 @@ class TfIdf(layers.Layer):
 
 
 class MeanVector(layers.Layer):
-    """Ids int32 [B, L] -> mean of their word vectors, 0 without any: [B, d]."""
+    """Mean word vector: ids int32 [B, L] -> [B, d]; zeros for a caption without known words."""
 
     def __init__(self, vocabulary_size: int, word_width: int, **kwargs: Any):
         super().__init__(dtype="float32", trainable=False, **kwargs)
@@ -47,17 +47,17 @@ class MeanVector(layers.Layer):
 
 
 class FisherVector(layers.Layer):
-    """Ids int32 [B, L] -> Fisher vector of a hybrid Gaussian-Laplacian mixture: [B, 2 K d] (Klein et al., CVPR 2015).
+    """Fisher vector of a hybrid Gaussian-Laplacian mixture (Klein et al., CVPR 2015): ids int32 [B, L] -> [B, 2 K d].
 
-    Of every component and dimension, the sum over the words of its share in the word times the gradients by location
-    and by scale, each brought to the unit of its Fisher information; signed square root; unit length. The number of
-    words falls out.
+    For every component and dimension: the sum over words of the posterior times the gradients by location and by scale,
+    each normalised by its Fisher information; then signed square root and unit length, which makes the vector
+    independent of the number of words.
     """
 
     def __init__(self, vocabulary_size: int, word_width: int, components: int, **kwargs: Any):
         super().__init__(dtype="float32", trainable=False, **kwargs)
         shapes = {
-            "table": (vocabulary_size, word_width),  # word vectors on the mixture's axes
+            "table": (vocabulary_size, word_width),  # word vectors, rotated as the mixture expects
             "prior": (components,),
             "location": (components, word_width),
             "scale": (components, word_width),
@@ -84,7 +84,7 @@ class FisherVector(layers.Layer):
 
 
 class Projection(layers.Layer):
-    """Features [B, F] less their mean, along the axes of PCA: [B, size]."""
+    """PCA projection: features [B, F] -> [B, size]."""
 
     def __init__(self, width: int, size: int, **kwargs: Any):
         super().__init__(dtype="float32", trainable=False, **kwargs)
@@ -96,29 +96,27 @@ class Projection(layers.Layer):
 
 
 def _unit(x: Any) -> Any:
-    """Rows of unit length; zeros stay zeros."""
+    """L2-normalise rows; zero rows stay zero."""
     return x / ops.maximum(ops.sqrt(ops.sum(ops.square(x), axis=-1, keepdims=True)), 1e-12)
 
 
 def sentence_features(
     *, kind: str, words: int, components: int, size: int, vocabulary_size: int, word_width: int, length: int
 ) -> keras.Model:
-    """Model "sentence_features": ids int32 [B, length], 0 = padding -> float32 features [B, F]; nothing in it trains.
-
-    Its layer "words" makes the features, "projection" (with `size`) shortens them.
+    """Build the model "sentence_features": ids int32 [B, length], 0 = padding -> features float32 [B, F].
 
     Args:
         kind: "tf-idf" (F: `words`, or all words of a smaller vocabulary), "mean" (F: `word_width`) or "hglmm" (F: 2 x
             `components` x `word_width`).
-        words: tf-idf: the words of most training captions that have a column.
-        components: hglmm: of the mixture.
-        size: F behind a PCA; 0 for none.
-        vocabulary_size: with the padding id.
-        word_width: d, of the word vectors.
-        length: L.
+        words: tf-idf: number of words with a column, those in most training captions.
+        components: hglmm: mixture components K.
+        size: F after PCA; 0 for no PCA.
+        vocabulary_size: including the padding id.
+        word_width: d, dimensions of the word vectors.
+        length: L, ids of a caption.
 
     Raises:
-        ValueError: an unknown kind, or a size that shortens nothing.
+        ValueError: an unknown kind, or a PCA size larger than the features.
     """
     ids = keras.Input((length,), dtype="int32", name="ids")
     makers: dict[str, Callable[[], layers.Layer]] = {
@@ -127,12 +125,12 @@ def sentence_features(
         "hglmm": lambda: FisherVector(vocabulary_size, word_width, components, name="fisher_vector"),
     }
     if kind not in makers:
-        raise ValueError(f"sentence.kind is {kind!r}; choose one of: {', '.join(makers)}")
+        raise ValueError(f"sentence.kind is {kind!r}; allowed: {', '.join(makers)}")
     x = makers[kind]()(ids)
     width = x.shape[-1]
     if size > width:
         raise ValueError(
-            f"sentence.size is {size}, but {kind} features have {width} numbers; 0 leaves them as they are"
+            f"sentence.size is {size}, but {kind} features have {width} dimensions; use a smaller size, or 0 for no PCA"
         )
     if size:
         x = Projection(width, size, name="projection")(x)

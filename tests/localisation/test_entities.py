@@ -48,8 +48,8 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_phrases_chains_and_boxes_are_those_of_the_files(root: Path) -> None:
-    first, *_ = pictures = read_entities(root)
-    assert [(p.id, p.split) for p in pictures] == [("101", "train"), ("102", "train"), ("103", "dev"), ("104", "test")]
+    first, *_ = images = read_entities(root)
+    assert [(p.id, p.split) for p in images] == [("101", "train"), ("102", "train"), ("103", "dev"), ("104", "test")]
     assert first.sentences[0] == "A man in a red shirt lifts his arms on a street ."
     assert first.phrases[2] == Phrase("his arms", "7", ("other", "bodyparts"), 0)
     assert [phrase.text for phrase in located(first)] == [
@@ -66,12 +66,12 @@ def test_phrases_chains_and_boxes_are_those_of_the_files(root: Path) -> None:
 
 def test_all_that_is_left_out_is_counted(root: Path) -> None:
     assert summary(read_entities(root, ["train"])) == {
-        "pictures": 2,
+        "images": 2,
         "sentences": 5,
         "phrases with a box": 11,
         "boxes": 10,
-        "boxes cut at the picture's edge": 2,
-        "unrelated sentences left out": 1,
+        "boxes clipped at the image border": 2,
+        "unrelated captions left out": 1,
         "phrases left out: scene": 2,
         "phrases left out: not visual": 2,
         "phrases left out: no box": 2,
@@ -89,7 +89,7 @@ def test_an_unrelated_sentence_goes_with_its_phrases(root: Path) -> None:
 def test_splits_that_are_not_asked_for_may_be_absent(root: Path) -> None:
     (root / "test.txt").unlink()
     (root / "Annotations" / "103.xml").unlink()
-    assert [picture.id for picture in read_entities(root, ["train"])] == ["101", "102"]
+    assert [image.id for image in read_entities(root, ["train"])] == ["101", "102"]
 
 
 def test_a_chain_with_a_box_is_not_without_one(root: Path) -> None:
@@ -120,36 +120,36 @@ BOMB = (
 )
 BROKEN = {
     "no folder": (lambda root: (root / "Sentences").rename(root / "sent"), "the folder Sentences is missing"),
-    "no pictures": (lambda root: (root / "flickr30k-images").rename(root / "pics"), "flickr30k-images or"),
+    "no images": (lambda root: (root / "flickr30k-images").rename(root / "pics"), "flickr30k-images or"),
     "no list": (lambda root: (root / "val.txt").unlink(), "the list of dev is missing; it must be val.txt"),
     "no sentences": (lambda root: (root / TEXT).unlink(), "101: Sentences/101.txt is missing"),
     "no annotation": (lambda root: (root / XML).unlink(), "101: Annotations/101.xml is missing"),
-    "no picture": (lambda root: (root / "flickr30k-images/101.jpg").unlink(), "101: no picture 101.jpg"),
-    "broken picture": (_write("flickr30k-images/101.jpg", b"\xff\xd8\xff\xe0 no"), "101.jpg cannot be read"),
+    "no image": (lambda root: (root / "flickr30k-images/101.jpg").unlink(), "101: no image 101.jpg"),
+    "broken image": (_write("flickr30k-images/101.jpg", b"\xff\xd8\xff\xe0 no"), "101.jpg cannot be read"),
     "another format": (
         lambda root: Image.new("RGB", (60, 40)).save(root / "flickr30k-images/101.jpg", "TIFF"),
         "101.jpg cannot be read: cannot identify image file",
     ),
-    "cut picture": (
+    "cut image": (
         lambda root: (root / "flickr30k-images/101.jpg").write_bytes(
             (root / "flickr30k-images/101.jpg").read_bytes()[:-20]
         ),
         "101.jpg cannot be read: image file is truncated",
     ),
-    "resized picture": (
+    "resized image": (
         lambda root: Image.new("RGB", (30, 20)).save(root / "flickr30k-images/101.jpg"),
-        "101.jpg is 30 x 20, its annotation says 60 x 40",
+        "101.jpg is 30 x 20, but its annotation says 60 x 40",
     ),
     "open mark": (_in(TEXT, "a red shirt]", "a red shirt"), "line 1: '[/EN#6/clothing a red shirt lifts"),
     "mark without type": (_in(TEXT, "EN#5/people A", "EN#5 A"), "line 1: '[/EN#5 A man]"),
     "mark without words": (_in(TEXT, "a street]", "]"), "line 1: '[/EN#8/scene ]"),
     "not UTF-8": (_write(TEXT, b"[/EN#5/people A m\xe4n] ."), "101.txt is not UTF-8 (byte 17)"),
-    "cut XML": (_write(XML, ANNOTATION[:300].encode()), "101.xml is not whole XML"),
+    "cut XML": (_write(XML, ANNOTATION[:300].encode()), "101.xml is not valid XML"),
     "entity bomb": (_write(XML, BOMB), "101.xml has a document type"),
     "bomb in UTF-16": (_write(XML, BOMB.decode().encode("utf-16")), "101.xml is UTF-16"),
     "huge XML": (_write(XML, b" " * (2**22 + 1)), "101.xml has 4,194,305 bytes"),
-    "deep XML": (_write(XML, b"<a>" * 10**6 + b"</a>" * 10**5), "101.xml is not whole XML"),
-    "no size": (_in(XML, "<width>60</width>", ""), "size/width of the picture is missing"),
+    "deep XML": (_write(XML, b"<a>" * 10**6 + b"</a>" * 10**5), "101.xml is not valid XML"),
+    "no size": (_in(XML, "<width>60</width>", ""), "size/width of the image is missing"),
     "no size at all": (_in(XML, "<width>60", "<width>0"), "size is 0 x 40"),
     "name that is none": (_in(XML, "<name>6</name>", "<name>dog</name>"), "object 2 has the names ['dog']"),
     "object without name": (_in(XML, "<name>6</name>", ""), "object 2 has the names []"),
@@ -159,10 +159,10 @@ BROKEN = {
     "empty box": (_in(XML, "<xmin>5<", "<xmin>16<"), "object 2 has the box [16, 10, 15, 20], which is empty"),
     "box outside": (_in(XML, "<xmin>45<", "<xmin>61<"), "object 4 has the box [61, 20, 64, 30], which is empty or out"),
     "no flags": (_in(XML, "<nobndbox>1</nobndbox>", ""), "nobndbox of object 6 is missing"),
-    "twice in lists": (_write("val.txt", b"101\n"), "val.txt: 101 stands in train.txt already"),
-    "path in a list": (_write("val.txt", b"../../etc/passwd\n"), "'../../etc/passwd' is no id"),
+    "twice in lists": (_write("val.txt", b"101\n"), "val.txt: 101 is also in train.txt"),
+    "path in a list": (_write("val.txt", b"../../etc/passwd\n"), "'../../etc/passwd' is not an id"),
     "empty list": (_write("val.txt", b"\n"), "val.txt is empty"),
-    "unrelated, no number": (_write("UNRELATED_CAPTIONS", b"101 five\n"), "line 1: '101 five'; it must be an id"),
+    "unrelated, no number": (_write("UNRELATED_CAPTIONS", b"101 five\n"), "line 1: '101 five'; expected an id"),
     "unrelated, too high": (_write("UNRELATED_CAPTIONS", b"101 6\n"), "101 has no sentence 6, only 3"),
 }
 
@@ -182,7 +182,7 @@ def test_broken_input_is_refused_with_what_is_wrong_and_where(root: Path, name: 
 def test_every_broken_picture_is_named_at_once(root: Path) -> None:
     for id in ("101", "103"):
         (root / "Annotations" / f"{id}.xml").unlink()
-    with pytest.raises(ValueError, match=r"2 of 4 pictures cannot be used:\n  101.*\n  103") as caught:
+    with pytest.raises(ValueError, match=r"2 of 4 images cannot be used:\n  101.*\n  103") as caught:
         read_entities(root)
     assert "docs/localisation.md" in str(caught.value)
 
@@ -190,10 +190,10 @@ def test_every_broken_picture_is_named_at_once(root: Path) -> None:
 def test_a_data_set_without_any_box_is_refused(root: Path) -> None:
     for path in (root / "Annotations").iterdir():
         path.write_text("<annotation><size><width>60</width><height>40</height></size></annotation>")
-    with pytest.raises(ValueError, match="not one phrase of train, dev, test has a box"):
+    with pytest.raises(ValueError, match="no phrase of train, dev, test has a box"):
         read_entities(root)
 
 
 def test_a_root_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="is not a folder; it must hold Flickr30k Entities"):
+    with pytest.raises(FileNotFoundError, match="is not a folder; expected the folder of Flickr30k Entities"):
         read_entities(tmp_path / "nowhere")

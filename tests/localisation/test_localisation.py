@@ -13,8 +13,8 @@ from PIL import Image
 
 from itembed_tf.config import Config, Stage, load_config, parse_losses
 from itembed_tf.localisation import __main__ as program
-from itembed_tf.localisation.boxes import areas, box_features, enclosing, overlaps, tidy
-from itembed_tf.localisation.entities import Annotated, read_entities
+from itembed_tf.localisation.boxes import areas, box_features, clean_proposals, enclosing, overlaps
+from itembed_tf.localisation.entities import AnnotatedImage, read_entities
 from itembed_tf.localisation.network import (
     HARD_A_ROW,
     _draw_hard,
@@ -23,12 +23,12 @@ from itembed_tf.localisation.network import (
     localiser,
     train_stage,
 )
-from itembed_tf.localisation.phrases import phrase_features, plain
+from itembed_tf.localisation.phrases import normalise_phrase, phrase_features
 from itembed_tf.localisation.proposals import compute_proposals, read_proposals, write_proposals
-from itembed_tf.localisation.regions import LocatedPhrase, Regions, look_at
-from itembed_tf.localisation.sampling import MOST_REGIONS, Batch, draw_batches, known_pairs
+from itembed_tf.localisation.regions import LocatedPhrase, Regions, encode_regions
+from itembed_tf.localisation.sampling import MAX_REGIONS, Batch, draw_batches, known_pairs
 from itembed_tf.localisation.scenes import Kinds, write_scenes
-from itembed_tf.localisation.search import MOST_HARD, by_chance, hard_negatives, search, table
+from itembed_tf.localisation.search import MAX_HARD, chance_recall, hard_negatives, metrics_table, search
 from tests.localisation.test_scenes import drawing
 
 CONFIG = Path(__file__).parents[2] / "configs" / "localisation.toml"
@@ -67,47 +67,47 @@ def test_a_box_covers_its_share_of_the_picture() -> None:
 
 def test_proposals_are_cut_to_the_picture_and_none_stands_twice() -> None:
     raw = np.array([[-3, 2, 5, 99], [0, 2, 5, 9], [7, 7, 6, 9], [20, 0, 30, 5], [1, 1, 2, 2], [3, 3, 4, 4]])
-    assert tidy(raw, 10, 10, most=2).tolist() == [[0, 2, 5, 9], [1, 1, 2, 2]]
+    assert clean_proposals(raw, 10, 10, max_boxes=2).tolist() == [[0, 2, 5, 9], [1, 1, 2, 2]]
 
 
 @pytest.mark.parametrize(
     ("phrase", "words"), [("A large Red dog", "large red dog"), ("The", "the"), ("his arms", "arms"), ("...", "")]
 )
 def test_fillers_go_unless_nothing_else_is_there(phrase: str, words: str) -> None:
-    assert plain(phrase) == words
+    assert normalise_phrase(phrase) == words
 
 
-def picture(id: str = "1", **changes: object) -> Annotated:
-    known: dict = {"id": id, "image": "", "split": "train", "width": 100, "height": 50, "sentences": (), "phrases": ()}
-    return Annotated(**{**known, "boxes": {}, "unboxed": {}, "cut": 0, "unrelated": 0, **changes})
+def image(id: str = "1", **changes: object) -> AnnotatedImage:
+    known: dict = {"id": id, "path": "", "split": "train", "width": 100, "height": 50, "sentences": (), "phrases": ()}
+    return AnnotatedImage(**{**known, "boxes": {}, "unboxed": {}, "clipped": 0, "unrelated": 0, **changes})
 
 
 def test_a_file_of_proposals_comes_back_as_it_went(tmp_path: Path) -> None:
     there = {"1": boxes((0, 0, 9, 9), (3, 4, 60, 40)), "2": boxes((1, 1, 2, 2))}
     path = write_proposals(tmp_path / "boxes.jsonl", there)
-    found = read_proposals(path, [picture("1")], most=200)
+    found = read_proposals(path, [image("1")], max_boxes=200)
     assert list(found) == ["1"] and np.array_equal(found["1"], there["1"])
-    assert read_proposals(path, [picture("1")], most=1)["1"].tolist() == [[0, 0, 9, 9]]
+    assert read_proposals(path, [image("1")], max_boxes=1)["1"].tolist() == [[0, 0, 9, 9]]
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("nonsense", "line 1 is no JSON"),
-        ("[1, 2]", "line 1: '[1, 2]'; it must be {"),
-        ('{"picture": "1", "boxes": [[1, 2, 3]]}', "line 1: "),
-        ('{"picture": "1", "boxes": [[1, 2, 3, "4"]]}', "line 1: "),
-        ('{"picture": "1", "boxes": [[1, 2, 3, NaN]]}', "NaN is no JSON number"),
-        ('{"picture": "1", "boxes": [[1, 2, 3, 1e300]]}', "line 1: "),
-        ('{"picture": "1", "boxes": [[200, 0, 300, 5]]}', "has no box inside 1 of 1 pictures:\n  1"),
-        ('{"picture": "2", "boxes": [[0, 0, 3, 5]]}', "has no box inside 1 of 1 pictures"),
-        ('{"picture": "1", "boxes": [[0, 0, 3, 5]]}\n' * 2, "line 2: picture '1' stands in the file twice"),
+        ("nonsense", "line 1 is not JSON"),
+        ("[1, 2]", "line 1: '[1, 2]'; expected {"),
+        ('{"image": "1", "boxes": [[1, 2, 3]]}', "line 1: "),
+        ('{"image": "1", "boxes": [[1, 2, 3, "4"]]}', "line 1: "),
+        ('{"image": "1", "boxes": [[1, 2, 3, NaN]]}', "NaN is no JSON number"),
+        ('{"image": "1", "boxes": [[1, 2, 3, 1e300]]}', "line 1: "),
+        ('{"image": "1", "boxes": [[200, 0, 300, 5]]}', "has no box within 1 of 1 images:\n  1"),
+        ('{"image": "2", "boxes": [[0, 0, 3, 5]]}', "has no box within 1 of 1 images"),
+        ('{"image": "1", "boxes": [[0, 0, 3, 5]]}\n' * 2, "line 2: duplicate image '1'"),
     ],
 )
 def test_a_broken_file_of_proposals_is_refused(tmp_path: Path, line: str, said: str) -> None:
     (tmp_path / "boxes.jsonl").write_text(line)
     with pytest.raises(ValueError) as caught:
-        read_proposals(tmp_path / "boxes.jsonl", [picture("1")], most=200)
+        read_proposals(tmp_path / "boxes.jsonl", [image("1")], max_boxes=200)
     assert said in str(caught.value)
 
 
@@ -140,7 +140,7 @@ def test_each_pair_brings_further_positives_on_both_sides() -> None:
 
 def test_a_phrase_has_at_most_ten_regions() -> None:
     known = known_pairs([(region, 0) for region in range(30)] + [(7, 1)], seed=0)
-    assert len(known.regions_of[0]) == MOST_REGIONS and len(known.pairs) == MOST_REGIONS + 1
+    assert len(known.regions_of[0]) == MAX_REGIONS and len(known.pairs) == MAX_REGIONS + 1
     assert known.phrases_of[29] == [0]  # a region that was not drawn still bears it
 
 
@@ -165,7 +165,7 @@ def test_hard_negatives_are_filled_up_with_the_rows_own_region() -> None:
 
 @pytest.fixture
 def two_pictures() -> Regions:
-    """Features are the embeddings themselves. Picture 0: two true boxes, four proposals; picture 1: one and two."""
+    """Features are the embeddings themselves. Image 0: two true boxes, four proposals; image 1: one and two."""
     rows = boxes(
         *((0, 0, 9, 9), (50, 0, 59, 9)),
         *((0, 0, 9, 8), (50, 0, 59, 9), (80, 0, 89, 9), (0, 0, 99, 49)),
@@ -178,7 +178,7 @@ def two_pictures() -> Regions:
         LocatedPhrase(0, "the cat", "cat", ("animals",), 1),
         LocatedPhrase(1, "the dog", "dog", ("animals",), 6),
     ]
-    return Regions([picture(), picture("2")], rows, [slice(2, 6), slice(7, 9)], asked, features, np.zeros((9, 0)))
+    return Regions([image(), image("2")], rows, [slice(2, 6), slice(7, 9)], asked, features, np.zeros((9, 0)))
 
 
 PHRASES = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
@@ -191,13 +191,13 @@ def test_ranks_recalls_and_baselines_by_hand(two_pictures: Regions) -> None:
     1: a wrong box first, then one of 45 of 50 rows."""
     found = search(two_pictures, PHRASES, NUMBER, AS_IT_IS)
     assert [each.rank for each in found] == [2, 1, 2]
-    assert [each.right for each in found] == [1, 1, 1]
+    assert [each.correct for each in found] == [1, 1, 1]
     assert found[0].best.tolist() == [4, 2, 5, 3] and found[0].overlap[1] == pytest.approx(0.9)
-    figures = table(found)
+    figures = metrics_table(found)
     third = 100 / 3
     assert figures["all"]["R@1"] == pytest.approx(third, abs=0.01) and figures["all"]["R@5"] == 100
     assert figures["all"]["random"]["R@1"] == pytest.approx((25 + 25 + 50) / 3, abs=0.01)
-    assert figures["all"]["whole_picture"] == pytest.approx(third, abs=0.01)
+    assert figures["all"]["whole_image"] == pytest.approx(third, abs=0.01)
     assert figures["all"]["upper_bound"] == 100
     assert figures["types"]["known"]["phrases"] == 1 and figures["types"]["known"]["R@1"] == 0
     assert figures["types"]["animals"]["phrases"] == 3
@@ -205,7 +205,7 @@ def test_ranks_recalls_and_baselines_by_hand(two_pictures: Regions) -> None:
 
 def test_a_phrase_without_a_right_proposal_counts_against_all_recalls(two_pictures: Regions) -> None:
     two_pictures.boxes[7:] = (20, 20, 25, 25)
-    figures = table(search(two_pictures, PHRASES, NUMBER, AS_IT_IS))["all"]
+    figures = metrics_table(search(two_pictures, PHRASES, NUMBER, AS_IT_IS))["all"]
     assert figures["R@10"] == figures["upper_bound"] == pytest.approx(200 / 3, abs=0.01)
 
 
@@ -213,7 +213,7 @@ def test_a_phrase_without_a_right_proposal_counts_against_all_recalls(two_pictur
 def test_chance_is_what_drawing_gives(right: int, n: int, k: int) -> None:
     rng = np.random.default_rng(0)
     drawn = np.mean([rng.permutation(n)[:k].min() < right if n else False for _ in range(4000)])
-    assert by_chance(right, n, k) == pytest.approx(drawn, abs=0.03)
+    assert chance_recall(right, n, k) == pytest.approx(drawn, abs=0.03)
 
 
 def test_hard_negatives_are_nearer_than_the_true_box_and_wrong(two_pictures: Regions) -> None:
@@ -222,11 +222,11 @@ def test_hard_negatives_are_nearer_than_the_true_box_and_wrong(two_pictures: Reg
     assert hard_negatives(two_pictures, PHRASES, NUMBER, AS_IT_IS, margin=0.0) == {}
     moved = two_pictures.features.copy()
     moved[0] = np.cos(np.radians(15)), np.sin(np.radians(15))
-    moved[7] = np.cos(np.radians(5)), np.sin(np.radians(5))  # in picture 1 the true box is nearer still
+    moved[7] = np.cos(np.radians(5)), np.sin(np.radians(5))  # in image 1 the true box is nearer still
     two_pictures = Regions(**{**two_pictures.__dict__, "features": moved})
     found = hard_negatives(two_pictures, PHRASES, NUMBER, AS_IT_IS, margin=0.0)
     assert {phrase: rows.tolist() for phrase, rows in found.items()} == {0: [4]}
-    # 15° is 0.261 away and 45° 0.765; in picture 1 the wrong box at 5° is 0.087 away, the true one 0.
+    # 15° is 0.261 away and 45° 0.765; in image 1 the wrong box at 5° is 0.087 away, the true one 0.
     found = hard_negatives(two_pictures, PHRASES, NUMBER, AS_IT_IS, margin=0.51)
     assert {phrase: rows.tolist() for phrase, rows in found.items()} == {0: [7, 4, 5]}
 
@@ -236,10 +236,10 @@ def test_at_most_fifty_hard_negatives_of_a_phrase_are_kept() -> None:
     angles = np.radians([80, *range(60)])
     features = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float16)
     regions = Regions(
-        [picture()], rows, [slice(1, 61)], [LocatedPhrase(0, "dog", "dog", ("x",), 0)], features, np.zeros((61, 0))
+        [image()], rows, [slice(1, 61)], [LocatedPhrase(0, "dog", "dog", ("x",), 0)], features, np.zeros((61, 0))
     )
     found = hard_negatives(regions, PHRASES[:1], {"dog": 0}, AS_IT_IS, margin=0.0)
-    assert found[0].tolist() == list(range(1, MOST_HARD + 1))
+    assert found[0].tolist() == list(range(1, MAX_HARD + 1))
 
 
 @pytest.fixture(scope="module")
@@ -253,12 +253,12 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_proposals_find_the_drawings_and_are_the_same_again(scenes: Path) -> None:
-    pictures = read_entities(scenes)
-    found = compute_proposals(pictures, 200)
-    again = compute_proposals(pictures[:3], 200)
+    images = read_entities(scenes)
+    found = compute_proposals(images, 200)
+    again = compute_proposals(images[:3], 200)
     assert all(np.array_equal(again[id], found[id]) for id in again)
     assert all(1 <= len(each) <= 200 and len(np.unique(each, axis=0)) == len(each) for each in found.values())
-    true = [(enclosing(b), found[p.id]) for p in pictures for b in p.boxes.values()]
+    true = [(enclosing(b), found[p.id]) for p in images for b in p.boxes.values()]
     assert np.mean([overlaps(box[None], each).max() >= 0.5 for box, each in true]) > 0.8
 
 
@@ -267,17 +267,17 @@ def test_regions_are_what_the_backbone_says_of_each_crop(scenes: Path, tmp_path:
     monkeypatch.setenv("ITEMBED_CACHE", str(tmp_path))
     image = keras.Input((32, 32, 3))
     mean = keras.Model(image, keras.layers.GlobalAveragePooling2D()(image))
-    pictures = read_entities(scenes, ["dev"])
-    proposals = {p.id: boxes((0, 0, 3, 3), (10, 10, p.width - 1, p.height - 1)) for p in pictures}
-    regions = look_at(pictures, proposals, mean, places=True)
+    images = read_entities(scenes, ["dev"])
+    proposals = {p.id: boxes((0, 0, 3, 3), (10, 10, p.width - 1, p.height - 1)) for p in images}
+    regions = encode_regions(images, proposals, mean, positions=True)
     assert regions.proposed[0].stop - regions.proposed[0].start == 2 and regions.width == 3 + 5
     assert len(list((tmp_path / "regions").iterdir())) == 1
-    for asked in regions.asked:
+    for asked in regions.located:
         left, top, right, bottom = regions.boxes[asked.row]
-        pixels = np.asarray(Image.open(regions.pictures[asked.picture].image), np.float32)
+        pixels = np.asarray(Image.open(regions.images[asked.image].path), np.float32)
         expected = pixels[top : bottom + 1, left : right + 1].mean(axis=(0, 1))
         np.testing.assert_allclose(regions.rows(np.array([asked.row]))[0, :3], expected, atol=2.5)
-    assert look_at(pictures, proposals, mean, places=False).width == 3
+    assert encode_regions(images, proposals, mean, positions=False).width == 3
     assert len(list((tmp_path / "regions").iterdir())) == 1  # read, not computed again
 
 
@@ -291,7 +291,7 @@ def test_training_brings_pairs_together(two_pictures: Regions) -> None:
     config = Config(embedding_size=8)
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(12, 6)).astype(np.float16)
-    regions = Regions([picture()], boxes(*[(0, 0, 1, 1)] * 12), [slice(0, 12)], [], rows, np.zeros((12, 0)))
+    regions = Regions([image()], boxes(*[(0, 0, 1, 1)] * 12), [slice(0, 12)], [], rows, np.zeros((12, 0)))
     keras.utils.set_random_seed(0)
     model = localiser(config, 6, 12)
     stage = Stage(

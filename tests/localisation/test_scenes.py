@@ -10,8 +10,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from itembed_tf.localisation import scenes as scenes_program
-from itembed_tf.localisation.compose import COVERED, Drawing
-from itembed_tf.localisation.entities import Annotated, located, read_entities, summary
+from itembed_tf.localisation.compose import MAX_COVERED, Drawing
+from itembed_tf.localisation.entities import AnnotatedImage, located, read_entities, summary
 from itembed_tf.localisation.scenes import Kinds, write_scenes
 
 COUNTS = {"train": 12, "dev": 6, "test": 6}
@@ -19,9 +19,9 @@ COUNTS = {"train": 12, "dev": 6, "test": 6}
 
 def drawing(name: str, number: int) -> Drawing:
     """A square of a colour that no ground has, on nothing, away from the middle of its sheet."""
-    picture = Image.new("RGBA", (64, 64))
-    ImageDraw.Draw(picture).rectangle((10, 20, 50, 60), fill=(number, 0, 0, 255))
-    return Drawing(name, name, "other", picture)
+    image = Image.new("RGBA", (64, 64))
+    ImageDraw.Draw(image).rectangle((10, 20, 50, 60), fill=(number, 0, 0, 255))
+    return Drawing(name, name, "other", image)
 
 
 @pytest.fixture(scope="module")
@@ -37,46 +37,46 @@ def scenes(kinds: Kinds, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pictures(scenes: Path) -> list[Annotated]:
+def images(scenes: Path) -> list[AnnotatedImage]:
     return read_entities(scenes)
 
 
-def test_the_reader_of_entities_reads_them_whole(scenes: Path, pictures: list[Annotated]) -> None:
-    assert {split: sum(p.split == split for p in pictures) for split in COUNTS} == COUNTS
-    counted = summary(pictures)
-    assert counted["sentences"] == 3 * 24 and counted["boxes cut at the picture's edge"] == 0
+def test_the_reader_of_entities_reads_them_whole(scenes: Path, images: list[AnnotatedImage]) -> None:
+    assert {split: sum(p.split == split for p in images) for split in COUNTS} == COUNTS
+    counted = summary(images)
+    assert counted["sentences"] == 3 * 24 and counted["boxes clipped at the image border"] == 0
     assert all(counted[f"phrases left out: {why}"] == 24 for why in ("scene", "no box", "not visual"))
-    assert all(len(picture.boxes) >= 2 for picture in pictures)
+    assert all(len(image.boxes) >= 2 for image in images)
     assert (scenes / "ATTRIBUTION.txt").read_text() == "drawn by us\n"
 
 
-def test_a_box_holds_its_drawing_and_nothing_of_it_lies_outside(pictures: list[Annotated]) -> None:
-    for picture in pictures:
-        pixels = np.asarray(Image.open(picture.image))
+def test_a_box_holds_its_drawing_and_nothing_of_it_lies_outside(images: list[AnnotatedImage]) -> None:
+    for image in images:
+        pixels = np.asarray(Image.open(image.path))
         dark = pixels[..., 1:].max(axis=2) < 40  # drawings; the ground is pale
         inside = np.zeros_like(dark)
-        for left, top, right, bottom in np.concatenate(list(picture.boxes.values())):
+        for left, top, right, bottom in np.concatenate(list(image.boxes.values())):
             assert dark[top + 2 : bottom - 1, left + 2 : right - 1].mean() > 0.8
             inside[max(top - 1, 0) : bottom + 2, max(left - 1, 0) : right + 2] = True
         assert not (dark & ~inside).any()
 
 
-def test_drawings_hide_little_of_each_other(pictures: list[Annotated]) -> None:
-    for picture in pictures:
-        boxes = np.concatenate(list(picture.boxes.values())).astype(float)
+def test_drawings_hide_little_of_each_other(images: list[AnnotatedImage]) -> None:
+    for image in images:
+        boxes = np.concatenate(list(image.boxes.values())).astype(float)
         for a, b in itertools.combinations(boxes, 2):
             wide, high = min(a[2], b[2]) - max(a[0], b[0]) + 1, min(a[3], b[3]) - max(a[1], b[1]) + 1
             smaller = min(np.prod(box[2:] - box[:2] + 1) for box in (a, b))
-            assert max(wide, 0) * max(high, 0) <= COVERED * smaller
+            assert max(wide, 0) * max(high, 0) <= MAX_COVERED * smaller
 
 
-def test_held_out_splits_show_known_and_new_drawings_and_say_which(pictures: list[Annotated]) -> None:
+def test_held_out_splits_show_known_and_new_drawings_and_say_which(images: list[AnnotatedImage]) -> None:
     seen: dict[str, set[str]] = {}
-    for picture in pictures:
-        for phrase in located(picture):
+    for image in images:
+        for phrase in located(image):
             name = next(w for w in ("known", "dev", "test") if f"{w} thing" in phrase.text)
             assert phrase.types == ("other", "known" if name == "known" else "new")
-            seen.setdefault(picture.split, set()).add(name)
+            seen.setdefault(image.split, set()).add(name)
     assert seen == {"train": {"known"}, "dev": {"known", "dev"}, "test": {"known", "test"}}
 
 
@@ -85,8 +85,8 @@ def test_the_same_seed_gives_the_same_files_and_another_others(kinds: Kinds, sce
     other = write_scenes(tmp_path / "other", kinds, COUNTS, 1, "drawn by us")
     for file in scenes.rglob("*.*"):
         assert (again / file.relative_to(scenes)).read_bytes() == file.read_bytes()
-    picture = "images/1000000.jpg"
-    assert (other / picture).read_bytes() != (scenes / picture).read_bytes()
+    image = "images/1000000.jpg"
+    assert (other / image).read_bytes() != (scenes / image).read_bytes()
 
 
 def test_the_program_overwrites_nothing_and_refuses_what_cannot_be(

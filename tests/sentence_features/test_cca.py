@@ -91,9 +91,9 @@ def test_batches_of_any_size_give_the_covariances_of_all_rows(batch):
 def test_what_cannot_be_is_said():
     x, y = pairs()
     found = moments([(x, y)])
-    with pytest.raises(ValueError, match=r"CCA of 7 and 5 numbers has 5 directions, and embedding_size is 6: .* 5 or"):
+    with pytest.raises(ValueError, match=r"CCA of 7 and 5 dimensions has 5 directions, embedding_size is 6; .* 5 or"):
         cca(found, size=6, regularisation=0.0)
-    with pytest.raises(ValueError, match="two pairs of rows at least, and there are 1"):
+    with pytest.raises(ValueError, match="at least 2 pairs of rows, got 1"):
         moments([(x[:1], y[:1])])
     with pytest.raises(ValueError, match="400 rows on one side and 399"):
         moments([(x, y[:-1])])

@@ -194,8 +194,8 @@ def test_fitting_again_gives_the_same_numbers():
     ("kind", "changes", "table", "message"),
     [
         ("bag", {}, True, "tf-idf, mean, hglmm"),
-        ("mean", {"size": 6}, True, r"sentence\.size is 6.*5 numbers"),
-        ("hglmm", {"components": 50}, True, r"sentence\.components is 50, and 39 words"),
+        ("mean", {"size": 6}, True, r"sentence\.size is 6.*5 dimensions"),
+        ("hglmm", {"components": 50}, True, r"sentence\.components is 50, but only 39 words"),
         ("mean", {}, False, r"word_vectors\.source = \"random\""),
     ],
 )
