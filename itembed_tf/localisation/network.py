@@ -1,4 +1,4 @@
-"""The two branches and their training: regions and phrases into one space, by the losses of a stage."""
+"""Two-branch network for phrase localisation: region and phrase embeddings, and their training."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from itembed_tf.training.losses import LOSSES
 from itembed_tf.training.optimizer import make_optimizer
 from itembed_tf.training.pairs import cosines, distance
 
-HARD_A_ROW = 5  # of a phrase's hard negatives, drawn for each step
-EMBEDDED = 4096  # rows at a time
+HARD_A_ROW = 5  # hard negatives sampled for each phrase and step
+EMBEDDING_BATCH = 4096  # rows encoded at a time
 
 
 def localiser(config: Config, region_width: int, phrase_width: int) -> keras.Model:
-    """Model of inputs ``region`` [B, region_width] and ``phrase`` [B, phrase_width]: both embeddings, of unit length.
+    """Build the two-branch model: ``region`` [B, region_width] and ``phrase`` [B, phrase_width] -> unit embeddings.
 
-    The heads are those of [image_tower] and [text_tower]; outputs ``region`` and ``phrase``, float32 [B, D].
+    The heads follow [image_tower] and [text_tower]; the outputs ``region`` and ``phrase`` are float32 [B, D].
     """
     inputs, outputs = {}, {}
     for side, width, tower in (
@@ -48,10 +48,10 @@ def localiser(config: Config, region_width: int, phrase_width: int) -> keras.Mod
 
 
 def embedder(model: keras.Model, side: str) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from rows [n, F] of one side to embeddings float32 [n, D]."""
+    """A function from features [n, F] of one branch to embeddings float32 [n, D]."""
     branch = keras.Model(model.input[side], model.output[side])
     embed = inference_function(branch)
-    return lambda rows: predict(embed, rows, EMBEDDED)
+    return lambda rows: predict(embed, rows, EMBEDDING_BATCH)
 
 
 def train_stage(
@@ -64,28 +64,28 @@ def train_stage(
     hard: Mapping[int, np.ndarray],
     seed: Sequence[int],
 ) -> float:
-    """Train in place by the losses and the optimiser of `stage`; gives the mean loss of the last epoch.
+    """Train in place with the losses and optimiser of `stage`; returns the mean loss of the last epoch.
 
     Args:
-        model: a `localiser`.
+        model: from `localiser`.
         regions: of the training split.
-        phrases: features float32 [P, F] of the plain phrases that `known` numbers.
-        known: which region bears which phrase.
+        phrases: features of normalised phrases, float32 [P, F]; `known` holds their rows.
+        known: annotated pairs of region and phrase.
         stage: its epochs, batch_size, losses, and all that an optimiser takes.
-        hard: for a phrase the rows of its hard negatives, which the loss "hard_negatives" wants.
-        seed: of order and draws.
+        hard: phrase -> rows of its hard negatives, for the loss "hard_negatives".
+        seed: random seed of order and sampling.
 
     Raises:
-        ValueError: a loss that there is not, or fewer pairs than a batch has.
+        ValueError: an unknown loss, or fewer pairs than the batch size.
     """
     unknown = set(stage.losses) - {*LOSSES, HARD_NEGATIVES}
     if unknown:
         raise ValueError(
-            f"losses of stage {stage.name}: {sorted(unknown)}; choose from {', '.join([*LOSSES, HARD_NEGATIVES])}"
+            f"losses of stage {stage.name}: {sorted(unknown)}; allowed: {', '.join([*LOSSES, HARD_NEGATIVES])}"
         )
     if len(known.pairs) < stage.batch_size:
         raise ValueError(
-            f"stage {stage.name}: batch_size is {stage.batch_size}, and there are {len(known.pairs)} pairs to learn"
+            f"stage {stage.name}: batch_size is {stage.batch_size}, but there are only {len(known.pairs)} pairs"
         )
     optimizer = _optimizer(stage, len(known.pairs) // stage.batch_size)
     optimizer.build(model.trainable_variables)
@@ -114,9 +114,9 @@ _NONE = np.zeros((0, HARD_A_ROW), bool)
 
 
 def _draw_hard(batch: Batch, hard: Mapping[int, np.ndarray], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """For each row hard negatives of its phrase, flat int64 [b * HARD_A_ROW], and which are real: bool [b, HARD_A_ROW].
+    """Sample hard negatives for each row: rows int64 [b * HARD_A_ROW], and a mask bool [b, HARD_A_ROW].
 
-    A phrase that has fewer is filled up with the row's own region.
+    Phrases with fewer hard negatives are padded with the row's own region, masked out.
     """
     drawn = np.repeat(batch.regions[:, None], HARD_A_ROW, axis=1)
     real = np.zeros(drawn.shape, bool)
@@ -148,7 +148,7 @@ def _optimizer(stage: Stage, steps: int) -> keras.optimizers.Optimizer:
 
 
 def _compiled(model: keras.Model, optimizer: keras.optimizers.Optimizer, stage: Stage) -> Any:
-    """A step: rows [b + h, F] (hard negatives behind), phrases [b, P], labels [b], which of h are real -> the loss."""
+    """Compile the training step: rows [b + h, F] (hard negatives last), phrases [b, P], labels [b], mask -> loss."""
     widths = [model.input[side].shape[-1] for side in ("region", "phrase")]
     signature = [tf.TensorSpec((None, width), tf.float32) for width in widths]
     signature += [tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, HARD_A_ROW), tf.bool)]
@@ -175,16 +175,16 @@ def _compiled(model: keras.Model, optimizer: keras.optimizers.Optimizer, stage: 
 
 
 def hard_loss(region: Any, phrase: Any, hard: Any, real: Any, *, margin: float) -> Any:
-    """Hinges between a phrase, its region and its hard negatives: margin + d(phrase, region) - d(phrase, negative).
+    """Hard-negative triplet loss: hinge of margin + d(phrase, region) - d(phrase, negative).
 
     Args:
-        region, phrase: [b, D] of unit length; row i of both belongs together.
-        hard: [b * H, D], H for each row.
-        real: bool [b, H]; the others count nothing.
+        region, phrase: [b, D], unit length; row i of both is a positive pair.
+        hard: [b * H, D], H negatives for each row.
+        real: bool [b, H]; False masks padding.
         margin: of the hinge.
 
     Returns:
-        Scalar: the mean over all rows of the mean over the negatives of the row, 0 for a row without.
+        Scalar: mean over rows of the mean over the row's negatives; a row without negatives counts 0.
     """
     hard = ops.reshape(hard, (-1, real.shape[1], hard.shape[1]))
     to_hard = distance(ops.sum(ops.expand_dims(phrase, 1) * hard, axis=-1))

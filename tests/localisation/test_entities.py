@@ -47,7 +47,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_phrases_chains_and_boxes_are_those_of_the_files(root: Path) -> None:
+def test_phrases_chains_and_boxes_match_the_files(root: Path) -> None:
     first, *_ = images = read_entities(root)
     assert [(p.id, p.split) for p in images] == [("101", "train"), ("102", "train"), ("103", "dev"), ("104", "test")]
     assert first.sentences[0] == "A man in a red shirt lifts his arms on a street ."
@@ -64,7 +64,7 @@ def test_phrases_chains_and_boxes_are_those_of_the_files(root: Path) -> None:
     assert first.unboxed == {"8": "scene", "9": "no box"}
 
 
-def test_all_that_is_left_out_is_counted(root: Path) -> None:
+def test_summary_counts_everything_left_out(root: Path) -> None:
     assert summary(read_entities(root, ["train"])) == {
         "images": 2,
         "sentences": 5,
@@ -79,20 +79,20 @@ def test_all_that_is_left_out_is_counted(root: Path) -> None:
     }
 
 
-def test_an_unrelated_sentence_goes_with_its_phrases(root: Path) -> None:
+def test_unrelated_captions_are_left_out_with_their_phrases(root: Path) -> None:
     (root / "UNRELATED_CAPTIONS").write_text("101 1\n")
     first = read_entities(root, ["train"])[0]
     assert len(first.sentences) == 2 and first.sentences[0].startswith("The man")
     assert {phrase.sentence for phrase in first.phrases} == {0, 1}
 
 
-def test_splits_that_are_not_asked_for_may_be_absent(root: Path) -> None:
+def test_lists_of_other_splits_may_be_missing(root: Path) -> None:
     (root / "test.txt").unlink()
     (root / "Annotations" / "103.xml").unlink()
     assert [image.id for image in read_entities(root, ["train"])] == ["101", "102"]
 
 
-def test_a_chain_with_a_box_is_not_without_one(root: Path) -> None:
+def test_chain_with_a_box_is_not_flagged_as_unboxed(root: Path) -> None:
     _replace(root / "Annotations/101.xml", "<name>9</name>", "<name>5</name>")
     first = read_entities(root, ["train"])[0]
     assert "5" in first.boxes and "5" not in first.unboxed
@@ -168,7 +168,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_broken_input_is_refused_with_what_is_wrong_and_where(root: Path, name: str) -> None:
+def test_invalid_input_is_refused_with_reason_and_location(root: Path, name: str) -> None:
     spoil, said = BROKEN[name]
     spoil(root)
     started = time.monotonic()
@@ -179,7 +179,7 @@ def test_broken_input_is_refused_with_what_is_wrong_and_where(root: Path, name: 
     assert time.monotonic() - started < 20
 
 
-def test_every_broken_picture_is_named_at_once(root: Path) -> None:
+def test_all_invalid_images_are_reported_together(root: Path) -> None:
     for id in ("101", "103"):
         (root / "Annotations" / f"{id}.xml").unlink()
     with pytest.raises(ValueError, match=r"2 of 4 images cannot be used:\n  101.*\n  103") as caught:
@@ -187,13 +187,13 @@ def test_every_broken_picture_is_named_at_once(root: Path) -> None:
     assert "docs/localisation.md" in str(caught.value)
 
 
-def test_a_data_set_without_any_box_is_refused(root: Path) -> None:
+def test_data_set_without_boxes_is_refused(root: Path) -> None:
     for path in (root / "Annotations").iterdir():
         path.write_text("<annotation><size><width>60</width><height>40</height></size></annotation>")
     with pytest.raises(ValueError, match="no phrase of train, dev, test has a box"):
         read_entities(root)
 
 
-def test_a_root_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_missing_root_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="is not a folder; expected the folder of Flickr30k Entities"):
         read_entities(tmp_path / "nowhere")

@@ -53,7 +53,7 @@ def boxes(*sides: tuple[int, int, int, int]) -> np.ndarray:
     return np.array(sides, np.int32).reshape(-1, 4)
 
 
-def test_overlap_counts_the_last_row_and_column() -> None:
+def test_iou_includes_the_last_row_and_column() -> None:
     """10 x 10 and 10 x 5 pixels that share 5 x 5: 25 of 125."""
     found = overlaps(boxes((0, 0, 9, 9)), boxes((5, 5, 14, 9), (0, 0, 9, 9), (10, 0, 19, 9), (0, 0, 9, 4)))
     np.testing.assert_allclose(found, [[25 / 125, 1.0, 0.0, 0.5]])
@@ -61,11 +61,11 @@ def test_overlap_counts_the_last_row_and_column() -> None:
     assert enclosing(boxes((5, 1, 8, 9), (2, 4, 6, 7))).tolist() == [2, 1, 8, 9]
 
 
-def test_a_box_covers_its_share_of_the_picture() -> None:
+def test_position_features() -> None:
     np.testing.assert_allclose(box_features(boxes((0, 0, 9, 4), (5, 0, 9, 9)), 10, 10)[1], [0.5, 0, 1, 1, 0.5])
 
 
-def test_proposals_are_cut_to_the_picture_and_none_stands_twice() -> None:
+def test_proposals_are_clipped_and_deduplicated() -> None:
     raw = np.array([[-3, 2, 5, 99], [0, 2, 5, 9], [7, 7, 6, 9], [20, 0, 30, 5], [1, 1, 2, 2], [3, 3, 4, 4]])
     assert clean_proposals(raw, 10, 10, max_boxes=2).tolist() == [[0, 2, 5, 9], [1, 1, 2, 2]]
 
@@ -73,7 +73,7 @@ def test_proposals_are_cut_to_the_picture_and_none_stands_twice() -> None:
 @pytest.mark.parametrize(
     ("phrase", "words"), [("A large Red dog", "large red dog"), ("The", "the"), ("his arms", "arms"), ("...", "")]
 )
-def test_fillers_go_unless_nothing_else_is_there(phrase: str, words: str) -> None:
+def test_stop_words_are_removed_unless_nothing_is_left(phrase: str, words: str) -> None:
     assert normalise_phrase(phrase) == words
 
 
@@ -82,7 +82,7 @@ def image(id: str = "1", **changes: object) -> AnnotatedImage:
     return AnnotatedImage(**{**known, "boxes": {}, "unboxed": {}, "clipped": 0, "unrelated": 0, **changes})
 
 
-def test_a_file_of_proposals_comes_back_as_it_went(tmp_path: Path) -> None:
+def test_proposals_file_round_trip(tmp_path: Path) -> None:
     there = {"1": boxes((0, 0, 9, 9), (3, 4, 60, 40)), "2": boxes((1, 1, 2, 2))}
     path = write_proposals(tmp_path / "boxes.jsonl", there)
     found = read_proposals(path, [image("1")], max_boxes=200)
@@ -104,14 +104,14 @@ def test_a_file_of_proposals_comes_back_as_it_went(tmp_path: Path) -> None:
         ('{"image": "1", "boxes": [[0, 0, 3, 5]]}\n' * 2, "line 2: duplicate image '1'"),
     ],
 )
-def test_a_broken_file_of_proposals_is_refused(tmp_path: Path, line: str, said: str) -> None:
+def test_invalid_proposals_file_is_refused(tmp_path: Path, line: str, said: str) -> None:
     (tmp_path / "boxes.jsonl").write_text(line)
     with pytest.raises(ValueError) as caught:
         read_proposals(tmp_path / "boxes.jsonl", [image("1")], max_boxes=200)
     assert said in str(caught.value)
 
 
-def test_no_batch_holds_a_known_pair_as_a_negative() -> None:
+def test_annotated_pairs_are_never_negatives() -> None:
     """Twelve phrases and twenty regions, many of them of several; every batch is checked against all that is known."""
     rng = np.random.default_rng(1)
     found = sorted({(int(r), int(p)) for r, p in zip(rng.integers(0, 20, 40), rng.integers(0, 12, 40))})
@@ -127,7 +127,7 @@ def test_no_batch_holds_a_known_pair_as_a_negative() -> None:
     assert len(seen) > len(found) / 2
 
 
-def test_each_pair_brings_further_positives_on_both_sides() -> None:
+def test_pairs_bring_more_positives_on_both_sides() -> None:
     """Phrase 0 names regions 0 and 1, and region 0 is phrase 1 too."""
     known = known_pairs([(0, 0), (1, 0), (0, 1), (2, 2), (3, 3)], seed=0)
     batch = next(draw_batches(known, 3, np.random.default_rng(3)))
@@ -138,13 +138,13 @@ def test_each_pair_brings_further_positives_on_both_sides() -> None:
     assert {(0, 0), (0, 1)} <= set(together)
 
 
-def test_a_phrase_has_at_most_ten_regions() -> None:
+def test_regions_of_a_phrase_are_limited() -> None:
     known = known_pairs([(region, 0) for region in range(30)] + [(7, 1)], seed=0)
     assert len(known.regions_of[0]) == MAX_REGIONS and len(known.pairs) == MAX_REGIONS + 1
     assert known.phrases_of[29] == [0]  # a region that was not drawn still bears it
 
 
-def test_hinges_of_hard_negatives_by_hand() -> None:
+def test_hard_negative_loss_by_hand() -> None:
     """Distances sqrt(2 - 2 cos + 1e-4); the second negative of row 0 is filler, and row 1 has none."""
     right, up = [1.0, 0.0], [0.0, 1.0]
     near = [0.6, 0.8]
@@ -156,7 +156,7 @@ def test_hinges_of_hard_negatives_by_hand() -> None:
     assert float(hard_loss(region, phrase, hard, real, margin=0.05)) == pytest.approx(hinge / 2, abs=1e-6)
 
 
-def test_hard_negatives_are_filled_up_with_the_rows_own_region() -> None:
+def test_hard_negatives_are_padded_with_the_own_region() -> None:
     batch = Batch(np.array([3, 4]), np.array([0, 1]), np.array([0, 1], np.int32))
     drawn, real = _draw_hard(batch, {1: np.array([8, 9])}, np.random.default_rng(0))
     assert drawn[:HARD_A_ROW].tolist() == [3] * HARD_A_ROW and not real[0].any()
@@ -164,7 +164,7 @@ def test_hard_negatives_are_filled_up_with_the_rows_own_region() -> None:
 
 
 @pytest.fixture
-def two_pictures() -> Regions:
+def two_images() -> Regions:
     """Features are the embeddings themselves. Image 0: two true boxes, four proposals; image 1: one and two."""
     rows = boxes(
         *((0, 0, 9, 9), (50, 0, 59, 9)),
@@ -186,10 +186,10 @@ NUMBER = {"dog": 0, "cat": 1}
 AS_IT_IS = {side: (lambda rows: rows / np.linalg.norm(rows, axis=1, keepdims=True)) for side in ("region", "phrase")}
 
 
-def test_ranks_recalls_and_baselines_by_hand(two_pictures: Regions) -> None:
+def test_ranks_recalls_and_baselines_by_hand(two_images: Regions) -> None:
     """dog in 0: the third box (10°) is nearest and wrong, the first (20°, overlap 0.9) second. cat: 80°, exact. dog in
     1: a wrong box first, then one of 45 of 50 rows."""
-    found = search(two_pictures, PHRASES, NUMBER, AS_IT_IS)
+    found = search(two_images, PHRASES, NUMBER, AS_IT_IS)
     assert [each.rank for each in found] == [2, 1, 2]
     assert [each.correct for each in found] == [1, 1, 1]
     assert found[0].best.tolist() == [4, 2, 5, 3] and found[0].overlap[1] == pytest.approx(0.9)
@@ -203,35 +203,35 @@ def test_ranks_recalls_and_baselines_by_hand(two_pictures: Regions) -> None:
     assert figures["types"]["animals"]["phrases"] == 3
 
 
-def test_a_phrase_without_a_right_proposal_counts_against_all_recalls(two_pictures: Regions) -> None:
-    two_pictures.boxes[7:] = (20, 20, 25, 25)
-    figures = metrics_table(search(two_pictures, PHRASES, NUMBER, AS_IT_IS))["all"]
+def test_phrase_without_a_correct_proposal_lowers_recall(two_images: Regions) -> None:
+    two_images.boxes[7:] = (20, 20, 25, 25)
+    figures = metrics_table(search(two_images, PHRASES, NUMBER, AS_IT_IS))["all"]
     assert figures["R@10"] == figures["upper_bound"] == pytest.approx(200 / 3, abs=0.01)
 
 
 @pytest.mark.parametrize(("right", "n", "k"), [(1, 4, 1), (2, 5, 3), (0, 3, 10), (2, 3, 10)])
-def test_chance_is_what_drawing_gives(right: int, n: int, k: int) -> None:
+def test_chance_recall_matches_simulation(right: int, n: int, k: int) -> None:
     rng = np.random.default_rng(0)
     drawn = np.mean([rng.permutation(n)[:k].min() < right if n else False for _ in range(4000)])
     assert chance_recall(right, n, k) == pytest.approx(drawn, abs=0.03)
 
 
-def test_hard_negatives_are_nearer_than_the_true_box_and_wrong(two_pictures: Regions) -> None:
+def test_hard_negatives_violate_the_margin_and_are_incorrect(two_images: Regions) -> None:
     """dog (0°): its true boxes lie at 0°, so nothing is nearer. With the first at 15°, one of 10° is, one of 20° not.
     cat (90°, true box at 90°): none."""
-    assert hard_negatives(two_pictures, PHRASES, NUMBER, AS_IT_IS, margin=0.0) == {}
-    moved = two_pictures.features.copy()
+    assert hard_negatives(two_images, PHRASES, NUMBER, AS_IT_IS, margin=0.0) == {}
+    moved = two_images.features.copy()
     moved[0] = np.cos(np.radians(15)), np.sin(np.radians(15))
     moved[7] = np.cos(np.radians(5)), np.sin(np.radians(5))  # in image 1 the true box is nearer still
-    two_pictures = Regions(**{**two_pictures.__dict__, "features": moved})
-    found = hard_negatives(two_pictures, PHRASES, NUMBER, AS_IT_IS, margin=0.0)
+    two_images = Regions(**{**two_images.__dict__, "features": moved})
+    found = hard_negatives(two_images, PHRASES, NUMBER, AS_IT_IS, margin=0.0)
     assert {phrase: rows.tolist() for phrase, rows in found.items()} == {0: [4]}
     # 15° is 0.261 away and 45° 0.765; in image 1 the wrong box at 5° is 0.087 away, the true one 0.
-    found = hard_negatives(two_pictures, PHRASES, NUMBER, AS_IT_IS, margin=0.51)
+    found = hard_negatives(two_images, PHRASES, NUMBER, AS_IT_IS, margin=0.51)
     assert {phrase: rows.tolist() for phrase, rows in found.items()} == {0: [7, 4, 5]}
 
 
-def test_at_most_fifty_hard_negatives_of_a_phrase_are_kept() -> None:
+def test_hard_negatives_are_limited() -> None:
     rows = boxes((0, 0, 4, 4), *((20 + i, 0, 29 + i, 9) for i in range(60)))
     angles = np.radians([80, *range(60)])
     features = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float16)
@@ -252,7 +252,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_scenes(out, kinds, {"train": 10, "dev": 3, "test": 4}, 0, "drawn <by> us")
 
 
-def test_proposals_find_the_drawings_and_are_the_same_again(scenes: Path) -> None:
+def test_edge_boxes_find_the_drawings_deterministically(scenes: Path) -> None:
     images = read_entities(scenes)
     found = compute_proposals(images, 200)
     again = compute_proposals(images[:3], 200)
@@ -262,7 +262,7 @@ def test_proposals_find_the_drawings_and_are_the_same_again(scenes: Path) -> Non
     assert np.mean([overlaps(box[None], each).max() >= 0.5 for box, each in true]) > 0.8
 
 
-def test_regions_are_what_the_backbone_says_of_each_crop(scenes: Path, tmp_path: Path, monkeypatch) -> None:
+def test_region_features_are_those_of_the_crops(scenes: Path, tmp_path: Path, monkeypatch) -> None:
     """The backbone here is the mean colour of a crop, so each row tells which box it is."""
     monkeypatch.setenv("ITEMBED_CACHE", str(tmp_path))
     image = keras.Input((32, 32, 3))
@@ -281,13 +281,13 @@ def test_regions_are_what_the_backbone_says_of_each_crop(scenes: Path, tmp_path:
     assert len(list((tmp_path / "regions").iterdir())) == 1  # read, not computed again
 
 
-def test_phrases_of_unknown_words_say_nothing() -> None:
+def test_phrases_of_unknown_words_are_zero() -> None:
     config = load_config(CONFIG, SMALL)
     found = phrase_features(config, ["red dog", "dog"], ["dog", "zebra"])
     assert found[0].any() and not found[1].any()
 
 
-def test_training_brings_pairs_together(two_pictures: Regions) -> None:
+def test_training_brings_pairs_together(two_images: Regions) -> None:
     config = Config(embedding_size=8)
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(12, 6)).astype(np.float16)
@@ -308,12 +308,12 @@ def test_training_brings_pairs_together(two_pictures: Regions) -> None:
     with pytest.raises(ValueError, match="instance_image"):
         bad = Stage(losses=parse_losses({"instance_image": 1.0}), batch_size=2)
         train_stage(model, regions, np.eye(12, dtype="f"), known, bad, hard={}, seed=(0,))
-    with pytest.raises(ValueError, match="batch_size is 99, and there are 12 pairs"):
+    with pytest.raises(ValueError, match="batch_size is 99, but there are only 12 pairs"):
         bad = Stage(losses=parse_losses({"topk_text": 1.0}), batch_size=99)
         train_stage(model, regions, np.eye(12, dtype="f"), known, bad, hard={}, seed=(0,))
 
 
-def test_the_program_from_data_to_page(scenes: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+def test_program_from_data_to_page(scenes: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setenv("ITEMBED_CACHE", str(tmp_path / "cache"))
     sets = [part for each in (*SMALL, f'dataset.root="{scenes}"') for part in ("--set", each)]
     assert program.main([str(CONFIG), str(tmp_path / "out"), "--most", "20", *sets]) == 0
@@ -337,6 +337,6 @@ def test_the_program_from_data_to_page(scenes: Path, tmp_path: Path, monkeypatch
         ([str(CONFIG), "--set", "dataset.root=nowhere"], "nowhere is not a folder"),
     ],
 )
-def test_the_program_says_what_it_lacks(arguments: list[str], said: str, capsys) -> None:
+def test_program_refuses_wrong_arguments(arguments: list[str], said: str, capsys) -> None:
     assert program.main(arguments) == 1
     assert said in capsys.readouterr().err

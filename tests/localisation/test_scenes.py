@@ -41,7 +41,7 @@ def images(scenes: Path) -> list[AnnotatedImage]:
     return read_entities(scenes)
 
 
-def test_the_reader_of_entities_reads_them_whole(scenes: Path, images: list[AnnotatedImage]) -> None:
+def test_reader_reads_generated_scenes(scenes: Path, images: list[AnnotatedImage]) -> None:
     assert {split: sum(p.split == split for p in images) for split in COUNTS} == COUNTS
     counted = summary(images)
     assert counted["sentences"] == 3 * 24 and counted["boxes clipped at the image border"] == 0
@@ -50,7 +50,7 @@ def test_the_reader_of_entities_reads_them_whole(scenes: Path, images: list[Anno
     assert (scenes / "ATTRIBUTION.txt").read_text() == "drawn by us\n"
 
 
-def test_a_box_holds_its_drawing_and_nothing_of_it_lies_outside(images: list[AnnotatedImage]) -> None:
+def test_boxes_are_tight(images: list[AnnotatedImage]) -> None:
     for image in images:
         pixels = np.asarray(Image.open(image.path))
         dark = pixels[..., 1:].max(axis=2) < 40  # drawings; the ground is pale
@@ -61,7 +61,7 @@ def test_a_box_holds_its_drawing_and_nothing_of_it_lies_outside(images: list[Ann
         assert not (dark & ~inside).any()
 
 
-def test_drawings_hide_little_of_each_other(images: list[AnnotatedImage]) -> None:
+def test_drawings_overlap_little(images: list[AnnotatedImage]) -> None:
     for image in images:
         boxes = np.concatenate(list(image.boxes.values())).astype(float)
         for a, b in itertools.combinations(boxes, 2):
@@ -70,7 +70,7 @@ def test_drawings_hide_little_of_each_other(images: list[AnnotatedImage]) -> Non
             assert max(wide, 0) * max(high, 0) <= MAX_COVERED * smaller
 
 
-def test_held_out_splits_show_known_and_new_drawings_and_say_which(images: list[AnnotatedImage]) -> None:
+def test_held_out_splits_mark_known_and_new_drawings(images: list[AnnotatedImage]) -> None:
     seen: dict[str, set[str]] = {}
     for image in images:
         for phrase in located(image):
@@ -80,7 +80,7 @@ def test_held_out_splits_show_known_and_new_drawings_and_say_which(images: list[
     assert seen == {"train": {"known"}, "dev": {"known", "dev"}, "test": {"known", "test"}}
 
 
-def test_the_same_seed_gives_the_same_files_and_another_others(kinds: Kinds, scenes: Path, tmp_path: Path) -> None:
+def test_files_depend_on_the_seed_only(kinds: Kinds, scenes: Path, tmp_path: Path) -> None:
     again = write_scenes(tmp_path / "again", kinds, COUNTS, 0, "drawn by us")
     other = write_scenes(tmp_path / "other", kinds, COUNTS, 1, "drawn by us")
     for file in scenes.rglob("*.*"):
@@ -89,7 +89,7 @@ def test_the_same_seed_gives_the_same_files_and_another_others(kinds: Kinds, sce
     assert (other / image).read_bytes() != (scenes / image).read_bytes()
 
 
-def test_the_program_overwrites_nothing_and_refuses_what_cannot_be(
+def test_program_overwrites_nothing_and_refuses_bad_arguments(
     kinds: Kinds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(scenes_program, "openmoji_kinds", lambda count: kinds)  # the real ones: test_datasets_openmoji

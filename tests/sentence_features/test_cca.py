@@ -36,7 +36,7 @@ def all_at_once(x: np.ndarray, y: np.ndarray, eta: float) -> tuple[np.ndarray, n
 
 @pytest.mark.parametrize("sizes", [(7, 5), (5, 7)])
 @pytest.mark.parametrize("eta", [0.0, 1e-3, 0.3])
-def test_maps_are_those_of_the_textbook(sizes, eta):
+def test_cca_matches_the_textbook(sizes, eta):
     x, y = pairs(400, *sizes)
     of_x, of_y, correlations = cca(moments([(x, y)]), size=4, regularisation=eta)
     expected_x, expected_y, expected = all_at_once(x, y, eta)
@@ -51,7 +51,7 @@ def test_maps_are_those_of_the_textbook(sizes, eta):
     assert (of_x.kernel[strongest, range(4)] > 0).all()
 
 
-def test_correlations_are_scikit_learns():
+def test_correlations_match_scikit_learn():
     x, y = pairs()
     of_x, of_y, correlations = cca(moments([(x, y)]), size=3, regularisation=0.0)
     left, right = CCA(3, max_iter=20000, tol=1e-12).fit(x, y).transform(x, y)
@@ -75,7 +75,7 @@ def test_by_hand():
 
 
 @pytest.mark.parametrize("batch", [1, 7, 400])
-def test_batches_of_any_size_give_the_covariances_of_all_rows(batch):
+def test_covariances_do_not_depend_on_batch_size(batch):
     """Means of 1,000 times the spread cost no digits; batches without rows do not matter."""
     x, y = pairs()
     x = x + 1000
@@ -88,7 +88,7 @@ def test_batches_of_any_size_give_the_covariances_of_all_rows(batch):
     assert found.count == 400
 
 
-def test_what_cannot_be_is_said():
+def test_invalid_input_is_refused():
     x, y = pairs()
     found = moments([(x, y)])
     with pytest.raises(ValueError, match=r"CCA of 7 and 5 dimensions has 5 directions, embedding_size is 6; .* 5 or"):
@@ -98,6 +98,6 @@ def test_what_cannot_be_is_said():
     with pytest.raises(ValueError, match="400 rows on one side and 399"):
         moments([(x, y[:-1])])
     twice = np.concatenate([x, x], axis=1) * 1000
-    with pytest.raises(ValueError, match=r"singular with regularisation 0\.0: raise it"):
+    with pytest.raises(ValueError, match=r"singular with cca\.regularisation = 0\.0; raise it"):
         cca(moments([(twice, y)]), size=2, regularisation=0.0)
     assert cca(moments([(twice, y)]), size=2, regularisation=1e-6)[2][0] > 0.9

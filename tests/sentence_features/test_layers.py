@@ -79,7 +79,7 @@ def twin_step(x: np.ndarray, shares: np.ndarray) -> Mixture:
     return Mixture(weights, location, scale, laplacian.astype(bool))
 
 
-def test_em_equals_its_twin_in_plain_loops():
+def test_em_matches_plain_loops():
     x, random = vectors()[1:].astype(np.float64), np.random.default_rng(3)
     shares = random.dirichlet(np.full(3, 0.1), len(x))
     kinds = set()
@@ -99,7 +99,7 @@ def likelihood(x: np.ndarray, m: Mixture) -> float:
     return sum(math.log(sum(twin_joint(row, m, k) for k in range(len(m.weights)))) for row in x)
 
 
-def test_em_from_k_means_climbs(monkeypatch):
+def test_em_increases_the_likelihood(monkeypatch):
     x = vectors()[1:].astype(np.float64)
     found = []
     for rounds in (0, 1, 5, 20):
@@ -108,7 +108,7 @@ def test_em_from_k_means_climbs(monkeypatch):
     assert found == sorted(found) and found[-1] > found[0] + 1
 
 
-def test_fisher_vectors_are_the_gradients_of_the_likelihood():
+def test_fisher_vector_matches_finite_differences():
     """By finite differences of the log-likelihood, in units of the Fisher information of each kind."""
     model, ids = fitted("hglmm"), sentences(8, seed=7)
     table, prior, location, scale, laplacian = (w.astype(np.float64) for w in model.layers[1].get_weights())
@@ -135,7 +135,7 @@ def test_fisher_vectors_are_the_gradients_of_the_likelihood():
     np.testing.assert_allclose(*squares, atol=1e-5)  # before the root, which makes much of the differences' last digits
 
 
-def test_fisher_vectors_are_of_any_width_and_leave_padding_and_empty_sentences_alone():
+def test_fisher_vector_ignores_padding_and_empty_captions():
     model = fitted("hglmm", components=4)
     assert model.output.shape == (None, 2 * 4 * WIDTH)
     ids = np.array([[3, 9, 0, 0, 0, 0], [0, 3, 0, 9, 0, 0], [3, 9, 3, 9, 0, 0], [0] * 6], np.int32)
@@ -145,7 +145,7 @@ def test_fisher_vectors_are_of_any_width_and_leave_padding_and_empty_sentences_a
     assert np.linalg.norm(found[0]) == pytest.approx(1, abs=1e-5) and not found[3].any()
 
 
-def test_tf_idf_is_scikit_learns():
+def test_tf_idf_matches_scikit_learn():
     ids = sentences()
     model = fitted("tf-idf", ids, words=20)
     texts = [" ".join(f"w{i:02d}" for i in row if i) for row in ids]
@@ -159,7 +159,7 @@ def test_tf_idf_is_scikit_learns():
     np.testing.assert_allclose(model(ids), peer.transform(texts).toarray(), atol=1e-5)
 
 
-def test_the_mean_vector():
+def test_mean_vector():
     table = vectors()
     model = fitted("mean", table=table)
     found = model(np.array([[3, 9, 3, 0, 0, 0], [0] * 6], np.int32))
@@ -168,7 +168,7 @@ def test_the_mean_vector():
 
 
 @pytest.mark.parametrize("kind", ["tf-idf", "hglmm"])
-def test_pca_is_fitted_on_the_training_captions_alone(kind):
+def test_pca_is_fitted_on_training_captions_only(kind):
     ids, others = sentences(), sentences(seed=5)
     plain, short = fitted(kind, ids), fitted(kind, ids, size=4)
     assert short.output.shape == (None, 4)
@@ -178,14 +178,14 @@ def test_pca_is_fitted_on_the_training_captions_alone(kind):
     np.testing.assert_allclose(found * np.sign((found * expected).sum(axis=0)), expected, atol=1e-4)
 
 
-def test_nothing_of_it_trains_whatever_is_made_trainable():
+def test_sentence_features_are_never_trainable():
     model = fitted("hglmm", size=4)
     model.trainable = False
     model.trainable = True
     assert not model.trainable_variables and len(model.variables) == 7
 
 
-def test_fitting_again_gives_the_same_numbers():
+def test_fitting_is_deterministic():
     for one, two in zip(fitted("hglmm", size=4).get_weights(), fitted("hglmm", size=4).get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
 
@@ -199,7 +199,7 @@ def test_fitting_again_gives_the_same_numbers():
         ("mean", {}, False, r"word_vectors\.source = \"random\""),
     ],
 )
-def test_what_cannot_be_fitted_is_explained(kind, changes, table, message):
+def test_unfittable_settings_are_explained(kind, changes, table, message):
     settings = SETTINGS | changes
     with pytest.raises(ValueError, match=message):
         model = sentence_features(kind=kind, **settings, vocabulary_size=WORDS, word_width=WIDTH, length=LENGTH)
