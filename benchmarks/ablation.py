@@ -1,17 +1,15 @@
-"""Do the paper's ablations (tables 2 to 6) come out the same way on Flickr8k? Our table beside the paper's.
+"""The paper's ablations (tables 2 to 6) on Flickr8k, beside the paper's figures.
 
     ITEMBED_FLICKR8K=... python -m benchmarks.ablation [OUT] [--only loss words ...] [--epochs 6] [--tune 1] [--seeds 3]
 
 Every row is configs/flickr8k.toml (frozen EfficientNet-Lite0, our text tower and optimiser) with the paper's losses and
-one choice changed, trained anew for each seed, and measured on dev after its last epoch. --epochs are those of Stage I;
-rows of Stage II go on for --tune epochs in which the image CNN learns too (its pointwise convolutions from the third
-block up), from pictures of 160 pixels in place of 288: 0 leaves those rows out. Finished runs in OUT (default
-runs/ablation) are not trained again.
+one change, trained with each seed and evaluated on dev after the last epoch. --epochs applies to Stage I. Rows of Stage
+II continue for --tune epochs with the image CNN trainable (pointwise convolutions from the third block on) on images of
+160 instead of 288 pixels; --tune 0 skips them. Finished runs in OUT (default runs/ablation) are not trained again.
 
-A row is held against the first of its family, seed by seed, by the sum of both R@1. "agrees" and "disagrees" stand
-where the 95 % interval of that difference (Student's t over the seeds) leaves out 0 on the paper's side, or on the
-other; else "undecided". The figure is the number of rows that are measured, the bar all of them. --quick trains small
-rows for one epoch on drawn pictures.
+A row is compared with the first of its family, seed by seed, by the sum of both R@1: "agrees" or "disagrees" with the
+paper if the 95 % confidence interval of the difference (Student's t over seeds) excludes 0, otherwise "undecided". The
+figure is the number of measured rows, the bar all rows. --quick trains small rows for one epoch on generated images.
 """
 
 from __future__ import annotations
@@ -26,27 +24,27 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.drawn import SMALL, drawn_flickr8k
-from benchmarks.runner import figures, flickr8k, held_against, print_versions, spread, train, verdict
+from benchmarks.runner import compare_with_paper, figures, flickr8k, print_versions, spread, train, verdict
 
 CONFIG = Path(__file__).parents[1] / "configs" / "flickr8k.toml"
 INSTANCE = "{instance_image = 1.0, instance_text = 1.0}"
 RANKING = "{ranking = 1.0}"
-# In Stage II, for the time that a step takes on a CPU; the paper has all of it learn, on five times as many pictures.
+# In Stage II, to limit the time of a step on a CPU; the paper trains all layers, on five times as many images.
 FROZEN = ["backbone_batch_norm", "backbone_depthwise", "backbone.stem", "backbone.block1", "backbone.block2"]
-SMALL_PICTURES = ("image.size=160",)  # for the same reason: a third of the time of 288 pixels
+SMALL_IMAGES = ("image.size=160",)  # for the same reason: a third of the time of 288 pixels
 BOTH = "{instance_image = 1.0, instance_text = 1.0, ranking = 1.0}"
 
 
 class Row(NamedTuple):
     name: str
-    changes: tuple[str, ...]  # settings, over those of `run_row`
-    paper: tuple[float, float]  # R@1 of the picture query and of the sentence query
+    changes: tuple[str, ...]  # settings, in addition to those of `run_row`
+    paper: tuple[float, float]  # R@1 image -> text and text -> image
     losses: str = INSTANCE
     second: str = ""  # losses of Stage II; "" for none
 
 
-# The first row of a family is what its others are held against. Tables 2, 5 and 6: Flickr30k dev; 3: Flickr30k; 4: COCO
-# 1K. As many clusters as the paper has for a picture: 3,000 and 10,000 of 113,287 are 159 and 530 of 6,000.
+# The first row of a family is the reference of the others. Tables 2, 5 and 6: Flickr30k dev; 3: Flickr30k; 4: COCO
+# 1K. The same number of clusters per image as in the paper: 3,000 and 10,000 of 113,287 are 159 and 530 of 6,000.
 FAMILIES: dict[str, tuple[Row, ...]] = {
     "loss": (
         Row("instance loss, Stage I", (), (39.9, 28.2)),
@@ -54,16 +52,16 @@ FAMILIES: dict[str, tuple[Row, ...]] = {
         Row("both, Stage I", (), (37.6, 24.1), BOTH),
     ),
     "stage2": (
-        Row("both in Stage II", SMALL_PICTURES, (55.4, 39.7), second=BOTH),
-        Row("instance loss in Stage II", SMALL_PICTURES, (50.5, 34.9), second=INSTANCE),
-        Row("ranking loss in Stage II", SMALL_PICTURES, (47.5, 29.0), second=RANKING),
+        Row("both in Stage II", SMALL_IMAGES, (55.4, 39.7), second=BOTH),
+        Row("instance loss in Stage II", SMALL_IMAGES, (50.5, 34.9), second=INSTANCE),
+        Row("ranking loss in Stage II", SMALL_IMAGES, (47.5, 29.0), second=RANKING),
     ),
     "depth": (
         Row("text CNN as it is", (), (44.4, 29.6)),
         Row("twice as deep", ("text_tower.blocks=[6, 8]",), (44.2, 30.7)),
     ),
     "classes": (
-        Row("one class a picture", (), (52.2, 37.2)),
+        Row("one class an image", (), (52.2, 37.2)),
         Row("530 clusters", ("classes.clusters=530",), (44.7, 31.3)),
         Row("159 clusters", ("classes.clusters=159",), (38.0, 26.1)),
     ),
@@ -79,14 +77,14 @@ FAMILIES: dict[str, tuple[Row, ...]] = {
 
 
 def folder_of(out: Path, row: Row, seed: int) -> Path:
-    """Rows of different families that say the same are one run."""
-    said = "-".join((*row.changes, row.losses, *(("then", row.second) if row.second else ())))
-    kept = "".join(c if c.isalnum() else "-" for c in said.replace("instance_", "").replace(" = 1.0", ""))
-    return out / f"{'-'.join(part for part in kept.split('-') if part)}-seed{seed}"
+    """Run directory of a row; equal rows of different families share one run."""
+    name = "-".join((*row.changes, row.losses, *(("then", row.second) if row.second else ())))
+    safe = "".join(c if c.isalnum() else "-" for c in name.replace("instance_", "").replace(" = 1.0", ""))
+    return out / f"{'-'.join(part for part in safe.split('-') if part)}-seed{seed}"
 
 
 def run_row(out: Path, row: Row, seed: int, epochs: int, tune: int, settings: Sequence[str]) -> Path:
-    """Train one row with one seed, measured once, at its end; only its figures are kept."""
+    """Train one row with one seed, evaluated once, after the last epoch; only its metrics are kept."""
     run = folder_of(out, row, seed)
     stages = [f"stages.0.epochs={epochs}", f"stages.0.evaluate_every={epochs}", f"stages.0.losses={row.losses}"]
     stages += [*_margin(0, row.losses), 'stages.0.keep="last"']
@@ -114,8 +112,8 @@ def _margin(stage: int, losses: str) -> list[str]:
 
 
 def table(out: Path, family: str, rows: Sequence[Row], seeds: Sequence[int]) -> int:
-    """Print the family beside the paper's figures; give the number of its rows that all seeds have finished."""
-    print(f"\n| {family} | picture R@1 | sentence R@1 | rsum | paper | held against the first |")
+    """Print a family beside the paper's figures; returns the number of rows finished with all seeds."""
+    print(f"\n| {family} | image → text R@1 | text → image R@1 | rsum | paper | difference to the first row |")
     print("|---|---|---|---|---|---|")
     first: list[float] = []
     done = 0
@@ -132,7 +130,7 @@ def table(out: Path, family: str, rows: Sequence[Row], seeds: Sequence[int]) -> 
         if row is rows[0]:
             first = sums
         theirs = sum(row.paper) - sum(rows[0].paper)
-        said = held_against(sums, first, f"{theirs:+.1f}", theirs > 0) if first and row is not rows[0] else ""
+        said = compare_with_paper(sums, first, f"{theirs:+.1f}", theirs > 0) if first and row is not rows[0] else ""
         cells = (row.name, *map(spread, ones), spread([t["rsum"] for t in tables]), paper, said)
         print(f"| {' | '.join(cells)} |")
     return done
@@ -142,10 +140,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", nargs="?", default="runs/ablation", help="folder of the runs")
     parser.add_argument("--only", nargs="+", choices=list(FAMILIES), default=list(FAMILIES), metavar="FAMILY")
-    parser.add_argument("--epochs", type=int, default=6, help="of Stage I (default: 6)")
-    parser.add_argument("--tune", type=int, default=1, help="epochs of Stage II, 0 to leave its rows out (default: 1)")
+    parser.add_argument("--epochs", type=int, default=6, help="epochs of Stage I (default: 6)")
+    parser.add_argument("--tune", type=int, default=1, help="epochs of Stage II; 0 skips its rows (default: 1)")
     parser.add_argument("--seeds", type=int, default=3, choices=range(1, 6), help="runs of every row (default: 3)")
-    parser.add_argument("--quick", action="store_true", help="small rows of one epoch on drawn pictures")
+    parser.add_argument("--quick", action="store_true", help="small rows of one epoch on generated images")
     args = parser.parse_args(argv)
     print_versions()
     families = {name: FAMILIES[name] for name in args.only if args.tune or name != "stage2"}
@@ -167,7 +165,7 @@ def measure(
     tune: int,
     settings: Sequence[str],
 ) -> int:
-    """Train what is missing, seed after seed, and print every family's table."""
+    """Train missing runs, seed by seed, and print the table of every family."""
     for seed in seeds:
         for row in (row for rows in families.values() for row in rows):
             run_row(out, row, seed, epochs, tune, settings)

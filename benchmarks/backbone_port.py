@@ -1,10 +1,10 @@
-"""Our Keras EfficientNet-Lite against the published PyTorch model of the same weights: the same top-1 class?
+"""EfficientNet-Lite in Keras against the published PyTorch model with the same weights: top-1 agreement.
 
     ITEMBED_FLICKR8K=... ITEMBED_TORCH_PYTHON=... python -m benchmarks.backbone_port [--quick]
 
-The peer needs `pip install torch numpy efficientnet-lite-pytorch`, best in an environment of its own, whose interpreter
-ITEMBED_TORCH_PYTHON names; it runs as a child process and is fed the very pixels that our model sees. Also printed, not
-judged: the largest difference between the two models' logits.
+The peer needs `pip install torch numpy efficientnet-lite-pytorch`, preferably in a separate environment; set
+ITEMBED_TORCH_PYTHON to its interpreter. It runs in a subprocess on the same pixels as our model. The largest difference
+of the logits is printed too, without a bar.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-BAR = 100.0  # percent of the photographs, in the worst of the networks
+BAR = 100.0  # percent of the images, minimum over the networks
 
 PEER = """
 import sys, numpy, torch
@@ -33,14 +33,12 @@ with torch.no_grad():
 """
 
 
-def photographs(count: int) -> list[Path]:
-    """The first photographs of Flickr8k, in either layout."""
+def first_images(count: int) -> list[Path]:
+    """The first images of Flickr8k, in either directory layout."""
     root = Path(os.environ.get("ITEMBED_FLICKR8K", "../shared/flickr8k"))
     files = sorted(file for folder in ("Flicker8k_Dataset", "Images") for file in (root / folder).glob("*.jpg"))
     if len(files) < count:
-        raise SystemExit(
-            f"{count} photographs wanted, {len(files)} found: name the folder of Flickr8k in ITEMBED_FLICKR8K"
-        )
+        raise SystemExit(f"needs {count} images, found {len(files)}; set ITEMBED_FLICKR8K to the Flickr8k folder")
     return files[:count]
 
 
@@ -54,7 +52,7 @@ def our_logits(name: str, pixels: np.ndarray) -> np.ndarray:
 
 
 def peer_logits(name: str, pixels: np.ndarray, folder: Path) -> np.ndarray:
-    """The same from the published PyTorch class, in its own process."""
+    """ImageNet logits [n, 1000] of the published PyTorch class, in a subprocess."""
     from itembed_tf.models.efficientnet_lite import imagenet_file
 
     python = os.environ.get("ITEMBED_TORCH_PYTHON", sys.executable)
@@ -63,14 +61,14 @@ def peer_logits(name: str, pixels: np.ndarray, folder: Path) -> np.ndarray:
     done = subprocess.run([python, "-c", PEER, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(
-            f"{done.stderr}\nthe peer did not run: pip install torch numpy efficientnet-lite-pytorch, and name that "
-            "environment's interpreter in ITEMBED_TORCH_PYTHON"
+            f"{done.stderr}\nthe peer failed; pip install torch numpy efficientnet-lite-pytorch, and set "
+            "ITEMBED_TORCH_PYTHON to that environment's interpreter"
         )
     return np.load(folder / "logits.npy")
 
 
 def agreement(name: str, files: list[Path]) -> float:
-    """Percent of the photographs to which both models give the same class."""
+    """Percentage of images to which both models assign the same class."""
     from itembed_tf.data.images import load_image
     from itembed_tf.models.efficientnet_lite import VARIANTS
 
@@ -80,17 +78,17 @@ def agreement(name: str, files: list[Path]) -> float:
         ours, theirs = our_logits(name, pixels), peer_logits(name, pixels, Path(folder))
     same = 100 * float(np.mean(ours.argmax(1) == theirs.argmax(1)))
     print(
-        f"{name} at {size} pixels: {same:.1f} % of {len(files)} photographs, {len(set(theirs.argmax(1)))} classes, "
-        f"logits apart by at most {np.abs(ours - theirs).max():.1e} (they reach {np.abs(theirs).max():.1f})"
+        f"{name} at {size} pixels: {same:.1f} % of {len(files)} images, {len(set(theirs.argmax(1)))} classes, "
+        f"largest logit difference {np.abs(ours - theirs).max():.1e} (largest logit {np.abs(theirs).max():.1f})"
     )
     return same
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="Lite0 on 8 photographs")
+    parser.add_argument("--quick", action="store_true", help="Lite0 on 8 images")
     quick = parser.parse_args().quick
-    files = photographs(8 if quick else 200)
+    files = first_images(8 if quick else 200)
     figure = min(agreement(f"efficientnet-lite{n}", files) for n in ((0,) if quick else (0, 1, 2)))
     print(f"backbone_port: {figure:.1f} (bar {BAR:.1f}) {'ok' if figure >= BAR else 'short'}")
     return 0 if figure >= BAR else 1

@@ -1,12 +1,11 @@
-"""How good do these encoders get on Flickr8k? Dev R@1 of configs/flickr8k_best.toml, both ways.
+"""Accuracy of configs/flickr8k_best.toml: dev R@1 in both directions.
 
     ITEMBED_FLICKR8K=... python -m benchmarks.flickr8k_best [OUT] [--seeds 1] [--quick]
 
-Trains OUT-seed0 ... (default runs/flickr8k_best-seed0) and reads their metrics.json. Most of the time goes into the
-features. Finished runs are not trained again; an interrupted one goes on. The bar is what NAA reached with a ResNet on
-test, and is to be passed both ways. Every choice of the config was made on dev, so that dev flatters it: test is
-measured apart, by `python -m itembed_tf.evaluate RUN --split test`. --quick trains one small run of one epoch on drawn
-pictures, to see that the programs hold together: its bar is 0.
+Trains OUT-seed0 ... (default runs/flickr8k_best-seed0) and reads their metrics.json. Most of the time is spent on
+features. Finished runs are not trained again; an interrupted run is continued. The bar is NAA with a ResNet, on test,
+in both directions. The config was selected on dev, so dev is optimistic: measure test separately with `itembed evaluate
+RUN --split test`. --quick trains one small run for one epoch on generated images as a smoke test; its bar is 0.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ from benchmarks.flickr8k_frozen import measure
 from benchmarks.runner import flickr8k, print_versions, verdict
 
 CONFIG = Path(__file__).parents[1] / "configs" / "flickr8k_best.toml"
-BAR = (37.2, 27.7)  # R@1 of the picture query and of the sentence query: NAA, ResNet
+BAR = (37.2, 27.7)  # R@1 image -> text and text -> image: NAA, ResNet
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", nargs="?", default="runs/flickr8k_best", help="where the runs are written, less -seedN")
-    parser.add_argument("--seeds", type=int, default=1, choices=range(1, 6), help="runs whose mean counts (default: 1)")
-    parser.add_argument("--quick", action="store_true", help="one small run of one epoch on drawn pictures")
+    parser.add_argument("out", nargs="?", default="runs/flickr8k_best", help="prefix of the run directories")
+    parser.add_argument("--seeds", type=int, default=1, choices=range(1, 6), help="runs to average (default: 1)")
+    parser.add_argument("--quick", action="store_true", help="one small run of one epoch on generated images")
     args = parser.parse_args(argv)
     print_versions()
     if args.quick:

@@ -1,11 +1,11 @@
-"""How well does configs/flickr8k.toml learn? Dev rsum as the mean of three seeds, and the time that it takes.
+"""Accuracy of configs/flickr8k.toml: dev rsum, mean of three seeds, and training time.
 
     ITEMBED_FLICKR8K=... python -m benchmarks.flickr8k_frozen [OUT] [--quick]
 
-Trains OUT-seed0, -seed1 and -seed2 (default runs/flickr8k-seed0 ...), one after the other, and reads their
-metrics.json. Finished runs are not trained again; an interrupted one goes on. The frozen backbone's features are
-computed once and kept in the cache folder: their time is given apart ("kept" where they were there before). --quick
-trains one small run of one epoch on drawn pictures, to see that the programs hold together: its bar is 0.
+Trains OUT-seed0, -seed1 and -seed2 (default runs/flickr8k-seed0 ...) in turn and reads their metrics.json. Finished
+runs are not trained again; an interrupted run is continued. Features of the frozen backbone are computed once and
+cached; their time is reported separately ("cached" if they were in the cache). --quick trains one small run for one
+epoch on generated images as a smoke test; its bar is 0.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BAR = 285.0  # rsum; VSE++ on the same features reaches 271.2 (`benchmarks.time_
 
 
 def measure(config: Path, out: Path, root: str, seeds: Sequence[int], overrides: Sequence[str]) -> list[dict[str, Any]]:
-    """Train every seed, print the table, give what dev says of each."""
+    """Train every seed, print the table, return the dev tables."""
     runs = {seed: out.with_name(f"{out.name}-seed{seed}") for seed in seeds}
     for seed, run in runs.items():
         train(run, config, [f"seed={seed}", f"dataset.root={json.dumps(root)}", *overrides])
@@ -37,17 +37,17 @@ def measure(config: Path, out: Path, root: str, seeds: Sequence[int], overrides:
         metrics, spent = figures(run), times(run)
         table, epochs = metrics["dev"], sum(stage["epochs"] for stage in metrics["stages"])
         minutes = (spent["seconds"] - spent["features"]) / 60
-        features = f"{spent['features'] / 60:.1f}" if spent["features"] else "kept"
+        features = f"{spent['features'] / 60:.1f}" if spent["features"] else "cached"
         print(f"{seed:4}{table['rsum']:8.1f}{recalls(table)}{epochs:8}{minutes:9.1f}{features:>10}")
         found.append(table)
-    print("i: picture query, t: sentence query, in percent; minutes: all of a run but its features, which stand apart")
+    print("in percent; i: image -> text, t: text -> image; minutes: without features, which have a column of their own")
     return found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", nargs="?", default="runs/flickr8k", help="where the runs are written, less -seedN")
-    parser.add_argument("--quick", action="store_true", help="one small run of one epoch on drawn pictures")
+    parser.add_argument("out", nargs="?", default="runs/flickr8k", help="prefix of the run directories")
+    parser.add_argument("--quick", action="store_true", help="one small run of one epoch on generated images")
     args = parser.parse_args(argv)
     print_versions()
     if args.quick:

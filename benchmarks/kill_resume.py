@@ -1,13 +1,13 @@
-"""Does a training that is killed again and again end with the very weights of one that nobody disturbed?
+"""Kill and resume: does a training that is killed repeatedly end with the same weights as an undisturbed one?
 
     python -m benchmarks.kill_resume [--kills 10] [--seed 0] [--quick]
 
-`python -m itembed_tf.train` runs in two stages on drawn pictures: cached features under XLA with a running average of
-the weights, then the whole model on decoded pictures with mined captions. Once undisturbed; then killed (SIGKILL to the
-whole process group) at moments drawn uniformly over the time that the undisturbed one took, start-up and export
-included, and continued by the same command. A run that gets to its end is compared, and the next one starts afresh,
-until all kills are spent; the last one is left to finish. Compared are all arrays of the final weights, bit for bit,
-the history, metrics, vocabulary and list of skipped pictures, all but times. The figure is how many of these differ.
+`python -m itembed_tf.train` runs two stages on generated images: cached features under XLA with weight averaging, then
+the whole model on decoded images with mined captions. First undisturbed; then killed (SIGKILL to the process group) at
+times drawn uniformly over the duration of the undisturbed run, start-up and export included, and continued with the
+same command. A run that finishes is compared and a new one started, until all kills are used; the last run finishes.
+Compared are all arrays of the final weights, bit for bit, history, metrics, vocabulary and skipped images, without
+times. The figure is the number of differences.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ checkpoint_minutes = 0.01
 
 
 def start(config: Path, run: Path, cache: Path) -> subprocess.Popen[bytes]:
-    """The training in a process group of its own, its words in a file beside the run."""
+    """Start training in its own process group; output goes to a log file beside the run."""
     environment = {**os.environ, "ITEMBED_CACHE": str(cache), "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1"}
     with open(run.with_suffix(".log"), "ab") as log:
         return subprocess.Popen(
@@ -88,14 +88,14 @@ def start(config: Path, run: Path, cache: Path) -> subprocess.Popen[bytes]:
 
 
 def killed(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Wait so long, then kill; False where it had ended before.
+    """Kill the process after `seconds`; False if it ended before.
 
     Raises:
-        SystemExit: it ended with an error.
+        SystemExit: training failed.
     """
     try:
         if process.wait(seconds):
-            raise SystemExit("a training failed; the end of its log says why")
+            raise SystemExit("training failed; see the end of its log")
         return False
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
@@ -104,7 +104,7 @@ def killed(process: subprocess.Popen[bytes], seconds: float) -> bool:
 
 
 def where(run: Path) -> str:
-    """How far a run has come, from the files in it."""
+    """Progress of a run, from its files."""
     checkpoint, history = run / "checkpoints" / "latest.npz", run / "history.jsonl"
     if (run / "weights").exists():
         return "while evaluating and exporting"
@@ -115,7 +115,7 @@ def where(run: Path) -> str:
 
 
 def outcome(run: Path) -> dict[str, Any]:
-    """Everything that must be the same: name -> value; times are left out."""
+    """Everything that must be equal: name -> value, without times."""
     import h5py
 
     found: dict[str, Any] = {}
@@ -147,16 +147,16 @@ def differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
 
 
 def measure(kills: int, seed: int, place: Path) -> int:
-    """The number of things that differ from the undisturbed run, over all disturbed ones."""
+    """Number of differences to the undisturbed run, summed over all disturbed runs."""
     config = place / "drawn.toml"
-    config.write_text(CONFIG.format(root=drawn_flickr8k(place / "pictures")), encoding="utf-8")
+    config.write_text(CONFIG.format(root=drawn_flickr8k(place / "images")), encoding="utf-8")
     begun = time.monotonic()
     if start(config, place / "undisturbed", place / "cache").wait():
         raise SystemExit((place / "undisturbed.log").read_text(encoding="utf-8")[-3000:])
     duration = time.monotonic() - begun
     expected = outcome(place / "undisturbed")
     arrays = sum(isinstance(value, tuple) for value in expected.values())
-    print(f"undisturbed: {duration:.0f} s; {arrays} arrays, {len(expected) - arrays} other things compared", flush=True)
+    print(f"undisturbed: {duration:.0f} s; {arrays} arrays, {len(expected) - arrays} other values compared", flush=True)
     draw, done, number, different = random.Random(seed), 0, 1, 0
     run = place / f"disturbed{number}"
     while True:
@@ -167,7 +167,7 @@ def measure(kills: int, seed: int, place: Path) -> int:
             continue
         apart = differences(expected, outcome(run))
         different += len(apart)
-        print(f"run {number} finished: {len(apart)} things differ {', '.join(apart[:10])}", flush=True)
+        print(f"run {number} finished: {len(apart)} differences {', '.join(apart[:10])}", flush=True)
         if done == kills:
             return different
         number += 1
@@ -181,7 +181,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the kill times")
     parser.add_argument("--quick", action="store_true", help="2 kills")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as place:

@@ -1,13 +1,13 @@
-"""What does the training loop cost beside the step that it runs?
+"""Overhead of the training loop relative to the bare compiled step.
 
     ITEMBED_FLICKR8K=... python -m benchmarks.loop_overhead [--rounds 5] [--only features jpeg] [--quick]
 
-The loop of `training.stage` with its data, sums and progress bar, against the same compiled step called on one batch
-that is already in memory, in one process, in turn, so that other work on the machine slows both; each round gives a
-ratio, their median counts, and processor times stand beside it. "features" is a whole epoch of configs/flickr8k.toml
-on cached features (random ones of the right shape), "jpeg" the same model with its backbone trained on decoded,
-augmented pictures, 20 steps of 32: the first photographs of Flickr8k, or drawn ones where ITEMBED_FLICKR8K (default
-../shared/flickr8k) is no folder. The figure is the larger of the two medians.
+The loop of `training.stage` with its input pipeline, metrics and progress bar, against the same compiled step on one
+batch in memory, alternating in one process so that other load slows both. Each round gives a ratio; the figure is the
+larger median of two cases, CPU times are printed too. "features": a whole epoch of configs/flickr8k.toml on cached
+features (random values of the right shape). "jpeg": the same model with a trainable backbone on decoded, augmented
+images, 20 steps of 32: the first images of Flickr8k, or generated ones if ITEMBED_FLICKR8K (default
+../shared/flickr8k) is not a folder.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from benchmarks.runner import print_versions, verdict
 
 BAR = 1.1
 CONFIG = Path(__file__).parents[1] / "configs" / "flickr8k.toml"
-PICTURES, WORDS = 6000, 4000  # as Flickr8k's training split
+IMAGES, WORDS = 6000, 4000  # as Flickr8k's training split
 SMALL = ("embedding_size=32", "image.size=64", "text_tower.width=0.1", "text_tower.blocks=[1]", "text.length=8")
 
 
 def photographs(count: int) -> list[str | bytes]:
-    """Files of Flickr8k or, without it, JPEGs of the same 500 x 375 pixels."""
+    """Files of Flickr8k or, without it, generated JPEGs of the same 500 x 375 pixels."""
     folder = Path(os.environ.get("ITEMBED_FLICKR8K", "../shared/flickr8k"))
-    found = sorted(folder.rglob("*.jpg"))[:count] if folder.is_dir() else []
-    print(f"pictures: {len(found)} of {folder}" if found else f"pictures: {count} drawn, {folder} is no folder")
-    return [str(path) for path in found] if found else [noise(number) for number in range(count)]
+    files = sorted(folder.rglob("*.jpg"))[:count] if folder.is_dir() else []
+    print(f"images: {len(files)} of {folder}" if files else f"images: {count} generated, {folder} is not a folder")
+    return [str(path) for path in files] if files else [noise(number) for number in range(count)]
 
 
 def noise(seed: int) -> bytes:
-    """A JPEG about as large as a photograph: clouds of colour with some grain."""
+    """A JPEG about as large as a photograph: smooth colours with noise."""
     from PIL import Image
 
     random = np.random.default_rng(seed)
@@ -56,7 +56,7 @@ def noise(seed: int) -> bytes:
 
 
 def prepare(kind: str, overrides: Sequence[str]) -> tuple[Callable[..., Any], Callable[[int, int], Any], int]:
-    """The compiled step of that stage, a function from an epoch to its batches, and the batch size."""
+    """The compiled step, a function from an epoch to its batches, and the batch size."""
     from itembed_tf.config import arguments, load_config
     from itembed_tf.data.batches import Items, batches, draw_epoch, from_features, from_pictures
     from itembed_tf.data.images import augment_image
@@ -71,13 +71,13 @@ def prepare(kind: str, overrides: Sequence[str]) -> tuple[Callable[..., Any], Ca
     stage = config.stages[0]
     if kind == "jpeg":
         stage = dataclasses.replace(stage, freeze=(), cached_views=0, batch_size=32, jit=False)
-    model = build_model(config, vocabulary_size=WORDS + 1, classes=PICTURES)
+    model = build_model(config, vocabulary_size=WORDS + 1, classes=IMAGES)
     freeze_parts(model, stage.freeze)
     network = model.on_features if stage.cached_views else model
     settings = arguments(stage)
     optimizer = make_optimizer(
         **only(make_optimizer, settings),
-        steps_per_epoch=PICTURES // stage.batch_size,
+        steps_per_epoch=IMAGES // stage.batch_size,
         part_of=lambda variable: [],
         mixed_float16=False,
     )
@@ -86,17 +86,17 @@ def prepare(kind: str, overrides: Sequence[str]) -> tuple[Callable[..., Any], Ca
     step = compiled_step(network, optimizer, averages, **only(compiled_step, settings))
 
     random, length = np.random.default_rng(0), config.text.length
-    ids = random.integers(1, WORDS, (5 * PICTURES, length)).astype(np.int32)
+    ids = random.integers(1, WORDS, (5 * IMAGES, length)).astype(np.int32)
     ids[np.arange(length) >= random.integers(5, length, (len(ids), 1))] = 0
-    groups = np.arange(PICTURES, dtype=np.int32)
+    groups = np.arange(IMAGES, dtype=np.int32)
     if stage.cached_views:
         width = parts(model)["backbone"].output.shape[-1]
-        views = [random.normal(size=(PICTURES, width)).astype(np.float32) for _ in range(stage.cached_views)]
-        images: list[ImageSource] = [""] * PICTURES
+        views = [random.normal(size=(IMAGES, width)).astype(np.float32) for _ in range(stage.cached_views)]
+        images: list[ImageSource] = [""] * IMAGES
         load = from_features(views)
     else:
         files = photographs(512)
-        images = [files[number % len(files)] for number in range(PICTURES)]
+        images = [files[number % len(files)] for number in range(IMAGES)]
         load = from_pictures(images, partial(augment_image, size=config.image.size, **arguments(config.augmentation)))
     items = Items(images, groups, [""] * len(ids), np.repeat(groups, 5))
 
@@ -110,25 +110,25 @@ def prepare(kind: str, overrides: Sequence[str]) -> tuple[Callable[..., Any], Ca
 
 
 def only(function: Callable[..., Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings that the function takes by name."""
+    """The settings that are keyword arguments of the function."""
     parameters = inspect.signature(function).parameters
     names = {name for name, parameter in parameters.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY}
     return {key: value for key, value in settings.items() if key in names}
 
 
 def ratio(kind: str, rounds: int, steps: int, overrides: Sequence[str]) -> float:
-    """Print what a step takes alone and in the loop (0 steps: a whole epoch); give the second over the first."""
+    """Print the time of a step alone and in the loop (0 steps: a whole epoch); returns the ratio."""
     from itembed_tf.training.stage import run_epoch
 
     step, epoch, batch_size = prepare(kind, overrides)
-    steps = steps or PICTURES // batch_size
-    last = PICTURES // batch_size - steps
+    steps = steps or IMAGES // batch_size
+    last = IMAGES // batch_size - steps
     resident = next(iter(epoch(0, last)))
     for _ in range(3):
         started = time.perf_counter()
         float(step(resident)["loss"])
-        print(f"{kind}: a first step took {time.perf_counter() - started:.2f} s", flush=True)
-    alone: list[tuple[float, float]] = []  # wall and processor seconds of a step, a pair a round
+        print(f"{kind}: first step {time.perf_counter() - started:.2f} s", flush=True)
+    alone: list[tuple[float, float]] = []  # wall-clock and CPU seconds of a step, one pair a round
     looped: list[tuple[float, float]] = []
     for number in range(rounds):
         with timed(alone, steps):
@@ -142,16 +142,14 @@ def ratio(kind: str, rounds: int, steps: int, overrides: Sequence[str]) -> float
         print(f"{kind}: {1000 * alone[-1][0]:.1f} ms alone, {1000 * looped[-1][0]:.1f} ms in the loop", flush=True)
     wall, work = ([b[k] / a[k] for a, b in zip(alone, looped, strict=True)] for k in (0, 1))
     listed = ", ".join(f"{each:.3f}" for each in wall)
-    print(
-        f"{kind}: a step of {steps} in the loop takes {listed} x what it takes alone: {statistics.median(wall):.3f} x"
-    )
-    print(f"{kind}: in processor time {statistics.median(work):.3f} x", flush=True)
+    print(f"{kind}: loop over bare step, {steps} steps a round: {listed}; median {statistics.median(wall):.3f} x")
+    print(f"{kind}: in CPU time {statistics.median(work):.3f} x", flush=True)
     return statistics.median(wall)
 
 
 @contextmanager
 def timed(times: list[tuple[float, float]], steps: int) -> Iterator[None]:
-    """Append what the block takes a step: seconds that pass, and seconds of all processors for this process."""
+    """Append wall-clock and CPU seconds of the block per step."""
     wall, work = time.perf_counter(), time.process_time()
     yield
     times.append(((time.perf_counter() - wall) / steps, (time.process_time() - work) / steps))
@@ -165,13 +163,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="+", default=["features", "jpeg"], choices=["features", "jpeg"])
-    parser.add_argument("--quick", action="store_true", help="towers so small that the bar says nothing: it is 50")
+    parser.add_argument("--quick", action="store_true", help="tiny towers; its bar is 50")
     args = parser.parse_args(argv)
     import tensorflow as tf
 
     tf.config.experimental.enable_op_determinism()  # as the training program does
     print_versions()
-    print(f"load of the machine: {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "")
+    print(f"load average: {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "")
     steps = {"features": 4, "jpeg": 4} if args.quick else {"features": 0, "jpeg": 20}
     rounds, bar = (1, 50.0) if args.quick else (args.rounds, BAR)
     figure = max(ratio(kind, rounds, steps[kind], SMALL if args.quick else ()) for kind in args.only)

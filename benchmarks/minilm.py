@@ -1,9 +1,8 @@
-"""The peer of `benchmarks.text_speed`, in a process of its own: all-MiniLM-L6-v2 in int8 by ONNX Runtime.
+"""The peer of `benchmarks.text_speed`, in a separate process: all-MiniLM-L6-v2, int8, in ONNX Runtime.
 
-It reads a list of sentences as one line of JSON, prints "ready" with its versions, and then, for every line that names
-a batch size, embeds all of them on one thread and prints the seconds it took. Sentences are tokenised, cut and padded
-together, run, averaged over their words and brought to unit length, as the model's card has it. Batches are of
-sentences of like length: less padding, in its favour.
+Reads a list of texts as one line of JSON and prints "ready" with versions. For every further line, a batch size, it
+embeds all texts on one thread and prints the seconds. Tokenisation, truncation, padding, mean pooling and normalisation
+follow the model card. Texts are sorted by length, which reduces padding and favours the peer.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ import numpy as np
 
 from itembed_tf.text.word_vectors.minilm import minilm_model
 
-LONGEST = 128  # tokens; captions have 30 at most
+MAX_TOKENS = 128  # captions have at most 30
 
 
 def main() -> int:
     session, tokenizer = minilm_model()
     tokenizer.enable_padding()
-    tokenizer.enable_truncation(LONGEST)
+    tokenizer.enable_truncation(MAX_TOKENS)
     sentences = sorted(json.loads(sys.stdin.readline()), key=len)
 
     def embed(batch: list[str]) -> np.ndarray:
@@ -36,7 +35,7 @@ def main() -> int:
 
     alike = embed(["a dog runs on the grass", "a puppy is running over a lawn", "the stock market fell today"])
     if not alike[0] @ alike[1] > 0.5 > alike[0] @ alike[2]:
-        raise SystemExit(f"the peer does not say what all-MiniLM-L6-v2 says: {alike @ alike.T}")
+        raise SystemExit(f"the peer's similarities are not those of all-MiniLM-L6-v2: {alike @ alike.T}")
     print(f"ready onnxruntime {version('onnxruntime')}, tokenizers {version('tokenizers')}", flush=True)
     for line in sys.stdin:
         size = int(line)

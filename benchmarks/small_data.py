@@ -1,11 +1,11 @@
-"""What helps on small data, one setting at a time: configs/flickr8k.toml on Flickr8k dev, and the same less one choice.
+"""Ablation of configs/flickr8k.toml on Flickr8k dev, one setting at a time.
 
     ITEMBED_FLICKR8K=... python -m benchmarks.small_data [OUT] [--epochs 6] [--only default paper ...] [--quick]
 
-Every row is a run of its own in OUT (default runs/small_data) with the same number of epochs, measured after the last.
-Finished rows are not trained again; their table, in Markdown, stands at the end. The figure is how far the best other
-row lies above the default; single seeds differ by some points, so the bar is 5. --quick runs two small rows of one
-epoch on drawn pictures, to see that the programs hold together: its bar holds always.
+Every row is a run in OUT (default runs/small_data) with the same number of epochs, evaluated after the last. Finished
+rows are not trained again; the last output is a Markdown table. The figure is the gain of the best other row over the
+default. Seeds differ by some points, so the bar is 5. --quick runs two small rows for one epoch on generated images as
+a smoke test; its bar always holds.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SGD = (
     "stages.0.weight_decay=1e-4",
     "stages.0.multipliers={image_head = 0.1, text_tower = 0.1, words = 0.01, classifier = 0.01, gamma = 2.0}",
 )
-# name -> what is other than in configs/flickr8k.toml
+# name -> changes to configs/flickr8k.toml
 ROWS: dict[str, tuple[str, ...]] = {
     "default": (),
     "classifier-random": ('model.classifier="random"',),
@@ -65,7 +65,7 @@ QUICK = ("default", "sgd")
 
 
 def run_row(run: Path, root: str, epochs: int, overrides: Sequence[str]) -> None:
-    """Train one row, measured once, at its end; only its figures are kept."""
+    """Train one row, evaluated once, after the last epoch; only its metrics are kept."""
     same = (f"dataset.root={json.dumps(root)}", f"stages.0.epochs={epochs}", f"stages.0.evaluate_every={epochs}")
     train(run, CONFIG, (*same, *overrides))
     for folder in ("weights", "encoders", "report"):
@@ -73,13 +73,13 @@ def run_row(run: Path, root: str, epochs: int, overrides: Sequence[str]) -> None
 
 
 def table(out: Path) -> dict[str, float]:
-    """Print what is finished, best first; give the rsum of each row."""
+    """Print the finished rows, best first; returns the rsum of each."""
     rows = {name: figures(out / name) for name in ROWS if figures(out / name).get("finished")}
-    print("\n| row | settings | dev rsum | picture R@1 | sentence R@1 | text accuracy in training | seconds |")
+    print("\n| row | settings | dev rsum | image → text R@1 | text → image R@1 | text accuracy in training | seconds |")
     print("|---|---|---|---|---|---|---|")
     for name, metrics in sorted(rows.items(), key=lambda row: -row[1]["dev"]["rsum"]):
         dev, stage = metrics["dev"], metrics["stages"][0]
-        settings = "<br>".join(f"`{override.removeprefix('stages.0.')}`" for override in ROWS[name]) or "as the file"
+        settings = "<br>".join(f"`{override.removeprefix('stages.0.')}`" for override in ROWS[name]) or "unchanged"
         print(
             f"| {name} | {settings} | {dev['rsum']:.1f} | {dev['image_query']['R@1']:.1f} "
             f"| {dev['text_query']['R@1']:.1f} | {stage['train']['accuracy_text']:.2f} | {stage['seconds']:.0f} |"
@@ -90,9 +90,9 @@ def table(out: Path) -> dict[str, float]:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", nargs="?", default="runs/small_data", help="folder of the rows")
-    parser.add_argument("--epochs", type=int, default=6, help="of every row (default: 6)")
-    parser.add_argument("--only", nargs="+", choices=list(ROWS), default=list(ROWS), metavar="ROW", help="some rows")
-    parser.add_argument("--quick", action="store_true", help="two small rows of one epoch on drawn pictures")
+    parser.add_argument("--epochs", type=int, default=6, help="epochs of every row (default: 6)")
+    parser.add_argument("--only", nargs="+", choices=list(ROWS), default=list(ROWS), metavar="ROW", help="rows to run")
+    parser.add_argument("--quick", action="store_true", help="two small rows of one epoch on generated images")
     args = parser.parse_args(argv)
     print_versions()
     with tempfile.TemporaryDirectory() as folder:
@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = table(out)
     others = {name: value for name, value in found.items() if name != "default"}
     if "default" not in found or not others:
-        print("small_data: nothing to compare: run default and one more row")
+        print("small_data: nothing to compare; run default and at least one more row")
         return 1
     best = max(others, key=lambda name: others[name])
     above = others[best] - found["default"]

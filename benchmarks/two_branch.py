@@ -1,20 +1,20 @@
-"""Do structure terms help, and Fisher vectors beat mean vectors? The two-branch network and CCA on Flickr8k's dev.
+"""Two-branch network and CCA on Flickr8k dev: effect of structure terms, and of Fisher vectors over mean vectors.
 
     ITEMBED_FLICKR8K=... python -m benchmarks.two_branch [OUT] [--only tf-idf mean hglmm] [--seeds 3] [--quick]
 
-Every row is configs/flickr8k_spe.toml, the same picture features for all, with one kind of sentence features and one
-system: CCA (model.start = "cca" and no epoch), linear heads trained on from CCA for a few epochs with InfoNCE, the
-network with the bidirectional terms alone, and with the structure term between sentences besides. Each is trained anew
-for each seed and measured on dev. Finished runs in OUT (default runs/two_branch) are not trained again.
+Every row is configs/flickr8k_spe.toml with the same image features, one kind of sentence features and one system: CCA
+(model.start = "cca", no epochs), linear heads initialised by CCA and trained for a few epochs with InfoNCE, the network
+with the bidirectional terms only, and with the structure term between captions in addition. Each is trained with each
+seed and evaluated on dev. Finished runs in OUT (default runs/two_branch) are not trained again.
 
-Seed by seed and by the sum of both R@1, a row with the structure term is held against that without, and a row of Fisher
-vectors against that of mean vectors; CVPR 2016 has both in front. "agrees" and "disagrees" stand where the 95 %
-interval of the difference (Student's t over the seeds) leaves out 0, else "undecided"; the verdict does not ask.
+Seed by seed, by the sum of both R@1, the structure term is compared with its absence, and Fisher vectors with mean
+vectors; in CVPR 2016 both help. "agrees" or "disagrees" if the 95 % confidence interval of the difference (Student's t
+over seeds) excludes 0, otherwise "undecided"; the verdict does not depend on it.
 
-The figure is dev R@1 of the best row, both ways, and the longest training of any row, from features on disk. The bars:
-above an m-CNN ensemble's 24.8 / 20.3 (the aim: 31.0 / 21.3, Fisher vectors with CCA on VGG), in under 5 minutes. What
-comes before and after, fitting sentence features, CCA, encoders and report, is told as the whole run less the CNN.
---quick trains small networks on drawn pictures, to see that the programs hold together: its bars cannot be missed.
+The figures are dev R@1 of the best row in both directions and the longest training of any row, from cached features.
+Bars: above 24.8 / 20.3 of an m-CNN ensemble (target: 31.0 / 21.3, Fisher vectors with CCA on VGG), in under 5 minutes.
+Fitting sentence features, CCA, export and report are reported as the time of the whole run without the CNN. --quick
+trains small networks on generated images as a smoke test; its bars always hold.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.drawn import drawn_flickr8k
-from benchmarks.runner import figures, flickr8k, held_against, print_versions, spread, times, train, verdict
+from benchmarks.runner import compare_with_paper, figures, flickr8k, print_versions, spread, times, train, verdict
 
 CONFIG = Path(__file__).parents[1] / "configs" / "flickr8k_spe.toml"
-BAR, AIM, MINUTES = (24.8, 20.3), (31.0, 21.3), 5.0  # R@1 of the picture query and of the sentence query
+BAR, AIM, MINUTES = (24.8, 20.3), (31.0, 21.3), 5.0  # R@1 image -> text and text -> image
 KINDS = {
     "tf-idf": ('sentence.kind="tf-idf"', "sentence.size=0"),
-    "mean": ('sentence.kind="mean"', "sentence.size=0", "text_tower.word_width=384"),  # all that the vectors have
-    "hglmm": (),  # as the config has it
+    "mean": ('sentence.kind="mean"', "sentence.size=0", "text_tower.word_width=384"),  # all dimensions of the vectors
+    "hglmm": (),  # as in the config
 }
 LINEAR = ('model.start="cca"', 'image_tower.head="fc"', 'text_tower.head="fc"')
 NO_STEP = "stages.0.epochs=0"
@@ -55,7 +55,7 @@ SYSTEMS = {
     WITHOUT: (f"stages.0.losses={{{TOP_K}}}",),
     WITH: (f"stages.0.losses={{{TOP_K}, structure_text = {{weight = 0.1, top = 50}}}}",),
 }
-# What is added to the variances, and directions: chosen on dev.
+# Regularisation and number of directions, chosen on dev.
 OF_CCA = {
     "CCA": {"tf-idf": (1e-2, 128), "mean": (1e-2, 128), "hglmm": (3e-3, 128)},
     "from CCA": {"tf-idf": (2e-2, 512), "mean": (1e-2, 256), "hglmm": (1e-2, 512)},
@@ -76,7 +76,7 @@ SMALL = (
 
 
 def settings(kind: str, system: str) -> tuple[str, ...]:
-    """What the row changes in the config."""
+    """Changes of a row to the config."""
     changes = (*KINDS[kind], *SYSTEMS[system])
     if system not in OF_CCA:
         return changes
@@ -89,7 +89,7 @@ def folder_of(out: Path, kind: str, system: str, seed: int) -> Path:
 
 
 def run_row(out: Path, kind: str, system: str, seed: int, more: Sequence[str]) -> None:
-    """Train one row with one seed; only its figures are kept."""
+    """Train one row with one seed; only its metrics are kept."""
     run = folder_of(out, kind, system, seed)
     train(run, CONFIG, (f"seed={seed}", *settings(kind, system), *more, *((NO_STEP,) if system == "CCA" else ())))
     for folder in ("weights", "encoders", "report", "ranks"):
@@ -101,10 +101,12 @@ def sums(tables: Sequence[dict[str, Any]]) -> list[float]:
 
 
 def table(out: Path, kinds: Sequence[str], seeds: Sequence[int]) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """Print all rows and what they say of the paper's direction; give dev's tables of each."""
+    """Print all rows and the comparison with the paper; returns the dev tables of each row."""
     rows = [(kind, system) for kind in kinds for system in SYSTEMS]
     found = {row: [figures(folder_of(out, *row, seed))["dev"] for seed in seeds] for row in rows}
-    print("\n| sentences | system | picture R@1 | sentence R@1 | rsum | minutes: training, all less the CNN |")
+    print(
+        "\n| sentence features | system | image → text R@1 | text → image R@1 | rsum | minutes (training, all but CNN) |"
+    )
     print("|---|---|---|---|---|---|")
     for row, tables in found.items():
         ones = [spread([t[query]["R@1"] for t in tables]) for query in ("image_query", "text_query")]
@@ -115,18 +117,18 @@ def table(out: Path, kinds: Sequence[str], seeds: Sequence[int]) -> dict[tuple[s
         print(f"| {' | '.join(cells)} |")
     print("\n| sum of both R@1 | difference |\n|---|---|")
     for kind in kinds:
-        said = held_against(sums(found[kind, WITH]), sums(found[kind, WITHOUT]), "above", True)
-        print(f"| {kind}: with the structure term against without | {said} |")
+        difference = compare_with_paper(sums(found[kind, WITH]), sums(found[kind, WITHOUT]), "above", True)
+        print(f"| {kind}: with the structure term against without | {difference} |")
     for system in SYSTEMS if {"mean", "hglmm"} <= set(kinds) else ():
-        said = held_against(sums(found["hglmm", system]), sums(found["mean", system]), "above", True)
-        print(f"| {system}: hglmm against mean | {said} |")
+        difference = compare_with_paper(sums(found["hglmm", system]), sums(found["mean", system]), "above", True)
+        print(f"| {system}: hglmm against mean | {difference} |")
     return found
 
 
 def measure(
     out: Path, kinds: Sequence[str], seeds: Sequence[int], more: Sequence[str], bar: Sequence[float], limit: float
 ) -> int:
-    """Train what is missing, seed after seed, and judge the best row and the longest training."""
+    """Train missing runs, seed by seed; judge the best row and the longest training."""
     for seed in seeds:
         for kind in kinds:
             for system in SYSTEMS:
@@ -136,7 +138,7 @@ def measure(
     ones = [statistics.mean(t[query]["R@1"] for t in found[best]) for query in ("image_query", "text_query")]
     seconds = [figures(folder_of(out, *row, seed))["stages"][0]["seconds"] for row in found for seed in seeds]
     longest = max(seconds) / 60
-    print(f"\nbest: {', '.join(best)}; the aim is {AIM[0]} / {AIM[1]}")
+    print(f"\nbest: {', '.join(best)}; target {AIM[0]} / {AIM[1]}")
     ok = ones[0] > bar[0] and ones[1] > bar[1] and longest < limit
     figure = f"dev R@1 {ones[0]:.1f} / {ones[1]:.1f}, {longest:.1f} minutes"
     return verdict("two_branch", figure, f"above {bar[0]} / {bar[1]}, under {limit:g}", ok)
@@ -147,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("out", nargs="?", default="runs/two_branch", help="folder of the runs")
     parser.add_argument("--only", nargs="+", choices=list(KINDS), default=list(KINDS), metavar="KIND")
     parser.add_argument("--seeds", type=int, default=3, choices=range(1, 6), help="runs of every row (default: 3)")
-    parser.add_argument("--quick", action="store_true", help="one kind, one seed, small, on drawn pictures")
+    parser.add_argument("--quick", action="store_true", help="one kind, one seed, small, on generated images")
     args = parser.parse_args(argv)
     print_versions()
     if args.quick:

@@ -1,15 +1,15 @@
-"""VSE++ on frozen features, in PyTorch: the peer of `benchmarks.time_to_accuracy`, which writes its data and calls it.
+"""VSE++ on frozen features, in PyTorch: the peer of `benchmarks.time_to_accuracy`.
 
     python -m benchmarks.vsepp DATA OUT [--hinge max] [--views 1] [--epochs 30]
 
-Written anew from the paper (Faghri et al., BMVC 2018) and from what the authors' public code does: one linear layer on
-unit-length features; word vectors learned from the captions, then a GRU whose last state counts; both sides brought to
-unit length; a hinge over the batch both ways; Adam at 2e-4, a tenth of it after 15 epochs; gradients clipped to norm 2;
-every pair of picture and caption once an epoch. It runs on as many threads as the process has cores.
+Our implementation of the paper (Faghri et al., BMVC 2018) with the behaviour of the public code: one linear layer on
+unit-length features; trainable word vectors and the last state of a GRU; both embeddings L2-normalised; hinge loss over
+the batch in both directions; Adam at 2e-4, a tenth of it after 15 epochs; gradient norm clipped to 2; every pair of
+image and caption once an epoch. It uses one thread per available core.
 
 DATA holds train.npz and dev.npz: `views` float32 [V, n, F], `ids` int32 [m, L] with 0 for padding on the right, and
-`pictures` int64 [m], the picture of each caption. OUT gets history.jsonl, one line an epoch: its number, its seconds
-of training without evaluation, and the retrieval table on dev; and at the end metrics.json.
+`images` int64 [m], the image of each caption. Writes OUT/history.jsonl, one line an epoch: its number, training seconds
+without evaluation, and the dev retrieval table; and at the end metrics.json.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from itembed_tf.files import write_atomically
 from itembed_tf.retrieval import retrieval_table
 
 MARGIN, LEARNING_RATE, DECAY_EPOCHS, CLIP_NORM = 0.2, 2e-4, 15, 2.0
-HINGES = ("max", "sum")  # the hardest negative alone (VSE++), or all of them (VSE0)
-Split = dict[str, torch.Tensor]  # views, ids, pictures as in the files, and lengths int64 [m]
+HINGES = ("max", "sum")  # hardest negative only (VSE++), or all negatives (VSE0)
+Split = dict[str, torch.Tensor]  # views, ids, images as in the files, and lengths int64 [m]
 
 
 def contrastive_loss(images: torch.Tensor, captions: torch.Tensor, hinge: str) -> torch.Tensor:
-    """Hinge of each true pair against the other captions, and pictures, of the batch, summed (paper eq. 4 and 5).
+    """Hinge of each true pair against the other captions, and images, of the batch, summed (paper eq. 4 and 5).
 
     Args:
         images, captions: unit length [B, D]; row i of one belongs to row i of the other.
@@ -103,16 +103,16 @@ def read_split(file: Path) -> Split:
             "views": torch.from_numpy(arrays["views"]),
             "ids": torch.from_numpy(ids),
             "lengths": torch.from_numpy((ids != 0).sum(axis=1)),
-            "pictures": torch.from_numpy(arrays["pictures"].astype(np.int64)),
+            "images": torch.from_numpy(arrays["images"].astype(np.int64)),
         }
 
 
 def train_epoch(model: VSEPP, optimizer: torch.optim.Optimizer, data: Split, hinge: str, batch_size: int) -> float:
-    """Every caption once, with a random view of its picture; the mean loss of a step, which sums over its pairs."""
+    """Every caption once, with a random view of its image; the mean loss of a step, which sums over its pairs."""
     parameters, losses = list(model.parameters()), []
     for rows in torch.randperm(len(data["ids"])).split(batch_size):
         views = torch.randint(len(data["views"]), rows.shape)
-        features, lengths = data["views"][views, data["pictures"][rows]], data["lengths"][rows]
+        features, lengths = data["views"][views, data["images"][rows]], data["lengths"][rows]
         loss = contrastive_loss(model.images(features), model.captions(data["ids"][rows], lengths), hinge)
         optimizer.zero_grad()
         loss.backward()
@@ -128,7 +128,7 @@ def evaluate(model: VSEPP, data: Split, batch_size: int = 256) -> dict[str, Any]
     images = model.images_of_views(data["views"]).numpy()
     rows = torch.arange(len(data["ids"])).split(batch_size)
     captions = torch.cat([model.captions(data["ids"][part], data["lengths"][part]) for part in rows]).numpy()
-    return retrieval_table(images, captions, np.arange(len(images)), data["pictures"].numpy())
+    return retrieval_table(images, captions, np.arange(len(images)), data["images"].numpy())
 
 
 def train_peer(

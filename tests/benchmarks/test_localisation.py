@@ -1,4 +1,4 @@
-"""The benchmark of phrase localisation holds together on a few small scenes."""
+"""Smoke test of the localisation benchmark on a few small scenes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.localisation.test_scenes import drawing
 
 
 def test_quick(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """With scenes that are there already it composes none: drawing OpenMoji takes longest."""
+    """Existing scenes are reused: rendering OpenMoji takes longest."""
     things = [drawing(f"{word} thing", 10 + i) for i, word in enumerate(("red", "dark", "pale", "long", "odd", "big"))]
     kinds = Kinds(things, {"dev": things, "test": things})
     write_scenes(tmp_path / "out" / "scenes", kinds, {"train": 16, "dev": 1, "test": 5}, 0, "")

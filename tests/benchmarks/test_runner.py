@@ -1,4 +1,4 @@
-"""The benchmarks' runner counts time over interruptions, keeps logs readable and never calls a failure a figure."""
+"""The benchmark runner sums time over interruptions, filters logs and never reports a failed run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from itembed_tf.data.readers import read_dataset
 
 BARS = r"""
 import sys, time
-for state in ("  0%|    | 0/2 [00:00<?, ? pictures/s]", " 50%|##  | 1/2 [00:01<00:01,  1.0 pictures/s]"):
+for state in ("  0%|    | 0/2 [00:00<?, ? images/s]", " 50%|##  | 1/2 [00:01<00:01,  1.0 images/s]"):
     print("\rfrozen backbone, view 1 of 2: " + state, end="", file=sys.stderr, flush=True); time.sleep(0.3)
 print("\nI0000 00:00:17 port.cc:153] noise", file=sys.stderr)
 print("stage I epoch 1: loss 1.0 (5 images/s)")
@@ -30,7 +30,7 @@ def follow(run: Path, code: str) -> None:
     runner.follow([sys.executable, str(program)], run)
 
 
-def test_a_log_without_bars_and_the_seconds_of_the_features(tmp_path, capsys):
+def test_log_without_progress_bars_and_feature_seconds(tmp_path, capsys):
     follow(tmp_path / "run", BARS)
     said = capsys.readouterr().out
     assert "stage I epoch 1: loss 1.0 (5 images/s)\n" in said
@@ -39,28 +39,28 @@ def test_a_log_without_bars_and_the_seconds_of_the_features(tmp_path, capsys):
     assert 0.2 < spent["features"] < spent["seconds"]
 
 
-def test_seconds_add_up_over_attempts_and_a_failure_stops(tmp_path):
+def test_seconds_are_summed_over_attempts_and_failure_stops(tmp_path):
     run = tmp_path / "run"
-    with pytest.raises(SystemExit, match="ended with 3"):
+    with pytest.raises(SystemExit, match="exit code 3"):
         follow(run, "import sys, time; time.sleep(0.3); sys.exit(3)")
     first = runner.times(run)["seconds"]
     follow(run, "import time; time.sleep(0.3)")
     assert first >= 0.3 and runner.times(run)["seconds"] >= first + 0.3
 
 
-def test_a_finished_run_is_left_alone(tmp_path):
+def test_finished_run_is_skipped(tmp_path):
     (tmp_path / "metrics.json").write_text(json.dumps({"finished": True}))
     follow(tmp_path, "raise SystemExit('must not run')")
     assert runner.times(tmp_path)["seconds"] == 0
 
 
-def test_the_closing_line(capsys):
+def test_verdict_line(capsys):
     assert (runner.verdict("loss", "3 ms", "2", False), runner.verdict("loss", "1 ms", "2", True)) == (1, 0)
     assert capsys.readouterr().out == "loss: 3 ms (bar 2) short\nloss: 1 ms (bar 2) ok\n"
 
 
 @pytest.mark.filterwarnings("ignore:.*not the official list")
-def test_drawn_pictures_are_flickr8k_to_the_reader(tmp_path):
+def test_generated_images_are_read_as_flickr8k(tmp_path):
     root = drawn_flickr8k(tmp_path)
     groups = read_dataset(**arguments(Dataset(name="flickr8k", root=root, splits=("train", "dev"))))
     assert [sum(group.split == split for group in groups) for split in ("train", "dev")] == [24, 8]
@@ -79,8 +79,8 @@ def test_every_row_of_small_data_differs_from_the_default_and_loads(row):
         ([20.0, 21.0, 22.0], [30.0, 30.0, 30.0], -5.0, "-9.0 ± 2.5; paper -5.0: agrees"),  # 4.30 x 1 / sqrt(3)
         ([20.0, 21.0, 22.0], [30.0, 30.0, 30.0], 5.0, "-9.0 ± 2.5; paper +5.0: disagrees"),
         ([31.0, 32.0, 33.0], [30.0, 30.0, 30.0], 5.0, "+2.0 ± 2.5; paper +5.0: undecided"),
-        ([31.0], [30.0], 5.0, "+1.0, of one seed; paper +5.0"),
+        ([31.0], [30.0], 5.0, "+1.0, one seed; paper +5.0"),
     ],
 )
-def test_a_direction_is_stated_only_where_the_seeds_decide_it(ours, first, paper, said):
-    assert runner.held_against(ours, first, f"{paper:+.1f}", paper > 0) == said
+def test_direction_is_stated_only_if_the_interval_excludes_zero(ours, first, paper, said):
+    assert runner.compare_with_paper(ours, first, f"{paper:+.1f}", paper > 0) == said

@@ -53,7 +53,7 @@ def test_a_training_learns_and_slows_down_after_fifteen_epochs(torch, vsepp, tmp
     for split in ("train", "dev"):
         views = np.eye(12, dtype=np.float32)[None]
         ids = np.stack([np.ones(12), np.arange(4, 16), np.full(12, 2)], axis=1)
-        np.savez(tmp_path / f"{split}.npz", views=views, ids=ids, pictures=np.arange(12))
+        np.savez(tmp_path / f"{split}.npz", views=views, ids=ids, images=np.arange(12))
     small = ["--hinge", "sum", "--epochs", "16", "--batch-size", "4", "--word-width", "32", "--embedding-size", "256"]
     assert vsepp.main([str(tmp_path), str(tmp_path / "run"), *small]) == 0
     history = benchmark.history(tmp_path / "run")
