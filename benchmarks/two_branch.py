@@ -105,7 +105,7 @@ def table(out: Path, kinds: Sequence[str], seeds: Sequence[int]) -> dict[tuple[s
     rows = [(kind, system) for kind in kinds for system in SYSTEMS]
     found = {row: [figures(folder_of(out, *row, seed))["dev"] for seed in seeds] for row in rows}
     print(
-        "\n| sentence features | system | image → text R@1 | text → image R@1 | rsum | minutes (training, all but CNN) |"
+        "\n| sentence features | system | image → text R@1 | text → image R@1 | rsum | minutes (training, all) |"
     )
     print("|---|---|---|---|---|---|")
     for row, tables in found.items():
