@@ -18,12 +18,15 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.export_recall import data_override, small_run
 from benchmarks.runner import print_versions, verdict
+
+if TYPE_CHECKING:
+    from itembed_tf.exporting import MeasuredFile
 
 SIZE, SPEED, LOSS = 0.27, 8.0, 1.0  # at most, at least, at most
 PRECISIONS = ("float32", "float16", "dynamic", "int8")
@@ -71,15 +74,15 @@ def times(run: str, folder: str) -> dict[str, float]:
     return {name: 1000 * float(np.median(values)) for name, values in taken.items()}
 
 
-def judge(rows: Sequence[dict[str, Any]], ms: dict[str, float]) -> int:
+def judge(files: Sequence[MeasuredFile], ms: dict[str, float]) -> int:
     """Print what each runtime takes, and the verdict; give the exit status."""
     for name, taken in ms.items():
         print(
             f"{name:12}{taken:8.3f} ms a sentence, one thread{ms['SavedModel'] / taken:8.1f} x the SavedModel's speed"
         )
-    by_precision = {row["precision"]: row for row in rows}
-    size = by_precision["int8"]["bytes"] / by_precision["float32"]["bytes"]
-    speed, loss = ms["SavedModel"] / ms["int8"], by_precision["int8"]["loss"]
+    by_precision = {file.precision: file for file in files}
+    size = by_precision["int8"].bytes / by_precision["float32"].bytes
+    speed, loss = ms["SavedModel"] / ms["int8"], by_precision["int8"].loss
     ok = size <= SIZE and speed >= SPEED and loss <= LOSS
     figure = f"{size:.3f} x the size, {speed:.1f} x the speed, {loss:.2f} points of R@1 lost"
     return verdict("edge", figure, f"{SIZE} x, {SPEED:g} x, {LOSS} points", ok)
@@ -105,26 +108,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     return judge(rows, json.loads(said.stdout.splitlines()[-1]))
 
 
-def measured(run: Path, out: Path) -> list[dict[str, Any]]:
+def measured(run: Path, out: Path) -> Sequence[MeasuredFile]:
     """The text encoder's rows at all precisions, printed as they come; `out` gets the files and some dev sentences."""
     from itembed_tf.config import arguments, load_config
     from itembed_tf.data.readers import read_dataset
-    from itembed_tf.export_litert import HEAD, line
-    from itembed_tf.exporting.litert_budget import export_edge
+    from itembed_tf.export_litert import table
+    from itembed_tf.exporting import export_litert
     from itembed_tf.training.run_directory import RunError
 
-    rows: list[dict[str, Any]] = []
     try:
         overrides = data_override(run)
-        for row in export_edge(run, out, text=PRECISIONS, image=(), accept_loss=True, overrides=overrides):
-            print(line(row) if rows else f"{row['block']['protocol']}\n{HEAD}\n{line(row)}", flush=True)
-            rows.append(row)
+        export = export_litert(run, out, text=PRECISIONS, image=(), accept_loss=True, overrides=overrides)
+        print(table(export), flush=True)
         config = load_config(run / "config.toml", [*overrides, 'dataset.splits=["dev"]'])
     except (RunError, OSError) as error:
         raise SystemExit(f"nothing to measure: {error}") from None
     captions = [caption for group in read_dataset(**arguments(config.dataset)) for caption in group.captions]
     (out / "sentences.json").write_text(json.dumps(captions[:: max(1, len(captions) // SENTENCES)]), encoding="utf-8")
-    return rows
+    return export.files
 
 
 if __name__ == "__main__":

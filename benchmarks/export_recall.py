@@ -124,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="on a run of seconds, trained for the purpose")
     args = parser.parse_args(argv)
     from itembed_tf.evaluation.embeddings import evaluate_run
-    from itembed_tf.exporting import run_encoders, write_encoders
+    from itembed_tf.exporting import load_pair, write_saved_models
     from itembed_tf.training.run_directory import RunError
 
     with tempfile.TemporaryDirectory() as folder:
@@ -134,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             live = evaluate_run(run, "dev", overrides)
         except (RunError, OSError) as error:
             raise SystemExit(f"nothing to measure: {error}") from None
-        write_encoders(Path(folder) / "exported", **run_encoders(run))
+        write_saved_models(Path(folder) / "exported", load_pair(run)[1])
         served = served_table(run, Path(folder) / "exported", overrides)
     print(f"{live['protocol']}; {live['gallery_images']:,} pictures, {live['gallery_captions']:,} sentences")
     figure = compare(live, served)

@@ -43,24 +43,24 @@ def roads(run: Path, folder: Path, precisions: Sequence[str] = PRECISIONS) -> It
     from itembed_tf.data.readers import read_image
     from itembed_tf.evaluation.embeddings import Embeddings, metrics_block
     from itembed_tf.exporting import write_saved_models
-    from itembed_tf.exporting.litert_budget import read_measured, write_measured
+    from itembed_tf.exporting.litert_export import read_dev, write_measured
 
-    pair, dev, train = read_measured(run, data_override(run))
+    pair, dev, train = read_dev(run, data_override(run))
 
     def road(name: str, images: np.ndarray, captions: np.ndarray) -> Road:
         block = metrics_block(dev.config, "dev", dev.groups, Embeddings(images, captions))
         return Road(name, images, captions, block)
 
-    yield Road(LIVE, dev.live.images, dev.live.captions, dev.block)
-    exports = write_saved_models(folder / "exports", **pair).parent
+    yield Road(LIVE, dev.live.images, dev.live.captions, dev.table)
+    exports = write_saved_models(folder / "exports", pair).folder
     items = flatten(dev.groups)
     pictures = [read_image(image) for image in items.images]
     yield road("SavedModel", *by_saved_model(exports, pictures, items.captions))
     with local_server(exports) as server:
         yield road("gRPC", *by_client(server.grpc, pictures, items.captions))
         yield road("REST", *by_client(server.rest, pictures, items.captions))
-    rows = write_measured(folder / "edge", pair, dev, train, text=precisions, image=precisions, accept_loss=True)
-    found = {(row["encoder"], row["precision"]): row["embeddings"] for row in rows if row["encoder"] != "both"}
+    export = write_measured(folder / "edge", pair, dev, train, text=precisions, image=precisions, accept_loss=True)
+    found = {(file.encoder, file.precision): file.embeddings for file in export.files}
     for precision in precisions:
         yield road(f"LiteRT {precision}", found["image_encoder", precision], found["text_encoder", precision])
 
@@ -87,7 +87,7 @@ def by_client(address: str, pictures: Sequence[bytes], captions: Sequence[str]) 
 
 def judge(found: Iterable[Road], captions: int = CAPTIONS, pictures: int = PICTURES) -> int:
     """Print a line for each road as it is walked, the live model's first, and the verdict; give the exit status."""
-    from itembed_tf.exporting.parity import differences
+    from itembed_tf.exporting.parity import max_differences
 
     worst = apart = 0.0
     live = None
@@ -97,7 +97,7 @@ def judge(found: Iterable[Road], captions: int = CAPTIONS, pictures: int = PICTU
             print(_head(live), flush=True)
         line = f"{road.name:16}"
         for ours, theirs in ((live.captions, road.captions), (live.images, road.images)):
-            off = differences(ours, theirs)
+            off = max_differences(ours, theirs)
             line += f"{off.max():9.1e}{np.abs(ours - theirs).mean():9.1e}"
             if _is_float32(road):
                 worst = max(worst, float(off.max())) if np.isfinite(off).all() else np.inf

@@ -30,7 +30,7 @@ def toy_export(out: Path, seed: int = 0) -> Path:
     import keras
     from keras import layers
 
-    from itembed_tf.exporting import write_saved_models
+    from itembed_tf.exporting import EncoderPair, write_saved_models
     from itembed_tf.text import Vocabulary
 
     keras.utils.set_random_seed(seed)
@@ -40,15 +40,16 @@ def toy_export(out: Path, seed: int = 0) -> Path:
     ids = keras.Input((LENGTH,), dtype="int32")
     y = layers.GlobalAveragePooling1D()(layers.Conv1D(8, 2, padding="same")(layers.Embedding(9, 8)(ids)))
     y = layers.UnitNormalization()(layers.Dense(16, bias_initializer="random_normal")(y))
-    write_saved_models(
-        out,
+    pair = EncoderPair(
         image_encoder=keras.Model(image, x, name="image_encoder"),
         text_encoder=keras.Model(ids, y, name="text_encoder"),
         vocabulary=Vocabulary(words=WORDS, tokenizer="words", lowercase=True, length=LENGTH),
-        image={"size": SIZE, "fit": "stretch"},
-        encoding={"flip": False},
-        allowed_batch_sizes=(1, 8),
+        size=SIZE,
+        fit="stretch",
+        flip=False,
+        shifts="left",
     )
+    write_saved_models(out, pair, allowed_batch_sizes=(1, 8))
     return out
 
 

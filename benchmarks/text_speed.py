@@ -61,11 +61,11 @@ def ours(run: Path, sentences: Sequence[str]) -> Callable[[], float]:
     """A function that embeds all sentences once and gives the seconds it took."""
     from ai_edge_litert.interpreter import Interpreter
 
-    from itembed_tf.exporting import run_encoders, sides
+    from itembed_tf.exporting import load_pair
     from itembed_tf.exporting.litert_convert import convert
 
-    pair = sides(**run_encoders(run))
-    content = convert(pair["text_encoder"], name="ids", precision="dynamic")
+    _, pair = load_pair(run)
+    content = convert(pair.text_encoder, name="ids", precision="dynamic")
     interpreter = Interpreter(model_content=content, num_threads=1)
     interpreter.allocate_tensors()
     x, y = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
@@ -73,7 +73,7 @@ def ours(run: Path, sentences: Sequence[str]) -> Callable[[], float]:
     def seconds() -> float:
         start = time.perf_counter()
         for sentence in sentences:
-            interpreter.set_tensor(x, pair["vocabulary"].encode([sentence]))
+            interpreter.set_tensor(x, pair.vocabulary.encode([sentence]))
             interpreter.invoke()
             interpreter.get_tensor(y)
         return time.perf_counter() - start

@@ -13,8 +13,8 @@ from typing import Any
 
 from itembed_tf.config import ConfigError
 from itembed_tf.data.unreadable import TooManyUnreadable
-from itembed_tf.exporting import ParityError
-from itembed_tf.exporting.litert_budget import BUDGETS, export_edge
+from itembed_tf.exporting import LiteRTExport, MeasuredFile, ParityError, export_litert
+from itembed_tf.exporting.litert_export import BUDGETS
 from itembed_tf.training.run_directory import RunError
 
 HEAD = (
@@ -35,46 +35,52 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help=changes)
     args = parser.parse_args(argv)
     text, image = ([p for p in asked.split(",") if p] for asked in (args.text, args.image))
-    rows: list[dict[str, Any]] = []
     try:
-        accept = args.accept_loss
-        for row in export_edge(args.run, args.out, text=text, image=image, accept_loss=accept, overrides=args.set):
-            if not rows:
-                print(f"{row['block']['protocol']}\n{HEAD}")
-            rows.append(row)
-            print(line(row), flush=True)
+        export = export_litert(
+            args.run, args.out, text=text, image=image, accept_loss=args.accept_loss, overrides=args.set
+        )
     except (ConfigError, RunError, ParityError, TooManyUnreadable, ValueError, OSError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    refused = [row for row in rows if not row.get("written", True)]
-    for row in refused:
-        print(f"error: {_refusal(row, args)}", file=sys.stderr)
-    written = [row for row in rows if row.get("written")]
-    for encoder in dict.fromkeys(row["encoder"] for row in written):
-        print(f"{Path(args.out) / encoder}.json: the settings, and what dev said of each file; they are inside, too")
+    if export.files:
+        print(table(export))
+    refused = [file for file in export.files if not file.written]
+    for file in refused:
+        print(f"error: {_refusal(file, args)}", file=sys.stderr)
+    written = [file for file in export.files if file.written]
+    for encoder in dict.fromkeys(file.encoder for file in written):
+        print(f"{Path(args.out) / encoder}.json: the settings, and the figures of each file; they are inside, too")
     if written:
         print("next: export/edge has tokenisers for apps and an example that searches; docs/edge.md explains the files")
     return 1 if refused else 0
 
 
-def line(row: dict[str, Any]) -> str:
-    block = row["block"]
+def table(export: LiteRTExport) -> str:
+    lines = [export.files[0].table["protocol"], HEAD, *map(line, export.files)]
+    if export.both:
+        lines.append(f"{'both in int8':31}{'':36}{_recalls(export.both)}{export.both_loss:6.2f}")
+    return "\n".join(lines)
+
+
+def line(file: MeasuredFile) -> str:
+    figures = f"{file.bytes / 1e6:7.2f}{file.ms:8.2f}  {file.cosine_mean:<9.5f}{file.cosine_worst:<10.5f}"
+    note = "" if file.written else "  refused"
+    return f"{file.file:31}{figures}{_recalls(file.table)}{file.loss:6.2f}{file.budget:6.2f}{note}"
+
+
+def _recalls(block: dict[str, Any]) -> str:
     recalls = ""
     for query in ("image_query", "text_query"):
         low, high = block["interval_95"][query]["R@1"]
         recalls += f"{block[query]['R@1']:5.1f} ({low:4.1f} to {high:4.1f}) "
-    if row["encoder"] == "both":
-        return f"{'both in int8':31}{'':36}{recalls}{row['loss']:6.2f}"
-    figures = f"{row['bytes'] / 1e6:7.2f}{row['ms']:8.2f}  {row['cosine_mean']:<9.5f}{row['cosine_worst']:<10.5f}"
-    said = "" if row["written"] else "  refused"
-    return f"{row['file']:31}{figures}{recalls}{row['loss']:6.2f}{row['allowed']:6.2f}{said}"
+    return recalls
 
 
-def _refusal(row: dict[str, Any], args: argparse.Namespace) -> str:
-    option = f"--{row['encoder'].partition('_')[0]}"
+def _refusal(file: MeasuredFile, args: argparse.Namespace) -> str:
+    option = f"--{file.encoder.partition('_')[0]}"
     return (
-        f"{Path(args.out) / row['file']} was not written: it loses {row['loss']:.2f} points of R@1 on dev, mean of "
-        f"both queries, and {row['precision']} may lose {row['allowed']:.2f}. Take a finer precision ({option} "
+        f"{Path(args.out) / file.file} was not written: it loses {file.loss:.2f} points of R@1 on dev, mean of "
+        f"both queries, and {file.precision} may lose {file.budget:.2f}. Take a finer precision ({option} "
         "float16), or say --accept-loss if the loss is all right for you"
     )
 

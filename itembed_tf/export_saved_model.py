@@ -6,16 +6,13 @@ python -m export.saved_model RUN OUT [--cut 256] [--set evaluation.shifts=all]
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from itembed_tf.config import ConfigError
 from itembed_tf.data.unreadable import TooManyUnreadable
 from itembed_tf.evaluation.embeddings import format_block
-from itembed_tf.exporting import ParityError, run_encoders, write_encoders, write_saved_models
-from itembed_tf.exporting.pca import cut_run
+from itembed_tf.exporting import ParityError, PcaResult, export_saved_models
 from itembed_tf.training.run_directory import RunError
 
 
@@ -33,35 +30,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help=changes)
     args = parser.parse_args(argv)
     try:
-        if args.cut is None:
-            path = write_encoders(args.out, **run_encoders(args.run, args.set))
-        else:
-            pair, cut = cut_run(args.run, args.cut, args.set)
-            print(_cost(cut), flush=True)
-            path = write_saved_models(args.out, **pair, cut=cut)
+        export = export_saved_models(args.run, args.out, pca=args.cut, overrides=args.set)
     except (ConfigError, RunError, ParityError, TooManyUnreadable, ValueError, OSError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    contract = json.loads(path.read_text(encoding="utf-8"))
-    number = str(contract["version"])
-    for name, encoder in contract["encoders"].items():
-        off = encoder["parity"]["max_abs_difference"]
-        print(f"{path.parent / name / number}: {encoder['bytes'] / 1e6:.1f} MB", end="; ")
-        print(f"reloaded, it differs from the live model by {off:.1e} (allowed {contract['tolerance']:g})")
-    print(f"{path}: contract {contract['contract'][:16]}, D = {contract['embedding_size']}, L = {contract['length']}")
-    for library in contract["needs"]:
-        print(f"whoever loads text_encoder needs the ops of {library} (a stock TF Serving has them)")
-    imports = ", ".join(["tensorflow as tf", *contract["needs"]])
-    load = f"m = tf.saved_model.load('{path.parent / 'text_encoder' / number}')"
+    if export.pca:
+        print(_cost(export.pca))
+    models, contract = export.models, export.models.contract
+    for name, encoder in contract.encoders.items():
+        print(f"{models.version_folder(name)}: {encoder.bytes / 1e6:.1f} MB", end="; ")
+        difference = encoder.parity.max_abs_difference
+        print(f"reloaded, it differs from the live model by {difference:.1e} (tolerance {contract.tolerance:g})")
+    sizes = f"D = {contract.embedding_size}, L = {contract.length}"
+    print(f"{models.contract_file}: contract {contract.contract[:16]}, {sizes}")
+    for library in contract.needs:
+        print(f"loading text_encoder needs the ops of {library} (a stock TF Serving has them)")
+    imports = ", ".join(["tensorflow as tf", *contract.needs])
+    load = f"m = tf.saved_model.load('{models.version_folder('text_encoder')}')"
     call = "print(m.signatures['serving_default'](text=['a dog runs']))"
     print(f'try it:\n  python -c "import {imports}; {load}; {call}"')
     return 0
 
 
-def _cost(cut: dict[str, Any]) -> str:
-    kept = f"{cut['kept_percent']:.1f} % of the squared length of train's embeddings"
-    tables = "\n".join(f"{when}:\n{format_block(cut[when])}" for when in ("before", "after"))
-    return f"cut from {cut['from']} numbers to {cut['to']}, which hold {kept}\n{tables}"
+def _cost(pca: PcaResult) -> str:
+    share = f"{pca.kept_percent:.1f} % of the squared length of train's embeddings"
+    tables = "\n".join(
+        f"{when}:\n{format_block(block)}" for when, block in (("before", pca.before), ("after", pca.after))
+    )
+    return f"PCA from {pca.dimensions_before} to {pca.dimensions} dimensions, which hold {share}\n{tables}"
 
 
 if __name__ == "__main__":

@@ -1,20 +1,31 @@
-"""Encoders -> SavedModel and TFLite files, the contract file beside them, and the proof that they answer alike."""
+"""Export of a run's encoders: SavedModels, LiteRT files, their contract, and parity with the live model."""
 
-from itembed_tf.exporting.contract import CONTRACT_FILE, contract_hash
-from itembed_tf.exporting.encoders import run_encoders, sides, write_edge_encoder, write_encoders
-from itembed_tf.exporting.litert import write_tflite_text_encoder
+from itembed_tf.exporting.contract import CONTRACT_FILE, Contract, ExportError, read_contract
+from itembed_tf.exporting.litert_export import LiteRTExport, MeasuredFile, export_litert
+from itembed_tf.exporting.litert_files import write_litert_text_encoder
+from itembed_tf.exporting.pair import EncoderPair, encoder_pair, load_pair
 from itembed_tf.exporting.parity import TOLERANCE, ParityError
-from itembed_tf.exporting.saved_model import write_saved_models
+from itembed_tf.exporting.pca import PcaResult
+from itembed_tf.exporting.saved_model import SavedModels, write_saved_models
+from itembed_tf.exporting.saved_model_export import SavedModelExport, export_saved_models
 
 __all__ = [
     "CONTRACT_FILE",
     "TOLERANCE",
+    "Contract",
+    "EncoderPair",
+    "ExportError",
+    "LiteRTExport",
+    "MeasuredFile",
     "ParityError",
-    "contract_hash",
-    "run_encoders",
-    "sides",
-    "write_edge_encoder",
-    "write_encoders",
+    "PcaResult",
+    "SavedModelExport",
+    "SavedModels",
+    "encoder_pair",
+    "export_litert",
+    "export_saved_models",
+    "load_pair",
+    "read_contract",
+    "write_litert_text_encoder",
     "write_saved_models",
-    "write_tflite_text_encoder",
 ]

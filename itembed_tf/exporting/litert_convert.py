@@ -1,41 +1,55 @@
-"""An encoder -> TFLite bytes at one precision, checked to hold its weights and LiteRT's own ops alone."""
+"""Conversion of an encoder to LiteRT (TensorFlow Lite) at one precision, and batched inference with the result."""
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
 
 import keras
 import numpy as np
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
+from tqdm import tqdm
 
 from itembed_tf.exporting.parity import ParityError
+from itembed_tf.progress import running_clock
 
-# Bytes a weight. dynamic: int8 weights, activations quantised as they come; int8: both, from samples seen before.
+# Bytes per weight. dynamic: int8 weights, activations quantised at run time; int8: both, with ranges from samples.
 PRECISIONS = {"float32": 4, "float16": 2, "dynamic": 1, "int8": 1}
+TIMED_CALLS, SLICE, MAX_THREADS = 64, 16, 8
+
+Convert = Callable[[str, Sequence[np.ndarray]], bytes]
 
 
 def convert(encoder: keras.Model, *, name: str, precision: str, samples: Sequence[np.ndarray] = ()) -> bytes:
-    """The encoder for batches of one, signature ``serving_default``: input `name` -> ``embedding`` float32 [1, D].
+    """Convert an encoder at one precision; arguments as `converter` and the function that it yields."""
+    with converter(encoder, name) as to_precision:
+        return to_precision(precision, samples)
+
+
+@contextmanager
+def converter(encoder: keras.Model, name: str) -> Iterator[Convert]:
+    """A function from a precision to the content of a .tflite file; the encoder is traced and saved once for all.
+
+    The file has the signature ``serving_default``: input `name`, batch of one -> ``embedding`` float32 [1, D]. Input
+    and output keep their dtypes at every precision.
 
     Args:
         encoder: a float32 model of one input and one output.
-        name: of the input; it keeps the encoder's dtype at every precision.
-        precision: one of `PRECISIONS`.
-        samples: for "int8": inputs without their batch dimension, as users will send them.
+        name: of the input.
 
-    Raises:
-        ValueError: an unknown precision, or int8 without samples.
-        ParityError: the file lacks its weights, or has an op that a plain LiteRT runtime lacks.
+    Yields:
+        A function of a precision (one of `PRECISIONS`) and samples: for "int8", inputs without their batch dimension,
+        such as users will send. It raises ValueError for an unknown precision or for int8 without samples, and
+        ParityError for a file that lacks its weights or has an op that a plain LiteRT runtime lacks.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision {precision!r} is not known; choose of {', '.join(PRECISIONS)}")
-    if precision == "int8" and not len(samples):
-        raise ValueError("int8 needs samples: inputs as users will send them, from which the ranges are taken")
     module = tf.Module()
     module.weights = [variable.value for variable in encoder.variables]
 
@@ -44,10 +58,78 @@ def convert(encoder: keras.Model, *, name: str, precision: str, samples: Sequenc
         return {"embedding": encoder(x, training=False)}
 
     module.embed = embed
-    # By way of a SavedModel: the converter given a concrete function and a Keras model writes a file without weights.
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+
+    def to_precision(precision: str, samples: Sequence[np.ndarray]) -> bytes:
+        if precision not in PRECISIONS:
+            raise ValueError(f"unknown precision {precision!r}; allowed: {', '.join(PRECISIONS)}")
+        if precision == "int8" and not len(samples):
+            raise ValueError("int8 needs samples: inputs such as users will send, from which value ranges are taken")
+        with running_clock(f"converting {encoder.name} to {precision}"):
+            content = _convert_folder(folder, name, precision, samples)
+        _check(content, encoder, precision)
+        return content
+
+    # By way of a SavedModel: from a concrete function and a Keras model, the converter writes a file without weights.
+    with tempfile.TemporaryDirectory() as folder:
+        with running_clock(f"preparing {encoder.name} for conversion"):
+            tf.saved_model.save(module, folder, signatures={"serving_default": embed.get_concrete_function()})
+        yield to_precision
+
+
+def embed_all(
+    content: bytes, inputs: Iterable[np.ndarray], *, total: int | None = None, progress: str | None = None
+) -> tuple[np.ndarray, float]:
+    """Pass inputs without their batch dimension through a .tflite file, one a call.
+
+    The first `TIMED_CALLS` run alone on one thread; the others on all CPU cores, one single-threaded interpreter each.
+
+    Args:
+        content: of the .tflite file.
+        inputs: consumed as they are needed.
+        total, progress: number of inputs, and the title of a progress bar.
+
+    Returns:
+        Embeddings float32 [n, D] in order, and the median time of the timed calls in milliseconds.
+    """
+    inputs, times = iter(inputs), []
+    workers = min(os.cpu_count() or 1, MAX_THREADS)
+    runners = [_runner(content)]
+    outputs: list[np.ndarray] = []
+    with (
+        tqdm(total=total, desc=progress, leave=False, disable=not progress) as bar,
+        ThreadPoolExecutor(workers) as pool,
+    ):
+        for one in islice(inputs, TIMED_CALLS):
+            start = time.perf_counter()
+            outputs.append(runners[0](one))
+            times.append(time.perf_counter() - start)
+            bar.update()
+        while chunk := list(islice(inputs, workers * SLICE)):
+            runners += [_runner(content) for _ in range(workers - len(runners))]
+            slices = [chunk[i : i + SLICE] for i in range(0, len(chunk), SLICE)]
+            for rows in pool.map(lambda runner, rows: [runner(row) for row in rows], runners, slices):
+                outputs += rows
+            bar.update(len(chunk))
+    return np.stack(outputs), 1000 * float(np.median(times))
+
+
+def _runner(content: bytes) -> Callable[[np.ndarray], np.ndarray]:
+    interpreter = Interpreter(model_content=content, num_threads=1)
+    interpreter.allocate_tensors()
+    # By index and not by signature: LiteRT's signature runner copies every tensor twice.
+    x, y = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+
+    def run(one: np.ndarray) -> np.ndarray:
+        interpreter.set_tensor(x, one[None])
+        interpreter.invoke()
+        return interpreter.get_tensor(y)[0]
+
+    return run
+
+
+def _convert_folder(folder: str, name: str, precision: str, samples: Sequence[np.ndarray]) -> bytes:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the converter calibrates with an interpreter it calls deprecated
-        tf.saved_model.save(module, folder, signatures={"serving_default": embed.get_concrete_function()})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
         if precision != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -56,38 +138,16 @@ def convert(encoder: keras.Model, *, name: str, precision: str, samples: Sequenc
         if precision == "int8":
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.representative_dataset = lambda: ({name: sample[None]} for sample in samples)
-        content = converter.convert()
-    _check(content, encoder, precision)
-    return content
-
-
-def embed_all(content: bytes, inputs: Iterable[np.ndarray]) -> tuple[np.ndarray, float]:
-    """Inputs without their batch dimension, one a call on one thread: embeddings float32 [n, D], median ms a call."""
-    interpreter = Interpreter(model_content=content, num_threads=1)
-    interpreter.allocate_tensors()
-    # By place and not by signature: LiteRT's signature runner copies every tensor twice.
-    x, y = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
-    found, times = [], []
-    for one in inputs:
-        interpreter.set_tensor(x, one[None])
-        start = time.perf_counter()
-        interpreter.invoke()
-        times.append(time.perf_counter() - start)
-        found.append(interpreter.get_tensor(y)[0])
-    return np.stack(found), 1000 * float(np.median(times))
+        return converter.convert()
 
 
 def _check(content: bytes, encoder: keras.Model, precision: str) -> None:
     model = schema.Model.GetRootAsModel(content, 0)
     operators = schema.BuiltinOperator
     codes = {model.OperatorCodes(i).BuiltinCode() for i in range(model.OperatorCodesLength())}
-    for refused, why in (
-        (operators.VAR_HANDLE, "its weights were left outside"),
-        (operators.CUSTOM, "a plain LiteRT runtime lacks it"),
-    ):
-        if refused in codes:
-            name = next(n for n, code in vars(operators).items() if code == refused)
-            raise ParityError(f"{encoder.name}, {precision}: the converted file has a {name} op: {why}")
+    for name, reason in (("VAR_HANDLE", "its weights are missing"), ("CUSTOM", "a plain LiteRT runtime lacks it")):
+        if getattr(operators, name) in codes:
+            raise ParityError(f"{encoder.name}, {precision}: the converted file has a {name} op: {reason}")
     weights = sum(int(np.prod(v.shape)) for v in encoder.variables if len(v.shape) > 1) * PRECISIONS[precision]
     if len(content) < weights:
         raise ParityError(

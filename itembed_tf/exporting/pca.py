@@ -1,75 +1,97 @@
-"""A finished run -> its encoders with a shorter output, along the axes that train needs most; what it costs on dev."""
+"""Shorter embeddings: both encoders projected on the leading PCA axes of the training set, and the effect on dev."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from itembed_tf.evaluation.embeddings import Embeddings, embed_split, metrics_block
-from itembed_tf.exporting import run_encoders, sides
-from itembed_tf.models.dual_path import cut_encoder
+from itembed_tf.exporting.pair import EncoderPair, load_pair
+from itembed_tf.models.dual_path import project_encoder
 from itembed_tf.training.run_directory import open_run
 
 
-def cut_run(run: str | Path, size: int, overrides: Sequence[str] = ()) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Both encoders of a run cut to `size` numbers, and what that costs.
+@dataclass(frozen=True)
+class PcaResult:
+    """Dimensions before and after, percent of the squared length kept on train, and dev figures before and after."""
+
+    dimensions_before: int
+    dimensions: int
+    kept_percent: float
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """The value of the key ``cut`` in ``encoders.json``."""
+        return {
+            "from": self.dimensions_before,
+            "to": self.dimensions,
+            "kept_percent": self.kept_percent,
+            "before": self.before,
+            "after": self.after,
+        }
+
+
+def apply_pca(run: str | Path, dimensions: int, overrides: Sequence[str] = ()) -> tuple[EncoderPair, PcaResult]:
+    """The encoders of a run with embeddings of fewer dimensions, and the effect on dev.
 
     Args:
-        run: a finished run; its data set must be at hand.
-        size: numbers of an embedding, less than the run's.
-        overrides: as `itembed_tf.exporting.run_encoders` takes them, and of the section dataset.
-
-    Returns:
-        The pair as `itembed_tf.exporting.sides` has it; and ``from``, ``to``, ``kept_percent`` (of the squared length
-        of train's embeddings, mean of both sides), ``before`` and ``after`` (`itembed_tf.evaluate.metrics_block` of
-        dev).
+        run: a finished run; its dataset must be available.
+        dimensions: of the new embeddings, fewer than the run's.
+        overrides: as `load_pair` takes them, and of the section dataset.
 
     Raises:
-        ValueError: a size that cuts nothing off or all, fewer embeddings of train than `size`, or no train or dev.
-        and those of `run_encoders` and `embed_split`.
+        ValueError: `dimensions` out of range, fewer embeddings of train than that, or no train or dev.
+        and those of `load_pair` and `embed_split`.
     """
     of_encoders = [override for override in overrides if not override.startswith("dataset.")]
-    encoders = run_encoders(run, of_encoders)
-    opened, model, pair = open_run(run), encoders["model"], sides(**encoders)
-    whole = pair["image_encoder"].output.shape[-1]
-    if not 0 < size < whole:
-        raise ValueError(f"the run's embeddings have {whole} numbers; choose a cut from 1 to {whole - 1}, not {size}")
+    model, pair = load_pair(run, of_encoders)
+    full, opened = pair.embedding_size, open_run(run)
+    if not 0 < dimensions < full:
+        raise ValueError(f"the run's embeddings have {full} dimensions; --pca takes 1 to {full - 1}, not {dimensions}")
     _, _, _, train = embed_split(opened, "train", overrides, model)
-    axes, kept = fit_axes(train, size)
+    axes, kept_percent = fit_pca(train, dimensions)
     _, config, groups, dev = embed_split(opened, "dev", overrides, model)
-    before = metrics_block(config, "dev", groups, dev)
-    after = metrics_block(config, "dev", groups, Embeddings(shorten(dev.images, axes), shorten(dev.captions, axes)))
-    for side in ("image_encoder", "text_encoder"):
-        pair[side] = cut_encoder(pair[side], axes)
-    return pair, {"from": whole, "to": size, "kept_percent": kept, "before": before, "after": after}
+    projected = Embeddings(project(dev.images, axes), project(dev.captions, axes))
+    result = PcaResult(
+        dimensions_before=full,
+        dimensions=dimensions,
+        kept_percent=kept_percent,
+        before=metrics_block(config, "dev", groups, dev),
+        after=metrics_block(config, "dev", groups, projected),
+    )
+    image, text = project_encoder(pair.image_encoder, axes), project_encoder(pair.text_encoder, axes)
+    return replace(pair, image_encoder=image, text_encoder=text), result
 
 
-def fit_axes(train: Embeddings, size: int) -> tuple[np.ndarray, float]:
-    """PCA of both sides together, each side weighing the same: axes float32 [D, size], percent of the length kept.
+def fit_pca(train: Embeddings, dimensions: int) -> tuple[np.ndarray, float]:
+    """PCA without centring of images and captions together: axes float32 [D, dimensions], percent of length kept.
 
-    The mean is not taken off: what counts is dot products, which the leading eigenvectors of the second moment keep
-    best (Eckart and Young, 1936), and a vector without any known word stays 0.
+    Images and captions weigh the same, whatever their numbers. The mean is not subtracted: retrieval uses dot products,
+    which the leading eigenvectors of the second moment preserve best (Eckart and Young, 1936), and the embedding of a
+    text without any known word stays 0.
 
     Raises:
-        ValueError: fewer embeddings than `size`.
+        ValueError: fewer embeddings than `dimensions`.
     """
     count = len(train.images) + len(train.captions)
-    if count < size:
-        raise ValueError(f"train has {count} pictures and captions, too few to choose {size} axes from")
-    matrices = [side.astype(np.float64) for side in (train.images, train.captions)]
-    moment = sum((side.T @ side / len(side) for side in matrices), start=np.zeros(())) / 2
+    if count < dimensions:
+        raise ValueError(f"train has {count} images and captions, too few for a PCA of {dimensions} dimensions")
+    matrices = [embeddings.astype(np.float64) for embeddings in (train.images, train.captions)]
+    moment = sum((matrix.T @ matrix / len(matrix) for matrix in matrices), start=np.zeros(())) / 2
     values, vectors = np.linalg.eigh(moment)
-    axes = vectors[:, ::-1][:, :size]
-    # An eigenvector's sign is free: the largest number of each is made positive, so that a cut can be repeated.
-    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(size)])
-    return axes.astype(np.float32), float(100 * values[::-1][:size].sum() / values.sum())
+    axes = vectors[:, ::-1][:, :dimensions]
+    # The sign of an eigenvector is arbitrary: its largest component is made positive, so that exports are reproducible.
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(dimensions)])
+    return axes.astype(np.float32), float(100 * values[::-1][:dimensions].sum() / values.sum())
 
 
-def shorten(embeddings: np.ndarray, axes: np.ndarray) -> np.ndarray:
-    """Embeddings [n, D] along the axes [D, size], of unit length again; 0 stays 0."""
-    short = embeddings @ axes
-    length = np.linalg.norm(short, axis=1, keepdims=True)
-    return short / np.where(length > 0, length, 1)
+def project(embeddings: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    """Project embeddings [n, D] on axes [D, d] and normalise them to unit length; 0 stays 0."""
+    projected = embeddings @ axes
+    length = np.linalg.norm(projected, axis=1, keepdims=True)
+    return projected / np.where(length > 0, length, 1)

@@ -165,11 +165,11 @@ def encoder(model: keras.Model, side: str, *, flip: bool = False, shifts: str = 
     return keras.Model(x, layers.UnitNormalization(dtype="float32", name="embedding")(f), name=f"{side}_encoder")
 
 
-def cut_encoder(side: keras.Model, axes: np.ndarray) -> keras.Model:
-    """An encoder of D numbers -> one of fewer, along the axes [D, size], of unit length again."""
-    cut = layers.Dense(axes.shape[1], use_bias=False, dtype="float32", name="cut")
-    embedding = layers.UnitNormalization(dtype="float32", name="cut_embedding")(cut(side.output))
-    cut.set_weights([axes])
+def project_encoder(side: keras.Model, axes: np.ndarray) -> keras.Model:
+    """An encoder with its embeddings projected on the PCA axes [D, d], then normalised to unit length again."""
+    projection = layers.Dense(axes.shape[1], use_bias=False, dtype="float32", name="pca")
+    embedding = layers.UnitNormalization(dtype="float32", name="pca_embedding")(projection(side.output))
+    projection.set_weights([axes])
     return keras.Model(side.input, embedding, name=side.name)
 
 

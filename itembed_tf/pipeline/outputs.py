@@ -16,7 +16,7 @@ from itembed_tf.data.batches import Items, flatten
 from itembed_tf.data.readers import Group, attribution
 from itembed_tf.evaluation.embeddings import Embeddings, embedder, metrics_block
 from itembed_tf.evaluation.protocols import selection_score
-from itembed_tf.exporting import write_edge_encoder, write_encoders
+from itembed_tf.exporting import encoder_pair, write_litert_text_encoder, write_saved_models
 from itembed_tf.report import write_report
 from itembed_tf.text import Vocabulary
 from itembed_tf.training.run_directory import drop_checkpoint, load_model, open_run, save_weights, write_metrics
@@ -60,16 +60,9 @@ def finish_run(
     metrics[shown] = metrics_block(config, shown, by_split[shown], embeddings, keep=path)
     analysis = analyze(kept, items, embeddings, config, vocabulary, classes=classes)
     metrics[shown]["overlap"] = overlap_figures(analysis)
-    for write in (write_encoders, write_edge_encoder):
-        write(
-            path / "encoders",
-            model=kept,
-            vocabulary=vocabulary,
-            size=config.image.size,
-            fit=config.image.fit,
-            flip=config.evaluation.flip,
-            shifts=config.evaluation.shifts,
-        )
+    pair = encoder_pair(kept, vocabulary, config)
+    write_saved_models(path / "encoders", pair)
+    write_litert_text_encoder(path / "encoders", pair)
     history = [entry for stage in histories for entry in stage]
     about = metrics | {"finished": True}  # it is, when metrics.json says so a moment later
     write_page(

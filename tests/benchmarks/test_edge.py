@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,10 +13,10 @@ import benchmarks.parity
 import benchmarks.text_speed
 from benchmarks.export_recall import small_run
 
-ROWS = [
-    {"precision": "float32", "bytes": 1000, "loss": 0.0},
-    {"precision": "int8", "bytes": 265, "loss": 0.9},
-]
+FLOAT32 = SimpleNamespace(precision="float32", bytes=1000, loss=0.0)
+ROWS = [FLOAT32, SimpleNamespace(precision="int8", bytes=265, loss=0.9)]
+LARGE = [FLOAT32, SimpleNamespace(precision="int8", bytes=271, loss=0.9)]
+LOSSY = [FLOAT32, SimpleNamespace(precision="int8", bytes=265, loss=1.1)]
 MS = {"SavedModel": 8.0, "int8": 0.9}
 
 
@@ -37,8 +38,8 @@ def test_edge_measures_a_small_run(run: Path, capsys: pytest.CaptureFixture[str]
     ("rows", "ms", "says"),
     [
         (ROWS, MS, "edge: 0.265 x the size, 8.9 x the speed, 0.90 points of R@1 lost (bar 0.27 x, 8 x, 1.0 points) ok"),
-        ([ROWS[0], ROWS[1] | {"bytes": 271}], MS, "0.271 x the size"),
-        ([ROWS[0], ROWS[1] | {"loss": 1.1}], MS, "1.10 points"),
+        (LARGE, MS, "0.271 x the size"),
+        (LOSSY, MS, "1.10 points"),
         (ROWS, MS | {"int8": 1.1}, "7.3 x the speed"),
     ],
 )

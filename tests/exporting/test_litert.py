@@ -20,8 +20,8 @@ from itembed_tf import export_litert
 from itembed_tf.config import load_config
 from itembed_tf.data.readers import Group
 from itembed_tf.evaluation.embeddings import Embeddings, metrics_block
-from itembed_tf.exporting import ParityError, write_saved_models
-from itembed_tf.exporting import litert_budget as edge
+from itembed_tf.exporting import EncoderPair, LiteRTExport, ParityError, write_saved_models
+from itembed_tf.exporting import litert_export as edge
 from itembed_tf.exporting.litert_metadata import files_inside
 from itembed_tf.text import Vocabulary
 
@@ -49,7 +49,7 @@ def group(colour: str, split: str) -> Group:
 
 
 @pytest.fixture(scope="module")
-def pair() -> dict[str, Any]:
+def pair() -> EncoderPair:
     """Encoders that know colours: one sees them, the other has their names' embeddings in its table."""
     keras.utils.set_random_seed(0)
     image = keras.Input((SIZE, SIZE, 3), name="image")
@@ -60,67 +60,62 @@ def pair() -> dict[str, Any]:
     text_encoder = keras.Model(ids, layers.UnitNormalization()(keras.ops.sum(words(ids), axis=1)), name="text_encoder")
     seen = image_encoder(np.stack([pixels(colour) for colour in COLOURS])).numpy()
     words.set_weights([np.concatenate([np.full((1, D), 1e-3), seen])])
-    return {
-        "image_encoder": image_encoder,
-        "text_encoder": text_encoder,
-        "vocabulary": Vocabulary(tuple(COLOURS), tokenizer="words", lowercase=True, length=4),
-        "image": {"size": SIZE, "fit": "stretch"},
-        "encoding": {"flip": False, "shifts": "left"},
-    }
+    vocabulary = Vocabulary(tuple(COLOURS), tokenizer="words", lowercase=True, length=4)
+    return EncoderPair(image_encoder, text_encoder, vocabulary, size=SIZE, fit="stretch", flip=False, shifts="left")
 
 
 @pytest.fixture(scope="module")
-def dev(pair: dict[str, Any]) -> edge.Dev:
+def dev(pair: EncoderPair) -> edge.Dev:
     groups = [group(colour, "dev") for colour in COLOURS]
-    ids = pair["vocabulary"].encode([g.captions[0] for g in groups])
-    images = pair["image_encoder"](np.stack([pixels(colour) for colour in COLOURS])).numpy()
-    live, config = Embeddings(images, pair["text_encoder"](ids).numpy()), load_config(None)
+    ids = pair.vocabulary.encode([g.captions[0] for g in groups])
+    images = pair.image_encoder(np.stack([pixels(colour) for colour in COLOURS])).numpy()
+    live, config = Embeddings(images, pair.text_encoder(ids).numpy()), load_config(None)
     return edge.Dev(config, groups, live, metrics_block(config, "dev", groups, live))
 
 
-def export_all(out: Path, pair: dict[str, Any], dev: edge.Dev, **changes: Any) -> list[dict[str, Any]]:
+def export_all(out: Path, pair: EncoderPair, dev: edge.Dev, **changes: Any) -> LiteRTExport:
     train = [group(colour, "train") for colour in COLOURS]
     settings = {"text": ALL, "image": ("float32", "int8"), "accept_loss": False, **changes}
-    return list(edge.write_measured(out, pair, dev, train, **settings))
+    return edge.write_measured(out, pair, dev, train, **settings)
 
 
 @pytest.fixture(scope="module")
-def exported(pair, dev, tmp_path_factory) -> tuple[Path, list[dict[str, Any]]]:
+def exported(pair, dev, tmp_path_factory) -> tuple[Path, LiteRTExport]:
     out = tmp_path_factory.mktemp("edge")
     (out / "text_encoder.int4.tflite").write_bytes(b"of an earlier export")
     return out, export_all(out, pair, dev)
 
 
 def test_rows_say_what_the_files_do(pair, dev, exported):
-    out, rows = exported
-    assert dev.block["text_query"]["R@1"] == dev.block["image_query"]["R@1"] == 100
-    ids = pair["vocabulary"].encode([f"{colour}, unknown" for colour in COLOURS])
-    assert [row["file"] for row in rows[:-1]] == [
+    out, export = exported
+    assert dev.table["text_query"]["R@1"] == dev.table["image_query"]["R@1"] == 100
+    ids = pair.vocabulary.encode([f"{colour}, unknown" for colour in COLOURS])
+    assert [file.file for file in export.files] == [
         *(f"text_encoder.{precision}.tflite" for precision in ALL),
         "image_encoder.float32.tflite",
         "image_encoder.int8.tflite",
     ]
-    for row in rows[:-1]:
-        is_text = row["encoder"] == "text_encoder"
+    for file in export.files:
+        is_text = file.encoder == "text_encoder"
         inputs = ids if is_text else [pixels(colour) for colour in COLOURS]
-        encode = Interpreter(str(out / row["file"])).get_signature_runner("serving_default")
+        encode = Interpreter(str(out / file.file)).get_signature_runner("serving_default")
         found = np.stack([encode(**{"ids" if is_text else "pixels": x[None]})["embedding"][0] for x in inputs])
         assert np.abs(np.linalg.norm(found, axis=1) - 1).max() < 0.02
         live = dev.live.captions if is_text else dev.live.images
         cosines = (found * live).sum(axis=1) / np.linalg.norm(found, axis=1)
-        assert row["cosine_mean"] == pytest.approx(cosines.mean(), abs=1e-6)
-        assert row["cosine_worst"] == pytest.approx(cosines.min(), abs=1e-6)
-        assert row["cosine_worst"] > (0.999999 if row["precision"] == "float32" else 0.99)
-        assert row["written"] and row["loss"] <= (0 if "float" in row["precision"] else row["allowed"] + 1e-9)
-        assert row["bytes"] == (out / row["file"]).stat().st_size and row["ms"] > 0
-    assert rows[-1]["encoder"] == "both" and rows[-1]["block"]["text_query"]["R@1"] > 80
+        assert file.cosine_mean == pytest.approx(cosines.mean(), abs=1e-6)
+        assert file.cosine_worst == pytest.approx(cosines.min(), abs=1e-6)
+        assert file.cosine_worst > (0.999999 if file.precision == "float32" else 0.99)
+        assert file.written and file.loss <= (0 if "float" in file.precision else file.budget + 1e-9)
+        assert file.bytes == (out / file.file).stat().st_size and file.ms > 0
+    assert export.both is not None and export.both["text_query"]["R@1"] > 80
 
 
 def test_files_carry_what_stands_beside_them(exported):
-    out, rows = exported
+    out, export = exported
     text = told(out)
     assert list(text["files"]) == [f"text_encoder.{precision}.tflite" for precision in ALL]
-    assert text["files"]["text_encoder.int8.tflite"]["cosine_to_float32"]["mean"] == rows[3]["cosine_mean"]
+    assert text["files"]["text_encoder.int8.tflite"]["cosine_to_float32"]["mean"] == export.files[3].cosine_mean
     assert text["parity"]["max_abs_difference"] <= 1e-5
     for file in text["files"]:
         inside = files_inside((out / file).read_bytes())
@@ -137,15 +132,15 @@ def test_over_budget_is_refused_and_can_be_accepted(pair, dev, tmp_path, monkeyp
     """An int8 file that answers the opposite of what it should: nothing is found at the first place."""
     right, file = edge.embed_all, tmp_path / "text_encoder.int8.tflite"
 
-    def wrong(content, inputs):
-        embeddings, ms = right(content, inputs)
+    def wrong(content, inputs, **progress):
+        embeddings, ms = right(content, inputs, **progress)
         return -embeddings if b"; int8." in content else embeddings, ms
 
-    def export_edge(run, out, *, overrides, **settings):
-        yield from export_all(Path(out), pair, dev, **settings)
+    def export(run, out, *, overrides, **settings):
+        return export_all(Path(out), pair, dev, **settings)
 
     monkeypatch.setattr(edge, "embed_all", wrong)
-    monkeypatch.setattr(export_litert, "export_edge", export_edge)
+    monkeypatch.setattr(export_litert, "export_litert", export)
     file.write_bytes(b"of an earlier export")
     command = ["run", str(tmp_path), "--text", "float32,int8", "--image", ""]
     assert export_litert.main(command) == 1
@@ -161,20 +156,20 @@ def test_over_budget_is_refused_and_can_be_accepted(pair, dev, tmp_path, monkeyp
 def test_an_encoder_that_says_nothing_is_an_error(pair, dev, tmp_path, monkeypatch):
     """Retrieval refuses NaN as a diverged training would give it; here it is the file that is wrong."""
     right = edge.embed_all
-    monkeypatch.setattr(edge, "embed_all", lambda content, inputs: (right(content, inputs)[0] * np.nan, 1.0))
+    monkeypatch.setattr(edge, "embed_all", lambda content, inputs, **_: (right(content, inputs)[0] * np.nan, 1.0))
     with pytest.raises(ParityError, match=r"text_encoder.float16.tflite: some of its embeddings of dev are NaN"):
         export_all(tmp_path, pair, dev, text=("float16",), image=())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_one_query_is_always_forgiven(exported):
-    _, rows = exported
-    assert rows[1]["allowed"] == 50 / len(COLOURS), "one of seven, in the mean of two directions"
+    _, export = exported
+    assert export.files[1].budget == 50 / len(COLOURS), "one of seven, in the mean of two directions"
 
 
 def test_unknown_precisions_are_named(tmp_path, capsys):
     assert export_litert.main(["run", str(tmp_path), "--text", "int4"]) == 1
-    assert "'int4' is not known; choose of float32, float16, dynamic, int8" in capsys.readouterr().err
+    assert "unknown precision 'int4'; allowed: float32, float16, dynamic, int8" in capsys.readouterr().err
 
 
 NODE = ROOT / "export" / "edge" / "node"
@@ -203,7 +198,7 @@ def test_the_example_finds_pictures_in_litert_js(dev, exported, tmp_path, precis
 
 def test_a_gallery_holds_what_the_encoder_says(pair, tmp_path):
     """Pictures that are none are named and left out."""
-    write_saved_models(tmp_path / "encoders", **pair)
+    write_saved_models(tmp_path / "encoders", pair)
     (tmp_path / "pictures").mkdir()
     for colour in ("red", "blue"):
         picture = tf.io.encode_png(pixels(colour).astype(np.uint8)).numpy()
@@ -215,7 +210,7 @@ def test_a_gallery_holds_what_the_encoder_says(pair, tmp_path):
     assert done.returncode == 0 and "cut.jpg" in done.stderr, done.stderr[-2000:]
     assert (tmp_path / "gallery/names.txt").read_text() == "blue.png\nred.png\n"
     found = np.fromfile(tmp_path / "gallery/embeddings.f32", "<f4").reshape(2, D)
-    live = pair["image_encoder"](np.stack([pixels("blue"), pixels("red")]))
+    live = pair.image_encoder(np.stack([pixels("blue"), pixels("red")]))
     np.testing.assert_allclose(found, live, atol=1e-5)
 
 

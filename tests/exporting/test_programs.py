@@ -19,7 +19,7 @@ from itembed_tf import export_litert, export_saved_model
 from itembed_tf.config import dump_config, load_config
 from itembed_tf.data.images import load_image
 from itembed_tf.evaluation.embeddings import Embeddings, format_block
-from itembed_tf.exporting.pca import fit_axes, shorten
+from itembed_tf.exporting.pca import fit_pca, project
 from itembed_tf.models.dual_path import encoder
 from itembed_tf.retrieval import retrieval_table
 from itembed_tf.text import Vocabulary
@@ -144,7 +144,7 @@ def test_a_cut_is_pca_on_train_inside_the_encoders_and_says_what_it_costs(run, d
         assert block["rsum"] == pytest.approx(table["rsum"]) and block["interval_95"]["rsum"][0] < block["rsum"]
 
 
-@pytest.mark.parametrize(("size", "says"), [("16", "from 1 to 15, not 16"), ("0", "not 0")])
+@pytest.mark.parametrize(("size", "says"), [("16", "1 to 15, not 16"), ("0", "not 0")])
 def test_a_cut_that_is_none_is_refused(size, says, run, tmp_path, capsys):
     assert export_saved_model.main([str(run), str(tmp_path / "out"), "--cut", size]) == 1
     assert says in capsys.readouterr().err
@@ -153,11 +153,11 @@ def test_a_cut_that_is_none_is_refused(size, says, run, tmp_path, capsys):
 
 def test_a_cut_keeps_what_says_nothing_at_zero_and_needs_enough_of_train():
     random = np.random.default_rng(0)
-    axes, kept = fit_axes(Embeddings(random.normal(size=(9, 4)), random.normal(size=(9, 4))), 4)
+    axes, kept = fit_pca(Embeddings(random.normal(size=(9, 4)), random.normal(size=(9, 4))), 4)
     assert kept == pytest.approx(100) and np.abs(axes.T @ axes - np.eye(4)).max() < 1e-6
-    assert shorten(np.zeros((1, 4), np.float32), axes).tolist() == [[0, 0, 0, 0]]
-    with pytest.raises(ValueError, match="too few to choose 5 axes"):
-        fit_axes(Embeddings(np.eye(2, 6), np.eye(2, 6)), 5)
+    assert project(np.zeros((1, 4), np.float32), axes).tolist() == [[0, 0, 0, 0]]
+    with pytest.raises(ValueError, match="too few for a PCA of 5 dimensions"):
+        fit_pca(Embeddings(np.eye(2, 6), np.eye(2, 6)), 5)
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +186,7 @@ def test_what_cannot_be_exported_is_said(program, run, tmp_path, capsys):
     assert program.main([str(tmp_path / "nothing"), str(tmp_path / "out")]) == 1
     assert "is not a run directory" in capsys.readouterr().err
     assert program.main([str(run), str(tmp_path / "out"), "--set", "text.lowercase=false"]) == 1
-    assert "an export can set evaluation.flip" in capsys.readouterr().err
+    assert "an export can change evaluation.flip" in capsys.readouterr().err
     shutil.copytree(run, tmp_path / "unfinished")
     write_metrics(tmp_path / "unfinished", {"schema": 1, "finished": False, "classes": 3})
     assert program.main([str(tmp_path / "unfinished"), str(tmp_path / "out")]) == 1

@@ -1,4 +1,4 @@
-"""The artefacts: what a stock loader gets out of them, what the contract hash sees, and what is refused."""
+"""SavedModels of an encoder pair: what a stock loader computes, what the contract hash covers, what is refused."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -18,9 +19,16 @@ from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 from tensorflow_serving.apis import prediction_log_pb2
 
-from itembed_tf import exporting as artifacts
 from itembed_tf.data.images import load_image
-from itembed_tf.exporting import ParityError, contract_hash, parity, saved_model
+from itembed_tf.exporting import (
+    EncoderPair,
+    ParityError,
+    parity,
+    saved_model,
+    write_litert_text_encoder,
+    write_saved_models,
+)
+from itembed_tf.exporting.contract import Parity
 from itembed_tf.exporting.litert_metadata import files_inside
 from itembed_tf.text import Vocabulary, load_vocabulary
 
@@ -48,31 +56,26 @@ def text_encoder(size: int = len(WORDS) + 1, pooling: type = layers.GlobalAverag
     return keras.Model(x, layers.UnitNormalization()(layers.Dense(D)(y)), name="text_encoder")
 
 
-def encoders(seed: int = 0) -> dict:
-    """A pair with weights that are not their initial ones, batch statistics included."""
+def make_pair(seed: int = 0) -> EncoderPair:
+    """A pair whose weights are not their initial ones, batch statistics included."""
     keras.utils.set_random_seed(seed)
-    pair = {"image_encoder": image_encoder(), "text_encoder": text_encoder()}
+    models = image_encoder(), text_encoder()
     random = np.random.default_rng(seed)
-    for model in pair.values():
+    for model in models:
         norm = model.get_layer("norm")
         norm.set_weights([random.uniform(0.5, 2, w.shape) for w in norm.get_weights()])
-    return pair
-
-
-def settings(**changes) -> dict:
-    base = {"vocabulary": vocabulary(), "image": {"size": SIZE, "fit": "stretch"}, "encoding": {"flip": False}}
-    return base | changes
+    return EncoderPair(*models, vocabulary(), size=SIZE, fit="stretch", flip=False, shifts="left")
 
 
 @pytest.fixture(scope="module")
-def pair() -> dict:
-    return encoders()
+def pair() -> EncoderPair:
+    return make_pair()
 
 
 @pytest.fixture(scope="module")
 def exported(pair, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("exported")
-    assert artifacts.write_saved_models(out, **pair, **settings()) == out / "encoders.json"
+    assert write_saved_models(out, pair).contract_file == out / "encoders.json"
     return out
 
 
@@ -97,7 +100,7 @@ print(json.dumps([m for m in sys.modules if m.split(".")[0] in ("itembed_tf", "t
 def test_a_stock_loader_gives_the_live_answers(pair, exported, tmp_path):
     """Another process, a moved folder, TensorFlow alone: raw bytes and strings in, the live embeddings out."""
     shutil.copytree(exported, tmp_path / "moved")
-    pictures, ids = list(parity.sample_pictures().values()), vocabulary().encode(SENTENCES)
+    pictures, ids = list(parity.sample_images().values()), vocabulary().encode(SENTENCES)
     raw = [s if isinstance(s, bytes) else s.encode() for s in SENTENCES]
     asked = {"pictures": [p.hex() for p in pictures], "sentences": [s.hex() for s in raw], "ids": ids.tolist()}
     (tmp_path / "asked.json").write_text(json.dumps(asked))
@@ -106,8 +109,8 @@ def test_a_stock_loader_gives_the_live_answers(pair, exported, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout.splitlines()[-1]) == [], "the loader had Python of ours at hand"
     answers = np.load(tmp_path / "answers.npz")
-    live_images = pair["image_encoder"](tf.stack([load_image(p, size=SIZE, fit="stretch") for p in pictures]))
-    live_texts = pair["text_encoder"](ids)
+    live_images = pair.image_encoder(tf.stack([load_image(p, size=SIZE, fit="stretch") for p in pictures]))
+    live_texts = pair.text_encoder(ids)
     outputs = "ids-embedding ids-known_words image-embedding text-embedding text-known_words"
     assert sorted(answers.files) == outputs.split()
     for name, live in (("image", live_images), ("text", live_texts), ("ids", live_texts)):
@@ -124,7 +127,7 @@ def test_the_contract_file_says_what_the_endpoints_take_and_give(pair, exported)
     contract = json.loads((exported / "encoders.json").read_text())
     assert contract["embedding_size"] == D and contract["length"] == LENGTH and contract["version"] == 1
     assert contract["vocabulary"] == {"sha256": vocabulary().checksum(), "size": 9}
-    assert contract["contract"] == contract_hash(**pair, **settings())
+    assert contract["contract"] == pair.contract
     assert contract["needs"] == [] and contract["image"] == {"size": SIZE, "fit": "stretch"}
     for name, encoder in contract["encoders"].items():
         loaded = tf.saved_model.load(str(exported / name / "1")).signatures
@@ -140,7 +143,7 @@ def test_the_contract_file_says_what_the_endpoints_take_and_give(pair, exported)
 
 
 def test_weights_are_stored_once(pair, exported):
-    for name, encoder in pair.items():
+    for name, encoder in (("image_encoder", pair.image_encoder), ("text_encoder", pair.text_encoder)):
         stored = (exported / name / "1/variables/variables.data-00000-of-00001").stat().st_size
         assert stored == pytest.approx(4 * encoder.count_params(), rel=0.1)
 
@@ -153,7 +156,7 @@ def test_doubled_weights_are_refused(pair, tmp_path, monkeypatch):
 
     monkeypatch.setattr("itembed_tf.exporting.endpoints._module_of", doubled)
     with pytest.raises(ParityError, match="bytes of weights on disk"):
-        artifacts.write_saved_models(tmp_path, **pair, **settings())
+        write_saved_models(tmp_path, pair)
     assert list(tmp_path.rglob("saved_model.pb")) == []
 
 
@@ -178,7 +181,7 @@ def test_warm_up_records_replay(exported):
 def test_bad_input_is_answered_by_an_error_that_names_it(exported):
     image = tf.saved_model.load(str(exported / "image_encoder/1")).signatures["serving_default"]
     text = tf.saved_model.load(str(exported / "text_encoder/1")).signatures
-    samples = parity.sample_pictures()
+    samples = parity.sample_images()
     good, jpeg, bmp = samples["a PNG, 257 x 129"], samples["a JPEG, 320 x 240"], samples["a BMP, 40 x 24"]
     batch = [
         good,
@@ -209,26 +212,26 @@ def test_bad_input_is_answered_by_an_error_that_names_it(exported):
 
 
 def test_versions_count_up_and_are_never_overwritten(pair, tmp_path):
-    first = json.loads(artifacts.write_saved_models(tmp_path, **pair, **settings()).read_text())
+    first = write_saved_models(tmp_path, pair).contract
     files = {p: p.read_bytes() for p in tmp_path.rglob("1/**/*") if p.is_file()}
-    second = json.loads(artifacts.write_saved_models(tmp_path, **pair, **settings()).read_text())
-    assert (first["version"], second["version"]) == (1, 2)
-    assert first["contract"] == second["contract"], "the same weights exported again are the same contract"
+    second = write_saved_models(tmp_path, pair).contract
+    assert (first.version, second.version) == (1, 2)
+    assert first.contract == second.contract, "the same weights exported again are the same contract"
     assert {p: p.read_bytes() for p in tmp_path.rglob("1/**/*") if p.is_file()} == files
     with pytest.raises(FileExistsError, match="exists already"):
-        artifacts.write_saved_models(tmp_path, **pair, **settings(), version=2)
+        write_saved_models(tmp_path, pair, version=2)
 
 
 def test_an_artefact_that_answers_otherwise_is_not_published(pair, exported, tmp_path, monkeypatch):
     shutil.copytree(exported, tmp_path / "out")
     before = sorted(p for p in (tmp_path / "out").rglob("*"))
     contract = (tmp_path / "out/encoders.json").read_bytes()
-    other = encoders(seed=1)
+    other = make_pair(seed=1)
     endpoint = saved_model.text_endpoint
-    monkeypatch.setattr(saved_model, "text_endpoint", lambda _, **k: endpoint(other["text_encoder"], **k))
-    says = r"text_encoder \(text\).*differs from the live model by 0\.\d+ \(allowed 1e-05\)"
+    monkeypatch.setattr(saved_model, "text_endpoint", lambda _, **k: endpoint(other.text_encoder, **k))
+    says = r"text_encoder \(text\).*differs from the live model by 0\.\d+ \(tolerance 1e-05\)"
     with pytest.raises(ParityError, match=says):
-        artifacts.write_saved_models(tmp_path / "out", **pair, **settings())
+        write_saved_models(tmp_path / "out", pair)
     assert sorted(p for p in (tmp_path / "out").rglob("*")) == before
     assert (tmp_path / "out/encoders.json").read_bytes() == contract
 
@@ -242,26 +245,27 @@ def test_another_tokeniser_in_the_graph_is_found(pair, tmp_path, monkeypatch):
         return endpoint(encoder, vocabulary=swapped, vocabulary_file=vocabulary_file)
 
     monkeypatch.setattr(saved_model, "text_endpoint", wrong)
-    with pytest.raises(ParityError, match="on the sentence"):
-        artifacts.write_saved_models(tmp_path, **pair, **settings())
+    with pytest.raises(ParityError, match="on the text"):
+        write_saved_models(tmp_path, pair)
 
 
 def test_the_contract_hash_sees_whatever_decides_an_embedding(pair):
-    base = contract_hash(**pair, **settings())
-    assert base == contract_hash(**encoders(), **settings()), "a model built again with the same weights"
-    for name, encoder in encoders().items():
+    base, same = pair.contract, make_pair()
+    assert base == same.contract, "a model built again with the same weights"
+    for name, encoder in (("image_encoder", same.image_encoder), ("text_encoder", same.text_encoder)):
         weight = encoder.get_layer("norm").moving_mean
         weight.assign(np.nextafter(np.asarray(weight), np.float32(9)))
-        assert contract_hash(**pair | {name: encoder}, **settings()) != base, f"one step of one weight of {name}"
+        assert replace(pair, **{name: encoder}).contract != base, f"one step of one weight of {name}"
     others = [
         {"vocabulary": vocabulary(words=("an", *WORDS[1:]))},
         {"vocabulary": vocabulary(words=WORDS[::-1])},
         {"vocabulary": vocabulary(lowercase=False)},
         {"vocabulary": vocabulary(tokenizer="unicode")},
-        {"image": {"size": SIZE, "fit": "crop"}},
-        {"encoding": {"flip": True}},
+        {"fit": "crop"},
+        {"flip": True},
+        {"shifts": "all"},
     ]
-    hashes = {contract_hash(**pair, **settings(**change)) for change in others}
+    hashes = {replace(pair, **change).contract for change in others}
     assert len(hashes | {base}) == len(others) + 1
 
 
@@ -278,7 +282,7 @@ def test_a_sentence_without_known_words_may_be_zero():
     unit, zero = np.full((1, 4), 0.5, np.float32), np.zeros((1, 4), np.float32)
     rows, nothing_known = np.concatenate([unit, zero]), np.array([False, True])
     figures = parity.compare_embeddings("x", rows, rows, ["known", "unknown"], nothing_known)
-    assert figures == {"max_abs_difference": 0.0, "min_cosine": 1.0}
+    assert figures == Parity(max_abs_difference=0.0, min_cosine=1.0)
     with pytest.raises(ParityError, match="on known"):
         parity.compare_embeddings("x", rows[::-1], rows[::-1], ["known", "unknown"], nothing_known)
 
@@ -286,10 +290,10 @@ def test_a_sentence_without_known_words_may_be_zero():
 def test_encoders_that_do_not_fit_together_are_refused(pair, tmp_path):
     for change, says in (
         ({"vocabulary": vocabulary(length=5)}, r"text encoder's input .* expected int32 \(None, 5\)"),
-        ({"image": {"size": 64, "fit": "stretch"}}, r"image encoder's input .* expected float32 \(None, 64, 64, 3\)"),
+        ({"size": 64}, r"image encoder's input .* expected float32 \(None, 64, 64, 3\)"),
     ):
         with pytest.raises(ValueError, match=says):
-            artifacts.write_saved_models(tmp_path, **pair, **settings(**change))
+            write_saved_models(tmp_path, replace(pair, **change))
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         half = text_encoder()
@@ -297,17 +301,16 @@ def test_encoders_that_do_not_fit_together_are_refused(pair, tmp_path):
         keras.config.set_dtype_policy("float32")
     out = layers.UnitNormalization(dtype="float32")(half.output)
     with pytest.raises(ValueError, match="half precision"):
-        artifacts.write_saved_models(tmp_path, **pair | {"text_encoder": keras.Model(half.input, out)}, **settings())
+        write_saved_models(tmp_path, replace(pair, text_encoder=keras.Model(half.input, out)))
 
 
 def test_unicode_tokenizer_says_what_it_needs(pair, tmp_path):
-    path = artifacts.write_saved_models(tmp_path, **pair, **settings(vocabulary=vocabulary(tokenizer="unicode")))
-    assert json.loads(path.read_text())["needs"] == ["tensorflow_text"]
+    models = write_saved_models(tmp_path, replace(pair, vocabulary=vocabulary(tokenizer="unicode")))
+    assert json.loads(models.contract_file.read_text())["needs"] == ["tensorflow_text"]
 
 
 def test_tflite_gives_the_live_embeddings(pair, tmp_path):
-    text = pair["text_encoder"]
-    path = artifacts.write_tflite_text_encoder(tmp_path, text_encoder=text, vocabulary=vocabulary(), contract="c")
+    path = write_litert_text_encoder(tmp_path, pair)
     assert path == tmp_path / "text_encoder.float32.tflite"
     told = json.loads((tmp_path / "text_encoder.json").read_text())
     words = load_vocabulary(
@@ -317,12 +320,12 @@ def test_tflite_gives_the_live_embeddings(pair, tmp_path):
     ids = words.encode(SENTENCES)
     given = np.concatenate([run(ids=row[None])["embedding"] for row in ids])
     assert told["output"] == {"embedding": {"dtype": "float32", "shape": [1, D]}} and given.shape == (5, D)
-    np.testing.assert_allclose(given, pair["text_encoder"](ids), atol=1e-5)
-    assert told["contract"] == "c" and told["vocabulary"]["sha256"] == vocabulary().checksum()
+    np.testing.assert_allclose(given, pair.text_encoder(ids), atol=1e-5)
+    assert told["contract"] == pair.contract and told["vocabulary"]["sha256"] == vocabulary().checksum()
 
 
 def test_tflite_carries_what_stands_beside_it(pair, tmp_path):
-    path = artifacts.write_tflite_text_encoder(tmp_path, text_encoder=pair["text_encoder"], vocabulary=vocabulary())
+    path = write_litert_text_encoder(tmp_path, pair)
     inside = files_inside(path.read_bytes())
     assert inside["vocabulary.txt"] == (tmp_path / "vocabulary.txt").read_text() == "".join(f"{w}\n" for w in WORDS)
     assert inside["tokenizer.txt"] == (tmp_path / "tokenizer.txt").read_text()
@@ -340,7 +343,7 @@ def test_tflite_carries_what_stands_beside_it(pair, tmp_path):
 
 def test_tflite_buffers_stay_aligned(pair, tmp_path):
     """LiteRT's kernels read weights in place, 16 bytes at a time."""
-    path = artifacts.write_tflite_text_encoder(tmp_path, text_encoder=pair["text_encoder"], vocabulary=vocabulary())
+    path = write_litert_text_encoder(tmp_path, pair)
     model = schema.Model.GetRootAsModel(path.read_bytes(), 0)
     tables = [model.Buffers(i)._tab for i in range(model.BuffersLength()) if model.Buffers(i).DataLength()]
     assert {table.Vector(table.Offset(4)) % 16 for table in tables} == {0} and len(tables) > 4
@@ -349,11 +352,11 @@ def test_tflite_buffers_stay_aligned(pair, tmp_path):
 def test_tflite_without_its_weights_is_refused(pair, tmp_path, monkeypatch):
     """The converter, given a function and its Keras model, writes a small file without weights and says nothing."""
 
-    encoder = pair["text_encoder"]
+    encoder = pair.text_encoder
     spec = tf.TensorSpec([1, LENGTH], tf.int32, name="ids")
     function = tf.function(lambda ids: {"embedding": encoder(ids, training=False)}).get_concrete_function(spec)
     emptied = tf.lite.TFLiteConverter.from_concrete_functions([function], encoder)
     monkeypatch.setattr(tf.lite.TFLiteConverter, "from_saved_model", lambda *args, **kwargs: emptied)
     with pytest.raises(ParityError, match=r"VAR_HANDLE|cannot hold"):
-        artifacts.write_tflite_text_encoder(tmp_path, text_encoder=pair["text_encoder"], vocabulary=vocabulary())
+        write_litert_text_encoder(tmp_path, pair)
     assert list(tmp_path.iterdir()) == []

@@ -12,8 +12,7 @@ import tensorflow as tf
 import benchmarks.parity
 from itembed_tf.config import Config, load_config
 from itembed_tf.data import feature_cache as features
-from itembed_tf.exporting import run_encoders, write_saved_models
-from itembed_tf.exporting.encoders import sides
+from itembed_tf.exporting import load_pair, write_saved_models
 from itembed_tf.models.dual_path import encoder, parts, sentence_features
 from itembed_tf.pipeline import train
 from itembed_tf.training.run_directory import load_model, open_run
@@ -102,12 +101,12 @@ def test_what_training_saw_is_what_the_encoder_computes(run):
 
 
 def test_the_saved_model_takes_raw_sentences(run, tmp_path):
-    settings = run_encoders(run)
-    write_saved_models(tmp_path, **sides(**settings))
+    model, pair = load_pair(run)
+    write_saved_models(tmp_path, pair)
     served = tf.saved_model.load(str(tmp_path / "text_encoder" / "1")).signatures["serving_default"]
     sentences = ["A small RED box, at the left!", "zebra", "at the top is a blue and large box"]
     found = served(text=tf.constant(sentences))
-    live = encoder(settings["model"], "text")(settings["vocabulary"].encode(sentences))
+    live = encoder(model, "text")(pair.vocabulary.encode(sentences))
     np.testing.assert_allclose(found["embedding"], live, atol=1e-5)
     assert found["known_words"].numpy().tolist() == [7, 0, 9]
 

@@ -1,0 +1,130 @@
+"""Files of an export for LiteRT: settings and metadata of each .tflite file, and the files written beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from itembed_tf.exporting.contract import Parity, format_json, package_versions, tokenizer_settings
+from itembed_tf.exporting.litert_convert import convert, embed_all
+from itembed_tf.exporting.litert_metadata import with_metadata
+from itembed_tf.exporting.pair import EncoderPair
+from itembed_tf.exporting.parity import TOLERANCE, compare_embeddings, sample_texts
+from itembed_tf.exporting.tokenizer_file import TOKENIZER_FILE, tokenizer_file
+from itembed_tf.files import write_atomically
+from itembed_tf.text import Vocabulary
+
+
+def write_litert_text_encoder(out: str | Path, pair: EncoderPair) -> Path:
+    """Write ``text_encoder.float32.tflite`` and, beside it, ``text_encoder.json`` and the files of `text_files`.
+
+    Returns:
+        The path of the .tflite file; ``text_encoder.json`` holds the parity.
+
+    Raises:
+        ParityError: LiteRT differs from the live encoder, or the file lacks its weights; nothing is written.
+    """
+    settings, files = text_settings(pair), text_files(pair.vocabulary)
+    converted = convert(pair.text_encoder, name="ids", precision="float32")
+    content = with_text_metadata(converted, settings, files, "float32")
+    parity = text_parity(content, pair)
+    path = Path(out) / file_name("text_encoder", "float32")
+    write_atomically(path, content)
+    write_beside(out, "text_encoder", settings | parity_settings(parity), files)
+    return path
+
+
+def file_name(encoder: str, precision: str) -> str:
+    return f"{encoder}.{precision}.tflite"
+
+
+def text_files(vocabulary: Vocabulary) -> dict[str, str]:
+    """``tokenizer.txt`` and ``vocabulary.txt``: all that turns a text into ids in another language."""
+    words = "".join(f"{word}\n" for word in vocabulary.words)
+    return {TOKENIZER_FILE: tokenizer_file(vocabulary), "vocabulary.txt": words}
+
+
+def text_settings(pair: EncoderPair) -> dict[str, Any]:
+    """``text_encoder.json``: contract hash, shapes and tokenizer, the same at every precision."""
+    vocabulary = pair.vocabulary
+    return {
+        "schema": 1,
+        "contract": pair.contract,
+        "input": {"ids": {"dtype": "int32", "shape": [1, vocabulary.length]}},
+        "output": {"embedding": {"dtype": "float32", "shape": [1, pair.embedding_size]}},
+        **tokenizer_settings(vocabulary),
+        "vocabulary": {"sha256": vocabulary.checksum(), "size": vocabulary.size},
+        "packages": package_versions(),
+    }
+
+
+def image_settings(pair: EncoderPair) -> dict[str, Any]:
+    """``image_encoder.json``: contract hash, shapes and preparation of an image, the same at every precision."""
+    return {
+        "schema": 1,
+        "contract": pair.contract,
+        "input": {"pixels": {"dtype": "float32", "shape": [1, pair.size, pair.size, 3]}},
+        "output": {"embedding": {"dtype": "float32", "shape": [1, pair.embedding_size]}},
+        **pair.image_settings,
+        "channels": "RGB",
+        "range": [0, 255],
+        "resize": "bilinear, antialiased, half-pixel centres",
+        "flip": pair.flip,
+        "packages": package_versions(),
+    }
+
+
+def parity_settings(parity: Parity) -> dict[str, Any]:
+    values = {"max_abs_difference": parity.max_abs_difference, "min_cosine": parity.min_cosine}
+    return {"parity": values, "tolerance": TOLERANCE}
+
+
+def with_text_metadata(content: bytes, settings: Mapping[str, Any], files: Mapping[str, str], precision: str) -> bytes:
+    """A text encoder's .tflite file with its settings and `files` inside.
+
+    Ids int32 [1, L], left-aligned, 0 = padding -> embedding float32 [1, D]. LiteRT has no string ops, hence ids.
+    """
+    return with_metadata(
+        content,
+        name="text_encoder",
+        description=f"Text encoder: ids to embedding; {precision}. tokenizer.txt defines how a text becomes ids.",
+        version=settings["contract"],
+        inputs={"ids": "ids of the known words, left-aligned, 0 = padding; id = line in vocabulary.txt, from 1"},
+        outputs={"embedding": "unit length; its dot product with an image embedding is their cosine"},
+        files={**files, "text_encoder.json": format_json(settings)},
+    )
+
+
+def with_image_metadata(content: bytes, settings: Mapping[str, Any], precision: str) -> bytes:
+    """An image encoder's .tflite file with its settings inside: pixels float32 [1, S, S, 3] -> embedding [1, D]."""
+    return with_metadata(
+        content,
+        name="image_encoder",
+        description=f"Image encoder: pixels to embedding; {precision}.",
+        version=settings["contract"],
+        inputs={"pixels": "RGB, 0..255, resized bilinearly with antialiasing; see image_encoder.json"},
+        outputs={"embedding": "unit length; its dot product with a text embedding is their cosine"},
+        files={"image_encoder.json": format_json(settings)},
+    )
+
+
+def text_parity(content: bytes, pair: EncoderPair) -> Parity:
+    """Compare a float32 .tflite file with the live text encoder on `sample_texts`; ParityError where they differ."""
+    texts = sample_texts(pair.vocabulary)
+    ids = pair.vocabulary.encode(texts)
+    samples = [f"the text {text.decode('utf-8', 'replace')!r}" for text in texts]
+    live, (exported, _) = pair.text_encoder(ids, training=False), embed_all(content, ids)
+    without_known_words = np.count_nonzero(ids, axis=1) == 0
+    return compare_embeddings(file_name("text_encoder", "float32"), live, exported, samples, without_known_words)
+
+
+def write_beside(
+    out: str | Path, encoder: str, settings: Mapping[str, Any], files: Mapping[str, str] | None = None
+) -> Path:
+    """Write the settings and files that a .tflite file contains as separate files too; return the settings' path."""
+    for name, content in (files or {}).items():
+        write_atomically(Path(out) / name, content)
+    return write_atomically(Path(out) / f"{encoder}.json", format_json(settings))

@@ -1,0 +1,133 @@
+"""The two encoders of a run, with everything that decides their embeddings, under one contract hash."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from itembed_tf.config import Config, ConfigError, load_config
+from itembed_tf.files import checksum
+from itembed_tf.models.dual_path import encoder
+from itembed_tf.text import Vocabulary
+from itembed_tf.training.run_directory import load_model, open_run
+
+HASH_VERSION = "itembed_tf contract 2"
+
+
+@dataclass(frozen=True, eq=False)
+class EncoderPair:
+    """Image encoder and text encoder of one model.
+
+    Args:
+        image_encoder: float32 [B, S, S, 3] in 0..255 -> unit length float32 [B, D].
+        text_encoder: int32 [B, L], left-aligned ids, 0 = padding -> unit length float32 [B, D].
+        vocabulary: words and tokenizer settings of the text encoder.
+        size, fit: preparation of an image (`itembed_tf.data.images.load_image`).
+        flip, shifts: averaging inside the encoders (`itembed_tf.models.dual_path.encoder`).
+    """
+
+    image_encoder: keras.Model
+    text_encoder: keras.Model
+    vocabulary: Vocabulary
+    size: int
+    fit: str
+    flip: bool
+    shifts: str
+
+    @property
+    def embedding_size(self) -> int:
+        """D, the dimensions of an embedding."""
+        return int(self.image_encoder.output.shape[-1])
+
+    @property
+    def image_settings(self) -> dict[str, Any]:
+        return {"size": self.size, "fit": self.fit}
+
+    @property
+    def encoding_settings(self) -> dict[str, Any]:
+        return {"flip": self.flip, "shifts": self.shifts}
+
+    @cached_property
+    def contract(self) -> str:
+        """Contract hash: SHA-256 (hex) over everything that decides an embedding.
+
+        That is the settings, the words in order, and the bytes of every weight. Only embeddings under one contract
+        hash can be compared. Layer names, package versions and dates are not hashed: exporting a run again gives the
+        same hash. It is computed once, so do not change the weights of a pair.
+        """
+        settings = {"image": self.image_settings, "encoding": self.encoding_settings}
+        parts = [HASH_VERSION, json.dumps(settings, sort_keys=True), self.vocabulary.checksum()]
+        parts += [checksum(*_weight_checksums(model)) for model in (self.image_encoder, self.text_encoder)]
+        return checksum(*parts)
+
+
+def encoder_pair(model: keras.Model, vocabulary: Vocabulary, config: Config) -> EncoderPair:
+    """The encoders of a float32 dual-path model, with the image size, fit, flip and shifts of a config."""
+    size, fit, flip, shifts = config.image.size, config.image.fit, config.evaluation.flip, config.evaluation.shifts
+    image, text = encoder(model, "image", flip=flip), encoder(model, "text", shifts=shifts)
+    return EncoderPair(image, text, vocabulary, size=size, fit=fit, flip=flip, shifts=shifts)
+
+
+def load_pair(run: str | Path, overrides: Sequence[str] = ()) -> tuple[keras.Model, EncoderPair]:
+    """The float32 dual-path model of a finished run, and its encoders.
+
+    Args:
+        run: run directory.
+        overrides: ``section.key=value``, of evaluation.flip, evaluation.shifts and image.fit.
+
+    Raises:
+        RunError: the run does not exist or has not finished.
+        ConfigError: an override of another setting; those are fixed by the training.
+    """
+    opened = open_run(run)
+    config = load_config(opened.path / "config.toml", overrides)
+    image = replace(opened.config.image, fit=config.image.fit)
+    if replace(opened.config, evaluation=config.evaluation, image=image) != config:
+        raise ConfigError(
+            f"--set {' '.join(overrides)}: an export can change evaluation.flip, evaluation.shifts and image.fit; "
+            "everything else is fixed by the training"
+        )
+    model = load_model(opened)
+    return model, encoder_pair(model, opened.vocabulary, config)
+
+
+def check_pair(pair: EncoderPair) -> None:
+    """Raise ValueError for encoders that do not fit together or are not float32."""
+    image, text = pair.image_encoder, pair.text_encoder
+    expected = {
+        "image encoder's input": (image.input, (None, pair.size, pair.size, 3), "float32"),
+        "text encoder's input": (text.input, (None, pair.vocabulary.length), "int32"),
+        "image encoder's output": (image.output, (None, text.output.shape[-1]), "float32"),
+        "text encoder's output": (text.output, (None, image.output.shape[-1]), "float32"),
+    }
+    for name, (tensor, shape, dtype) in expected.items():
+        if tuple(tensor.shape) != shape or keras.backend.standardize_dtype(tensor.dtype) != dtype:
+            raise ValueError(
+                f"the {name} is {tensor.dtype} {tuple(tensor.shape)}, expected {dtype} {shape}; build both encoders "
+                "from one float32 model with itembed_tf.exporting.encoder_pair"
+            )
+    for model in (image, text):
+        if low := sorted(_low_precision_layers(model)):
+            raise ValueError(
+                f"{model.name} computes in half precision ({', '.join(low[:3])}, ...); export a float32 model: "
+                "itembed_tf.training.run_directory.load_model rebuilds the model of a run in float32"
+            )
+
+
+def _low_precision_layers(model: keras.Model) -> set[str]:
+    inner = [layer for layer in model.layers if isinstance(layer, keras.Model)]
+    own = {layer.name for layer in model.layers if layer.compute_dtype in ("float16", "bfloat16")}
+    return own.union(*map(_low_precision_layers, inner))
+
+
+def _weight_checksums(model: keras.Model) -> Iterator[str]:
+    for variable in model.variables:
+        value = np.ascontiguousarray(variable.value.numpy())
+        yield checksum(f"{value.dtype} {value.shape}", value.tobytes())

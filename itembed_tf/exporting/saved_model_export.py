@@ -1,0 +1,42 @@
+"""Export of a finished run as SavedModels, with the full or a reduced embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from itembed_tf.exporting.pair import load_pair
+from itembed_tf.exporting.pca import PcaResult, apply_pca
+from itembed_tf.exporting.saved_model import SavedModels, write_saved_models
+from itembed_tf.progress import Steps
+
+
+@dataclass(frozen=True)
+class SavedModelExport:
+    """The SavedModels of a run and, where the embeddings were shortened, what the PCA keeps and costs."""
+
+    models: SavedModels
+    pca: PcaResult | None = None
+
+
+def export_saved_models(
+    run: str | Path, out: str | Path, *, pca: int | None = None, overrides: Sequence[str] = ()
+) -> SavedModelExport:
+    """Export both encoders of a finished run (`write_saved_models`), reporting progress on standard error.
+
+    Args:
+        run: run directory; with `pca` its dataset must be available.
+        out: folder of all versions; the next free number is written.
+        pca: dimensions of shortened embeddings; None keeps all.
+        overrides: as `load_pair` takes them, and with `pca` of the section dataset.
+
+    Raises: as `load_pair`, `apply_pca` and `write_saved_models`.
+    """
+    first = "load the run" if pca is None else "embed train and dev for the PCA"
+    steps = Steps([first, "write, reload and compare the SavedModels"])
+    steps.start(first)
+    pair, result = (load_pair(run, overrides)[1], None) if pca is None else apply_pca(run, pca, overrides)
+    steps.start("write, reload and compare the SavedModels")
+    models = write_saved_models(out, pair, cut=result.to_json() if result else None)
+    return SavedModelExport(models, result)
