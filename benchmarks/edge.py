@@ -112,14 +112,14 @@ def measured(run: Path, out: Path) -> Sequence[MeasuredFile]:
     """The text encoder's rows at all precisions, printed as they come; `out` gets the files and some dev sentences."""
     from itembed_tf.config import arguments, load_config
     from itembed_tf.data.readers import read_dataset
-    from itembed_tf.export_litert import table
+    from itembed_tf.export import litert_table
     from itembed_tf.exporting import export_litert
     from itembed_tf.training.run_directory import RunError
 
     try:
         overrides = data_override(run)
         export = export_litert(run, out, text=PRECISIONS, image=(), accept_loss=True, overrides=overrides)
-        print(table(export), flush=True)
+        print(litert_table(export), flush=True)
         config = load_config(run / "config.toml", [*overrides, 'dataset.splits=["dev"]'])
     except (RunError, OSError) as error:
         raise SystemExit(f"nothing to measure: {error}") from None

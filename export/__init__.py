@@ -1,1 +1,1 @@
-"""Programs: a run directory -> artefacts on disk."""
+"""Programs of a checkout; their code is in itembed_tf. `edge` is the kit for phones and browsers."""

@@ -1,8 +1,8 @@
-"""`python -m export.saved_model` from a checkout: the same as itembed_tf.export_saved_model."""
+"""`python -m export.saved_model RUN OUT` from a checkout: the same as `itembed export RUN OUT --to saved_model`."""
 
 import sys
 
-from itembed_tf.export_saved_model import main
+from itembed_tf.export import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["--to", "saved_model", *sys.argv[1:]]))

@@ -1,8 +1,8 @@
-"""`python -m export.tflite` from a checkout: the same as itembed_tf.export_litert."""
+"""`python -m export.tflite RUN OUT` from a checkout: the same as `itembed export RUN OUT --to litert`."""
 
 import sys
 
-from itembed_tf.export_litert import main
+from itembed_tf.export import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(["--to", "litert", *sys.argv[1:]]))

@@ -1,36 +1,47 @@
-"""Program: a run directory -> embeddings of one split -> the retrieval table, by a named protocol.
-
-python -m itembed_tf.evaluate RUN [--split dev] [--protocol coco-1k] [--set evaluation.shifts=all]
-"""
+"""Embed one split with the encoders of a run and measure the retrieval: recall@K and ranks in both directions."""
 
 from __future__ import annotations
 
-import argparse
+import json
 import sys
 from collections.abc import Sequence
 
-from itembed_tf.config import ConfigError
-from itembed_tf.evaluation.embeddings import evaluate_run, format_block
-from itembed_tf.evaluation.protocols import PROTOCOLS
-from itembed_tf.training.run_directory import RunError
+from itembed_tf.errors import UsageError, did_you_mean
+from itembed_tf.program import Parser, add_settings, program, run_config
+
+SPLITS = ("train", "dev", "test")
+EXAMPLES = """
+  itembed evaluate runs/openmoji                     the dev split
+  itembed evaluate runs/openmoji --split test --json
+  itembed evaluate runs/coco --protocol coco-1k
+"""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m itembed_tf.evaluate", description=__doc__.splitlines()[0])
-    parser.add_argument("run", help="run directory of a finished run")
-    parser.add_argument("--split", default="dev", choices=("train", "dev", "test"))
-    parser.add_argument("--protocol", choices=tuple(PROTOCOLS), help="another than the data set's published figures'")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="section.key=value", help="another setting than the run's"
-    )
+@program
+def main(argv: Sequence[str]) -> int:
+    parser = Parser("evaluate", __doc__, examples=EXAMPLES.strip("\n"))
+    parser.add_argument("run", metavar="RUN", help="run directory of a finished run")
+    parser.add_argument("--split", default="dev", choices=SPLITS, help="default: dev")
+    parser.add_argument("--protocol", metavar="NAME", help="default: that of the dataset's published figures")
+    add_settings(parser, "override a setting of the run, for example evaluation.shifts=all")
+    parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
     args = parser.parse_args(argv)
-    try:
-        block = evaluate_run(args.run, args.split, args.set, args.protocol)
-    except (ConfigError, RunError, ValueError, OSError, ModuleNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(format_block(block))
+    if args.protocol:
+        _check_protocol(args.protocol)
+    run_config(args.run, args.set)
+    from itembed_tf.evaluation.embeddings import evaluate_run, format_block
+
+    block = evaluate_run(args.run, args.split, args.set, args.protocol)
+    print(json.dumps(block) if args.json else format_block(block))
     return 0
+
+
+def _check_protocol(name: str) -> None:
+    from itembed_tf.evaluation.protocols import PROTOCOLS
+
+    if name not in PROTOCOLS:
+        known = f"allowed values: {', '.join(PROTOCOLS)}"
+        raise UsageError(f"--protocol: no protocol {name!r}{did_you_mean(name, PROTOCOLS)}; {known}")
 
 
 if __name__ == "__main__":

@@ -1,52 +1,60 @@
-"""Program: a data set -> shards of small JPEGs with their captions, which training reads faster, and what it holds.
+"""Pack a dataset into shards of small JPEGs with their captions, which training reads faster.
 
-    python -m itembed_tf.prepare configs/coco.toml shards/coco --set dataset.root=/where/COCO/lies
-    python -m itembed_tf.train configs/coco.toml --set dataset.shards=shards/coco
-
-Pictures are shrunk to a short side of 256 pixels, as the paper stores them. All splits of dataset.splits are packed. A
-packing that was stopped, even killed, goes on when the same command is given again. dataset.merge is not applied:
-training applies it to what it reads.
+All splits of dataset.splits are packed. dataset.merge is not applied: training applies it to what it reads.
 """
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Sequence
 
-from itembed_tf.config import ConfigError, config_parser, named_config
-from itembed_tf.data.readers.group import SPLITS
-from itembed_tf.data.summary import format_summary
-from itembed_tf.data.unreadable import TooManyUnreadable
-from itembed_tf.pipeline.prepare import prepare
+from itembed_tf.config import named_config
+from itembed_tf.extras import require_data
+from itembed_tf.program import Parser, add_config, command_line, config_words, program, resumable
+
+EXAMPLES = """
+  itembed prepare coco shards/coco --set dataset.root=FOLDER
+  itembed train coco --set dataset.shards=shards/coco
+
+An interrupted packing continues when the same command is given again.
+"""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    writes = "folder of the shards (default: runs/<name of the config>-shards)"
-    parser = config_parser("itembed_tf.prepare", __doc__, writes=writes)
-    parser.add_argument("--short-side", type=int, default=256, metavar="PIXELS", help="pictures are shrunk to it")
-    parser.add_argument("--quality", type=int, default=95, metavar="1-100", help="of the JPEGs that are written")
-    parser.add_argument("--shard-pictures", type=int, default=4096, metavar="N", help="pictures a shard")
+@program
+def main(argv: Sequence[str]) -> int:
+    parser = Parser("prepare", __doc__, examples=EXAMPLES.strip("\n"))
+    add_config(parser, "OUT", "folder of the shards (default: runs/<name of the config>-shards)")
+    parser.add_argument(
+        "--short-side",
+        type=int,
+        default=256,
+        metavar="PIXELS",
+        help="shrink images to this short side (default: 256, as in the paper)",
+    )
+    parser.add_argument("--quality", type=int, default=95, metavar="1-100", help="JPEG quality (default: 95)")
+    parser.add_argument("--shard-images", type=int, default=4096, metavar="N", help="images per shard (default: 4096)")
     args = parser.parse_args(argv)
-    if args.short_side < 32 or not 1 <= args.quality <= 100 or args.shard_pictures < 1:
-        parser.error("--short-side is at least 32, --quality from 1 to 100, --shard-pictures at least 1")
-    try:
-        config, folder = named_config(args, "-shards")
-        sizes = {"short_side": args.short_side, "quality": args.quality, "shard_pictures": args.shard_pictures}
-        found = prepare(config, folder, **sizes)
-    except (ConfigError, TooManyUnreadable, ModuleNotFoundError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    for broken in found["skipped"][:20]:
-        print(f"left out: {broken['image']}: {broken['reason']}")
-    print(f"\n{format_summary(found['summary'], config.dataset.name)}\n")
-    left = [split for split in SPLITS if split not in config.dataset.splits]
-    if left:
-        print(f"not packed: {', '.join(left)}; dataset.splits names what is")
+    if args.short_side < 32 or not 1 <= args.quality <= 100 or args.shard_images < 1:
+        parser.error("allowed values: --short-side 32 or more, --quality 1 to 100, --shard-images 1 or more")
+    config, folder = named_config(args, "-shards")
+    require_data(config)
+    from itembed_tf.data.readers.group import SPLITS
+    from itembed_tf.data.summary import format_summary
+    from itembed_tf.pipeline.prepare import prepare
+
+    sizes = {"short_side": args.short_side, "quality": args.quality, "shard_pictures": args.shard_images}
+    given = ("--short-side", args.short_side, "--quality", args.quality, "--shard-images", args.shard_images)
+    with resumable(command_line("prepare", *config_words(args), *map(str, given))):
+        packed = prepare(config, folder, **sizes)
+    for unreadable in packed["skipped"][:20]:
+        print(f"skipped: {unreadable['image']}: {unreadable['reason']}")
+    print(f"\n{format_summary(packed['summary'], config.dataset.name)}\n")
+    missing = [split for split in SPLITS if split not in config.dataset.splits]
+    if missing:
+        print(f"not packed: {', '.join(missing)}, which dataset.splits does not name")
     print(f"shards:  {folder}\nsummary: {folder / 'summary.json'}\nnext:")
-    again = " ".join(["python -m itembed_tf.train", *([args.config] if args.config else [])])
-    others = [each for each in args.set if not each.startswith("dataset.root")]
-    print(f"  {again}" + "".join(f" --set {shlex.quote(each)}" for each in [*others, f"dataset.shards={folder}"]))
+    args.out, args.set = None, [setting for setting in args.set if not setting.startswith("dataset.root")]
+    print(f"  {command_line('train', *config_words(args), '--set', f'dataset.shards={folder}')}")
     return 0
 
 

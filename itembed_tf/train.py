@@ -1,46 +1,51 @@
-"""Program: captioned pictures in, two encoders and a report out.
-
-    python -m itembed_tf.train                                train on OpenMoji into runs/openmoji
-    python -m itembed_tf.train configs/flickr8k.toml          into runs/flickr8k
-    python -m itembed_tf.train my.toml runs/mine --set model.scale=10.0
-
-A run that was stopped, even killed, goes on from its last checkpoint when the same command is given again.
-"""
+"""Train both encoders on a dataset, evaluate them, and write the report and the encoders."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from itembed_tf.config import ConfigError, config_parser, dump_config, named_config
-from itembed_tf.data.unreadable import TooManyUnreadable
-from itembed_tf.evaluation.embeddings import format_block
-from itembed_tf.pipeline.train import train
-from itembed_tf.training.run_directory import RunError
+from itembed_tf.config import check_selection, dump_config, named_config
+from itembed_tf.extras import require_training
+from itembed_tf.program import Parser, add_config, command_line, config_words, program, resumable
+
+EXAMPLES = """
+  itembed train                                              OpenMoji, into runs/openmoji
+  itembed train photos runs/mine --set dataset.root=FOLDER   your own images: docs/your_images.md
+  itembed train flickr8k_best --set dataset.root=FOLDER      into runs/flickr8k_best
+  itembed train photos --print-config                        all settings, without training
+
+An interrupted run continues from its last checkpoint when the same command is given again.
+All settings: itembed configs --settings
+"""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    writes = "run directory (default: runs/<name of the config>)"
-    parser = config_parser("itembed_tf.train", __doc__, writes=writes)
-    parser.add_argument("--print-config", action="store_true", help="print every setting in TOML and stop")
+@program
+def main(argv: Sequence[str]) -> int:
+    parser = Parser("train", __doc__, examples=EXAMPLES.strip("\n"))
+    add_config(parser, "RUN", "run directory (default: runs/<name of the config>)")
+    parser.add_argument("--print-config", action="store_true", help="print all settings as TOML and stop")
     args = parser.parse_args(argv)
-    try:
-        config, path = named_config(args)
-        if args.print_config:
-            print(dump_config(config), end="")
-            return 0
-        metrics = train(config, path)
-    except (ConfigError, RunError, TooManyUnreadable, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    shown = metrics.get("test") or metrics.get("dev")
-    print(f"\n{format_block(shown)}\n" if shown else "")
-    print(f"report:    {path / 'report' / 'index.html'}")
-    print(f"encoders:  {path / 'encoders'}  (SavedModels for TF Serving, and the text encoder for LiteRT)")
+    config, run = named_config(args)
+    if args.print_config:
+        print(dump_config(config), end="")
+        return 0
+    check_selection(config)
+    require_training(config)
+    from itembed_tf.evaluation.embeddings import format_block
+    from itembed_tf.pipeline.train import train
+
+    with resumable(command_line("train", *config_words(args))):
+        metrics: dict[str, Any] = train(config, run)
+    table = metrics.get("test") or metrics.get("dev")
+    print(f"\n{format_block(table)}\n" if table else "")
+    print(f"report:    {run / 'report' / 'index.html'}")
+    print(f"encoders:  {run / 'encoders'}  (SavedModels, and the text encoder for LiteRT)")
     print("next:")
-    print(f"  python -m itembed_tf.evaluate {path} --split dev")
-    print(f"  python -m export.saved_model {path} exports/{path.name}")
-    print("  your own pictures: docs/your_pictures.md")
+    print(f"  {command_line('evaluate', run, '--split', 'dev')}")
+    print(f"  {command_line('export', run, f'exports/{run.name}')}")
+    print("  your own images: docs/your_images.md")
     return 0
 
 

@@ -1,1 +1,1 @@
-"""Programs and assets around the served encoders."""
+"""Programs of a checkout; their code is in itembed_tf."""

@@ -1,4 +1,4 @@
-"""`python -m serving.client` from a checkout: the same as itembed_tf.client.__main__."""
+"""`python -m serving.client` from a checkout: the same as `itembed client`."""
 
 import sys
 

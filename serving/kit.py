@@ -1,8 +1,8 @@
-"""`python -m serving.kit` from a checkout: the same as itembed_tf.server.kit."""
+"""`python -m serving.kit` from a checkout: the same as `itembed kit`."""
 
 import sys
 
-from itembed_tf.server.kit import main
+from itembed_tf.kit import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,8 +1,8 @@
-"""`python -m serving.local` from a checkout: the same as itembed_tf.server.app."""
+"""`python -m serving.local` from a checkout: the same as `itembed serve`."""
 
 import sys
 
-from itembed_tf.server.app import main
+from itembed_tf.serve import main
 
 if __name__ == "__main__":
     sys.exit(main())

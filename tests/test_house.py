@@ -23,9 +23,12 @@ FILES = sorted((ROOT / "itembed_tf").rglob("*.py"))
 
 # Lowest first; a package imports those before it. Programs, the modules at the top, import any of them.
 LAYERS = (
+    "errors",
     "progress",
     "files",
     "config",
+    "extras",
+    "program",
     "text",
     "retrieval",
     "client",
@@ -42,7 +45,7 @@ LAYERS = (
     "server",
     "pipeline",
 )
-LOW_MODULES = {"files", "progress"}  # layers that are one module
+LOW_MODULES = {"errors", "extras", "files", "program", "progress"}  # layers that are one module
 WITHOUT_TENSORFLOW = (
     "progress",
     "config",

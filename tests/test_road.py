@@ -282,7 +282,7 @@ def test_ranks_are_kept_and_two_runs_compared(road, capsys):
 def test_a_protocol_that_does_not_fit_and_a_split_by_the_back_door_are_refused(road, capsys):
     assert evaluate.main([str(road["run"]), "--protocol", "coco-5k"]) == 1
     assert "protocol coco-5k is for 5,000 pictures" in capsys.readouterr().err
-    assert evaluate.main([str(road["run"]), "--set", 'dataset.splits=["test"]']) == 1
+    assert evaluate.main([str(road["run"]), "--set", 'dataset.splits=["test"]']) == 2
     assert "--split says which" in capsys.readouterr().err
 
 
@@ -290,7 +290,7 @@ def test_choosing_without_dev_is_refused(tmp_path, capsys):
     (tmp_path / "shapes.toml").write_text(STAGES)
     for splits, words in (('["train", "test"]', "Test never chooses"), ('["dev", "test"]', "from train alone")):
         arguments = [str(tmp_path / "shapes.toml"), str(tmp_path / "run"), "--set", f"dataset.splits={splits}"]
-        assert train.main(arguments) == 1
+        assert train.main(arguments) == 2
         assert words in capsys.readouterr().err
     assert not (tmp_path / "run").exists(), "refused before anything was written"
 

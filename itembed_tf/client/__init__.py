@@ -1,18 +1,26 @@
-"""Ask a server of the encoders for embeddings, by gRPC or REST; imports NumPy and nothing heavier."""
+"""Client of a server of the encoders, by gRPC or REST; it needs NumPy and nothing heavier.
 
-from typing import Any
+The names are imported on first use, so that `import itembed_tf.client` costs nothing.
+"""
 
-from itembed_tf.client.batches import Texts
-from itembed_tf.client.blocking import Client
-from itembed_tf.client.calls import ServingError
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from itembed_tf.client.awaitable import AsyncClient
+    from itembed_tf.client.batches import Texts
+    from itembed_tf.client.blocking import Client
+    from itembed_tf.client.calls import ServingError
 
 __all__ = ["AsyncClient", "Client", "ServingError", "Texts"]
+MODULES = {"AsyncClient": "awaitable", "Client": "blocking", "ServingError": "calls", "Texts": "batches"}
 
 
 def __getattr__(name: str) -> Any:
-    """AsyncClient on first use: asyncio takes as long to import as all the rest, and most programs do without."""
-    if name != "AsyncClient":
+    if name not in MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from itembed_tf.client.awaitable import AsyncClient
-
-    return AsyncClient
+    value = getattr(importlib.import_module(f"{__name__}.{MODULES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -10,13 +10,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from itembed_tf.errors import UserError
+
 Answer = TypeVar("Answer")
 
 FIRST_WAIT, LONGEST_WAIT = 0.05, 2.0  # seconds
 RETRIED = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
 
 
-class ServingError(RuntimeError):
+class ServingError(UserError, RuntimeError):
     """The server refused a call, or could not be reached.
 
     Attributes:

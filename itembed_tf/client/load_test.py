@@ -1,7 +1,4 @@
-"""Program: the address of served encoders -> load by many clients at once: rate, times of a request, errors.
-
-python -m serving.load ADDRESS [--kind mix] [--clients 16] [--seconds 30] [--pictures FOLDER] [--sentences FILE]
-"""
+"""Load test of a server of the encoders: many clients at once, throughput, latency, errors."""
 
 from __future__ import annotations
 
@@ -27,6 +24,7 @@ from tqdm import tqdm
 
 from itembed_tf.client import Client, ServingError
 from itembed_tf.client.batches import BATCH
+from itembed_tf.errors import UsageError
 
 SENTENCES = ("a dog runs on the beach", "two children play with a red ball", "a man on a bike", "a boat on the lake")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
@@ -45,17 +43,15 @@ class Answer(NamedTuple):
     error: Exception | None
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    args = _arguments(argv)
+def run_load_test(args: argparse.Namespace) -> int:
+    """Run the load test of the parsed command line (`itembed_tf.load_test`); returns the exit code."""
+    if args.batch > BATCH:
+        raise UsageError(f"--batch is {args.batch}; the maximum is {BATCH}")
     grpc_gevent.init_gevent()
-    try:
-        asks = requests(args.kind, _sentences(args.sentences), _pictures(args.pictures), args.batch)
-        with Client(args.address, timeout=args.timeout, retries=0) as client:
-            for ask in asks.values():
-                ask(client, 0)  # a wrong address is told once, not by every client
-    except (ServingError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    asks = requests(args.kind, _sentences(args.texts), _pictures(args.images), args.batch)
+    with Client(args.address, timeout=args.timeout, retries=0) as client:
+        for ask in asks.values():
+            ask(client, 0)  # a wrong address is reported once, not by every client
     print(f"{args.clients} clients, {args.batch} a request, {args.seconds:g} s against {args.address}", flush=True)
     answers, seconds = load(args.address, asks, clients=args.clients, seconds=args.seconds, timeout=args.timeout)
     print("\n".join(table(answers, seconds, args.batch)))
@@ -74,7 +70,7 @@ def requests(kind: str, sentences: Sequence[str], pictures: Sequence[bytes], bat
 
     asks: dict[str, Ask] = {
         "text": lambda client, i: client.embed_texts(part(sentences, i)),
-        "pictures": lambda client, i: client.embed_images(part(pictures, i)),
+        "images": lambda client, i: client.embed_images(part(pictures, i)),
     }
     return asks if kind == "mix" else {kind: asks[kind]}
 
@@ -166,24 +162,3 @@ def _pictures(folder: str | None) -> Sequence[bytes]:
         coarse.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC).save(content, "JPEG", quality=90)
         drawn.append(content.getvalue())
     return drawn
-
-
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m serving.load", description=(__doc__ or "").splitlines()[0])
-    add = parser.add_argument
-    add("address", help="host:port for gRPC, http://host:port for REST")
-    add("--kind", choices=["text", "pictures", "mix"], default="mix", help="mix: both in turn (%(default)s)")
-    add("--clients", type=int, default=16, help="that ask at the same time (%(default)s)")
-    add("--seconds", type=float, default=30.0, help="how long (%(default)s)")
-    add("--batch", type=int, default=1, help=f"sentences or pictures in a request, at most {BATCH} (%(default)s)")
-    add("--pictures", metavar="FOLDER", help=f"the first {READ} pictures in it; without, {DRAWN} drawn ones")
-    add("--sentences", metavar="FILE", help="one a line; without, a few of our own")
-    add("--timeout", type=float, default=30.0, help="seconds until a request counts as failed (%(default)s)")
-    args = parser.parse_args(argv)
-    if args.clients < 1 or not 1 <= args.batch <= BATCH or args.seconds <= 0 or args.timeout <= 0:
-        parser.error(f"--clients, --seconds and --timeout must be above 0, --batch 1 to {BATCH}")
-    return args
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,9 +9,10 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from itembed_tf.config.errors import ConfigError, did_you_mean
+from itembed_tf.config.errors import ConfigError
 from itembed_tf.config.losses import LOSS_SETTINGS, Loss
 from itembed_tf.config.schema import Config, Stage
+from itembed_tf.errors import did_you_mean
 
 
 def parse_config(table: Mapping[str, Any]) -> Config:

@@ -13,9 +13,10 @@ from tqdm import tqdm
 
 from itembed_tf.data.images import load_image
 from itembed_tf.data.readers import Group, ImageSource, read_image
+from itembed_tf.errors import UserError
 
 
-class TooManyUnreadable(RuntimeError):
+class TooManyUnreadable(UserError, RuntimeError):
     """More pictures cannot be read than the run was told to accept."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from itembed_tf.errors import UserError
 from itembed_tf.exporting.contract import Parity
 from itembed_tf.text import Vocabulary
 
@@ -19,7 +20,7 @@ TOLERANCE = 1e-5
 UNIT_TOLERANCE = 1e-5
 
 
-class ParityError(RuntimeError):
+class ParityError(UserError, RuntimeError):
     """A reloaded export differs from the live model; the message gives the difference and the sample."""
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import io
 import random
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from itembed_tf.data.readers import openmoji
 from itembed_tf.data.readers.group import bucket
 from itembed_tf.files import folder_atomically, write_atomically
 from itembed_tf.localisation.compose import Drawing, compose
+from itembed_tf.program import command_line
 
 LISTS = {"train": "train.txt", "dev": "val.txt", "test": "test.txt"}
 PIXELS = 128  # side of a drawing before it is scaled into a scene
@@ -137,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"\nscenes:  {folder} ({args.train} train, {args.val} val, {args.test} test)")
-    print(f"next:    itembed localise localisation --set {shlex.quote(f'dataset.root={folder}')}")
+    print(f"next:    {command_line('localise', 'localisation', '--set', f'dataset.root={folder}')}")
     return 0
 
 

@@ -1,16 +1,11 @@
-"""Program: a folder of exports -> what TF Serving, Docker Compose, Kubernetes, Prometheus and Grafana need to serve it.
-
-python -m serving.kit EXPORTS OUT [--label stable=1 --label canary=2] [--cpus 2] [--image NAME] [--no-batching]
-"""
+"""Files that serve a folder of exports with TF Serving: Docker Compose, Kubernetes, Prometheus and Grafana."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-import re
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,25 +27,6 @@ FIXED = {
     "prometheus": "prom/prometheus:v3.5.0",
     "grafana": "grafana/grafana:12.2.0",
 }
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    args = _arguments(argv)
-    try:
-        labels = dict(_label(text) for text in args.label)
-        values = settings(Path(args.exports), Path(args.out), labels, args)
-        written = write_kit(Path(args.out), values)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    for path in written:
-        print(path)
-    for note in values["notes"]:
-        print(f"note: {note}")
-    out = shlex.quote(args.out)
-    print(f"next, on this machine:\n  docker compose -f {out}/compose.yaml up")
-    print(f"next, on Kubernetes:\n  {values['build']}\n  docker push {values['image']}\n  kubectl apply -k {out}")
-    return 0
 
 
 def settings(exports: Path, out: Path, labels: Mapping[str, int], args: argparse.Namespace) -> dict[str, Any]:
@@ -117,8 +93,7 @@ def _contracts(exports: Path) -> dict[int, dict[str, Any]]:
     found = {version: json.loads(file.read_text(encoding="utf-8")) for version, file in files.items() if file.exists()}
     if not found:
         raise ValueError(
-            f"{exports} holds no pair of {MODELS[0]}/N and {MODELS[1]}/N; `python -m export.saved_model RUN {exports}` "
-            "writes one"
+            f"{exports} holds no pair of {MODELS[0]}/N and {MODELS[1]}/N; `itembed export RUN {exports}` writes one"
         )
     return found
 
@@ -173,34 +148,3 @@ def _notes(
 
 def _numbers(contracts: Mapping[int, Any]) -> str:
     return "version " + ", ".join(map(str, sorted(contracts)))
-
-
-def _label(text: str) -> tuple[str, int]:
-    match = re.fullmatch(r"([A-Za-z0-9][\w.-]*)=([0-9]{1,18})", text, re.ASCII)
-    if not match:
-        raise ValueError(f"--label {text}: write NAME=N with the number of a version, such as stable=1")
-    return match[1], int(match[2])
-
-
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m serving.kit", description=(__doc__ or "").splitlines()[0])
-    add = parser.add_argument
-    add("exports", help="folder that `python -m export.saved_model RUN EXPORTS` wrote")
-    add("out", help="new folder for the kit; one that exists is left alone")
-    add("--label", action="append", default=[], metavar="NAME=N", help="serve version N under this label; pins it")
-    add("--cpus", type=int, default=2, help="cores of one server (%(default)s)")
-    add("--image", default="itembed-encoders", help="name of the image for Kubernetes, with its registry")
-    add("--server", default="tensorflow/serving:2.21.0", help="image of TF Serving (%(default)s)")
-    add("--no-batching", action="store_true", help="every request runs alone")
-    args = parser.parse_args(argv)
-    if args.cpus < 1:
-        parser.error("--cpus must be 1 or more")
-    if not re.fullmatch(r"([a-z0-9.-]+(:[0-9]+)?/)?[a-z0-9._/-]+", args.image):
-        parser.error(f"--image {args.image}: write it as registry.io/me/name, without a tag; the tag names the export")
-    if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9./:@_-]*", args.server):
-        parser.error(f"--server {args.server}: not the name of an image")
-    return args
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from itembed_tf.config import Config, ConfigError, arguments, check_selection, dump_config, load_config
+from itembed_tf.errors import UserError
 from itembed_tf.files import write_atomically
 from itembed_tf.models.dual_path import dual_path_model
 from itembed_tf.models.image_tower import image_tower
@@ -21,7 +22,7 @@ from itembed_tf.sentence_features.layers import sentence_features
 from itembed_tf.text import Vocabulary, load_vocabulary
 
 
-class RunError(RuntimeError):
+class RunError(UserError, RuntimeError):
     """A run directory that cannot be used as asked; the message says what to do."""
 
 

@@ -34,21 +34,21 @@ def rows(text):
 def test_a_mix_by_many_clients(server, address, tmp_path):
     (tmp_path / "a.jpg").write_bytes(picture())
     (tmp_path / "words.txt").write_text("a dog runs\n\nthe man\n")
-    files = ("--pictures", tmp_path, "--sentences", tmp_path / "words.txt")
+    files = ("--images", tmp_path, "--texts", tmp_path / "words.txt")
     done = run(getattr(server, address), "--kind", "mix", "--clients", 4, "--seconds", 2, *files)
     assert done.returncode == 0, done.stderr
     found = rows(done.stdout)
-    assert list(found) == ["pictures", "text", "all"]
+    assert list(found) == ["images", "text", "all"]
     for requests, rate, p50, p95, p99, errors in found.values():
         assert requests > 4 and errors == 0 and 0 < p50 <= p95 <= p99
         assert rate == pytest.approx(requests / 2, rel=0.2)
-    assert found["all"][0] == found["text"][0] + found["pictures"][0]
-    assert abs(found["text"][0] - found["pictures"][0]) <= 4  # in turn
+    assert found["all"][0] == found["text"][0] + found["images"][0]
+    assert abs(found["text"][0] - found["images"][0]) <= 4  # in turn
 
 
 def test_what_is_refused_is_counted_and_said(server, tmp_path):
     (tmp_path / "words.txt").write_text("a dog runs\n" + "b" * 1001 + "\n")
-    done = run(server.grpc, "--kind", "text", "--clients", 2, "--seconds", 1, "--sentences", tmp_path / "words.txt")
+    done = run(server.grpc, "--kind", "text", "--clients", 2, "--seconds", 1, "--texts", tmp_path / "words.txt")
     (found,) = rows(done.stdout).values()
     assert done.returncode == 1 and "requests failed" in done.stderr
     assert 0 < found[5] < found[0] and f"{found[5]:.0f} x INVALID_ARGUMENT" in done.stdout
@@ -57,7 +57,7 @@ def test_what_is_refused_is_counted_and_said(server, tmp_path):
 def test_wrong_arguments_are_told_before_any_load(server, tmp_path):
     done = run("127.0.0.1:1", "--timeout", 2)
     assert done.returncode == 1 and "UNAVAILABLE" in done.stderr and "requests" not in done.stdout
-    done = run(server.grpc, "--pictures", tmp_path)
+    done = run(server.grpc, "--images", tmp_path)
     assert done.returncode == 1 and "holds no picture" in done.stderr
     assert run(server.grpc, "--batch", 33).returncode == 2
 

@@ -16,7 +16,8 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
-from itembed_tf import export_litert
+import itembed_tf.exporting
+from itembed_tf import export
 from itembed_tf.config import load_config
 from itembed_tf.data.readers import Group
 from itembed_tf.evaluation.embeddings import Embeddings, metrics_block
@@ -136,20 +137,21 @@ def test_over_budget_is_refused_and_can_be_accepted(pair, dev, tmp_path, monkeyp
         embeddings, ms = right(content, inputs, **progress)
         return -embeddings if b"; int8." in content else embeddings, ms
 
-    def export(run, out, *, overrides, **settings):
+    def export_files(run, out, *, overrides, **settings):
         return export_all(Path(out), pair, dev, **settings)
 
     monkeypatch.setattr(edge, "embed_all", wrong)
-    monkeypatch.setattr(export_litert, "export_litert", export)
+    monkeypatch.setattr(itembed_tf.exporting, "export_litert", export_files)
+    monkeypatch.setattr(export, "run_config", lambda run, overrides: None)
     file.write_bytes(b"of an earlier export")
-    command = ["run", str(tmp_path), "--text", "float32,int8", "--image", ""]
-    assert export_litert.main(command) == 1
+    command = ["run", str(tmp_path), "--to", "litert", "--text", "float32,int8", "--image", ""]
+    assert export.main(command) == 1
     said = capsys.readouterr()
     assert f"{file} was not written: it loses" in said.err and "--accept-loss" in said.err
     assert "refused" in said.out and (tmp_path / "text_encoder.float32.tflite").exists()
     assert not file.exists()
     assert list(told(tmp_path)["files"]) == ["text_encoder.float32.tflite"]
-    assert export_litert.main([*command, "--accept-loss"]) == 0
+    assert export.main([*command, "--accept-loss"]) == 0
     assert file.exists()
 
 
@@ -168,8 +170,9 @@ def test_one_query_is_always_forgiven(exported):
 
 
 def test_unknown_precisions_are_named(tmp_path, capsys):
-    assert export_litert.main(["run", str(tmp_path), "--text", "int4"]) == 1
-    assert "unknown precision 'int4'; allowed: float32, float16, dynamic, int8" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        export.main(["run", str(tmp_path), "--to", "litert", "--text", "int4"])
+    assert "no precision 'int4'; allowed values: float32, float16, dynamic, int8" in capsys.readouterr().err
 
 
 NODE = ROOT / "export" / "edge" / "node"

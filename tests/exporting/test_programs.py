@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 import benchmarks.export_recall
-from itembed_tf import export_litert, export_saved_model
+from itembed_tf import export
 from itembed_tf.config import dump_config, load_config
 from itembed_tf.data.images import load_image
 from itembed_tf.evaluation.embeddings import Embeddings, format_block
@@ -74,7 +74,7 @@ def run(data, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def exported(run, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("exported")
-    assert export_saved_model.main([str(run), str(out)]) == 0
+    assert export.main([str(run), str(out)]) == 0
     return out
 
 
@@ -95,7 +95,7 @@ def test_the_pair_answers_as_the_run_does(run, exported):
 
 
 def test_the_program_says_what_it_wrote_and_its_hint_runs(run, exported, tmp_path, capsys):
-    assert export_saved_model.main([str(run), str(tmp_path), "--set", "evaluation.shifts=all"]) == 0
+    assert export.main([str(run), str(tmp_path), "--set", "evaluation.shifts=all"]) == 0
     said = capsys.readouterr().out
     contract = json.loads((tmp_path / "encoders.json").read_text())
     for name in ("image_encoder", "text_encoder"):
@@ -109,7 +109,7 @@ def test_the_program_says_what_it_wrote_and_its_hint_runs(run, exported, tmp_pat
 
 
 def test_a_cut_is_pca_on_train_inside_the_encoders_and_says_what_it_costs(run, data, exported, tmp_path, capsys):
-    assert export_saved_model.main([str(run), str(tmp_path), "--cut", "6"]) == 0
+    assert export.main([str(run), str(tmp_path), "--pca", "6"]) == 0
     said = capsys.readouterr().out
     contract = json.loads((tmp_path / "encoders.json").read_text())
     assert contract["contract"] != _contract(exported / "encoders.json")
@@ -144,9 +144,9 @@ def test_a_cut_is_pca_on_train_inside_the_encoders_and_says_what_it_costs(run, d
         assert block["rsum"] == pytest.approx(table["rsum"]) and block["interval_95"]["rsum"][0] < block["rsum"]
 
 
-@pytest.mark.parametrize(("size", "says"), [("16", "1 to 15, not 16"), ("0", "not 0")])
+@pytest.mark.parametrize(("size", "says"), [("16", "1 to 15, not 16"), ("99", "not 99")])
 def test_a_cut_that_is_none_is_refused(size, says, run, tmp_path, capsys):
-    assert export_saved_model.main([str(run), str(tmp_path / "out"), "--cut", size]) == 1
+    assert export.main([str(run), str(tmp_path / "out"), "--pca", size]) == 1
     assert says in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -175,21 +175,21 @@ def test_tflite_belongs_to_the_pair(exported, tflite):
 
 
 def test_tflite_averages_over_all_shifts(run, tflite, tmp_path):
-    assert export_litert.main([str(run), str(tmp_path), "--set", "evaluation.shifts=all", *FLOAT32]) == 0
+    assert export.main(["--to", "litert", str(run), str(tmp_path), "--set", "evaluation.shifts=all", *FLOAT32]) == 0
     told = json.loads((tmp_path / "text_encoder.json").read_text())
     assert told["parity"]["max_abs_difference"] <= 1e-5
     assert told["contract"] != _contract(tflite / "text_encoder.json")
 
 
-@pytest.mark.parametrize("program", [export_saved_model, export_litert])
-def test_what_cannot_be_exported_is_said(program, run, tmp_path, capsys):
-    assert program.main([str(tmp_path / "nothing"), str(tmp_path / "out")]) == 1
+@pytest.mark.parametrize("to", ["saved_model", "litert"])
+def test_what_cannot_be_exported_is_said(to, run, tmp_path, capsys):
+    assert export.main(["--to", to, str(tmp_path / "nothing"), str(tmp_path / "out")]) == 1
     assert "is not a run directory" in capsys.readouterr().err
-    assert program.main([str(run), str(tmp_path / "out"), "--set", "text.lowercase=false"]) == 1
+    assert export.main(["--to", to, str(run), str(tmp_path / "out"), "--set", "text.lowercase=false"]) == 2
     assert "an export can change evaluation.flip" in capsys.readouterr().err
     shutil.copytree(run, tmp_path / "unfinished")
     write_metrics(tmp_path / "unfinished", {"schema": 1, "finished": False, "classes": 3})
-    assert program.main([str(tmp_path / "unfinished"), str(tmp_path / "out")]) == 1
+    assert export.main(["--to", to, str(tmp_path / "unfinished"), str(tmp_path / "out")]) == 1
     assert "has not finished" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -200,7 +200,7 @@ def test_a_half_precision_run_is_exported_in_float32(run, data, tflite, tmp_path
         dump_config(load_config(None, [*SMALL, *data, "precision=mixed_bfloat16"]))
     )
     keras.config.set_dtype_policy("mixed_bfloat16")  # as the training program leaves it
-    assert export_litert.main([str(tmp_path / "half"), str(tmp_path / "out"), *FLOAT32]) == 0
+    assert export.main(["--to", "litert", str(tmp_path / "half"), str(tmp_path / "out"), *FLOAT32]) == 0
     name = "text_encoder.float32.tflite"
     assert (tmp_path / "out" / name).read_bytes() == (tflite / name).read_bytes()
 

@@ -21,6 +21,7 @@ from itembed_tf.config import Config, arguments, dump_config, load_config
 from itembed_tf.data.batches import Items
 from itembed_tf.evaluation.embeddings import Embeddings, embedder
 from itembed_tf.models.dual_path import encoder
+from itembed_tf.pipeline import analyze as pipeline
 from itembed_tf.text import Vocabulary
 from itembed_tf.training.run_directory import build_model, save_weights, write_metrics
 from tests.support.toy_model import CLASSES, LENGTH, SIZE, dual_path
@@ -183,7 +184,8 @@ def test_the_program_writes_a_page_and_its_figures(finished: Path, tmp_path: Pat
 
 def test_by_default_it_writes_into_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(program, "analyze_run", lambda *arguments: asked.append(arguments) or {}["told"])
+    monkeypatch.setattr(program, "run_config", lambda run: None)
+    monkeypatch.setattr(pipeline, "analyze_run", lambda *arguments: asked.append(arguments) or {}["told"])
     with pytest.raises(KeyError, match="told"):
         program.main(["runs/mine", "--split", "test"])
     assert asked == [("runs/mine", Path("runs/mine/analysis/test"), "test", 2000)]
@@ -194,6 +196,7 @@ def test_what_cannot_be_analysed_is_said(finished: Path, tmp_path: Path, capsys:
     assert "is not a run directory" in capsys.readouterr().err
     assert program.main([str(finished), str(tmp_path / "out"), "--split", "test"]) == 1
     assert "test" in capsys.readouterr().err
-    assert program.main([str(finished), str(tmp_path / "out"), "--sentences", "0"]) == 1
-    assert "--sentences" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        program.main([str(finished), str(tmp_path / "out"), "--captions", "0"])
+    assert "--captions" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

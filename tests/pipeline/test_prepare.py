@@ -31,7 +31,7 @@ def command(root: str, out: Path, *more: str) -> list[str]:
     return [
         *_config(out),
         *(part for setting in settings for part in ("--set", setting)),
-        "--shard-pictures",
+        "--shard-images",
         "10",
         *more,
     ]
@@ -91,8 +91,8 @@ def test_a_killed_packing_goes_on_where_it_was(pictures, tmp_path, monkeypatch, 
         write(path, groups, encode_all, bar)
 
     monkeypatch.setattr(pack_module, "_write_shard", killed_in_the_third)
-    with pytest.raises(KeyboardInterrupt):
-        main(command(pictures, out))
+    assert main(command(pictures, out)) == 130
+    assert "interrupted; continue with: " in capsys.readouterr().err
     with pytest.raises(FileNotFoundError, match=r"the index of a shard is missing.*goes on where it was stopped"):
         read(shards=str(out))
     written.clear()

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from benchmarks.served import local_server, toy_export
+from itembed_tf import serve
 from itembed_tf.client import Client, ServingError
 from itembed_tf.server import app as local
 from itembed_tf.server import http_server
@@ -118,11 +119,11 @@ def test_its_end_is_orderly(exports):
 
 
 def test_what_it_cannot_serve_it_says(tmp_path, capsys):
-    assert local.main([str(tmp_path / "gone")]) == 1
-    assert "export.saved_model" in capsys.readouterr().err
+    assert serve.main([str(tmp_path / "gone")]) == 1
+    assert "itembed export" in capsys.readouterr().err
     for wrong in (["--label", "stable"], ["--label", "=1"], ["--max-batch", "0"], ["--poll", "-1"]):
         with pytest.raises(SystemExit):
-            local.main([str(tmp_path), *wrong])
+            serve.main([str(tmp_path), *wrong])
     command = [sys.executable, "-m", "serving.local", str(tmp_path), "--grpc-port", "0", "--rest-port", "0"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1 and "holds no SavedModel" in done.stderr

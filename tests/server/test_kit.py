@@ -17,6 +17,7 @@ import yaml
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
 from benchmarks.served import local_server, toy_export
+from itembed_tf import kit as program
 from itembed_tf.server import kit
 from itembed_tf.server.dashboard import board
 
@@ -62,7 +63,7 @@ def folder(request):
 
 
 def written(exports, out, *options):
-    assert kit.main([str(exports), str(out), *options]) == 0
+    assert program.main([str(exports), str(out), *options]) == 0
     return out
 
 
@@ -289,22 +290,25 @@ def test_what_was_edited_stays(exports, tmp_path, capsys):
     out = tmp_path / "kit"
     out.mkdir()
     (out / "compose.yaml").write_text("mine")
-    assert kit.main([str(exports), str(out)]) == 1
+    assert program.main([str(exports), str(out)]) == 1
     assert "exists already and is not overwritten" in capsys.readouterr().err
     assert [path.name for path in tmp_path.rglob("*")] == ["kit", "compose.yaml"]
 
 
 def test_what_it_needs_to_know_it_says(exports, tmp_path, capsys):
-    assert kit.main([str(exports), str(tmp_path / "kit"), "--label", "stable=1", "--label", "canary=2"]) == 0
+    assert program.main([str(exports), str(tmp_path / "kit"), "--label", "stable=1", "--label", "canary=2"]) == 0
     said = capsys.readouterr().out
     assert "different contracts" in said and "more than 8 items is refused" in said and "pinned" in said
     assert "docker compose" in said and "kubectl apply -k" in said
-    for wrong, word in (("stable=9", "version 1, 2 only"), ("stable", "NAME=N"), ('a" b=1', "NAME=N")):
-        assert kit.main([str(exports), str(tmp_path / "other"), "--label", wrong]) == 1
-        assert word in capsys.readouterr().err
-    assert kit.main([str(tmp_path), str(tmp_path / "other")]) == 1
-    assert "export.saved_model" in capsys.readouterr().err
+    assert program.main([str(exports), str(tmp_path / "other"), "--label", "stable=9"]) == 1
+    assert "version 1, 2 only" in capsys.readouterr().err
+    for wrong in ("stable", 'a" b=1'):
+        with pytest.raises(SystemExit):
+            program.main([str(exports), str(tmp_path / "other"), "--label", wrong])
+        assert "NAME=N" in capsys.readouterr().err
+    assert program.main([str(tmp_path), str(tmp_path / "other")]) == 1
+    assert "itembed export" in capsys.readouterr().err
     for wrong in (["--cpus", "0"], ["--image", "me/encoders:latest"], ["--server", "a b"]):
         with pytest.raises(SystemExit):
-            kit.main([str(exports), str(tmp_path / "other"), *wrong])
+            program.main([str(exports), str(tmp_path / "other"), *wrong])
     assert not (tmp_path / "other").exists()

