@@ -122,7 +122,7 @@ def test_broken_pictures_are_left_out_counted_and_named(pictures, tmp_path, caps
     assert "1 of 32 pictures cannot be read" in capsys.readouterr().err
     assert main(command(pictures, out, "--set", "max_broken_percent=5")) == 0
     said = capsys.readouterr().out
-    assert "left out:" in said and "03.jpg" in said
+    assert "skipped:" in said and "03.jpg" in said
     assert len(read(shards=str(out))) == 31
     found = json.loads((out / "summary.json").read_text())
     assert found["summary"]["pictures left out, unreadable"] == 1 and found["summary"]["pictures"] == 31
