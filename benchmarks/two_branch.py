@@ -104,9 +104,7 @@ def table(out: Path, kinds: Sequence[str], seeds: Sequence[int]) -> dict[tuple[s
     """Print all rows and the comparison with the paper; returns the dev tables of each row."""
     rows = [(kind, system) for kind in kinds for system in SYSTEMS]
     found = {row: [figures(folder_of(out, *row, seed))["dev"] for seed in seeds] for row in rows}
-    print(
-        "\n| sentence features | system | image → text R@1 | text → image R@1 | rsum | minutes (training, all) |"
-    )
+    print("\n| sentence features | system | image → text R@1 | text → image R@1 | rsum | minutes (training, all) |")
     print("|---|---|---|---|---|---|")
     for row, tables in found.items():
         ones = [spread([t[query]["R@1"] for t in tables]) for query in ("image_query", "text_query")]

@@ -89,9 +89,9 @@ def _export_saved_model(args: argparse.Namespace) -> int:
         print(_pca_loss(export.pca))
     models, contract = export.models, export.models.contract
     for name, encoder in contract.encoders.items():
+        print(f"{models.version_folder(name)}: {encoder.bytes / 1e6:.1f} MB; ", end="")
         difference = f"{encoder.parity.max_abs_difference:.1e} (tolerance {contract.tolerance:g})"
-        print(f"{models.version_folder(name)}: {encoder.bytes / 1e6:.1f} MB; maximum difference from the model ", end="")
-        print(difference)
+        print(f"maximum difference from the model {difference}")
     sizes = f"D = {contract.embedding_size}, L = {contract.length}"
     print(f"{models.contract_file}: contract {contract.contract[:16]}, {sizes}")
     for library in contract.needs:

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from itembed_tf.errors import UserError
 from itembed_tf.exporting.pair import EncoderPair
 from itembed_tf.text import Vocabulary
 
@@ -17,7 +18,7 @@ SCHEMA = 1
 PACKAGES = ("itembed_tf", "tensorflow", "keras", "tensorflow-text", "numpy")
 
 
-class ExportError(RuntimeError):
+class ExportError(UserError, RuntimeError):
     """A folder that is not an export, or not one that this version reads; the message says what to do."""
 
 
