@@ -25,6 +25,7 @@ REQUIRES = [
     "numpy>=2.1",
     "scipy>=1.13",
     "scikit-learn>=1.5",
+    "threadpoolctl>=3.1",
     "grpcio>=1.70",
     "protobuf>=6.31",
     "tomli>=2.0; python_version < '3.11'",

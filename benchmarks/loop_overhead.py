@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import inspect
 import io
 import os
 import statistics
@@ -58,13 +57,13 @@ def noise(seed: int) -> bytes:
 def prepare(kind: str, overrides: Sequence[str]) -> tuple[Callable[..., Any], Callable[[int, int], Any], int]:
     """The compiled step, a function from an epoch to its batches, and the batch size."""
     from itembed_tf.config import arguments, load_config
-    from itembed_tf.data.batches import Items, batches, draw_epoch, from_features, from_pictures
+    from itembed_tf.data.batches import Items, batches, draw_epoch, feature_source, image_source
     from itembed_tf.data.images import augment_image
     from itembed_tf.data.readers import ImageSource
     from itembed_tf.models.dual_path import parts
+    from itembed_tf.training.build import build_model
+    from itembed_tf.training.freezing import freeze_parts
     from itembed_tf.training.optimizer import make_optimizer
-    from itembed_tf.training.run_directory import build_model
-    from itembed_tf.training.stage import freeze_parts
     from itembed_tf.training.step import Averages, compiled_step
 
     config = load_config(CONFIG, ['image_tower.weights="none"', *overrides])
@@ -74,16 +73,12 @@ def prepare(kind: str, overrides: Sequence[str]) -> tuple[Callable[..., Any], Ca
     model = build_model(config, vocabulary_size=WORDS + 1, classes=IMAGES)
     freeze_parts(model, stage.freeze)
     network = model.on_features if stage.cached_views else model
-    settings = arguments(stage)
     optimizer = make_optimizer(
-        **only(make_optimizer, settings),
-        steps_per_epoch=IMAGES // stage.batch_size,
-        part_of=lambda variable: [],
-        mixed_float16=False,
+        stage, steps_per_epoch=IMAGES // stage.batch_size, part_of=lambda variable: [], loss_scaling=False
     )
     optimizer.build(network.trainable_variables)
     averages = Averages(network.trainable_variables, stage.average)
-    step = compiled_step(network, optimizer, averages, **only(compiled_step, settings))
+    step = compiled_step(network, optimizer, averages, stage)
 
     random, length = np.random.default_rng(0), config.text.length
     ids = random.integers(1, WORDS, (5 * IMAGES, length)).astype(np.int32)
@@ -93,32 +88,26 @@ def prepare(kind: str, overrides: Sequence[str]) -> tuple[Callable[..., Any], Ca
         width = parts(model)["backbone"].output.shape[-1]
         views = [random.normal(size=(IMAGES, width)).astype(np.float32) for _ in range(stage.cached_views)]
         images: list[ImageSource] = [""] * IMAGES
-        load = from_features(views)
+        source = feature_source(views)
     else:
         files = photographs(512)
         images = [files[number % len(files)] for number in range(IMAGES)]
-        load = from_pictures(images, partial(augment_image, size=config.image.size, **arguments(config.augmentation)))
+        source = image_source(images, partial(augment_image, size=config.image.size, **arguments(config.augmentation)))
     items = Items(images, groups, [""] * len(ids), np.repeat(groups, 5))
 
     def epoch(number: int, first_step: int) -> Any:
         drawn = draw_epoch(
             items, ids, **arguments(config.data), batch_size=stage.batch_size, mining=0, seed=(0, 0, number)
         )
-        return batches(drawn, first_step, load)
+        return batches(drawn, first_step, source, groups)
 
     return step, epoch, stage.batch_size
-
-
-def only(function: Callable[..., Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings that are keyword arguments of the function."""
-    parameters = inspect.signature(function).parameters
-    names = {name for name, parameter in parameters.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY}
-    return {key: value for key, value in settings.items() if key in names}
 
 
 def ratio(kind: str, rounds: int, steps: int, overrides: Sequence[str]) -> float:
     """Print the time of a step alone and in the loop (0 steps: a whole epoch); returns the ratio."""
     from itembed_tf.training.stage import run_epoch
+    from itembed_tf.training.state import StageState
 
     step, epoch, batch_size = prepare(kind, overrides)
     steps = steps or IMAGES // batch_size
@@ -135,10 +124,10 @@ def ratio(kind: str, rounds: int, steps: int, overrides: Sequence[str]) -> float
             for _ in range(steps):
                 numbers = step(resident)
             float(numbers["loss"])
-        counts: dict[str, Any] = {"step": 0, "images": 0, "seconds": 0.0, "sums": {}}
+        state = StageState()
         with timed(looped, steps):
-            run_epoch(step, epoch(number, last), counts, lambda: None, f"{kind}, round {number + 1}", steps)
-        assert counts["step"] == steps
+            run_epoch(step, epoch(number, last), state, lambda: None, f"{kind}, round {number + 1}", steps)
+        assert state.step == steps
         print(f"{kind}: {1000 * alone[-1][0]:.1f} ms alone, {1000 * looped[-1][0]:.1f} ms in the loop", flush=True)
     wall, work = ([b[k] / a[k] for a, b in zip(alone, looped, strict=True)] for k in (0, 1))
     listed = ", ".join(f"{each:.3f}" for each in wall)

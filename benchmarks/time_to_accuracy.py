@@ -95,8 +95,8 @@ def write_data(folder: Path, overrides: Sequence[str]) -> None:
     # The functions of the training program: the same unreadable images and the same cached features.
     from itembed_tf.pipeline.train import _readable_groups
     from itembed_tf.text import build_vocabulary
+    from itembed_tf.training.build import build_model
     from itembed_tf.training.frozen_outputs import image_features
-    from itembed_tf.training.run_directory import build_model
 
     config = load_config(CONFIG, overrides)
     groups, _ = _readable_groups(config, folder)

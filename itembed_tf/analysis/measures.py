@@ -19,7 +19,7 @@ from itembed_tf.evaluation.embeddings import Embeddings, embedder
 from itembed_tf.models.dual_path import encoder, sentence_features
 from itembed_tf.models.inference import inference_function, predict
 from itembed_tf.text import Vocabulary
-from itembed_tf.training.run_directory import build_model
+from itembed_tf.training.build import build_model
 
 SEED = 0  # of what is drawn: two runs on one data set are looked at in the same places
 SENTENCES = 500  # whose words are left out at the end of a training: some seconds

@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from itembed_tf.data.readers import FilePart, Group, ImageSource, read_image
 
+BatchSource = Callable[[np.ndarray, np.ndarray], tf.data.Dataset]  # indices [steps, B], seeds [steps, B, ...]
 THREADS = os.cpu_count() or 1  # that decode pictures
 
 
@@ -36,9 +36,9 @@ class Epoch:
     seeds: np.ndarray  # int32 [steps, B, 2], for augmentation
     captions: np.ndarray  # int64 [steps, k*B], index into Items.captions; row j*B + i: the j-th of picture i
     ids: np.ndarray  # int32 [steps, k*B, L], their words
-    labels: np.ndarray  # int32 [steps, B]
+    groups: np.ndarray  # int32 [steps, B], of the images
     candidate_ids: np.ndarray  # int32 [steps, N, L], for mining; N may be 0
-    candidate_labels: np.ndarray  # int32 [steps, N]
+    candidate_groups: np.ndarray  # int32 [steps, N]
 
 
 def flatten(groups: Sequence[Group]) -> Items:
@@ -87,18 +87,18 @@ def draw_epoch(
     batch = min(batch_size, len(items.images))
     steps = len(items.images) // batch
     images = random.permutation(len(items.images))[: steps * batch]
-    labels = items.image_groups[images]
-    drawn = _different_captions(items, labels, captions, random)
+    groups = items.image_groups[images]
+    drawn = _different_captions(items, groups, captions, random)
     drawn = drawn.reshape(captions, steps, batch).swapaxes(0, 1).reshape(-1)
     rows = _thinned(ids[drawn], word_dropout, random) if word_dropout else ids[drawn]
     rows = _shifted(rows, random) if shift else rows
     seeds = random.integers(0, 2**31 - 1, (steps, batch, 2), dtype=np.int32)
-    labels = labels.reshape(steps, batch)
-    candidate_ids, candidate_labels = np.zeros((steps, 0, ids.shape[1]), np.int32), np.zeros((steps, 0), np.int32)
+    groups = groups.reshape(steps, batch)
+    candidate_ids, candidate_groups = np.zeros((steps, 0, ids.shape[1]), np.int32), np.zeros((steps, 0), np.int32)
     if mining:
-        groups = int(items.caption_groups[-1]) + 1
-        candidate_labels = np.stack([_outsiders(groups, row, mining, random) for row in labels])
-        chosen = _random_captions(items, candidate_labels.reshape(-1), random)
+        count = int(items.caption_groups[-1]) + 1
+        candidate_groups = np.stack([_outsiders(count, row, mining, random) for row in groups])
+        chosen = _random_captions(items, candidate_groups.reshape(-1), random)
         found = _shifted(ids[chosen], random) if shift else ids[chosen]
         candidate_ids = found.reshape(steps, mining, -1)
     return Epoch(
@@ -106,9 +106,9 @@ def draw_epoch(
         seeds,
         drawn.reshape(steps, captions * batch),
         rows.reshape(steps, captions * batch, -1),
-        labels,
+        groups,
         candidate_ids,
-        candidate_labels,
+        candidate_groups,
     )
 
 
@@ -157,29 +157,37 @@ def _shifted(rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
 def batches(
     epoch: Epoch,
     first_step: int,
-    load: Callable[[np.ndarray, np.ndarray], Any],
-    sentences: np.ndarray | None = None,
+    images: BatchSource,
+    classes: np.ndarray,
+    text_features: np.ndarray | None = None,
 ) -> tf.data.Dataset:
-    """The epoch's batches from `first_step` on, read ahead: dicts of image, ids, labels and the candidates' two.
+    """The epoch's batches from `first_step` on, prefetched.
 
-    `load` is `from_features(...)` or `from_pictures(...)`; `sentences` are the features of all captions, float32
-    [m, F], whose rows then stand in place of the ids.
+    Args:
+        epoch: of `draw_epoch`.
+        first_step: the first step that is given; those before it are left out.
+        images: `image_source(...)` or `feature_source(...)`.
+        classes: class of each group, int32 [G].
+        text_features: features of all captions, float32 [m, F], to be used in place of word ids.
+
+    Returns:
+        Dicts of tensors: "image" [B, S, S, 3] or "image_features" [B, F]; "ids" int32 [k*B, L] or "text_features"
+        [k*B, F]; "classes" int32 [B]; "candidate_ids" int32 [N, L] and "candidate_classes" int32 [N].
     """
     rows = slice(first_step, None)
-    rest = tf.data.Dataset.from_tensor_slices(
-        {
-            "ids": epoch.ids[rows],
-            "labels": epoch.labels[rows],
-            "candidate_ids": epoch.candidate_ids[rows],
-            "candidate_labels": epoch.candidate_labels[rows],
-        }
-    )
-    pictures = load(epoch.images[rows], epoch.seeds[rows])
-    found = tf.data.Dataset.zip(rest, pictures).map(lambda row, image: row | {"image": image})
-    if sentences is not None:
-        told = from_features([sentences])(epoch.captions[rows], np.zeros((*epoch.captions[rows].shape, 1), np.int32))
-        found = tf.data.Dataset.zip(found, told).map(lambda row, features: row | {"ids": features})
-    return _read_ahead(found)
+    arrays = {
+        "classes": classes[epoch.groups[rows]],
+        "candidate_ids": epoch.candidate_ids[rows],
+        "candidate_classes": classes[epoch.candidate_groups[rows]],
+    }
+    captions = epoch.captions[rows]
+    if text_features is None:
+        arrays["ids"] = epoch.ids[rows]
+    sources = [tf.data.Dataset.from_tensor_slices(arrays), images(epoch.images[rows], epoch.seeds[rows])]
+    if text_features is not None:
+        first_view = np.zeros((*captions.shape, 1), np.int32)
+        sources.append(feature_source([text_features], name="text_features")(captions, first_view))
+    return _read_ahead(tf.data.Dataset.zip(*sources).map(lambda *dicts: {k: v for d in dicts for k, v in d.items()}))
 
 
 def _read_ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
@@ -193,27 +201,25 @@ def _read_ahead(batches: tf.data.Dataset) -> tf.data.Dataset:
     return batches.prefetch(2).with_options(options)
 
 
-def from_features(views: Sequence[np.ndarray]) -> Callable[[np.ndarray, np.ndarray], tf.data.Dataset]:
-    """Batches [B, F] of cached features, each row from one of the views [n, F], by its seed."""
+def feature_source(views: Sequence[np.ndarray], name: str = "image_features") -> BatchSource:
+    """Batches {name: float32 [B, F]} of cached features; the seed of a row chooses one of the views [n, F]."""
 
     def gather(indices: np.ndarray, draws: np.ndarray) -> np.ndarray:
         return np.stack([views[draw][i] for i, draw in zip(indices, draws, strict=True)])
 
-    def load(images: np.ndarray, seeds: np.ndarray) -> tf.data.Dataset:
+    def load(indices: np.ndarray, seeds: np.ndarray) -> tf.data.Dataset:
         # Not from_generator: its op sets malloc's trim threshold to 128 KB for the process, and every step then
         # asks the system anew for its memory (10,000 page faults a step of configs/flickr8k.toml, 4 % of its time).
-        shape = (images.shape[1], views[0].shape[1])
-        rows = tf.data.Dataset.from_tensor_slices((images, seeds[..., 0] % len(views)))
-        return rows.map(lambda *row: tf.ensure_shape(tf.numpy_function(gather, row, tf.float32), shape))
+        shape = (indices.shape[1], views[0].shape[1])
+        rows = tf.data.Dataset.from_tensor_slices((indices, seeds[..., 0] % len(views)))
+        return rows.map(lambda *row: {name: tf.ensure_shape(tf.numpy_function(gather, row, tf.float32), shape)})
 
     return load
 
 
-def from_pictures(
-    pictures: Sequence[ImageSource], augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-) -> Callable[[np.ndarray, np.ndarray], tf.data.Dataset]:
-    """Batches of decoded, augmented pictures; `augment(file bytes, seed)` gives one."""
-    read = read_from(pictures)
+def image_source(images: Sequence[ImageSource], augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> BatchSource:
+    """Batches {"image": [B, S, S, 3]} of decoded, augmented images; `augment(file bytes, seed)` gives one."""
+    read = read_from(images)
 
     @tf.function(input_signature=[tf.TensorSpec((), tf.int64), tf.TensorSpec((2,), tf.int32)])
     def decode(i: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:  # traced here, once, and not anew for every epoch
@@ -221,10 +227,10 @@ def from_pictures(
 
     decode.get_concrete_function()
 
-    def load(images: np.ndarray, seeds: np.ndarray) -> tf.data.Dataset:
-        rows = tf.data.Dataset.from_tensor_slices((images.reshape(-1).astype(np.int64), seeds.reshape(-1, 2)))
+    def load(indices: np.ndarray, seeds: np.ndarray) -> tf.data.Dataset:
+        rows = tf.data.Dataset.from_tensor_slices((indices.reshape(-1).astype(np.int64), seeds.reshape(-1, 2)))
         decoded = rows.map(decode, num_parallel_calls=THREADS, deterministic=True)
-        return decoded.batch(images.shape[1], drop_remainder=True)
+        return decoded.batch(indices.shape[1], drop_remainder=True).map(lambda image: {"image": image})
 
     return load
 

@@ -25,7 +25,8 @@ from itembed_tf.models.dual_path import encoder, feature_encoder
 from itembed_tf.models.inference import inference_function, row_batches
 from itembed_tf.retrieval import scores_of
 from itembed_tf.text import Vocabulary
-from itembed_tf.training.run_directory import Run, load_model, open_run, read_skipped
+from itembed_tf.training.build import load_model
+from itembed_tf.training.run_directory import Run, open_run, read_skipped
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from itembed_tf.models.heads import embedding_head
 from itembed_tf.models.inference import inference_function, predict
 from itembed_tf.training.losses import LOSSES
 from itembed_tf.training.optimizer import make_optimizer
-from itembed_tf.training.pairs import cosines, distance
+from itembed_tf.training.pairwise import cosines, distance
 
 HARD_A_ROW = 5  # hard negatives sampled for each phrase and step
 EMBEDDING_BATCH = 4096  # rows encoded at a time
@@ -87,7 +87,12 @@ def train_stage(
         raise ValueError(
             f"stage {stage.name}: batch_size is {stage.batch_size}, but there are only {len(known.pairs)} pairs"
         )
-    optimizer = _optimizer(stage, len(known.pairs) // stage.batch_size)
+    optimizer = make_optimizer(
+        stage,
+        steps_per_epoch=len(known.pairs) // stage.batch_size,
+        part_of=lambda variable: [],
+        loss_scaling=False,
+    )
     optimizer.build(model.trainable_variables)
     step = _compiled(model, optimizer, stage)
     rng = np.random.default_rng(list(seed))
@@ -126,25 +131,6 @@ def _draw_hard(batch: Batch, hard: Mapping[int, np.ndarray], rng: np.random.Gene
         drawn[i, : len(chosen)] = chosen
         real[i, : len(chosen)] = True
     return drawn.reshape(-1), real
-
-
-def _optimizer(stage: Stage, steps: int) -> keras.optimizers.Optimizer:
-    return make_optimizer(
-        optimizer=stage.optimizer,
-        learning_rate=stage.learning_rate,
-        momentum=stage.momentum,
-        weight_decay=stage.weight_decay,
-        clip_norm=stage.clip_norm,
-        schedule=stage.schedule,
-        warmup_epochs=stage.warmup_epochs,
-        decay_epochs=stage.decay_epochs,
-        decay_factor=stage.decay_factor,
-        epochs=stage.epochs,
-        steps_per_epoch=max(steps, 1),
-        multipliers={},
-        part_of=lambda variable: [],
-        mixed_float16=False,
-    )
 
 
 def _compiled(model: keras.Model, optimizer: keras.optimizers.Optimizer, stage: Stage) -> Any:

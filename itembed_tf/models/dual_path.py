@@ -1,4 +1,4 @@
-"""Two towers and, for the instance loss, one shared classifier make the model; `encoder` takes one side out."""
+"""The dual-path model: image tower, text tower and a shared classifier for the instance loss; its encoders."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from keras import layers, ops
 
 
 class SharedClassifier(layers.Dense):
-    """The one classifier of both towers: W^T f (+ b), paper eq. 5-8; with `scale` s, s * cos(w, f) of each class.
+    """Classifier shared by both towers: W^T f (+ b), paper eq. 5-8; with `scale` s a cosine classifier, s * cos(w, f).
 
-    Weights [D, C] and logits are float32 under every precision: a softmax over 100,000 classes needs it.
+    Weights [D, C] and logits are float32 under every dtype policy: a softmax over 100,000 classes needs it.
     """
 
     def __init__(self, classes: int, scale: float, bias: bool, **kwargs: Any):
@@ -38,18 +38,23 @@ def dual_path_model(
     relu: bool,
     start: str,
 ) -> keras.Model:
-    """The model that is trained: inputs ``image`` [B, S, S, 3] and ``ids`` [B, L].
+    """Build the dual-path model for training: inputs ``image`` [B, S, S, 3] and ``ids`` [B, L].
 
-    Outputs, all float32: ``image_embedding`` and ``text_embedding`` [B, D] of unit length for the ranking losses,
-    ``image_logits`` and ``text_logits`` [B, classes] for the instance loss (behind dropout). With `relu` all of them
-    see ReLU(f), as in the released code. The layers "image_tower", "text_tower" and "classifier" can be taken out.
+    Outputs, all float32: ``image_embedding`` and ``text_embedding`` [B, D], unit length, for the ranking losses;
+    ``image_logits`` and ``text_logits`` [B, classes], after dropout, for the instance loss. With `relu` all outputs are
+    computed from ReLU(f), as in the released code. The layers "image_tower", "text_tower" and "classifier" are nested
+    models and layers of the result.
 
-    An "imprinted" classifier starts at zero: call `imprint` before training. With "none" there are neither a classifier
-    nor logits: the two-branch network. With `start` "cca" both heads are to become linear maps: see
+    Its attribute ``on_features`` is a model of the same layers for cached features: input ``image_features`` [B, F]
+    (output of the frozen backbone) in place of ``image``, and, where the text tower has fixed sentence features,
+    ``text_features`` [B, F] in place of ``ids``.
+
+    An "imprinted" classifier starts at zero: call `imprint` before training. Without a classifier ("none") there are no
+    logits, as in the two-branch network. With `start` "cca" both heads must be linear: see
     `itembed_tf.training.initialisation.start_weights`.
 
     Raises:
-        ValueError: a start by CCA, and heads that are no linear maps of fixed features.
+        ValueError: `start` is "cca" and a head is not linear.
     """
     if start == "cca":
         _check_linear(image_tower, text_tower)
@@ -69,33 +74,33 @@ def dual_path_model(
     model = keras.Model(
         {"image": image, "ids": ids}, outputs | _branch(image_tower(image), "image", shared), name="dual_path"
     )
-    # The same layers fed with the frozen backbone's features in place of pictures, and where the text tower has its
-    # "sentence_features" with those in place of ids: what cached features train.
     head = image_tower.get_layer("image_head")
-    features = keras.Input(head.input.shape[1:], name="image")
+    features = keras.Input(head.input.shape[1:], name="image_features")
+    inputs = {"image_features": features, "ids": ids}
     if sentence_features(model) is not None:
         text_head = text_tower.get_layer("text_head")
-        ids = keras.Input(text_head.input.shape[1:], name="ids")
-        outputs = _branch(text_head(ids), "text", shared)
-    model.on_features = keras.Model({"image": features, "ids": ids}, outputs | _branch(head(features), "image", shared))
+        text_features = keras.Input(text_head.input.shape[1:], name="text_features")
+        inputs = {"image_features": features, "text_features": text_features}
+        outputs = _branch(text_head(text_features), "text", shared)
+    model.on_features = keras.Model(inputs, outputs | _branch(head(features), "image", shared))
     return model
 
 
 def _check_linear(image_tower: keras.Model, text_tower: keras.Model) -> None:
-    """Refuse towers of which CCA can give no head: each must be one "fc" on features that stay as they are."""
-    heads = [*image_tower.layers, *text_tower.layers]
-    found = {head.name: sum(bool(layer.weights) for layer in head.layers) for head in heads if "_head" in head.name}
-    if found != {"image_head": 1, "text_head": 1}:
+    """Refuse towers whose heads CCA cannot initialise: each must be one "fc" layer on fixed features."""
+    heads = [layer for layer in (*image_tower.layers, *text_tower.layers) if "_head" in layer.name]
+    layers_with_weights = {head.name: sum(bool(layer.weights) for layer in head.layers) for head in heads}
+    if layers_with_weights != {"image_head": 1, "text_head": 1}:
         raise ValueError(
-            'model.start = "cca" sets linear maps of features that stay as they are: set text_tower.variant = '
-            '"features", text_tower.head = "fc" and image_tower.head = "fc", or model.start = "random"'
+            'model.start = "cca" needs linear heads on fixed features: set text_tower.variant = "features", '
+            'text_tower.head = "fc" and image_tower.head = "fc", or model.start = "random"'
         )
 
 
 def sentence_features(model: keras.Model) -> keras.Model | None:
-    """The part of the text tower that is fitted and never trained; None where ids go into a word table that learns."""
-    layers_of_text = model.get_layer("text_tower").layers
-    return next((layer for layer in layers_of_text if layer.name == "sentence_features"), None)
+    """The fitted, never trained part of the text tower; None where the text tower has a trainable word table."""
+    text_layers = model.get_layer("text_tower").layers
+    return next((layer for layer in text_layers if layer.name == "sentence_features"), None)
 
 
 def _branch(f: Any, side: str, shared: dict[str, Any]) -> dict[str, Any]:
@@ -108,31 +113,32 @@ def _branch(f: Any, side: str, shared: dict[str, Any]) -> dict[str, Any]:
 
 
 def parts(model: keras.Model) -> dict[str, keras.layers.Layer]:
-    """The parts that a stage can freeze or give a learning rate of their own, by their names in the config.
+    """The parts that a stage can freeze or give a learning-rate multiplier, by their names in the config.
 
-    A model without a word table that learns has no "words", one without a classifier no "classifier".
+    A model without a trainable word table has no "words", a model without a classifier no "classifier".
     """
     image, text = model.get_layer("image_tower"), model.get_layer("text_tower")
-    found = {"backbone": image.get_layer("backbone"), "image_head": image.get_layer("image_head"), "text_tower": text}
+    named = {"backbone": image.get_layer("backbone"), "image_head": image.get_layer("image_head"), "text_tower": text}
     for name, owner in (("words", text), ("classifier", model)):
-        found |= {layer.name: layer for layer in owner.layers if layer.name == name}
-    return found
+        named |= {layer.name: layer for layer in owner.layers if layer.name == name}
+    return named
 
 
 def imprint(model: keras.Model, features: np.ndarray, labels: np.ndarray, *, batch_size: int = 1024) -> None:
-    """Start every class weight as the image head's own unit feature of that class's pictures.
+    """Weight imprinting: set each class weight to the mean unit feature of the class's images behind the image head.
 
-    The text tower then learns codes that mean something from the first step on; a random classifier makes it
-    memorise arbitrary ones (docs/small_data.md). The head runs with batch statistics: its own have seen nothing yet.
+    The text tower then learns meaningful codes from the first step on; a random classifier makes it memorise arbitrary
+    ones (docs/small_data.md). The head runs with batch statistics, as its moving averages are still at their start.
 
     Args:
         model: the dual-path model.
-        features: of the backbone, [n, F].
-        labels: their classes, [n].
-        batch_size: pictures at a time, about: all batches are alike, as a batch of one or two has no statistics.
+        features: output of the backbone, [n, F].
+        labels: class of each row, [n].
+        batch_size: approximate number of images in a batch. All batches are of about equal size, as a batch of one or
+            two images has no useful statistics.
 
     Raises:
-        ValueError: classes without a picture.
+        ValueError: a class has no image.
     """
     classifier, head = model.get_layer("classifier"), parts(model)["image_head"]
     has_relu = any(layer.name == "embedding_relu" for layer in model.layers)
@@ -143,18 +149,18 @@ def imprint(model: keras.Model, features: np.ndarray, labels: np.ndarray, *, bat
         np.add.at(total, labels[rows], ops.convert_to_numpy(unit))
     length = np.linalg.norm(total, axis=1, keepdims=True)
     if not (length > 0).all():
-        raise ValueError(f"classes without a picture to imprint: {np.flatnonzero(length[:, 0] == 0)[:10].tolist()}")
+        raise ValueError(f"classes without an image to imprint: {np.flatnonzero(length[:, 0] == 0)[:10].tolist()}")
     classifier.kernel.assign((total / length).T)
 
 
 def encoder(model: keras.Model, side: str, *, flip: bool = False, shifts: str = "left") -> keras.Model:
-    """One side as an encoder to unit length float32 [B, D], from f before any last ReLU (released test scripts).
+    """Image or text encoder: one tower and unit normalisation, float32 [B, D], without the last ReLU (released code).
 
     Args:
         model: the dual-path model.
         side: "image", input [B, S, S, 3] in 0..255; or "text", input left-aligned ids int32 [B, L].
-        flip: image: f of the picture plus f of its mirror image, then unit length (paper section 6.2).
-        shifts: text: "left", or "all": the sum of f over every place where the sentence fits (released code).
+        flip: image: sum of f of the image and of its mirror image (paper section 6.2).
+        shifts: text: "left", or "all": sum of f over all positions at which the caption fits (released code).
     """
     tower = model.get_layer(f"{side}_tower")
     x = keras.Input(tower.input.shape[1:], dtype=tower.input.dtype, name=tower.input.name)
@@ -174,7 +180,7 @@ def project_encoder(side: keras.Model, axes: np.ndarray) -> keras.Model:
 
 
 def feature_encoder(model: keras.Model, views: int) -> keras.Model:
-    """The image encoder on cached features [B, views, F]: the views' f are summed, then brought to unit length."""
+    """The image encoder on cached features [B, views, F]: the sum of f over the views, unit length."""
     head = parts(model)["image_head"]
     x = keras.Input((views, head.input.shape[-1]), name="features")
     f = sum(head(x[:, view]) for view in range(views))

@@ -11,6 +11,7 @@ from itembed_tf.data.batches import flatten
 from itembed_tf.evaluation.embeddings import embed_split, metrics_block
 from itembed_tf.files import write_atomically
 from itembed_tf.pipeline.outputs import write_page
+from itembed_tf.training.epoch_log import read_history
 from itembed_tf.training.run_directory import open_run, read_metrics, read_skipped
 
 SENTENCES = 2_000  # some four times those of the page that a training ends with
@@ -29,8 +30,7 @@ def analyze_run(path: str | Path, out: str | Path, split: str, sentences: int) -
     found = analyze(model, items, embeddings, config, run.vocabulary, classes=metrics["classes"], sentences=sentences)
     block = metrics_block(config, split, groups, embeddings) | {"overlap": overlap_figures(found)}
     about = {key: value for key, value in metrics.items() if key not in ("train", "dev", "test")} | {split: block}
-    file = run.path / "history.jsonl"
-    history = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+    history = read_history(run.path)
     skipped = read_skipped(run.path) or []
     title = f"{run.path.name}, {split}"
     write_page(Path(out), title, config, model, run.vocabulary, about, history, items, embeddings, skipped, found)

@@ -1,4 +1,4 @@
-"""What follows the last stage: weights, the measured table, the encoders and the report, then metrics.json."""
+"""The outputs of a training run: weights, retrieval table, encoders and report, then metrics.json."""
 
 from __future__ import annotations
 
@@ -17,30 +17,39 @@ from itembed_tf.data.readers import Group, attribution
 from itembed_tf.evaluation.embeddings import Embeddings, embedder, metrics_block
 from itembed_tf.evaluation.protocols import selection_score
 from itembed_tf.exporting import encoder_pair, write_litert_text_encoder, write_saved_models
+from itembed_tf.pipeline import steps as titles
+from itembed_tf.progress import Steps, running_clock
 from itembed_tf.report import write_report
 from itembed_tf.text import Vocabulary
-from itembed_tf.training.run_directory import drop_checkpoint, load_model, open_run, save_weights, write_metrics
+from itembed_tf.training.build import load_model
+from itembed_tf.training.checkpoints import drop_checkpoint
+from itembed_tf.training.run_directory import open_run, save_weights, write_metrics
+from itembed_tf.training.state import EpochEntry
 
 
 def finish_run(
     config: Config,
     path: Path,
-    model: keras.Model,
     vocabulary: Vocabulary,
     by_split: dict[str, list[Group]],
-    histories: list[list[dict[str, Any]]],
+    histories: Sequence[Sequence[EpochEntry]],
     skipped: list[dict[str, str]],
+    *,
+    model: keras.Model,
     features: Callable[[Items], list[np.ndarray]] | None,
+    steps: Steps,
 ) -> dict[str, Any]:
-    """Measure the trained model on test (without one, on dev), write everything a user takes away, give the metrics.
+    """Evaluate the trained model on test (without one, on dev), write all outputs and return the metrics.
 
-    What is measured and exported is the float32 model read back from the run directory, not the one in memory.
-    metrics.json says ``"finished": true`` only when all of it is on disk.
+    The float32 model read back from the run directory is evaluated and exported, not the one in memory. metrics.json
+    has ``"finished": true`` only when everything is on disk.
 
     Args:
-        features: what the backbone says of pictures, as `embedder` takes it, where no stage has changed the backbone;
-            None where the pictures are to be encoded.
+        model: the trained model.
+        features: gives backbone features of images, as `embedder` takes them, where no stage has changed the backbone;
+            None where the images must be encoded.
     """
+    steps.start(titles.MEASURE)
     classes = config.classes.clusters or len(by_split["train"])
     save_weights(path, model)
     metrics: dict[str, Any] = {
@@ -51,57 +60,62 @@ def finish_run(
         "stages": _stage_summaries(config, histories),
     }
     write_metrics(path, metrics)
-    kept = load_model(open_run(path), classes=classes)
+    with running_clock("reading the weights back"):
+        final = load_model(open_run(path), classes=classes)
     shown = next((split for split in ("test", "dev") if by_split.get(split)), "train")
     items = flatten(by_split[shown])
-    known = features(items) if features else None
+    cached = features(items) if features else None
     settings = arguments(config.image) | arguments(config.evaluation)
-    embeddings = embedder(kept, items, vocabulary, **settings, features=known)()
+    embeddings = embedder(final, items, vocabulary, **settings, features=cached)()
     metrics[shown] = metrics_block(config, shown, by_split[shown], embeddings, keep=path)
-    analysis = analyze(kept, items, embeddings, config, vocabulary, classes=classes)
+    steps.start(titles.ANALYSE)
+    analysis = analyze(final, items, embeddings, config, vocabulary, classes=classes)
     metrics[shown]["overlap"] = overlap_figures(analysis)
-    pair = encoder_pair(kept, vocabulary, config)
+    steps.start(titles.EXPORT)
+    pair = encoder_pair(final, vocabulary, config)
     write_saved_models(path / "encoders", pair)
     write_litert_text_encoder(path / "encoders", pair)
-    history = [entry for stage in histories for entry in stage]
-    about = metrics | {"finished": True}  # it is, when metrics.json says so a moment later
-    write_page(
-        path / "report", path.name, config, kept, vocabulary, about, history, items, embeddings, skipped, analysis
-    )
+    steps.start(titles.REPORT)
+    history = [entry.to_json() for stage in histories for entry in stage]
+    about = metrics | {"finished": True}  # as metrics.json has it a moment later
+    with running_clock("writing the report"):
+        write_page(
+            path / "report", path.name, config, final, vocabulary, about, history, items, embeddings, skipped, analysis
+        )
     metrics["finished"] = True
     write_metrics(path, metrics)
     drop_checkpoint(path)
     return metrics
 
 
-def _stage_summaries(config: Config, histories: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+def _stage_summaries(config: Config, histories: Sequence[Sequence[EpochEntry]]) -> list[dict[str, Any]]:
     summaries: list[dict[str, Any]] = []
     for stage, history in zip(config.stages, histories, strict=True):
-        came = [summaries[-1]["val"]] if summaries and summaries[-1]["val"] else []
-        tables = came + [entry["val"] for entry in history if "val" in entry]
-        summaries.append(_stage_summary(stage.name, history, _kept(stage.keep, tables, config.dataset.name)))
+        initial = [summaries[-1]["val"]] if summaries and summaries[-1]["val"] else []
+        tables = initial + [dict(entry.val) for entry in history if entry.val]
+        summaries.append(_stage_summary(stage.name, history, _selected(stage.keep, tables, config.dataset.name)))
     return summaries
 
 
-def _stage_summary(name: str, history: list[dict[str, Any]], val: dict[str, Any]) -> dict[str, Any]:
-    """One stage of metrics.json: its totals, its last training numbers, and dev of the weights that it kept."""
-    seconds = sum(entry["seconds"] for entry in history)
-    images = sum(entry["seconds"] * entry["images_per_s"] for entry in history)
+def _stage_summary(name: str, history: Sequence[EpochEntry], val: dict[str, Any]) -> dict[str, Any]:
+    """A stage in metrics.json: totals, training figures of its last epoch, dev figures of the selected weights."""
+    seconds = sum(entry.seconds for entry in history)
+    images = sum(entry.seconds * entry.images_per_s for entry in history)
     return {
         "name": name,
         "epochs": len(history),
         "seconds": round(seconds, 1),
         "images_per_s": round(images / seconds, 1) if seconds else 0.0,
-        "train": history[-1]["train"] if history else {},
+        "train": history[-1].train if history else {},
         "val": val,
     }
 
 
-def _kept(keep: str, tables: list[dict[str, Any]], data_set: str) -> dict[str, Any]:
-    """The table of the weights kept. The first is of those that the stage was given: they may be the best."""
+def _selected(keep: str, tables: list[dict[str, Any]], dataset: str) -> dict[str, Any]:
+    """The dev table of the selected weights. The first one is of the stage's initial weights, which may be the best."""
     if not tables:
         return {}
-    return tables[-1] if keep == "last" else max(tables, key=lambda table: selection_score(table, data_set))
+    return tables[-1] if keep == "last" else max(tables, key=lambda table: selection_score(table, dataset))
 
 
 def write_page(
@@ -117,7 +131,7 @@ def write_page(
     skipped: list[dict[str, str]],
     analysis: dict[str, Any],
 ) -> None:
-    """The report of a run about one split, with the facts of its config; see `itembed_tf.report.write_report`."""
+    """Write the report of a run on one split, with facts from its config; see `itembed_tf.report.write_report`."""
     seconds = sum(stage["seconds"] for stage in metrics["stages"])
     variant = config.text_tower.variant
     variant += f" ({config.sentence.kind})" if variant == "features" else ""
@@ -127,7 +141,7 @@ def write_page(
         "vocabulary": f"{vocabulary.size - 1:,} words, {config.word_vectors.source} vectors",
         "image tower": f"{config.image_tower.backbone}, {config.image.size} pixels",
         "text tower": f"{variant}, {model.get_layer('text_tower').count_params():,} parameters",
-        "embedding": f"{config.embedding_size} numbers",
+        "embedding": f"{config.embedding_size} dimensions",
         "training time": f"{seconds / 60:.1f} minutes",
         "seed": str(config.seed),
         "versions": ", ".join(

@@ -1,1 +1,1 @@
-"""Training: losses, optimiser, compiled step, stages, classes, checkpoints, the run directory."""
+"""Training: loss functions, optimiser, compiled step, stages, classes, checkpoints and the run directory."""

@@ -1,25 +1,27 @@
-"""Which class of the instance loss each group is: one of its own, or one of K clusters of look-alikes."""
+"""Classes of the instance loss: each group its own class, or clusters of groups with similar images by k-means."""
 
 from __future__ import annotations
 
-import numpy as np
-from tqdm import tqdm
+import warnings
 
-ROUNDS = 20  # of Lloyd's algorithm
-BLOCK = 4096  # groups whose distances are held at a time
+import numpy as np
+
+from itembed_tf.progress import running_clock
+
+ITERATIONS = 20  # of Lloyd's algorithm
 
 
 def class_labels(features: np.ndarray, groups: np.ndarray, *, clusters: int, seed: int) -> np.ndarray:
-    """The class of each group, int32 [G]: its own number, or its cluster by k-means (paper, table 4).
+    """The class of each group, int32 [G]: the group's own number, or its k-means cluster (paper, table 4).
 
-    A group lies at the mean of its pictures' features. Every class has at least one group. Groups of one class are no
-    negatives of each other, in whatever loss.
+    A group is clustered by the mean of its images' features. Every class has at least one group. No loss uses groups of
+    one class as negatives of each other. The result depends on the arguments alone.
 
     Args:
-        features: of the frozen backbone, [n, F].
+        features: output of the frozen backbone, [n, F].
         groups: the group of each row, 0 to G - 1, [n].
-        clusters: K; 0 gives every group a class of its own.
-        seed: of the draw of the groups that the clusters start from.
+        clusters: K; 0 gives every group its own class.
+        seed: of the random initial clusters (k-means++).
 
     Raises:
         ValueError: more clusters than groups.
@@ -28,43 +30,34 @@ def class_labels(features: np.ndarray, groups: np.ndarray, *, clusters: int, see
     if not clusters:
         return np.arange(count, dtype=np.int32)
     if clusters > count:
-        raise ValueError(f"classes.clusters = {clusters}, but there are {count} groups; 0 makes each its own class")
+        raise ValueError(f"classes.clusters = {clusters}, but there are {count} groups; 0 gives each its own class")
     points = np.zeros((count, features.shape[1]), np.float32)
     np.add.at(points, groups, features)
     points /= np.bincount(groups, minlength=count)[:, None]
-    centres = _far_apart(points, clusters, np.random.default_rng(seed))
-    for _ in tqdm(range(ROUNDS), desc="k-means", unit=" rounds"):
-        labels = _nearest_but_none_empty(points, centres)
-        centres = np.zeros_like(centres)
-        np.add.at(centres, labels, points)
-        centres /= np.bincount(labels, minlength=clusters)[:, None]
-    return _nearest_but_none_empty(points, centres)
+    with running_clock(f"k-means, {clusters:,} clusters of {count:,} groups"):
+        labels, centres = _k_means(points, clusters, seed)
+    return _without_empty_clusters(points, labels, centres)
 
 
-def _far_apart(points: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
-    """Points to start from, each drawn by the square of its distance from those before (k-means++)."""
-    chosen = [int(random.integers(len(points)))]
-    squares = np.full(len(points), np.inf, np.float32)
-    for _ in tqdm(range(count - 1), desc="k-means, start", unit=" clusters"):
-        squares = np.minimum(squares, ((points - points[chosen[-1]]) ** 2).sum(axis=1))
-        shares = np.cumsum(squares, dtype=np.float64)
-        chosen.append(int(np.searchsorted(shares, random.random() * shares[-1], side="right")) % len(points))
-    return points[chosen]
+def _k_means(points: np.ndarray, clusters: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
+
+    model = KMeans(clusters, n_init=1, max_iter=ITERATIONS, random_state=seed)
+    # One thread: several add up the means in the order in which they happen to finish, and results differ by rounding.
+    with threadpool_limits(1, user_api="openmp"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters
+        model.fit(points)
+    return model.labels_.astype(np.int32), model.cluster_centers_
 
 
-def _nearest_but_none_empty(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """The nearest centre of each point, int32; a centre that is none's takes the point that lies worst."""
-    labels, far = np.empty(len(points), np.int32), np.empty(len(points), np.float32)
-    squares = np.einsum("ij,ij->i", centres, centres)
-    for start in range(0, len(points), BLOCK):
-        block = points[start : start + BLOCK]
-        distances = squares - 2 * block @ centres.T  # less the square of the point, the same for all centres
-        rows = slice(start, start + len(block))
-        labels[rows] = distances.argmin(axis=1)
-        far[rows] = distances.min(axis=1) + np.einsum("ij,ij->i", block, block)
+def _without_empty_clusters(points: np.ndarray, labels: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """Give each empty cluster the point that is farthest from its centre and not alone in its cluster."""
     counts = np.bincount(labels, minlength=len(centres))
-    for centre in np.flatnonzero(counts == 0):
-        worst = np.where(counts[labels] > 1, far, -np.inf).argmax()
-        counts[labels[worst]] -= 1
-        labels[worst], counts[centre] = centre, 1
+    far = ((points - centres[labels]) ** 2).sum(axis=1)
+    for cluster in np.flatnonzero(counts == 0):
+        farthest = np.where(counts[labels] > 1, far, -np.inf).argmax()
+        counts[labels[farthest]] -= 1
+        labels[farthest], counts[cluster] = cluster, 1
     return labels

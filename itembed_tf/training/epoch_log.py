@@ -1,31 +1,60 @@
-"""What is told of every finished epoch: a line on the screen, one in history.jsonl, and curves for TensorBoard."""
+"""Log of the epochs: a line on the screen, a line in history.jsonl, and TensorBoard scalars."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
+from itembed_tf.config import Stage
 from itembed_tf.files import write_atomically
+from itembed_tf.progress import rounded_duration
+from itembed_tf.training.state import EpochEntry
+
+LABELS = {"image_query": "image → text", "text_query": "text → image"}
 
 
-def report_epoch(path: Path, writer: Any, before: list[list[dict[str, Any]]], entry: dict[str, Any]) -> None:
-    """One line on the screen, one in history.jsonl, and the same numbers for TensorBoard."""
-    step = sum(len(history) for history in before) + entry["epoch"]
-    flat = {f"train/{key}": value for key, value in entry["train"].items()} | {"learning_rate": entry["learning_rate"]}
-    line = f"stage {entry['stage']} epoch {entry['epoch']}: loss {entry['train']['loss']:.3f}"
-    if val := entry.get("val"):
-        flat |= {f"dev/{query} {key}": val[query][key] for query in ("image_query", "text_query") for key in val[query]}
-        flat["dev/rsum"] = val["rsum"]
-        line += f", dev rsum {val['rsum']:.1f}"
-        line += "".join(f", {q.replace('_', ' ')} R@1 {val[q]['R@1']:.1f}" for q in ("image_query", "text_query"))
-    print(f"{line} ({entry['images_per_s']:.0f} images/s)", flush=True)
+def log_epoch(path: Path, writer: Any, before: Sequence[Sequence[EpochEntry]], stage: Stage, entry: EpochEntry) -> None:
+    """Log a finished epoch of a run; `before` are the histories of the stages before its own.
+
+    An epoch that was logged already, by a run that was killed before its next checkpoint, is replaced.
+    """
+    step = sum(len(history) for history in before) + entry.epoch
+    print(epoch_line(stage, entry), flush=True)
     with writer.as_default(step):
-        for name, value in flat.items():
+        for name, value in _scalars(entry).items():
             tf.summary.scalar(name, value)
     writer.flush()
     file = path / "history.jsonl"
     lines = file.read_text(encoding="utf-8").splitlines()[: step - 1] if file.exists() else []
-    write_atomically(file, "\n".join([*lines, json.dumps(entry)]) + "\n")
+    write_atomically(file, "\n".join([*lines, json.dumps(entry.to_json())]) + "\n")
+
+
+def epoch_line(stage: Stage, entry: EpochEntry) -> str:
+    """The line on the screen: loss, figures on dev, speed, and the time until the end of the stage."""
+    facts = [f"loss {entry.train['loss']:.3f}"]
+    if entry.val:
+        facts.append(f"dev rsum {entry.val['rsum']:.1f}")
+        facts += [f"{label} R@1 {entry.val[query]['R@1']:.1f}" for query, label in LABELS.items()]
+    facts.append(f"{entry.images_per_s:.0f} images/s")
+    if entry.epoch < stage.epochs:
+        facts.append(f"stage ends in about {rounded_duration(entry.seconds * (stage.epochs - entry.epoch))}")
+    return f"stage {entry.stage}, epoch {entry.epoch}/{stage.epochs}: {', '.join(facts)}"
+
+
+def _scalars(entry: EpochEntry) -> dict[str, float]:
+    scalars = {f"train/{key}": value for key, value in entry.train.items()} | {"learning_rate": entry.learning_rate}
+    if entry.val:
+        for query in LABELS:
+            scalars |= {f"dev/{query} {key}": value for key, value in entry.val[query].items()}
+        scalars["dev/rsum"] = entry.val["rsum"]
+    return scalars
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """The lines of history.jsonl; empty without the file."""
+    file = path / "history.jsonl"
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []

@@ -1,4 +1,4 @@
-"""What the frozen parts of a config's model say of its pictures and sentences, from disk where they said it before."""
+"""Outputs of the frozen parts of a model for images and captions, read from the cache where they are in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from itembed_tf.models.dual_path import parts, sentence_features
 
 
 def image_features(config: Config, model: keras.Model, items: Items, views: int, *, mirror: bool) -> list[np.ndarray]:
-    """Features of the pictures by the backbone, [n, F] a view; see `itembed_tf.data.feature_cache.cached_features`."""
+    """Backbone features, one array [n, F] per view; see `itembed_tf.data.feature_cache.cached_features`."""
     size, fit, tower = config.image.size, config.image.fit, config.image_tower
     crops = f" {tower.crops} crops" if tower.crops != 1 else ""
     return cached_features(
@@ -29,11 +29,11 @@ def image_features(config: Config, model: keras.Model, items: Items, views: int,
 
 
 def evaluation_features(config: Config, model: keras.Model, items: Items) -> np.ndarray:
-    """The same of the pictures as evaluation sees them: [n, F]."""
+    """Backbone features [n, F] of the images as evaluation loads them."""
     return image_features(config, model, items, 1, mirror=False)[0]
 
 
 def caption_features(model: keras.Model, ids: np.ndarray) -> np.ndarray | None:
-    """Features of the sentences [m, F]; None where the text tower has no "sentence_features"."""
+    """Sentence features [m, F] of captions; None where the text tower has a trainable word table."""
     features = sentence_features(model)
     return None if features is None else cached_sentences(features, ids)

@@ -1,4 +1,4 @@
-"""The weights that a training starts from: word vectors, sentence features, CCA's heads, class weights."""
+"""Initial weights of a training: word vectors, sentence features, CCA heads, imprinted class weights."""
 
 from __future__ import annotations
 
@@ -14,60 +14,65 @@ from itembed_tf.models.dual_path import imprint, parts, sentence_features
 from itembed_tf.sentence_features.cca import cca, moments
 from itembed_tf.sentence_features.fitting import fit_sentences
 from itembed_tf.training.frozen_outputs import caption_features, evaluation_features, image_features
+from itembed_tf.training.train_set import TrainSet
 
-ROWS = 1024  # pairs that CCA reads at a time
+ROWS = 1024  # pairs per batch for CCA
 
 
-def start_weights(
-    config: Config, model: keras.Model, items: Items, ids: np.ndarray, labels: np.ndarray, words: np.ndarray | None
-) -> None:
-    """Give a new model of `config` the weights that are not drawn at random.
+def start_weights(config: Config, model: keras.Model, train: TrainSet, words: np.ndarray | None) -> None:
+    """Set the weights of a new model that are not random, as the config says.
 
     Args:
         config: of the run.
-        model: as `itembed_tf.training.run_directory.build_model` gives it.
-        items: of train; `ids` int32 [m, L] are the words of its captions, `labels` int32 [G] the classes of its groups.
-        words: first values of the word table, float32 [vocabulary_size, d], or None for random ones.
+        model: from `itembed_tf.training.build.build_model`.
+        train: the training set.
+        words: initial word table, float32 [vocabulary_size, d], or None for a random one.
 
     Raises:
-        ValueError: sentence features that cannot be fitted, CCA that has no solution, or classes without a picture.
+        ValueError: sentence features that cannot be fitted, CCA without a solution, or classes without an image.
     """
     features = sentence_features(model)
     if features is not None:
-        print(f"sentence features: fitting {config.sentence.kind} on {len(ids):,} training captions")
+        print(f"sentence features: fitting {config.sentence.kind} on {len(train.ids):,} training captions", flush=True)
         fit_sentences(
-            features, ids, words, components=config.sentence.components, size=config.sentence.size, seed=config.seed
+            features,
+            train.ids,
+            words,
+            components=config.sentence.components,
+            size=config.sentence.size,
+            seed=config.seed,
         )
     elif words is not None:
         parts(model)["words"].embeddings.assign(words)
     if config.model.start == "cca":
-        _start_as_cca(config, model, items, ids)
+        _start_as_cca(config, model, train)
     if config.model.classifier == "imprinted":
-        imprint(model, evaluation_features(config, model, items), labels[items.image_groups])
+        items = train.items
+        imprint(model, evaluation_features(config, model, items), train.classes[items.image_groups])
 
 
-def _start_as_cca(config: Config, model: keras.Model, items: Items, ids: np.ndarray) -> None:
-    """Make both heads the maps of CCA of every training picture, seen as in evaluation, and every caption of its group.
+def _start_as_cca(config: Config, model: keras.Model, train: TrainSet) -> None:
+    """Set both heads to the CCA maps of all pairs of a training image and a caption of its group.
 
-    Evaluation adds what the head says of a picture and of its mirror image; of a linear head that is what it says of
-    their mean.
+    Evaluation adds the head's outputs for an image and its mirror image; for a linear head this equals the output for
+    the mean of their features, which CCA therefore uses.
     """
     flip = config.evaluation.flip
-    views = image_features(config, model, items, 1 + flip, mirror=flip)
-    sentences = caption_features(model, ids)
-    assert sentences is not None, "dual_path_model has seen to it that there are sentence features"
-    images, captions = _all_pairs(items)
-    found = moments(_rows(views, sentences, images, captions))
+    views = image_features(config, model, train.items, 1 + flip, mirror=flip)
+    sentences = caption_features(model, train.ids)
+    assert sentences is not None, "dual_path_model refuses start = 'cca' without sentence features"
+    images, captions = _all_pairs(train.items)
+    statistics = moments(_rows(views, sentences, images, captions))
     settings = arguments(config.cca)
-    image, text, correlations = cca(found, size=config.embedding_size, **settings)
+    image, text, correlations = cca(statistics, size=config.embedding_size, **settings)
     parts(model)["image_head"].get_layer("image_fc1").set_weights([image.kernel, image.bias])
     text_head = model.get_layer("text_tower").get_layer("text_head")
     text_head.get_layer("text_fc1").set_weights([text.kernel, text.bias])
-    print(f"CCA: {found.count:,} pairs, correlations {correlations[0]:.3f} to {correlations[-1]:.3f}")
+    print(f"CCA: {statistics.count:,} pairs, correlations {correlations[0]:.3f} to {correlations[-1]:.3f}", flush=True)
 
 
 def _all_pairs(items: Items) -> tuple[np.ndarray, np.ndarray]:
-    """Every picture with every caption of its group: indices of both."""
+    """All pairs of an image and a caption of its group: indices of both."""
     first = np.searchsorted(items.caption_groups, items.image_groups, side="left")
     counts = np.searchsorted(items.caption_groups, items.image_groups, side="right") - first
     images = np.repeat(np.arange(len(items.images)), counts)
@@ -78,8 +83,8 @@ def _all_pairs(items: Items) -> tuple[np.ndarray, np.ndarray]:
 def _rows(
     views: Sequence[np.ndarray], sentences: np.ndarray, images: np.ndarray, captions: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Picture features, the mean of the views, and sentence features of the pairs, `ROWS` at a time."""
+    """Image features (mean over the views) and sentence features of the pairs, `ROWS` at a time."""
     for start in tqdm(range(0, len(images), ROWS), desc="CCA", unit=" batches"):
         part = slice(start, start + ROWS)
-        seen = np.stack([view[images[part]] for view in views])
-        yield seen.mean(axis=0, dtype=np.float64), sentences[captions[part]]
+        both = np.stack([view[images[part]] for view in views])
+        yield both.mean(axis=0, dtype=np.float64), sentences[captions[part]]

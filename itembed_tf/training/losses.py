@@ -1,13 +1,12 @@
-"""What a batch of embeddings is trained on: the instance loss and nine losses between pictures and sentences.
+"""Loss functions: the instance loss (cross-entropy) and nine losses on batches of image and text embeddings.
 
-Every loss of ``LOSSES`` is a function ``f(image [B, D], text [B, D], labels int [B], **parameters)`` of a float32
-scalar; its parameters are the fields of its record in `itembed_tf.config.losses`. Rows have unit length, so products of
-rows are cosines; row i of both sides belongs together, and ``labels`` names the group of each row. Rows of one group
-off the diagonal are no negatives: they are masked. Whatever dtype comes in, sums and exponentials are float32. All runs
-eagerly, in ``tf.function`` and under XLA.
+Every loss of ``LOSSES`` is ``f(image [B, D], text [B, D], labels int [B], **hyper-parameters)`` and returns a float32
+scalar. Rows have unit length, so that products of rows are cosines. Row i of both sides is a matching pair, and
+``labels`` holds the class of each row. Other pairs of one class are not used as negatives: they are masked. Inputs of
+any dtype are converted to float32. All losses run eagerly, in ``tf.function`` and under XLA.
 
-All divide by the number of anchors. An anchor whose negatives are all masked adds 0 and is still counted, so that who
-else is in the batch does not change the weight of a pair.
+All losses divide by the number of anchors. An anchor whose negatives are all masked adds 0 and is counted, so that the
+weight of a pair does not depend on the rest of the batch.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from collections.abc import Callable
 
 from keras import ops
 
-from itembed_tf.training.pairs import (
+from itembed_tf.training.pairwise import (
     Tensor,
     checked,
     cosines,
@@ -24,14 +23,14 @@ from itembed_tf.training.pairs import (
     distances,
     first_of_copies,
     hardest_violations,
-    of_one_group,
+    same_class,
 )
 
 NEVER = -1e9  # logit of a masked pair: exp() of it is 0 in float32, and being finite it cannot give inf - inf
 
 
 def instance_loss(logits: Tensor, labels: Tensor, *, label_smoothing: float) -> Tensor:
-    """Cross-entropy over all groups of the data set, each group a class (paper, eq. 5-8), as the mean over the batch.
+    """Instance loss: cross-entropy with every group of the training set as a class (paper, eq. 5-8), mean over rows.
 
     Args:
         logits: [B, C], any float dtype.
@@ -46,7 +45,7 @@ def instance_loss(logits: Tensor, labels: Tensor, *, label_smoothing: float) -> 
         ValueError: `label_smoothing` outside [0, 1).
     """
     if not 0 <= label_smoothing < 1:
-        raise ValueError(f"label_smoothing must be at least 0 and less than 1, and is {label_smoothing}")
+        raise ValueError(f"label_smoothing must be >= 0 and < 1, and is {label_smoothing}")
     logits = ops.cast(logits, "float32")
     losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
     if label_smoothing > 0:
@@ -56,47 +55,48 @@ def instance_loss(logits: Tensor, labels: Tensor, *, label_smoothing: float) -> 
 
 
 def ranking_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float) -> Tensor:
-    """Hinges with one negative an anchor and a direction (paper, eq. 9; released code).
+    """Triplet ranking loss with one negative per anchor and direction (paper, eq. 9; released code).
 
-    Of a batch of 2h rows the first h are anchors; the negatives of anchor i are text i+h for the picture and image i+h
-    for the sentence. The loss is the mean over the h anchors of the sum of both hinges. The released code sums over the
-    anchors, weighs by 2 and divides by the whole batch of 2h: the same number, so its weight 2 is our weight 1 (the
-    paper's lambda_1 = 1). The last row of an odd batch is not used. An anchor whose negative is of its own group adds
-    0 and is counted; a batch of one row gives 0.
+    In a batch of 2h rows the first h are anchors; the negatives of anchor i are text i+h for the image and image i+h
+    for the text. The loss is the mean over the h anchors of the sum of both hinges. The released code sums over the
+    anchors, multiplies by 2 and divides by the whole batch of 2h, which is the same value: its weight 2 is our weight 1
+    (the paper's lambda_1 = 1). The last row of an odd batch is not used. An anchor whose negative is of its own class
+    adds 0 and is counted; a batch of one row gives 0.
 
     Args:
-        image, text, labels: as the module says. With mined sentences in rows h to 2h, `labels` are those of the images.
-        margin: a; 1 in paper and released code.
+        image, text, labels: see the module. With mined captions in rows h to 2h, `labels` are those of the images.
+        margin: a; 1 in the paper and the released code.
     """
     image, text, labels = checked(image, text, labels)
     half = ops.shape(image)[0] // 2
-    pictures, sentences = image[:half], text[:half]
-    matching = cosines(pictures, sentences)
-    hinges = ops.relu(margin - matching + cosines(pictures, text[half : 2 * half]))
-    hinges += ops.relu(margin - matching + cosines(sentences, image[half : 2 * half]))
+    anchor_image, anchor_text = image[:half], text[:half]
+    matching = cosines(anchor_image, anchor_text)
+    hinges = ops.relu(margin - matching + cosines(anchor_image, text[half : 2 * half]))
+    hinges += ops.relu(margin - matching + cosines(anchor_text, image[half : 2 * half]))
     negative = ops.not_equal(labels[:half], labels[half : 2 * half])
     return ops.sum(ops.where(negative, hinges, 0.0)) / ops.cast(ops.maximum(half, 1), "float32")
 
 
 def ranking_sum_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float) -> Tensor:
-    """Hinges with all negatives of the batch: mean over anchors of their sum, both directions added."""
+    """Sum-of-hinges ranking loss (VSE): all negatives of the batch, mean over anchors, both directions added."""
     for_images, for_texts, count = _hinges(image, text, labels, margin)
     return (ops.sum(for_images) + ops.sum(for_texts)) / count
 
 
 def ranking_max_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float) -> Tensor:
-    """Hinges with the hardest negative of the batch (VSE++): mean over anchors, both directions added.
+    """Max-violation ranking loss (VSE++): the hardest negative of the batch, mean over anchors, both directions added.
 
-    VSE++ itself sums over the batch; we divide by it.
+    VSE++ itself sums over the batch; this loss divides by its size.
     """
     for_images, for_texts, count = _hinges(image, text, labels, margin)
     return (ops.sum(ops.max(for_images, axis=1)) + ops.sum(ops.max(for_texts, axis=0))) / count
 
 
 def infonce_loss(image: Tensor, text: Tensor, labels: Tensor, *, temperature: float) -> Tensor:
-    """Softmax over the batch with the matching row as the class: mean over anchors, then mean of both directions.
+    """InfoNCE loss (also NT-Xent, CLIP's loss): cross-entropy over the batch with the matching row as the class.
 
-    Rows of the anchor's own group are left out of the denominator. `temperature` divides the cosines.
+    Mean over anchors, then mean of both directions. Other rows of the anchor's class are left out of the denominator.
+    `temperature` divides the cosines.
     """
     scores, same, diagonal = _scores(image, text, labels)
     logits = ops.where(ops.logical_and(same, ops.logical_not(diagonal)), NEVER, scores / _positive(temperature))
@@ -106,10 +106,10 @@ def infonce_loss(image: Tensor, text: Tensor, labels: Tensor, *, temperature: fl
 
 
 def sigmoid_loss(image: Tensor, text: Tensor, labels: Tensor, *, temperature: float, margin: float) -> Tensor:
-    """Every pair of the batch as a yes-or-no question (SigLIP): logits (cosine - margin) / temperature.
+    """Sigmoid loss (SigLIP): binary cross-entropy of every pair, with logits (cosine - margin) / temperature.
 
-    Pairs of one group are positives, on the diagonal and off it; the sum over all pairs is divided by B, as in SigLIP.
-    (Its scale and bias are 1 / temperature and -margin / temperature.) Without negatives the positives' terms remain.
+    All pairs of one class are positives. The sum over all pairs is divided by B, as in SigLIP, whose scale and bias are
+    1 / temperature and -margin / temperature.
     """
     scores, same, _ = _scores(image, text, labels)
     logits = (scores - margin) / _positive(temperature)
@@ -117,52 +117,52 @@ def sigmoid_loss(image: Tensor, text: Tensor, labels: Tensor, *, temperature: fl
 
 
 def topk_image_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float, top: int) -> Tensor:
-    """Hinges on distances, pictures as anchors: margin + d(picture, its sentence) - d(picture, sentence of another).
+    """Top-k triplet loss on distances, image anchors: hinges of margin + d(image, its text) - d(image, other text).
 
-    One of the four terms of the two-branch network, which the weights of a stage add up. d is the Euclidean distance
-    sqrt(2 - 2 cos + 1e-4). Each anchor keeps its `top` largest hinges (0: all); the term is their mean over anchors,
-    hinges of 0 counted. Public code: margin 0.05, top 10, this term once, `topk_text` 1.5 times and `structure_text`
-    0.05 times; CVPR 2016: top 50, weights not published. Rows of the anchor's group are masked, where that code takes
-    another sentence of the picture, drawn with a pair of its own, for a negative.
+    One of the four terms of the two-branch network (Wang et al.); the losses of a stage add them up. d is the Euclidean
+    distance sqrt(2 - 2 cos + 1e-4). Each anchor keeps its `top` largest hinges (0: all); the loss is their mean over
+    the anchors, zero hinges included. Public code: margin 0.05, top 10, this term with weight 1, `topk_text` 1.5 and
+    `structure_text` 0.05; CVPR 2016: top 50, weights not published. Rows of the anchor's class are masked, whereas that
+    code takes another caption of the image, if one is in the batch, as a negative.
     """
     image, text, labels = checked(image, text, labels)
     violations = margin + ops.expand_dims(distance(cosines(image, text)), 1) - distances(image, text)
-    return hardest_violations(violations, ops.logical_not(of_one_group(labels)), top)
+    return hardest_violations(violations, ops.logical_not(same_class(labels)), top)
 
 
 def topk_text_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float, top: int) -> Tensor:
-    """The same with sentences as anchors: margin + d(sentence, its picture) - d(sentence, another picture).
+    """Top-k triplet loss on distances, text anchors: hinges of margin + d(text, its image) - d(text, other image).
 
-    A picture that stands in several rows is one negative, not several of the `top`.
+    As `topk_image_loss`. An image that is repeated in several rows counts as one negative.
     """
     image, text, labels = checked(image, text, labels)
     violations = margin + ops.expand_dims(distance(cosines(image, text)), 1) - distances(text, image)
-    return hardest_violations(violations, _other_pictures(image, labels), top)
+    return hardest_violations(violations, _other_images(image, labels), top)
 
 
 def structure_image_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float, top: int) -> Tensor:
-    """Neighbourhoods of pictures: margin + d(picture, farthest of its group) - d(picture, picture of another group).
+    """Structure-preserving loss among images: margin + d(image, farthest of its class) - d(image, other image).
 
-    As `structure_text_loss`, between pictures. CVPR 2016 means it for groups of several pictures, such as the regions
-    that one phrase names; its public code leaves it out. Where a group has one picture in the batch, the farthest is
-    that picture itself, at 0.01: the hinges then push apart pictures that are nearer than the margin.
+    As `structure_text_loss`, between images. CVPR 2016 defines it for groups of several images, such as the regions of
+    one phrase; its public code leaves it out. An image without another one of its class in the batch is its own
+    farthest, at distance 0.01: the hinges then push apart images that are nearer than the margin.
     """
     image, _, labels = checked(image, text, labels)
     violations = _beyond_neighbours(image, labels, margin)
-    return hardest_violations(violations, _other_pictures(image, labels), top)
+    return hardest_violations(violations, _other_images(image, labels), top)
 
 
 def structure_text_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float, top: int) -> Tensor:
-    """Neighbourhoods of sentences: margin + d(sentence, farthest of its group) - d(sentence, one of another group).
+    """Structure-preserving loss among texts: margin + d(text, farthest of its class) - d(text, text of another class).
 
-    CVPR 2016 asks it of every neighbour, and keeps the `top` violations of each pair; the public code and we ask it of
-    the farthest in the batch, the anchor itself counted, and keep the `top` of each anchor. It wants ``data.captions``
-    of 2 or more: with one sentence a picture the farthest is the anchor itself, at 0.01. Distances, `margin`, `top` and
-    means as in `topk_image_loss`.
+    CVPR 2016 applies it to every neighbour and keeps the `top` violations of each pair; the public code and this loss
+    use the farthest one in the batch, the anchor included, and keep the `top` of each anchor. It needs
+    ``data.captions`` >= 2: with one caption per image the farthest is the anchor itself, at distance 0.01. Distances,
+    `margin`, `top` and means as in `topk_image_loss`.
     """
     _, text, labels = checked(image, text, labels)
     violations = _beyond_neighbours(text, labels, margin)
-    return hardest_violations(violations, ops.logical_not(of_one_group(labels)), top)
+    return hardest_violations(violations, ops.logical_not(same_class(labels)), top)
 
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
@@ -179,19 +179,20 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
 
 
 def hardest_candidate(image: Tensor, candidates: Tensor, candidate_labels: Tensor, labels: Tensor) -> Tensor:
-    """For each picture the most similar sentence of another group: the released code's mining of negatives.
+    """Hard-negative mining: for each image the most similar caption of another class (released code).
 
-    That code embeds 256 random sentences in test mode, groups of the batch left out; both are the caller's part.
+    The released code embeds 256 random captions in test mode, without those of the batch's groups; both are left to the
+    caller.
 
     Args:
         image: [n, D], unit length.
-        candidates: [m, D], embedded sentences, unit length.
+        candidates: [m, D], embedded captions, unit length.
         candidate_labels: int [m].
-        labels: int [n], of the pictures.
+        labels: int [n], of the images.
 
     Returns:
-        int32 [n], rows of `candidates`; the lower row of equals. Where every candidate is of the picture's own group it
-        is row 0: compare ``candidate_labels`` there if that can happen.
+        int32 [n], rows of `candidates`; of equals the first. It is 0 where every candidate is of the image's own
+        class: compare ``candidate_labels`` if that can happen.
     """
     scores = ops.matmul(ops.cast(image, "float32"), ops.transpose(ops.cast(candidates, "float32")))
     same = ops.equal(ops.expand_dims(labels, 1), ops.expand_dims(candidate_labels, 0))
@@ -199,27 +200,27 @@ def hardest_candidate(image: Tensor, candidates: Tensor, candidate_labels: Tenso
 
 
 def _beyond_neighbours(rows: Tensor, labels: Tensor, margin: float) -> Tensor:
-    """By how much each row (down) is nearer to each other than its farthest neighbour and the margin: [B, B]."""
+    """margin + distance of each row to the farthest of its class - distance to each other row: [B, B], anchors down."""
     apart = distances(rows, rows)
-    farthest = ops.max(ops.where(of_one_group(labels), apart, 0.0), axis=1, keepdims=True)
+    farthest = ops.max(ops.where(same_class(labels), apart, 0.0), axis=1, keepdims=True)
     return margin + farthest - apart
 
 
-def _other_pictures(image: Tensor, labels: Tensor) -> Tensor:
-    """Which pictures (across) are of another group than each row's, each picture once: bool [B, B]."""
-    return ops.logical_and(ops.logical_not(of_one_group(labels)), first_of_copies(image, labels))
+def _other_images(image: Tensor, labels: Tensor) -> Tensor:
+    """Pairs of rows (anchors down) with an image of another class, each repeated image once: bool [B, B]."""
+    return ops.logical_and(ops.logical_not(same_class(labels)), first_of_copies(image, labels))
 
 
 def _scores(image: Tensor, text: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Cosines of all pairs (pictures down, sentences across), which are of one group, and which are the diagonal."""
+    """Cosines of all pairs (images down, texts across), the mask of pairs of one class, and that of the diagonal."""
     image, text, labels = checked(image, text, labels)
     scores = ops.matmul(image, ops.transpose(text))
     rows = ops.arange(ops.shape(scores)[0])
-    return scores, of_one_group(labels), ops.equal(ops.expand_dims(rows, 1), ops.expand_dims(rows, 0))
+    return scores, same_class(labels), ops.equal(ops.expand_dims(rows, 1), ops.expand_dims(rows, 0))
 
 
 def _hinges(image: Tensor, text: Tensor, labels: Tensor, margin: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Hinge of every pair with the picture as anchor, and with the sentence as anchor, both [B, B]; and B."""
+    """Hinges of every pair with the image as anchor and with the text as anchor, both [B, B], and B."""
     scores, same, diagonal = _scores(image, text, labels)
     matching = ops.sum(ops.where(diagonal, scores, 0.0), axis=1)
     for_images = ops.relu(margin - ops.expand_dims(matching, 1) + scores)
@@ -233,5 +234,5 @@ def _rows(scores: Tensor) -> Tensor:
 
 def _positive(temperature: float) -> float:
     if isinstance(temperature, (int, float)) and temperature <= 0:
-        raise ValueError(f"temperature must be more than 0, and is {temperature}; 0.05 is a common value")
+        raise ValueError(f"temperature must be > 0, and is {temperature}; 0.05 is a common value")
     return temperature

@@ -1,14 +1,16 @@
-"""A stage's update rule: SGD-Nesterov, Adam or AdamW with a schedule, a rate for each part, decay and loss scaling."""
+"""Optimiser of a stage: SGD, Adam or AdamW with a schedule, multipliers per part, weight decay and loss scaling."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import ops
+
+from itembed_tf.config import Stage
 
 PARTS = (
     *("backbone", "image_head", "text_tower", "words", "classifier"),
@@ -20,89 +22,72 @@ PartOf = Callable[[keras.Variable], Sequence[str]]
 
 
 def make_optimizer(
-    *,
-    optimizer: str,
-    learning_rate: float,
-    momentum: float,
-    weight_decay: float,
-    clip_norm: float,
-    schedule: str,
-    warmup_epochs: float,
-    decay_epochs: Sequence[float],
-    decay_factor: float,
-    epochs: int,
-    steps_per_epoch: int,
-    multipliers: dict[str, float],
-    part_of: PartOf,
-    mixed_float16: bool,
+    stage: Stage, *, steps_per_epoch: int, part_of: PartOf, loss_scaling: bool
 ) -> keras.optimizers.Optimizer:
-    """Build a stage's optimiser; call its ``build(variables)``, then ``apply(gradients)`` at every step.
+    """Build the optimiser of a stage; call its ``build(variables)``, then ``apply(gradients)`` at every step.
 
-    The rate of a variable is the schedule's rate times the multipliers of all parts that the variable belongs to; at 0
-    it stays untouched. Gradients are taken as they are, then (each only where set) clipped by their norm over all
-    variables, then decayed:
+    The learning rate of a variable is that of the schedule times the multipliers of all parts that the variable belongs
+    to; a variable with multiplier 0 does not change. Gradients are first clipped by their global norm, where
+    ``clip_norm`` is set; then weight decay applies:
 
-    - "sgd": Nesterov momentum; L2, `weight_decay` times the variable, is added to the gradient of every variable,
-      biases and batch norm included. As in the released code the momentum holds gradients, not steps: the rate and
-      its multiplier scale the step that comes out. (keras.optimizers.SGD scales what goes in; the two differ only
-      after the rate changes.)
+    - "sgd": Nesterov momentum; L2, ``weight_decay`` times the variable, is added to the gradient of every variable,
+      biases and batch norm included. As in the released code (and PyTorch) the momentum holds gradients, not steps: the
+      learning rate and its multiplier scale the step that comes out. (keras.optimizers.SGD scales what goes in; the
+      two differ only after the learning rate changes.)
     - "adam": L2 in the gradient of every variable, as for sgd.
-    - "adamw": decoupled: before each step, matrices and kernels (two dimensions or more, the word table among them)
-      lose their rate times `weight_decay` of themselves; biases and batch norm lose nothing.
+    - "adamw": decoupled: before each step, variables of two or more dimensions (kernels and the word table) are reduced
+      by learning rate times ``weight_decay`` of themselves; biases and batch norm are not.
 
     Args:
-        optimizer: "sgd", "adam" or "adamw".
-        learning_rate: base rate, reached after the warm-up.
-        momentum: sgd only, 0 to 1.
-        weight_decay: see above; 0 for none.
-        clip_norm: largest norm of all gradients together; 0 for no limit.
-        schedule, warmup_epochs, decay_epochs, decay_factor, epochs, steps_per_epoch: see `EpochSchedule`.
-        multipliers: factor of a part in `PARTS`; parts not named have 1.
+        stage: settings of the stage.
+        steps_per_epoch: for the schedule, see `EpochSchedule`.
         part_of: gives the parts of a variable, such as ("text_tower", "gamma").
-        mixed_float16: wrap in Keras' dynamic loss scaling: take the gradient of ``scale_loss(loss)``; steps whose
-            gradients overflow are skipped (and do not move the schedule).
+        loss_scaling: wrap in Keras' dynamic loss scaling, for mixed_float16: take the gradient of
+            ``scale_loss(loss)``; steps whose gradients overflow are skipped (and do not advance the schedule).
 
     Raises:
-        ValueError: an unknown name, or a number out of range; says which are allowed.
+        ValueError: an unknown name, or a number out of range; the message has the allowed values.
     """
-    _check_multipliers(multipliers)
-    if weight_decay < 0 or clip_norm < 0:
-        raise ValueError(f"weight_decay and clip_norm must be at least 0, and are {weight_decay} and {clip_norm}")
-    rate = EpochSchedule(
-        learning_rate=learning_rate,
-        schedule=schedule,
-        warmup_epochs=warmup_epochs,
-        decay_epochs=decay_epochs,
-        decay_factor=decay_factor,
-        epochs=epochs,
+    _check_multipliers(stage.multipliers)
+    if stage.weight_decay < 0 or stage.clip_norm < 0:
+        raise ValueError(f"weight_decay and clip_norm must be >= 0, and are {stage.weight_decay} and {stage.clip_norm}")
+    schedule = EpochSchedule(
+        learning_rate=stage.learning_rate,
+        schedule=stage.schedule,
+        warmup_epochs=stage.warmup_epochs,
+        decay_epochs=stage.decay_epochs,
+        decay_factor=stage.decay_factor,
+        epochs=stage.epochs,
         steps_per_epoch=steps_per_epoch,
     )
     common: dict[str, Any] = {
-        "learning_rate": rate,
-        "global_clipnorm": float(clip_norm) or None,
-        "multipliers": multipliers,
+        "name": "optimizer",  # checkpoints have its variables by their paths; Keras would number it by the process
+        "learning_rate": schedule,
+        "global_clipnorm": float(stage.clip_norm) or None,
+        "multipliers": stage.multipliers,
         "part_of": part_of,
     }
-    chosen: keras.optimizers.Optimizer
-    if optimizer == "sgd":
-        chosen = PartSGD(momentum=float(momentum), nesterov=momentum > 0, coupled_decay=weight_decay, **common)
-    elif optimizer == "adam":
-        chosen = PartAdam(coupled_decay=weight_decay, **common)
-    elif optimizer == "adamw":
-        chosen = PartAdam(decoupled_decay=weight_decay, **common)
+    optimizer: keras.optimizers.Optimizer
+    if stage.optimizer == "sgd":
+        momentum = float(stage.momentum)
+        optimizer = PartSGD(momentum=momentum, nesterov=momentum > 0, coupled_decay=stage.weight_decay, **common)
+    elif stage.optimizer == "adam":
+        optimizer = PartAdam(coupled_decay=stage.weight_decay, **common)
+    elif stage.optimizer == "adamw":
+        optimizer = PartAdam(decoupled_decay=stage.weight_decay, **common)
     else:
-        raise ValueError(f"optimizer must be sgd, adam or adamw, and is {optimizer!r}")
-    return LossScale(chosen) if mixed_float16 else chosen
+        raise ValueError(f"optimizer must be sgd, adam or adamw, and is {stage.optimizer!r}")
+    return LossScale(optimizer, name="loss_scale") if loss_scaling else optimizer
 
 
 @keras.saving.register_keras_serializable(package="itembed_tf")
 class EpochSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Learning rate after a number of steps, with its landmarks given in epochs.
+    """Learning-rate schedule in epochs, with linear warm-up.
 
-    A linear rise from 0 over `warmup_epochs` (the first step of all has rate 0) multiplies one of
+    The learning rate rises linearly from 0 over `warmup_epochs` (the first step has rate 0), times one of
 
     - "constant": `learning_rate`;
-    - "steps": `learning_rate` times `decay_factor` for each of `decay_epochs` that is over;
+    - "steps": `learning_rate` times `decay_factor` for each of `decay_epochs` that has passed;
     - "cosine": half a cosine from `learning_rate`, at the end of the warm-up, to 0 at the end of `epochs`.
     """
 
@@ -121,11 +106,11 @@ class EpochSchedule(keras.optimizers.schedules.LearningRateSchedule):
         if schedule not in ("constant", "steps", "cosine"):
             raise ValueError(f"schedule must be constant, steps or cosine, and is {schedule!r}")
         if steps_per_epoch < 1:
-            raise ValueError(f"steps_per_epoch must be at least 1, and is {steps_per_epoch}: is the batch too large?")
+            raise ValueError(f"steps_per_epoch must be at least 1, and is {steps_per_epoch}: the batch is too large")
         if schedule == "cosine" and 0 < epochs <= warmup_epochs:
             raise ValueError(
-                f"warmup_epochs is {warmup_epochs} of {epochs} epochs: nothing is left for the cosine. "
-                "Lower it, or set schedule = 'constant'."
+                f"warmup_epochs = {warmup_epochs} leaves nothing of epochs = {epochs} for the cosine schedule: "
+                "set it lower, or schedule = 'constant'"
             )
         self.settings: dict[str, Any] = {
             "learning_rate": float(learning_rate),
@@ -138,7 +123,7 @@ class EpochSchedule(keras.optimizers.schedules.LearningRateSchedule):
         }
 
     def __call__(self, step: Any) -> Any:
-        """Rate of the step that follows `step` finished ones: float32 scalar."""
+        """Learning rate of the step after `step` finished ones: float32 scalar."""
         settings = self.settings
         done = ops.cast(step, "float32")
         rate = ops.convert_to_tensor(settings["learning_rate"], "float32")
@@ -160,10 +145,10 @@ class EpochSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class DenseGradients(keras.optimizers.Optimizer):
-    """Makes sparse gradients dense before anything looks at them.
+    """Converts sparse gradients to dense ones first.
 
-    The gradient of an embedding lists a word's row once for each time the word occurs. Norms, finiteness and squares
-    taken entry by entry would be those of the list, not of the gradient; and momentum is dense anyway.
+    The sparse gradient of a word table has one row for each occurrence of a word. Norms and squares of these rows would
+    not be those of the gradient, and the momentum is dense in any case.
     """
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[keras.Variable] | None = None) -> None:
@@ -172,16 +157,16 @@ class DenseGradients(keras.optimizers.Optimizer):
 
 
 class LossScale(DenseGradients, keras.optimizers.LossScaleOptimizer):
-    """Keras' dynamic loss scaling, of dense gradients."""
+    """Dynamic loss scaling of Keras, on dense gradients."""
 
 
 class PartRates(DenseGradients):
-    """Gives each variable its own rate and weight decay; what is done with them is the next class's part."""
+    """Learning-rate multiplier and weight decay per variable, in front of the update rule of the next class."""
 
     def __init__(
         self,
         *,
-        multipliers: dict[str, float],
+        multipliers: Mapping[str, float],
         part_of: PartOf,
         coupled_decay: float = 0.0,
         decoupled_decay: float = 0.0,
@@ -198,13 +183,13 @@ class PartRates(DenseGradients):
             return
         super().build(variables)
         multipliers = dict(self.part_multipliers)
-        # worked out here: update_step sees bare TensorFlow variables, which do not know the layer they belong to
+        # computed here: update_step sees plain TensorFlow variables, which do not know the layer they belong to
         self.factors = tuple(
             math.prod(multipliers.get(part, 1.0) for part in self.part_of(variable)) for variable in variables
         )
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        factor = self.factors[self._get_variable_index(variable)]
+        factor = self.factors[variable_index(self, variable)]
         if factor == 0:
             return
         rate = ops.cast(learning_rate, variable.dtype) * factor
@@ -216,7 +201,7 @@ class PartRates(DenseGradients):
 
 
 class GradientMomentum(keras.optimizers.SGD):
-    """Nesterov momentum whose buffer holds gradients and not steps (released code; also PyTorch).
+    """Nesterov momentum whose buffer accumulates gradients instead of steps (released code, PyTorch).
 
     v <- momentum v - g;  w <- w + rate (momentum v - g)
     """
@@ -224,23 +209,32 @@ class GradientMomentum(keras.optimizers.SGD):
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         step = -ops.cast(gradient, variable.dtype)
         if self.momentum:
-            buffer = self.momentums[self._get_variable_index(variable)]
+            buffer = self.momentums[variable_index(self, variable)]
             self.assign(buffer, buffer * self.momentum + step)
             step = buffer * self.momentum + step
         self.assign_add(variable, step * ops.cast(learning_rate, variable.dtype))
 
 
 class PartSGD(PartRates, GradientMomentum):
-    """SGD-Nesterov with a rate for each part."""
+    """SGD with Nesterov momentum and a multiplier for each part."""
 
 
 class PartAdam(PartRates, keras.optimizers.Adam):
-    """Adam or, by how it decays, AdamW, with a rate for each part."""
+    """Adam or, with decoupled decay, AdamW, with a multiplier for each part."""
 
 
-def _check_multipliers(multipliers: dict[str, float]) -> None:
+def variable_index(optimizer: keras.optimizers.Optimizer, variable: Any) -> int:
+    """Position of a variable among those that the optimiser was built with.
+
+    A private method of Keras 3: `update_step` gets the variable but not its position, and only this method also
+    resolves the per-device copies that `tf.distribute` passes. `test_the_position_of_a_variable` fails if it changes.
+    """
+    return optimizer._get_variable_index(variable)
+
+
+def _check_multipliers(multipliers: Mapping[str, float]) -> None:
     for part, factor in multipliers.items():
         if part not in PARTS:
-            raise ValueError(f"multipliers: unknown part {part!r}; the parts are {', '.join(PARTS)}")
+            raise ValueError(f"multipliers: unknown part {part!r}; allowed: {', '.join(PARTS)}")
         if not 0 <= factor < math.inf:
-            raise ValueError(f"multipliers: {part} must be a number from 0 up, and is {factor}")
+            raise ValueError(f"multipliers: {part} must be a finite number >= 0, and is {factor}")

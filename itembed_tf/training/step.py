@@ -1,27 +1,38 @@
-"""The compiled training step, and the running average of the weights that it may keep."""
+"""The compiled training step, and the running average of the weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from itembed_tf.config.losses import Instance, Loss
+from itembed_tf.config import Stage
+from itembed_tf.config.losses import INSTANCE_LOSSES, Instance
+from itembed_tf.training.checkpoints import named_variables
 from itembed_tf.training.losses import LOSSES, hardest_candidate, instance_loss
 
-INSTANCE = ("instance_image", "instance_text")
+SIDES = ("image", "text")
+
+Batch = dict[str, tf.Tensor]
+Step = Callable[[Batch], dict[str, tf.Tensor]]
 
 
 class Averages:
-    """Exponential running averages of variables, with the decay raised slowly so that early steps do not linger."""
+    """Exponential moving average of variables. The decay starts low, so that the first values fade quickly."""
 
     def __init__(self, variables: Sequence[keras.Variable], decay: float):
         self.variables = list(variables) if decay else []
         self.decay = decay
         self.steps = tf.Variable(0.0, trainable=False)
         self.values = [tf.Variable(v.value, trainable=False) for v in self.variables]
+
+    def named(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it, by name."""
+        names = named_variables("average", self.variables)
+        return {"averaged_steps": self.steps} | dict(zip(names, self.values, strict=True))
 
     def update(self) -> None:
         """Move every average towards its variable; called inside the step."""
@@ -33,13 +44,13 @@ class Averages:
             average.assign(decay * average + (1.0 - decay) * variable.value)
 
     def assign(self) -> None:
-        """Give every variable its average."""
+        """Set every variable to its average."""
         for variable, average in zip(self.variables, self.values, strict=True):
             variable.assign(average)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Lend the averages to the variables, for evaluation and for keeping them."""
+        """Set the variables to their averages within the block, for evaluation."""
         own = [v.numpy() for v in self.variables]
         self.assign()
         try:
@@ -50,84 +61,91 @@ class Averages:
 
 
 def compiled_step(
-    network: keras.Model,
-    optimizer: keras.optimizers.Optimizer,
-    averages: Averages,
-    *,
-    losses: Mapping[str, Loss],
-    mining: int,
-    jit: bool,
-) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
-    """A function from a batch to the numbers to log, which also updates the weights.
+    network: keras.Model, optimizer: keras.optimizers.Optimizer, averages: Averages, stage: Stage
+) -> Step:
+    """Compile the training step: a function from a batch to scalars for the log, which updates the weights.
 
-    The objective is the sum of the named losses times their weights. With `mining`, the captions of the batch's
-    second half are first replaced by mined ones, as in the released code (see `_with_mined_captions`).
+    The objective is the weighted sum of the losses of the stage. With ``stage.mining`` the captions of the second half
+    of the batch are first replaced by mined ones, as in the released code (see `_with_mined_captions`).
 
-    A batch may hold k sentences for each of its B pictures ("ids" [k*B, L], row j*B + i the j-th of picture i; "image"
-    and "labels" B rows). Each picture then stands in k rows of the losses of `LOSSES`, one for each sentence.
+    A batch may have k captions for each of its B images: "ids" is [k*B, L], row j*B + i the j-th caption of image i;
+    "image" and "classes" have B rows. For the losses of `LOSSES` each image is then repeated in k rows, one for each
+    caption. See `itembed_tf.data.batches.batches`.
 
     Raises:
-        ValueError: a loss that there is not, naming those that there are; an instance loss without the classifier.
+        ValueError: an unknown loss; an instance loss without the classifier; mining on cached sentence features.
     """
-    for name in losses:
-        if name not in LOSSES and name not in INSTANCE:
-            raise ValueError(f"losses: {name!r} is not one of {', '.join([*INSTANCE, *LOSSES])}")
-        if name in INSTANCE and "image_logits" not in network.output:
-            raise ValueError(f"losses: {name} needs the classifier: with model.classifier = 'none' name others")
+    for name in stage.losses:
+        if name not in LOSSES and name not in INSTANCE_LOSSES:
+            raise ValueError(f"losses: {name!r} is not one of {', '.join([*INSTANCE_LOSSES, *LOSSES])}")
+        if name in INSTANCE_LOSSES and "image_logits" not in network.output:
+            raise ValueError(f"losses: {name} needs the classifier, which model.classifier = 'none' leaves out")
+    inputs = tuple(network.input)
+    if stage.mining and "ids" not in inputs:
+        raise ValueError("mining needs captions as word ids: set mining = 0 where sentence features are cached")
     variables = network.trainable_variables
-    smoothing = {side: losses.get(f"instance_{side}", Instance()).parameters for side in ("image", "text")}
 
-    @tf.function(jit_compile=jit)
-    def step(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        ids, times = batch["ids"], batch["ids"].shape[0] // batch["labels"].shape[0]
-        labels = {"image": batch["labels"], "text": tf.tile(batch["labels"], [times])}
-        if mining:
-            ids, labels["text"] = _with_mined_captions(network, batch)
+    @tf.function(jit_compile=stage.jit)
+    def step(batch: Batch) -> dict[str, tf.Tensor]:
+        batch = dict(batch)
+        captions = batch["ids" if "ids" in inputs else "text_features"]
+        times = captions.shape[0] // batch["classes"].shape[0]
+        classes = {"image": batch["classes"], "text": tf.tile(batch["classes"], [times])}
+        if stage.mining:
+            batch["ids"], classes["text"] = _with_mined_captions(network, batch)
         with tf.GradientTape() as tape:
-            out = network({"image": batch["image"], "ids": ids}, training=True)
-            terms = {
-                f"instance_{side}": instance_loss(out[f"{side}_logits"], labels[side], **smoothing[side])
-                for side in labels
-                if f"{side}_logits" in out
-            }
-            pairs = _pairs(out["image_embedding"], out["text_embedding"], batch["labels"], times)
-            for name, loss in losses.items():
-                if name in LOSSES:
-                    terms[name] = LOSSES[name](*pairs, **loss.parameters)
-            total = tf.add_n([loss.weight * terms[name] for name, loss in losses.items()])
+            out = network({name: batch[name] for name in inputs}, training=True)
+            terms = _loss_terms(out, classes, times, stage)
+            total = tf.add_n([loss.weight * terms[name] for name, loss in stage.losses.items()])
             scaled = optimizer.scale_loss(total)
         optimizer.apply(tape.gradient(scaled, variables), variables)
         averages.update()
-        for side in labels if "image_logits" in out else ():
-            right = tf.equal(tf.argmax(out[f"{side}_logits"], axis=-1, output_type=tf.int32), labels[side])
+        for side in SIDES if "image_logits" in out else ():
+            right = tf.equal(tf.argmax(out[f"{side}_logits"], axis=-1, output_type=tf.int32), classes[side])
             terms[f"accuracy_{side}"] = tf.reduce_mean(tf.cast(right, tf.float32))
         return {"loss": total, **terms}
 
     return step
 
 
-def _pairs(image: tf.Tensor, text: tf.Tensor, labels: tf.Tensor, times: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Rows that belong together: each picture `times` over with its sentences, one picture's rows side by side.
+def _loss_terms(out: Batch, classes: Batch, times: int, stage: Stage) -> dict[str, tf.Tensor]:
+    """The unweighted losses of a batch: those of the stage, and the instance losses wherever there are logits."""
+    terms = {
+        f"instance_{side}": instance_loss(
+            out[f"{side}_logits"], classes[side], **stage.losses.get(f"instance_{side}", Instance()).parameters
+        )
+        for side in SIDES
+        if f"{side}_logits" in out
+    }
+    pairs = _pairs(out["image_embedding"], out["text_embedding"], classes["image"], times)
+    for name, loss in stage.losses.items():
+        if name in LOSSES:
+            terms[name] = LOSSES[name](*pairs, **loss.parameters)
+    return terms
 
-    So the two halves of the batch, of which `ranking_loss` takes the one for negatives of the other, are of different
-    pictures.
+
+def _pairs(image: tf.Tensor, text: tf.Tensor, classes: tf.Tensor, times: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Matching rows: each image `times` times with its captions, the rows of one image side by side.
+
+    The two halves of the batch, which are each other's negatives in `ranking_loss`, then have different images.
     """
     if times == 1:
-        return image, text, labels
-    by_picture = tf.transpose(tf.reshape(text, [times, -1, text.shape[1]]), [1, 0, 2])
-    return tf.repeat(image, times, axis=0), tf.reshape(by_picture, text.shape), tf.repeat(labels, times)
+        return image, text, classes
+    by_image = tf.transpose(tf.reshape(text, [times, -1, text.shape[1]]), [1, 0, 2])
+    return tf.repeat(image, times, axis=0), tf.reshape(by_image, text.shape), tf.repeat(classes, times)
 
 
-def _with_mined_captions(network: keras.Model, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-    """Ids and text labels of the batch, the second half's captions replaced by mined ones (released code).
+def _with_mined_captions(network: keras.Model, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+    """Ids and classes of the captions, those of the second half replaced by hard negatives (released code).
 
-    Row h + i gets the candidate with the highest cosine to picture i, both in test mode; each keeps its own label.
+    Row h + i becomes the candidate with the highest cosine to image i, both in inference mode, with its own class.
     """
-    half = batch["labels"].shape[0] // 2
-    out = network({"image": batch["image"][:half], "ids": batch["candidate_ids"]}, training=False)
+    half = batch["classes"].shape[0] // 2
+    image = next(name for name in network.input if name != "ids")
+    out = network({image: batch[image][:half], "ids": batch["candidate_ids"]}, training=False)
     chosen = hardest_candidate(
-        out["image_embedding"], out["text_embedding"], batch["candidate_labels"], batch["labels"][:half]
+        out["image_embedding"], out["text_embedding"], batch["candidate_classes"], batch["classes"][:half]
     )
     ids = tf.concat([batch["ids"][:half], tf.gather(batch["candidate_ids"], chosen), batch["ids"][2 * half :]], 0)
-    mined = tf.gather(batch["candidate_labels"], chosen)
-    return ids, tf.concat([batch["labels"][:half], mined, batch["labels"][2 * half :]], 0)
+    mined = tf.gather(batch["candidate_classes"], chosen)
+    return ids, tf.concat([batch["classes"][:half], mined, batch["classes"][2 * half :]], 0)

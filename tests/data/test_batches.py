@@ -18,14 +18,15 @@ from itembed_tf.data.batches import (
     Items,
     batches,
     draw_epoch,
+    feature_source,
     flatten,
-    from_features,
-    from_pictures,
     image_batches,
+    image_source,
 )
 from itembed_tf.data.readers import Group
 
 LENGTH = 6
+CLASSES = np.arange(20, dtype=np.int32)[::-1].copy()  # of the 20 groups of `uneven`
 
 
 def group(number: int, images: int = 1, captions: int = 3) -> Group:
@@ -70,9 +71,9 @@ def test_an_epoch_shows_every_picture_once_with_a_caption_of_its_group():
         )
         assert drawn.images.shape == (3, 8)
         assert sorted(drawn.images.ravel()) == list(range(24))
-        np.testing.assert_array_equal(drawn.labels, items.image_groups[drawn.images])
+        np.testing.assert_array_equal(drawn.groups, items.image_groups[drawn.images])
         captions = drawn.ids[..., 0] - 1
-        np.testing.assert_array_equal(items.caption_groups[captions], drawn.labels)
+        np.testing.assert_array_equal(items.caption_groups[captions], drawn.groups)
         seen |= set(captions.ravel())
     assert seen == set(range(len(items.captions)))  # over 30 epochs every caption has its turn
 
@@ -101,7 +102,7 @@ def test_the_seed_alone_decides():
 
     def draw(*seed: int) -> list[np.ndarray]:
         drawn = draw_epoch(items, ids, captions=1, shift=True, word_dropout=0.0, batch_size=8, mining=5, seed=seed)
-        return [drawn.images, drawn.seeds, drawn.ids, drawn.labels, drawn.candidate_ids, drawn.candidate_labels]
+        return [drawn.images, drawn.seeds, drawn.ids, drawn.groups, drawn.candidate_ids, drawn.candidate_groups]
 
     first = draw(1, 0, 3)
     assert all(np.array_equal(a, b) for a, b in zip(first, draw(1, 0, 3), strict=True))
@@ -116,7 +117,7 @@ def test_one_caption_a_picture_is_drawn_as_ever():
     settings = {"captions": 1, "shift": True, "word_dropout": 0.2, "batch_size": 9, "mining": 5}
     drawn = draw_epoch(items, ids, **settings, seed=(1, 0, 3))
     assert drawn.images[0].tolist() == [7, 19, 23, 5, 13, 18, 16, 14, 22]
-    sums = {"seeds": 1552764481, "ids": 3153663765, "candidate_ids": 1857292538, "candidate_labels": 167240424}
+    sums = {"seeds": 1552764481, "ids": 3153663765, "candidate_ids": 1857292538, "candidate_groups": 167240424}
     for name, expected in sums.items():
         assert zlib.crc32(np.ascontiguousarray(getattr(drawn, name)).tobytes()) == expected, name
 
@@ -129,9 +130,9 @@ def test_several_captions_of_a_picture_differ_while_its_group_has_others(caption
     pairs = set()
     for epoch in range(200):
         drawn = draw_epoch(items, ids, captions=captions, **settings, seed=(0, 0, epoch))
-        assert drawn.captions.shape == (3, captions * 8) and drawn.labels.shape == drawn.images.shape == (3, 8)
+        assert drawn.captions.shape == (3, captions * 8) and drawn.groups.shape == drawn.images.shape == (3, 8)
         np.testing.assert_array_equal(drawn.ids[..., 0] - 1, drawn.captions)
-        for chosen, labels in zip(drawn.captions.reshape(3, captions, 8), drawn.labels, strict=True):
+        for chosen, labels in zip(drawn.captions.reshape(3, captions, 8), drawn.groups, strict=True):
             np.testing.assert_array_equal(items.caption_groups[chosen], np.tile(labels, (captions, 1)))
             for row, label in zip(chosen.T, labels, strict=True):
                 assert len(set(row)) == min(captions, 1 + label % 4)
@@ -169,7 +170,7 @@ def test_shift_of_full_and_empty_captions_and_no_shift():
     items = flatten([group(0, captions=1), group(1, captions=1)])
     ids = np.array([[1, 2, 3, 4, 5, 6], [0] * 6], np.int32)
     drawn = draw_epoch(items, ids, captions=1, shift=True, word_dropout=0.0, batch_size=2, mining=0, seed=(0, 0, 0))
-    np.testing.assert_array_equal(drawn.ids[0], ids[drawn.labels[0]])
+    np.testing.assert_array_equal(drawn.ids[0], ids[drawn.groups[0]])
     items, ids = uneven()
     left = draw_epoch(
         items, ids, captions=1, shift=False, word_dropout=0.0, batch_size=24, mining=0, seed=(0, 0, 0)
@@ -181,7 +182,7 @@ def test_candidates_are_captions_of_other_groups_than_the_batch():
     items, _ = uneven()
     ids = np.tile(np.arange(1, len(items.captions) + 1, dtype=np.int32)[:, None], (1, LENGTH))
     drawn = draw_epoch(items, ids, captions=1, shift=False, word_dropout=0.0, batch_size=8, mining=200, seed=(0, 0, 0))
-    for labels, candidates, rows in zip(drawn.labels, drawn.candidate_labels, drawn.candidate_ids, strict=True):
+    for labels, candidates, rows in zip(drawn.groups, drawn.candidate_groups, drawn.candidate_ids, strict=True):
         assert not set(labels) & set(candidates)
         assert set(candidates) == set(range(20)) - set(labels)  # all the others among 200 draws
         np.testing.assert_array_equal(items.caption_groups[rows[:, 0] - 1], candidates)
@@ -197,11 +198,11 @@ def test_a_resumed_epoch_gives_exactly_the_remaining_batches():
         pixels = tf.cast(tf.io.decode_png(data, channels=3), tf.float32)[:2, :2]
         return pixels + tf.random.stateless_uniform([2, 2, 3], seed)
 
-    for load in (from_features(views), from_pictures(pictures, augment)):
-        whole = list(batches(drawn, 0, load))
+    for load in (feature_source(views), image_source(pictures, augment)):
+        whole = list(batches(drawn, 0, load, CLASSES))
         assert len(whole) == 6
         for first in (2, 5, 6):  # 6: killed between the last step and the end of the epoch
-            rest = list(batches(drawn, first, load))
+            rest = list(batches(drawn, first, load, CLASSES))
             assert len(rest) == 6 - first
             for a, b in zip(whole[first:], rest, strict=True):
                 assert a.keys() == b.keys()
@@ -212,11 +213,11 @@ def test_batches_of_features_take_one_view_of_each_picture():
     items, ids = uneven()
     drawn = draw_epoch(items, ids, captions=1, shift=False, word_dropout=0.0, batch_size=24, mining=0, seed=(0, 0, 0))
     views = [np.stack([np.arange(24), np.full(24, v)], axis=1).astype(np.float32) for v in range(3)]
-    batch = next(iter(batches(drawn, 0, from_features(views))))
-    np.testing.assert_array_equal(batch["image"][:, 0], drawn.images[0])
-    assert set(batch["image"][:, 1].numpy()) == {0.0, 1.0, 2.0}
-    np.testing.assert_array_equal(batch["labels"], drawn.labels[0])
-    assert batch["labels"].shape == (24,) and batch["ids"].dtype == tf.int32
+    batch = next(iter(batches(drawn, 0, feature_source(views), CLASSES)))
+    np.testing.assert_array_equal(batch["image_features"][:, 0], drawn.images[0])
+    assert set(batch["image_features"][:, 1].numpy()) == {0.0, 1.0, 2.0}
+    np.testing.assert_array_equal(batch["classes"], CLASSES[drawn.groups[0]])
+    assert batch["classes"].shape == (24,) and batch["ids"].dtype == tf.int32
 
 
 def test_features_of_captions_stand_in_place_of_their_ids():
@@ -224,12 +225,13 @@ def test_features_of_captions_stand_in_place_of_their_ids():
     settings = {"captions": 2, "shift": False, "word_dropout": 0.0, "batch_size": 8, "mining": 0}
     drawn = draw_epoch(items, ids, **settings, seed=(0, 0, 0))
     sentences = np.arange(3 * len(items.captions), dtype=np.float32).reshape(-1, 3)
-    load = from_features([np.zeros((len(items.images), 2), np.float32)])
-    found = list(batches(drawn, 1, load, sentences))
+    load = feature_source([np.zeros((len(items.images), 2), np.float32)])
+    found = list(batches(drawn, 1, load, CLASSES, sentences))
     assert len(found) == 2
     for batch, captions in zip(found, drawn.captions[1:], strict=True):
-        assert batch["ids"].shape == (16, 3) and batch["image"].shape == (8, 2)
-        np.testing.assert_array_equal(batch["ids"], sentences[captions])
+        assert batch["text_features"].shape == (16, 3) and batch["image_features"].shape == (8, 2)
+        np.testing.assert_array_equal(batch["text_features"], sentences[captions])
+        assert "ids" not in batch and "image" not in batch
 
 
 def test_batches_of_pictures_pair_each_with_its_own_caption(tmp_path):
@@ -239,10 +241,10 @@ def test_batches_of_pictures_pair_each_with_its_own_caption(tmp_path):
     for n in range(24):
         (tmp_path / f"{n}.png").write_bytes(png(10 * n))
     for pictures in ([png(10 * n) for n in range(24)], [str(tmp_path / f"{n}.png") for n in range(24)]):
-        load = from_pictures(pictures, lambda data, seed: tf.cast(tf.io.decode_png(data, channels=3), tf.float32))
-        for step, batch in enumerate(batches(drawn, 0, load)):
+        load = image_source(pictures, lambda data, seed: tf.cast(tf.io.decode_png(data, channels=3), tf.float32))
+        for step, batch in enumerate(batches(drawn, 0, load, CLASSES)):
             np.testing.assert_array_equal(batch["image"][:, 0, 0, 0], 10 * drawn.images[step])
-            np.testing.assert_array_equal(batch["labels"], drawn.labels[step])
+            np.testing.assert_array_equal(batch["classes"], CLASSES[drawn.groups[step]])
 
 
 def test_evaluation_batches_keep_the_order_and_the_rest():
@@ -257,22 +259,22 @@ def test_an_epoch_never_ends_in_a_wait_for_autotuning():
     items, ids = uneven()
     drawn = draw_epoch(items, ids, captions=1, shift=False, word_dropout=0.0, batch_size=8, mining=0, seed=(0, 0, 0))
     evaluation = image_batches([png()] * 3, lambda data, i: tf.io.decode_png(data), 2)
-    for dataset in (batches(drawn, 0, from_features([np.zeros((24, 5), np.float32)])), evaluation):
+    for dataset in (batches(drawn, 0, feature_source([np.zeros((24, 5), np.float32)]), CLASSES), evaluation):
         assert dataset.options().autotune.enabled is False
 
 
-FROM_FEATURES = """
+FEATURE_SOURCE = """
 import numpy as np
-from itembed_tf.data.batches import from_features
-rows = from_features([np.ones((4, 5), np.float32)])(np.zeros((2, 3), np.int64), np.zeros((2, 3, 2), np.int32))
-print(sum(float(row.numpy().sum()) for row in rows))
+from itembed_tf.data.batches import feature_source
+rows = feature_source([np.ones((4, 5), np.float32)])(np.zeros((2, 3), np.int64), np.zeros((2, 3, 2), np.int32))
+print(sum(float(row["image_features"].numpy().sum()) for row in rows))
 """
 
 
 def test_reading_features_leaves_the_allocator_alone():
     """from_generator sets malloc's trim threshold for the process, and each training step then faults in its memory."""
     said = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}
-    done = subprocess.run([sys.executable, "-c", FROM_FEATURES], capture_output=True, text=True, env=said, check=True)
+    done = subprocess.run([sys.executable, "-c", FEATURE_SOURCE], capture_output=True, text=True, env=said, check=True)
     assert done.stdout.strip() == "30.0"
     assert "M_TRIM_THRESHOLD" not in done.stderr
 

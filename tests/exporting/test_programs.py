@@ -23,7 +23,8 @@ from itembed_tf.exporting.pca import fit_pca, project
 from itembed_tf.models.dual_path import encoder
 from itembed_tf.retrieval import retrieval_table
 from itembed_tf.text import Vocabulary
-from itembed_tf.training.run_directory import build_model, load_model, open_run, save_weights, start_run, write_metrics
+from itembed_tf.training.build import build_model, load_model
+from itembed_tf.training.run_directory import open_run, save_weights, start_run, write_metrics
 
 ROOT = Path(__file__).parents[2]
 SENTENCES = ["a dog on a bike", "", "the red man runs"]

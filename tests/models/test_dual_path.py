@@ -107,7 +107,7 @@ def test_imprint_gives_each_class_its_unit_mean_feature(relu):
     own = unit(np.maximum(own, 0) if relu else own)
     expected = unit(own[::2] + own[1::2]).T
     np.testing.assert_allclose(model.get_layer("classifier").kernel.numpy(), expected, atol=1e-4)
-    out = model.on_features({"image": features, "ids": np.zeros((24, LENGTH), np.int32)}, training=True)
+    out = model.on_features({"image_features": features, "ids": np.zeros((24, LENGTH), np.int32)}, training=True)
     assert np.mean(out["image_logits"].numpy().argmax(-1) == labels) > 0.95
 
 
@@ -124,10 +124,10 @@ def test_imprint_takes_batches_of_about_one_size():
 def test_cached_features_give_what_pictures_give(batch):
     model = dual_path(scale=5.0, relu=True)
     features = parts(model)["backbone"](batch["image"], training=False)
-    from_pictures = model(batch, training=False)
-    from_features = model.on_features({"image": features, "ids": tf.constant(batch["ids"])}, training=False)
-    assert from_pictures.keys() == from_features.keys()
-    for name, value in from_pictures.items():
+    from_images = model(batch, training=False)
+    from_features = model.on_features({"image_features": features, "ids": tf.constant(batch["ids"])}, training=False)
+    assert from_images.keys() == from_features.keys()
+    for name, value in from_images.items():
         np.testing.assert_allclose(from_features[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
     assert {id(v) for v in model.on_features.variables} < {id(v) for v in model.variables}
 

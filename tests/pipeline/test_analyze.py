@@ -23,7 +23,8 @@ from itembed_tf.evaluation.embeddings import Embeddings, embedder
 from itembed_tf.models.dual_path import encoder
 from itembed_tf.pipeline import analyze as pipeline
 from itembed_tf.text import Vocabulary
-from itembed_tf.training.run_directory import build_model, save_weights, write_metrics
+from itembed_tf.training.build import build_model
+from itembed_tf.training.run_directory import save_weights, write_metrics
 from tests.support.toy_model import CLASSES, LENGTH, SIZE, dual_path
 
 WORDS = ("blue", "circle", "on", "paper", "red", "square", "the", "white")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from benchmarks.drawn import drawn_flickr8k
 from itembed_tf.data import packing as pack_module
-from itembed_tf.data.batches import flatten, from_pictures
+from itembed_tf.data.batches import flatten, image_source
 from itembed_tf.data.images import load_image, shrink_image
 from itembed_tf.data.readers import FilePart, read_dataset, read_image
 from itembed_tf.prepare import main
@@ -58,10 +58,10 @@ def test_shards_hold_the_same_groups_and_training_reads_their_pictures(pictures,
     for one, other in zip(packed, source, strict=True):
         assert read_image(one.images[0]) == Path(other.images[0]).read_bytes(), "64 pixels need no shrinking"
     items = flatten(packed)
-    load = from_pictures(items.images, lambda data, seed: load_image(data, size=32, fit="stretch"))
+    load = image_source(items.images, lambda data, seed: load_image(data, size=32, fit="stretch"))
     (batch,) = load(np.array([[5, 0, 23]]), np.zeros((1, 3, 2), np.int32))
     wanted = load_image(tf.constant(Path(flatten(source).images[5]).read_bytes()), size=32, fit="stretch")
-    np.testing.assert_array_equal(batch[0], wanted)
+    np.testing.assert_array_equal(batch["image"][0], wanted)
 
 
 def test_any_tensorflow_program_can_read_the_records(pictures, tmp_path):

@@ -15,7 +15,8 @@ from itembed_tf.data import feature_cache as features
 from itembed_tf.exporting import load_pair, write_saved_models
 from itembed_tf.models.dual_path import encoder, parts, sentence_features
 from itembed_tf.pipeline import train
-from itembed_tf.training.run_directory import load_model, open_run
+from itembed_tf.training.build import load_model
+from itembed_tf.training.run_directory import open_run
 
 pytestmark = pytest.mark.usefixtures("deterministic_ops_end")
 ROOT = Path(__file__).parents[2]

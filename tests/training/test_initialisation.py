@@ -12,9 +12,10 @@ from itembed_tf.data.batches import Items, flatten
 from itembed_tf.data.readers import read_dataset
 from itembed_tf.models.dual_path import encoder
 from itembed_tf.pipeline import train
+from itembed_tf.training.build import load_model
 from itembed_tf.training.frozen_outputs import caption_features, image_features
 from itembed_tf.training.initialisation import _all_pairs
-from itembed_tf.training.run_directory import load_model, open_run
+from itembed_tf.training.run_directory import open_run
 from tests.support.toy_model import dual_path
 
 pytestmark = pytest.mark.usefixtures("deterministic_ops_end")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import keras
@@ -9,28 +10,27 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from itembed_tf.training.optimizer import EpochSchedule, make_optimizer
+from itembed_tf.config import Stage
+from itembed_tf.training.optimizer import EpochSchedule, make_optimizer, variable_index
 
-PLAIN = {
-    "optimizer": "sgd",
-    "learning_rate": 0.1,
-    "momentum": 0.9,
-    "weight_decay": 0.0,
-    "clip_norm": 0.0,
-    "schedule": "constant",
-    "warmup_epochs": 0.0,
-    "decay_epochs": (),
-    "decay_factor": 0.1,
-    "epochs": 10,
-    "steps_per_epoch": 5,
-    "multipliers": {},
-    "part_of": lambda variable: (),
-    "mixed_float16": False,
-}
+PLAIN = Stage(
+    optimizer="sgd",
+    learning_rate=0.1,
+    momentum=0.9,
+    weight_decay=0.0,
+    schedule="constant",
+    decay_epochs=(),
+    epochs=10,
+)
 
 
-def make(variables, **changes):
-    optimizer = make_optimizer(**{**PLAIN, **changes})
+def make(variables, part_of=lambda variable: (), steps_per_epoch=5, loss_scaling=False, **changes):
+    optimizer = make_optimizer(
+        dataclasses.replace(PLAIN, **changes),
+        steps_per_epoch=steps_per_epoch,
+        part_of=part_of,
+        loss_scaling=loss_scaling,
+    )
     optimizer.build(variables)
     return optimizer
 
@@ -44,14 +44,13 @@ def parts_by_name(variable):
 
 
 def rates(steps, **changes):
-    settings = {key: PLAIN[key] for key in EpochSchedule(**schedule_settings()).get_config()}
-    schedule = EpochSchedule(**{**settings, **changes})
+    schedule = EpochSchedule(**{**schedule_settings(), **changes})
     return [float(schedule(step)) for step in steps]
 
 
 def schedule_settings():
-    names = ("learning_rate", "schedule", "warmup_epochs", "decay_epochs", "decay_factor", "epochs", "steps_per_epoch")
-    return {name: PLAIN[name] for name in names}
+    names = ("learning_rate", "schedule", "warmup_epochs", "decay_epochs", "decay_factor", "epochs")
+    return {name: getattr(PLAIN, name) for name in names} | {"steps_per_epoch": 5}
 
 
 def test_two_nesterov_steps_with_multipliers_and_l2_by_hand():
@@ -212,8 +211,8 @@ def train_step(model, optimizer, jit):
 
 
 @pytest.mark.parametrize("jit", [False, True])
-@pytest.mark.parametrize(("name", "mixed_float16"), [("sgd", False), ("adamw", False), ("adamw", True)])
-def test_a_fresh_optimizer_continues_bit_for_bit(name, mixed_float16, jit):
+@pytest.mark.parametrize(("name", "loss_scaling"), [("sgd", False), ("adamw", False), ("adamw", True)])
+def test_a_fresh_optimizer_continues_bit_for_bit(name, loss_scaling, jit):
     changes = {
         "optimizer": name,
         "weight_decay": 0.01,
@@ -222,7 +221,7 @@ def test_a_fresh_optimizer_continues_bit_for_bit(name, mixed_float16, jit):
         "warmup_epochs": 0.5,
         "multipliers": {"words": 0.1},
         "part_of": lambda variable: ("words",) if "words" in variable.path else (),
-        "mixed_float16": mixed_float16,
+        "loss_scaling": loss_scaling,
     }
     rng = np.random.default_rng(0)
     batches = [(rng.integers(0, 7, (8, 3)), rng.normal(size=(8, 2)).astype(np.float32)) for _ in range(6)]
@@ -255,7 +254,7 @@ def test_a_loss_scaled_float16_run_recovers_from_an_overflow():
     inputs = keras.Input([4])
     hidden = keras.layers.Dense(4, dtype="mixed_float16", kernel_initializer="identity")(inputs)
     model = keras.Model(inputs, keras.layers.Activation("linear", dtype="float32")(hidden))
-    optimizer = make(model.trainable_variables, optimizer="adam", learning_rate=0.01, mixed_float16=True)
+    optimizer = make(model.trainable_variables, optimizer="adam", learning_rate=0.01, loss_scaling=True)
     before = [value.copy() for value in model.get_weights()]
     batch = tf.fill([2, 4], 1000.0)
     losses, skipped = [], 0
@@ -279,13 +278,35 @@ def test_a_loss_scaled_float16_run_recovers_from_an_overflow():
     [
         ({"optimizer": "adagrad"}, "optimizer must be sgd, adam or adamw, and is 'adagrad'"),
         ({"schedule": "linear"}, "schedule must be constant, steps or cosine, and is 'linear'"),
-        ({"multipliers": {"txt_tower": 0.1}}, "unknown part 'txt_tower'; the parts are backbone"),
-        ({"multipliers": {"words": -1.0}}, "words must be a number from 0 up"),
+        ({"multipliers": {"txt_tower": 0.1}}, "unknown part 'txt_tower'; allowed: backbone"),
+        ({"multipliers": {"words": -1.0}}, "words must be a finite number >= 0"),
         ({"steps_per_epoch": 0}, "steps_per_epoch must be at least 1"),
-        ({"schedule": "cosine", "warmup_epochs": 10.0}, "nothing is left for the cosine"),
-        ({"clip_norm": -1.0}, "clip_norm must be at least 0"),
+        ({"schedule": "cosine", "warmup_epochs": 10.0}, "leaves nothing of epochs = 10 for the cosine"),
+        ({"clip_norm": -1.0}, "clip_norm must be >= 0"),
     ],
 )
 def test_bad_settings_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
-        make_optimizer(**{**PLAIN, **changes})
+        make([], **changes)
+
+
+def test_the_position_of_a_variable():
+    """`variable_index` uses a private method of Keras: multipliers and momenta need the position from update_step."""
+    seen = []
+
+    class Watch(keras.optimizers.SGD):
+        def update_step(self, gradient, variable, learning_rate):
+            seen.append(variable_index(self, variable))
+
+    variables = [variable(1.0, "a"), variable(2.0, "b")]
+    optimizer = Watch()
+    optimizer.build(variables)
+    optimizer.apply([tf.constant(1.0), tf.constant(1.0)])
+    tf.function(lambda: optimizer.apply([tf.constant(1.0), tf.constant(1.0)]))()
+    assert seen == [0, 1, 0, 1]
+
+
+def test_variables_have_the_same_paths_in_every_process():
+    """A checkpoint has them by their paths: Keras numbers optimisers without a name."""
+    paths = [[v.path for v in make([variable(1.0)], loss_scaling=True).variables] for _ in range(2)]
+    assert paths[0] == paths[1] and len(set(paths[0])) == len(paths[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -12,20 +13,27 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from itembed_tf.config import LOSS_SETTINGS, Stage, arguments, parse_losses
-from itembed_tf.data.batches import Epoch, Items, batches, draw_epoch, from_features
+from itembed_tf.config import LOSS_SETTINGS, Stage, parse_losses
+from itembed_tf.config.losses import INSTANCE_LOSSES
+from itembed_tf.data.batches import Items, batches, draw_epoch, feature_source
 from itembed_tf.models.backbones import build_backbone
 from itembed_tf.models.dual_path import parts
+from itembed_tf.training.checkpoints import Arrays
+from itembed_tf.training.errors import RunError
+from itembed_tf.training.freezing import freeze_parts, part_names
+from itembed_tf.training.interruption import uninterrupted
 from itembed_tf.training.losses import LOSSES, hardest_candidate, ranking_loss
-from itembed_tf.training.stage import _part_names, freeze_parts, train_stage
-from itembed_tf.training.step import INSTANCE, Averages, compiled_step
+from itembed_tf.training.stage import train_stage
+from itembed_tf.training.state import EpochEntry, StageState
+from itembed_tf.training.step import Averages, compiled_step
 from tests.support.toy_model import LENGTH, SIZE, WORDS, dual_path
 
 PICTURES, BATCH = 12, 4
 STEPS = PICTURES // BATCH
+CLASSES = np.arange(PICTURES, dtype=np.int32)[::-1].copy()  # of the groups: each its own, and not its number
 
 
-def settings(**changes: Any) -> dict[str, Any]:
+def settings(**changes: Any) -> Stage:
     toy = Stage(
         name="toy",
         epochs=2,
@@ -37,7 +45,7 @@ def settings(**changes: Any) -> dict[str, Any]:
     )
     if "losses" in changes:
         changes["losses"] = parse_losses(changes["losses"])
-    return arguments(dataclasses.replace(toy, **changes))
+    return dataclasses.replace(toy, **changes)
 
 
 def data() -> tuple[Items, np.ndarray, np.ndarray]:
@@ -56,17 +64,16 @@ def data() -> tuple[Items, np.ndarray, np.ndarray]:
     return items, ids, random.uniform(0, 255, (PICTURES, SIZE, SIZE, 3)).astype(np.float32)
 
 
-def batches_of(stage: dict[str, Any], captions: int = 1) -> Callable[[int, int], tf.data.Dataset]:
+def batches_of(stage: Stage, captions: int = 1) -> Callable[[int, int], tf.data.Dataset]:
     items, ids, pictures = data()
 
     def load(images: np.ndarray, seeds: np.ndarray) -> tf.data.Dataset:
-        return tf.data.Dataset.from_tensor_slices(pictures[images])
+        return tf.data.Dataset.from_tensor_slices({"image": pictures[images]})
 
     def of(epoch: int, first: int) -> tf.data.Dataset:
-        size, mining = stage["batch_size"], stage["mining"]
-        place = {"batch_size": size, "mining": mining, "seed": (0, 0, epoch)}
-        drawn: Epoch = draw_epoch(items, ids, captions=captions, shift=True, word_dropout=0.0, **place)
-        return batches(drawn, first, load)
+        place = {"batch_size": stage.batch_size, "mining": stage.mining, "seed": (0, 0, epoch)}
+        drawn = draw_epoch(items, ids, captions=captions, shift=True, word_dropout=0.0, **place)
+        return batches(drawn, first, load, CLASSES)
 
     return of
 
@@ -80,19 +87,19 @@ def run(
     selection_score: Callable[[dict[str, Any]], float] = lambda table: table["rsum"],
     captions: int = 1,
     **changes: Any,
-) -> list[dict[str, Any]]:
+) -> list[EpochEntry]:
     stage = settings(**changes)
     return train_stage(
         model,
+        stage,
         batches=batches_of(stage, captions),
-        steps_per_epoch=PICTURES // min(PICTURES, stage["batch_size"]),
+        steps_per_epoch=PICTURES // min(PICTURES, stage.batch_size),
         evaluate=evaluate,
         selection_score=selection_score,
         trained=trained,
         resume=resume,
         save=save or (lambda state, arrays: None),
         report=lambda entry: None,
-        **stage,
     )
 
 
@@ -149,7 +156,8 @@ def test_cached_features_leave_the_backbone_out():
     )
     train_stage(
         model,
-        batches=lambda epoch, first: batches(drawn, first, from_features(views)),
+        stage,
+        batches=lambda epoch, first: batches(drawn, first, feature_source(views), CLASSES),
         steps_per_epoch=STEPS,
         evaluate=None,
         selection_score=len,
@@ -157,7 +165,6 @@ def test_cached_features_leave_the_backbone_out():
         resume=None,
         save=lambda state, arrays: None,
         report=lambda entry: None,
-        **stage,
     )
     changed = moved(model, before)
     assert not any(changed[id(v)] for v in parts(model)["backbone"].variables)
@@ -184,7 +191,7 @@ def test_multipliers_scale_the_steps_of_a_part():
 def test_the_small_parts_that_the_released_code_gives_rates_of_their_own():
     """Each is one of the backbone's or the classifier's variables, and its factor comes on top of theirs."""
     model = toy(bias=True)
-    part_of = _part_names(model)
+    part_of = part_names(model)
     found = {v.path: [part for part in part_of(v) if "_" in part] for v in model.trainable_variables}
     backbone, classifier = parts(model)["backbone"], model.get_layer("classifier")
     first, gamma = backbone.get_layer("conv").kernel, backbone.get_layer("conv_bn").gamma
@@ -204,7 +211,7 @@ def test_the_weights_of_the_best_epoch_are_kept():
     short, long, last = toy(), toy(), toy()
     run(short, epochs=2, keep="last")
     history = run(long, evaluate=tables(1.0, 5.0, 3.0, 5.0), epochs=4)
-    assert [entry["val"]["rsum"] for entry in history] == [1.0, 5.0, 3.0, 5.0]
+    assert [entry.val["rsum"] for entry in history] == [1.0, 5.0, 3.0, 5.0]
     for a, b in zip(values(short), values(long), strict=True):
         np.testing.assert_array_equal(a, b)  # of epoch 2; of equals the first
     run(last, evaluate=tables(1.0, 5.0, 3.0, 5.0), epochs=4, keep="last")
@@ -231,7 +238,7 @@ def test_a_stage_that_makes_things_worse_leaves_trained_weights_as_they_came():
 def test_an_untrained_model_is_not_measured():
     """Its embeddings can be zero, of a caption without known words for one, which a measurement refuses."""
     history = run(toy(), evaluate=tables(1.0), epochs=1, trained=False)  # a second table would be missed
-    assert history[0]["val"]["rsum"] == 1.0
+    assert history[0].val["rsum"] == 1.0
 
 
 def test_batch_norms_of_the_backbone_can_be_frozen_alone():
@@ -262,7 +269,7 @@ def test_blocks_of_the_backbone_can_be_frozen_by_name():
 def test_depthwise_kernels_can_be_frozen_alone(monkeypatch):
     """Of a real backbone: what is left to learn are its pointwise convolutions above the second block."""
     backbone = build_backbone("efficientnet-lite0", weights="none", size=32)
-    monkeypatch.setattr("itembed_tf.training.stage.parts", lambda model: {"backbone": backbone})
+    monkeypatch.setattr("itembed_tf.training.freezing.parts", lambda model: {"backbone": backbone})
     freeze_parts(toy(), ("backbone_batch_norm", "backbone_depthwise", "backbone.stem", "backbone.block1"))
     left = {variable.path.split("/")[0] for variable in backbone.trainable_variables}
     assert {"block2_1_expand", "block2_1_project", "block7_1_project", "head"} <= left
@@ -271,7 +278,7 @@ def test_depthwise_kernels_can_be_frozen_alone(monkeypatch):
 
 def test_evaluation_every_so_many_epochs_and_at_the_end():
     history = run(toy(), evaluate=tables(1.0, 2.0), epochs=3, evaluate_every=2)
-    assert ["val" in entry for entry in history] == [False, True, True]
+    assert [entry.val is not None for entry in history] == [False, True, True]
 
 
 def test_the_average_is_evaluated_and_kept():
@@ -281,9 +288,8 @@ def test_the_average_is_evaluated_and_kept():
     inner = toy()
     average = inner.get_layer("classifier").kernel.numpy()
 
-    def watch(state: dict[str, Any], arrays: list[np.ndarray]) -> None:
-        place = next(n for n, v in enumerate(model.variables) if v is kernel)
-        seen.append(arrays[place])
+    def watch(state: StageState, arrays: Arrays) -> None:
+        seen.append(arrays["model/classifier/kernel"])
 
     during = []
     run(
@@ -307,26 +313,24 @@ def test_the_average_is_evaluated_and_kept():
 def test_mixed_precision_trains(policy):
     keras.config.set_dtype_policy(policy)
     history = run(toy(), epochs=8, learning_rate=0.03)
-    assert all(np.isfinite(list(entry["train"].values())).all() for entry in history)
-    assert history[-1]["train"]["loss"] < history[0]["train"]["loss"]
-    assert history[-1]["learning_rate"] == pytest.approx(0.03)
+    assert all(np.isfinite(list(entry.train.values())).all() for entry in history)
+    assert history[-1].train["loss"] < history[0].train["loss"]
+    assert history[-1].learning_rate == pytest.approx(0.03)
 
 
 @pytest.mark.parametrize("jit", [False, True])
 def test_the_loss_falls(jit):
     history = run(toy(), epochs=25, losses={"instance_image": 1.0, "instance_text": 1.0, "infonce": 1.0}, jit=jit)
-    assert history[-1]["train"]["loss"] < history[0]["train"]["loss"] / 2
-    assert history[-1]["train"]["accuracy_image"] > 0.5  # chance 0.08
+    assert history[-1].train["loss"] < history[0].train["loss"] / 2
+    assert history[-1].train["accuracy_image"] > 0.5  # chance 0.08
     first = history[0]
-    assert first["epoch"] == 1 and first["images_per_s"] > 0 and first["seconds"] > 0
-    weighted = sum(first["train"][name] for name in ("instance_image", "instance_text", "infonce"))
-    assert first["train"]["loss"] == pytest.approx(weighted, rel=1e-5)
+    assert first.epoch == 1 and first.images_per_s > 0 and first.seconds > 0
+    weighted = sum(first.train[name] for name in ("instance_image", "instance_text", "infonce"))
+    assert first.train["loss"] == pytest.approx(weighted, rel=1e-5)
 
 
 def test_loss_weights_are_the_objective():
-    first = run(toy(), epochs=1, losses={"instance_image": 0.5, "ranking_max": {"weight": 3.0, "margin": 0.4}})[0][
-        "train"
-    ]
+    first = run(toy(), epochs=1, losses={"instance_image": 0.5, "ranking_max": {"weight": 3.0, "margin": 0.4}})[0].train
     assert first["loss"] == pytest.approx(0.5 * first["instance_image"] + 3 * first["ranking_max"], rel=1e-5)
 
 
@@ -334,31 +338,33 @@ def test_mining_replaces_exactly_the_second_half():
     """The step with mining on a batch equals the step without it on the batch whose second half was mined by hand."""
     items, ids, pictures = data()
     drawn = draw_epoch(items, ids, captions=1, shift=True, word_dropout=0.0, batch_size=BATCH, mining=7, seed=(0, 0, 0))
-    names = ("ids", "labels", "candidate_ids", "candidate_labels")
-    batch = {name: tf.constant(getattr(drawn, name)[0]) for name in names}
+    batch = {name: tf.constant(getattr(drawn, name)[0]) for name in ("ids", "candidate_ids")}
+    batch["classes"] = tf.constant(CLASSES[drawn.groups[0]])
+    batch["candidate_classes"] = tf.constant(CLASSES[drawn.candidate_groups[0]])
     batch["image"] = tf.constant(pictures[drawn.images[0]])
     model = toy()
     half = BATCH // 2
     out = model({"image": batch["image"][:half], "ids": batch["candidate_ids"]}, training=False)
     scores = out["image_embedding"].numpy() @ out["text_embedding"].numpy().T
     chosen = scores.argmax(axis=1)  # none of the candidates is of the batch's groups
-    expected_ids, text_labels = batch["ids"].numpy(), batch["labels"].numpy()
-    expected_ids[half:], text_labels[half:] = drawn.candidate_ids[0][chosen], drawn.candidate_labels[0][chosen]
+    expected_ids, text_labels = batch["ids"].numpy(), batch["classes"].numpy()
+    expected_ids[half:] = drawn.candidate_ids[0][chosen]
+    text_labels[half:] = CLASSES[drawn.candidate_groups[0][chosen]]
     np.testing.assert_array_equal(
         hardest_candidate(
-            out["image_embedding"], out["text_embedding"], batch["candidate_labels"], batch["labels"][:half]
+            out["image_embedding"], out["text_embedding"], batch["candidate_classes"], batch["classes"][:half]
         ),
         chosen,
     )
     twin = model({"image": batch["image"], "ids": tf.constant(expected_ids)}, training=True)
     logits = twin["text_logits"].numpy().astype(np.float64)
     cross_entropy = np.log(np.exp(logits).sum(1)) - logits[np.arange(BATCH), text_labels]
-    ranking = ranking_loss(twin["image_embedding"], twin["text_embedding"], batch["labels"], margin=0.2)
+    ranking = ranking_loss(twin["image_embedding"], twin["text_embedding"], batch["classes"], margin=0.2)
     model = toy()
     optimizer = keras.optimizers.SGD(0.0)
     optimizer.build(model.trainable_variables)
-    losses = parse_losses({"instance_text": 1.0, "ranking": 1.0})
-    step = compiled_step(model, optimizer, Averages([], 0.0), losses=losses, mining=7, jit=False)
+    losses = {"instance_text": 1.0, "ranking": 1.0}
+    step = compiled_step(model, optimizer, Averages([], 0.0), settings(losses=losses, mining=7))
     numbers = step(batch)
     assert float(numbers["instance_text"]) == pytest.approx(cross_entropy.mean(), rel=1e-4)
     assert float(numbers["ranking"]) == pytest.approx(float(ranking), rel=1e-4)
@@ -368,9 +374,9 @@ def test_mining_replaces_exactly_the_second_half():
 def test_a_picture_stands_in_a_row_for_each_of_its_sentences(jit):
     """Of 3 pictures with 2 sentences each the losses see 6 rows, and the halves of the batch never pair a picture."""
     items, ids, pictures = data()
-    settings = {"shift": False, "word_dropout": 0.0, "batch_size": 3, "mining": 0}
-    drawn = draw_epoch(items, ids, captions=2, **settings, seed=(0, 0, 0))
-    batch = {"ids": tf.constant(drawn.ids[0]), "labels": tf.constant(drawn.labels[0])}
+    draw = {"shift": False, "word_dropout": 0.0, "batch_size": 3, "mining": 0}
+    drawn = draw_epoch(items, ids, captions=2, **draw, seed=(0, 0, 0))
+    batch = {"ids": tf.constant(drawn.ids[0]), "classes": tf.constant(CLASSES[drawn.groups[0]])}
     batch["image"] = tf.constant(pictures[drawn.images[0]])
     model, inputs = toy(), {name: batch[name] for name in ("image", "ids")}
     out = {name: value.numpy() for name, value in model(inputs, training=True).items()}
@@ -378,18 +384,19 @@ def test_a_picture_stands_in_a_row_for_each_of_its_sentences(jit):
     rows = [(picture, 3 * place + picture) for picture in range(3) for place in range(2)]
     image = np.stack([out["image_embedding"][picture] for picture, _ in rows])
     text = np.stack([out["text_embedding"][sentence] for _, sentence in rows])
-    labels = np.array([drawn.labels[0, picture] for picture, _ in rows])
+    labels = np.array([CLASSES[drawn.groups[0, picture]] for picture, _ in rows])
     assert (labels[:3] != labels[3:]).all()
     model, optimizer = toy(), keras.optimizers.SGD(0.0)
     optimizer.build(model.trainable_variables)
     with_margin = {name: {"margin": 2.5} for name in LOSSES if "margin" in LOSS_SETTINGS[name]().parameters}
-    losses = parse_losses(dict.fromkeys([*INSTANCE, *LOSSES], 1.0) | with_margin)
-    step = compiled_step(model, optimizer, Averages([], 0.0), losses=losses, mining=0, jit=jit)
+    losses = dict.fromkeys([*INSTANCE_LOSSES, *LOSSES], 1.0) | with_margin
+    stage = settings(losses=losses, jit=jit)
+    step = compiled_step(model, optimizer, Averages([], 0.0), stage)
     numbers = step(batch)
     for name, loss in LOSSES.items():
-        expected = float(loss(image, text, labels, **losses[name].parameters))
+        expected = float(loss(image, text, labels, **stage.losses[name].parameters))
         assert float(numbers[name]) == pytest.approx(expected, rel=1e-4, abs=1e-6) and expected > 0, name
-    for side, of in (("image", drawn.labels[0]), ("text", np.tile(drawn.labels[0], 2))):
+    for side, of in (("image", labels[::2]), ("text", np.tile(labels[::2], 2))):
         logits = out[f"{side}_logits"].astype(np.float64)
         expected = (np.log(np.exp(logits).sum(1)) - logits[np.arange(len(of)), of]).mean()
         assert float(numbers[f"instance_{side}"]) == pytest.approx(expected, rel=1e-4)
@@ -415,18 +422,20 @@ def test_a_killed_stage_ends_as_an_undisturbed_one(policy, captions):
     undisturbed = run(
         model,
         evaluate=tables(*RSUMS),
-        save=lambda state, arrays: kept.append((json.dumps(state), [array.copy() for array in arrays])),
+        save=lambda state, arrays: kept.append((state, arrays)),
         checkpoint_minutes=0.0,
         **how,
     )
     expected, other = values(model), toy(dropout=0.3)
-    places = [(json.loads(state)["epoch"], json.loads(state)["step"]) for state, _ in kept]
+    places = [(state.epoch, state.step) for state, _ in kept]
     for place in [(0, 2), (1, 3), (2, 0), (2, 1)] if policy == "float32" else [(1, 1)]:
         state, arrays = kept[places.index(place)]
         for variable in other.variables:  # nothing of what the model was before may shine through
             variable.assign(tf.cast(tf.ones(variable.shape), variable.dtype))
         left = tables(*RSUMS[place[0] :])
-        history = run(other, evaluate=left, resume=(json.loads(state), arrays), **how)
+        history = run(
+            other, evaluate=left, resume=(StageState.from_json(json.loads(json.dumps(state.to_json()))), arrays), **how
+        )
         for a, b, variable in zip(expected, values(other), model.variables, strict=True):
             np.testing.assert_array_equal(a, b, err_msg=f"{variable.path} after {place}")
         assert [without_times(entry) for entry in history] == [without_times(entry) for entry in undisturbed]
@@ -436,7 +445,7 @@ def test_an_error_while_saving_leaves_a_stage_that_can_go_on():
     """What was saved before is whole: going on from there ends in the same weights."""
     kept: list[Any] = []
 
-    def save(state: dict[str, Any], arrays: list[np.ndarray]) -> None:
+    def save(state: StageState, arrays: Arrays) -> None:
         if len(kept) == 3:
             raise OSError("disk full")
         kept.append((state, arrays))
@@ -449,25 +458,25 @@ def test_an_error_while_saving_leaves_a_stage_that_can_go_on():
     assert all(np.array_equal(a, b) for a, b in zip(values(one), values(other), strict=True))
 
 
-def without_times(entry: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in entry.items() if key not in ("seconds", "images_per_s")}
+def without_times(entry: EpochEntry) -> EpochEntry:
+    return dataclasses.replace(entry, seconds=0.0, images_per_s=0.0)
 
 
 def test_checkpoints_are_saved_across_short_epochs():
     """Their clock does not start anew with every epoch: an epoch can be shorter than the time between two."""
-    saved: list[dict[str, Any]] = []
+    saved: list[StageState] = []
     run(toy(), epochs=1, save=lambda state, arrays: saved.append(state), checkpoint_minutes=0.0)
-    assert [(state["epoch"], state["step"]) for state in saved] == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0)]
+    assert [(state.epoch, state.step) for state in saved] == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0)]
     saved.clear()
     history = run(toy(), epochs=60, save=lambda state, arrays: saved.append(state), checkpoint_minutes=0.1 / 60)
-    assert max(entry["seconds"] for entry in history[1:]) < 0.1 * len(history)
+    assert max(entry.seconds for entry in history[1:]) < 0.1 * len(history)
     assert len(saved) >= 2
 
 
 def test_speed_counts_the_pictures_that_there_are():
     """A batch bigger than the data is all of the data, and no more."""
     entry = run(toy(), epochs=1, batch_size=1000)[0]
-    assert entry["images_per_s"] * entry["seconds"] == pytest.approx(PICTURES, rel=0.2)
+    assert entry.images_per_s * entry.seconds == pytest.approx(PICTURES, rel=0.2)
 
 
 def test_settings_that_cannot_be():
@@ -488,3 +497,53 @@ def test_freezing_is_exact_whatever_was_before():
     freeze_parts(model, ("words",))
     trainable = {part: len(layer.trainable_variables) for part, layer in parts(model).items()}
     assert trainable["words"] == 0 and all(count for part, count in trainable.items() if part != "words")
+
+
+def test_ctrl_c_saves_a_checkpoint_that_continues_to_the_same_weights():
+    """The step that it interrupts is finished first, and counted."""
+    how = DISTURBED | {"mining": 5}
+    kept: list[Any] = []
+    undisturbed, other = toy(dropout=0.3), toy(dropout=0.3)
+    run(undisturbed, evaluate=tables(*RSUMS), **how)
+    tables_until = [RSUMS[0]]
+
+    def evaluate() -> dict[str, Any]:
+        if not tables_until:  # the second evaluation
+            signal.raise_signal(signal.SIGINT)
+        return {"rsum": tables_until.pop()}
+
+    with pytest.raises(KeyboardInterrupt):
+        run(other, evaluate=evaluate, save=lambda state, arrays: kept.append((state, arrays)), **how)
+    state, arrays = kept[-1]
+    assert (state.epoch, state.step) == (1, STEPS)
+    again = toy(dropout=0.3)
+    run(again, evaluate=tables(*RSUMS[1:]), resume=(state, arrays), **how)
+    assert all(np.array_equal(a, b) for a, b in zip(values(undisturbed), values(again), strict=True))
+
+
+def test_an_interruption_within_a_block_comes_after_it():
+    done = []
+    with pytest.raises(KeyboardInterrupt), uninterrupted():
+        signal.raise_signal(signal.SIGINT)
+        done.append("block")
+    assert done == ["block"]
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)  # the handler of before is back
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused_and_changes_nothing():
+    kept: list[Any] = []
+    run(toy(), epochs=1, save=lambda state, arrays: kept.append((state, arrays)))
+    state, arrays = kept[-1]
+    name = "model/classifier/kernel"
+    missing = {key: value for key, value in arrays.items() if key != name}
+    for wrong, message in (
+        (missing, f"{name} is missing"),
+        (arrays | {"model/head/kernel": np.zeros(3)}, "model/head/kernel is not a variable of this model"),
+        (arrays | {name: arrays[name].T}, rf"{name} has shape \[12, 8\] where \[8, 12\] is needed"),
+    ):
+        model = toy()
+        before = values(model)
+        with pytest.raises(RunError, match=message):
+            run(model, epochs=1, resume=(state, wrong))
+        assert all(np.array_equal(a, b) for a, b in zip(before, values(model), strict=True))

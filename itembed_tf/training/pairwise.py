@@ -1,4 +1,4 @@
-"""All pairs of a batch: their cosines and distances, which are of one group, and the hardest violations of a margin."""
+"""Pairwise cosines and distances of a batch, masks of pairs of one class, and the hardest violations of a margin."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from keras import ops
 
 Tensor = Any  # a tensor of the backend, or what converts to one
 
-NEVER_ZERO = 1e-4  # added to squared distances (two-branch code): the root has a slope everywhere
+EPSILON = 1e-4  # added to squared distances (two-branch code), so that the square root has a gradient everywhere
 
 
 def checked(image: Tensor, text: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Both sides as float32, after their shapes, as far as known while tracing, were compared."""
+    """Both sides as float32 and the labels, after a check of the shapes as far as they are known while tracing."""
     image, text, labels = ops.convert_to_tensor(image), ops.convert_to_tensor(text), ops.convert_to_tensor(labels)
     if len(image.shape) != 2 or len(text.shape) != 2 or len(labels.shape) != 1:
         raise ValueError(
@@ -29,41 +29,41 @@ def checked(image: Tensor, text: Tensor, labels: Tensor) -> tuple[Tensor, Tensor
 
 
 def cosines(left: Tensor, right: Tensor) -> Tensor:
-    """Cosine of each row of one side with the same row of the other: [B]."""
+    """Cosines of matching rows, of unit length: [B]."""
     return ops.sum(left * right, axis=-1)
 
 
-def of_one_group(labels: Tensor) -> Tensor:
-    """Which pairs of rows have one label: bool [B, B]."""
+def same_class(labels: Tensor) -> Tensor:
+    """Mask of the pairs of rows with the same label: bool [B, B]."""
     return ops.equal(ops.expand_dims(labels, 1), ops.expand_dims(labels, 0))
 
 
 def distance(cosine: Tensor) -> Tensor:
     """Euclidean distance of rows of unit length from their cosine: sqrt(2 - 2 cos + 1e-4)."""
-    return ops.sqrt(ops.relu(2.0 - 2.0 * cosine) + NEVER_ZERO)  # relu: rounding makes some squares negative
+    return ops.sqrt(ops.relu(2.0 - 2.0 * cosine) + EPSILON)  # relu: rounding makes some squares negative
 
 
 def distances(left: Tensor, right: Tensor) -> Tensor:
-    """Distances of all rows of one side (down) and the other: [B, B]."""
+    """Euclidean distances of all rows of `left` (down) and of `right` (across): [B, B]."""
     return distance(ops.matmul(left, ops.transpose(right)))
 
 
 def first_of_copies(image: Tensor, labels: Tensor) -> Tensor:
-    """False for a row that is the one above once more: a picture with k sentences stands in k rows. bool [B]."""
+    """False for a row equal to the one above it (an image with k captions is repeated in k rows): bool [B]."""
     same = ops.all(ops.equal(image[1:], image[:-1]), axis=1)
     again = ops.logical_and(same, ops.equal(labels[1:], labels[:-1]))
     return ops.concatenate([ops.ones_like(labels[:1], dtype="bool"), ops.logical_not(again)])
 
 
 def hardest_violations(violations: Tensor, negative: Tensor, top: int) -> Tensor:
-    """Mean over anchors of the mean of their `top` largest hinges, of all with 0; those that are 0 count.
+    """Mean over anchors of the mean of their `top` largest hinges (0: all), zero hinges included.
 
-    An anchor with fewer than `top` negatives is the mean over those that it has, one without any is 0.
+    For an anchor with fewer than `top` negatives it is the mean over those; for one without negatives it is 0.
 
     Args:
-        violations: [B, B], anchors down; a hinge where positive.
-        negative: bool [B, B], which pairs count.
-        top: hinges kept an anchor.
+        violations: [B, B], anchors down; hinges are their positive parts.
+        negative: bool [B, B], mask of the pairs that count.
+        top: number of hinges per anchor.
     """
     hinges = ops.where(negative, ops.relu(violations), 0.0)
     counts = ops.sum(ops.cast(negative, "float32"), axis=1)

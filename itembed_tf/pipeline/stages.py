@@ -1,0 +1,138 @@
+"""The stages of a training run: their data, their evaluation on dev, their checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from itembed_tf.config import Config, Stage, arguments
+from itembed_tf.data.batches import Items, batches, draw_epoch, feature_source, image_source
+from itembed_tf.data.images import augment_image
+from itembed_tf.evaluation.embeddings import embedder
+from itembed_tf.evaluation.protocols import selection_score
+from itembed_tf.pipeline.steps import stage_title
+from itembed_tf.progress import Steps
+from itembed_tf.retrieval import retrieval_table
+from itembed_tf.text import Vocabulary
+from itembed_tf.training.checkpoints import (
+    Arrays,
+    Checkpoint,
+    named_variables,
+    restore,
+    save_checkpoint,
+    values,
+    with_prefix,
+)
+from itembed_tf.training.epoch_log import log_epoch
+from itembed_tf.training.frozen_outputs import caption_features, image_features
+from itembed_tf.training.stage import train_stage
+from itembed_tf.training.state import EpochEntry, RunState, StageState
+from itembed_tf.training.train_set import TrainSet
+
+Histories = Sequence[Sequence[EpochEntry]]
+
+
+def run_stages(
+    config: Config,
+    path: Path,
+    model: keras.Model,
+    vocabulary: Vocabulary,
+    train: TrainSet,
+    dev: Items,
+    saved: Checkpoint | None,
+    steps: Steps,
+) -> Histories:
+    """Run the stages that are not finished yet; return the histories of all stages."""
+    state, arrays = (saved.state, saved.arrays) if saved else (RunState(), {})
+    weights = named_variables("model", model.variables, model)
+    if saved:  # before features of the backbone are computed
+        restore(weights, with_prefix(arrays, "model"))
+    histories = list(state.histories)
+    if len(histories) == len(config.stages):
+        return histories
+    writer = tf.summary.create_file_writer(str(path / "logs"))
+    resume = (state.stage, arrays) if state.stage else None
+    if resume:
+        print(continues(config, state), flush=True)
+    for number in range(len(histories), len(config.stages)):
+        stage = config.stages[number]
+        steps.start(stage_title(stage.name))
+        before = list(histories)
+
+        def save(inside: StageState, values: Arrays, before: Histories = before) -> None:
+            save_checkpoint(path, Checkpoint(RunState(before, inside), values))
+
+        history = train_stage(
+            model,
+            stage,
+            batches=batches_of(config, model, train, stage, number),
+            steps_per_epoch=train.steps_per_epoch(stage.batch_size),
+            evaluate=_dev_table(config, model, dev, vocabulary, stage) if dev.images else None,
+            selection_score=partial(selection_score, data_set=config.dataset.name),
+            trained=number > 0 or config.model.start == "cca",
+            resume=resume,
+            save=save,
+            report=partial(log_epoch, path, writer, before, stage),
+        )
+        histories.append(history)
+        resume = None
+    save_checkpoint(path, Checkpoint(RunState(histories, None), values(weights)))
+    return histories
+
+
+def continues(config: Config, state: RunState) -> str:
+    """A line that says where a run continues."""
+    if state.stage is None:
+        return "continues after the last stage"
+    stage = config.stages[len(state.histories)]
+    if state.stage.epoch == stage.epochs:
+        return f"continues at the end of stage {stage.name}"
+    return f"continues stage {stage.name} at epoch {state.stage.epoch + 1}, step {state.stage.step + 1}"
+
+
+def batches_of(
+    config: Config, model: keras.Model, train: TrainSet, stage: Stage, number: int
+) -> Callable[[int, int], tf.data.Dataset]:
+    """A function from (epoch, first step) to the batches of that epoch."""
+    text_features = None
+    if stage.cached_views:
+        views = image_features(config, model, train.items, stage.cached_views, mirror=config.augmentation.flip)
+        source, text_features = feature_source(views), caption_features(model, train.ids)
+    else:
+        augment = partial(augment_image, size=config.image.size, **arguments(config.augmentation))
+        source = image_source(train.items.images, augment)
+
+    def of_epoch(epoch: int, first_step: int) -> tf.data.Dataset:
+        drawn = draw_epoch(
+            train.items,
+            train.ids,
+            **arguments(config.data),
+            batch_size=stage.batch_size,
+            mining=stage.mining,
+            seed=(config.seed, number, epoch),
+        )
+        return batches(drawn, first_step, source, train.classes, text_features)
+
+    return of_epoch
+
+
+def _dev_table(
+    config: Config, model: keras.Model, dev: Items, vocabulary: Vocabulary, stage: Stage
+) -> Callable[[], dict[str, Any]]:
+    """A function that evaluates the model on dev and returns the retrieval table."""
+    frozen, flip = "backbone" in stage.freeze, config.evaluation.flip
+    features = image_features(config, model, dev, 1 + flip, mirror=flip) if frozen else None
+    embed = embedder(
+        model, dev, vocabulary, **arguments(config.image), **arguments(config.evaluation), features=features
+    )
+
+    def table() -> dict[str, Any]:
+        embeddings = embed()
+        return retrieval_table(embeddings.images, embeddings.captions, dev.image_groups, dev.caption_groups)
+
+    return table

@@ -1,0 +1,20 @@
+"""The training set as the stages see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from itembed_tf.data.batches import Items
+
+
+@dataclass(frozen=True)
+class TrainSet:
+    items: Items
+    ids: np.ndarray  # int32 [m, L], word ids of the captions
+    classes: np.ndarray  # int32 [G], class of each group
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Number of full batches; a batch larger than the training set is the whole training set."""
+        return len(self.items.images) // min(batch_size, len(self.items.images))
