@@ -25,6 +25,7 @@ FILES = sorted((ROOT / "itembed_tf").rglob("*.py"))
 LAYERS = (
     "errors",
     "progress",
+    "safe_pickle",
     "files",
     "config",
     "extras",
@@ -45,7 +46,7 @@ LAYERS = (
     "server",
     "pipeline",
 )
-LOW_MODULES = {"errors", "extras", "files", "program", "progress"}  # layers that are one module
+LOW_MODULES = {"errors", "extras", "files", "program", "progress", "safe_pickle"}  # layers that are one module
 WITHOUT_TENSORFLOW = (
     "progress",
     "config",

@@ -16,7 +16,8 @@ from itembed_tf.config import Config, ConfigError, load_config
 from itembed_tf.files import checksum
 from itembed_tf.models.dual_path import encoder
 from itembed_tf.text import Vocabulary
-from itembed_tf.training.run_directory import load_model, open_run
+from itembed_tf.training.build import load_model
+from itembed_tf.training.run_directory import open_run
 
 HASH_VERSION = "itembed_tf contract 2"
 
@@ -117,7 +118,7 @@ def check_pair(pair: EncoderPair) -> None:
         if low := sorted(_low_precision_layers(model)):
             raise ValueError(
                 f"{model.name} computes in half precision ({', '.join(low[:3])}, ...); export a float32 model: "
-                "itembed_tf.training.run_directory.load_model rebuilds the model of a run in float32"
+                "itembed_tf.training.build.load_model rebuilds the model of a run in float32"
             )
 
 

@@ -106,7 +106,7 @@ def test_a_file_that_runs_a_command_is_refused_and_runs_nothing(tmp_path: Path) 
     for file in files:
         with pytest.raises(ValueError, match="refused"):
             read_torch_weights(file)
-    with pytest.raises(ValueError, match=r"asks for (posix|nt)\.system"):
+    with pytest.raises(ValueError, match=r"asks for (posix|nt)\.system\. Nothing in it was run"):
         read_torch_weights(files[2])
     assert not (tmp_path / "harmed").exists()
 
@@ -120,8 +120,15 @@ def test_a_file_that_runs_a_command_is_refused_and_runs_nothing(tmp_path: Path) 
         b"ctorch\nFloatStorage\n)R",
         b"ctorch\nFloatStorage\n)\x81",  # NEWOBJ
         b"\x82\x01",  # EXT1
+        tensor("a", 6, (6,), (1,)) + b"}" + text("offset") + number(-1) + b"sb",  # BUILD: state after the checks
+        b"ctorch._utils\n_rebuild_tensor_v2\n}" + text("__call__") + b"Nsb",
+        b"ctorch._utils\n_rebuild_tensor_v2\n(N}" + text("__call__") + b"Nstb",  # slot state
+        b"ccollections\nOrderedDict\n}" + text("__setitem__") + b"Nsb",
     ],
-    ids=["eval", "dotted name", "OrderedDict(a)", "storage called", "NEWOBJ", "EXT1"],
+    ids=[
+        *("eval", "dotted name", "OrderedDict(a)", "storage called", "NEWOBJ", "EXT1"),
+        *("tensor changed", "function changed", "slot of a function", "class changed"),
+    ],
 )
 def test_nothing_else_can_be_made(tmp_path: Path, harm: bytes) -> None:
     with pytest.raises(ValueError, match="refused"):
@@ -159,9 +166,17 @@ def test_claims_beyond_the_file_are_refused(tmp_path: Path, tree: bytes, message
         read_torch_weights(legacy_file(tmp_path / "w.pth", state_dict({"w": tree}), {"a": SIX}))
 
 
-def test_a_memo_of_four_billion_places_costs_nothing(tmp_path: Path) -> None:
-    tree = b"\x80\x02}r" + struct.pack("<I", 2**32 - 1) + b"."  # LONG_BINPUT: the C unpickler would reserve 64 GB
-    assert read_torch_weights(legacy_file(tmp_path / "w.pth", tree, {})) == {}
+def test_a_memo_of_four_billion_places_is_refused(tmp_path: Path) -> None:
+    tree = b"\x80\x02}r" + struct.pack("<I", 2**32 - 1) + b"."  # LONG_BINPUT: the unpickler would reserve 64 GB
+    with pytest.raises(ValueError, match="position 4294967295 in its memo"):
+        read_torch_weights(legacy_file(tmp_path / "w.pth", tree, {}))
+
+
+@pytest.mark.parametrize("opcode", [b"\x8e", b"\x8d", b"\x96"], ids=["BINBYTES8", "BINUNICODE8", "BYTEARRAY8"])
+def test_a_string_longer_than_the_file_is_refused(tmp_path: Path, opcode: bytes) -> None:
+    tree = b"\x80\x05" + opcode + struct.pack("<Q", 2**40) + b"."
+    with pytest.raises(ValueError, match="refused"):
+        read_torch_weights(legacy_file(tmp_path / "w.pth", tree, {}))
 
 
 def test_zip_files_of_others_and_compressed_ones(tmp_path: Path) -> None:

@@ -167,12 +167,12 @@ def test_clip_norm_is_that_of_all_gradients_together():
     assert [float(first[0]), float(second[0])] == pytest.approx([-0.6, -0.8])
 
 
-@pytest.mark.parametrize("mixed_float16", [False, True])
+@pytest.mark.parametrize("loss_scaling", [False, True])
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
-def test_a_sparse_gradient_does_what_the_dense_one_does(name, mixed_float16):
+def test_a_sparse_gradient_does_what_the_dense_one_does(name, loss_scaling):
     # word 1 occurs twice, with gradients 1 and 2: its row's gradient is 3, and so it must be for norm and squares too
     table, twin = variable(np.ones((4, 1))), variable(np.ones((4, 1)))
-    changes = {"optimizer": name, "clip_norm": 2.0, "weight_decay": 0.01, "mixed_float16": mixed_float16}
+    changes = {"optimizer": name, "clip_norm": 2.0, "weight_decay": 0.01, "loss_scaling": loss_scaling}
     sparse, dense = make([table], **changes), make([twin], **changes)
 
     @tf.function

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from itembed_tf.safe_pickle import safe_load
 from itembed_tf.text.word_vectors.formats import Rows, Wanted, check_width, select
 
 
@@ -53,15 +53,6 @@ STANDS_FOR = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
-    """Builds plain containers and inert stand-ins: a pickle that names anything else is refused before it is run."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in STANDS_FOR:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return STANDS_FOR[module, name]
-
-
 def read_keyed_vectors(path: Path, wanted: Wanted, width: int) -> Rows:
     """What `KeyedVectors.save(path)` of gensim 4 wrote: the pickle, and large vectors as `path`.vectors.npy beside it.
 
@@ -71,7 +62,7 @@ def read_keyed_vectors(path: Path, wanted: Wanted, width: int) -> Rows:
     """
     try:
         with path.open("rb") as file:
-            saved = _Unpickler(file).load()
+            saved = safe_load(file, STANDS_FOR)
         state = saved.state
         words, inside = state["index_to_key"], state.get("vectors")
         matrix = inside.array() if inside is not None else None
