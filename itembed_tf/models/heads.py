@@ -1,4 +1,4 @@
-"""The embedding head: pooled features of either modality -> the shared space."""
+"""Embedding heads: pooled features of an image or text -> embedding."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from typing import Any
 
 import keras
 
-# The batch norms of the released code: epsilon 1e-3, running averages moved by 0.05 a step.
+# Batch norm of the released code: epsilon 1e-3, momentum 0.95.
 BATCH_NORM = {"epsilon": 1e-3, "momentum": 0.95}
 
 HEADS = ("fc-bn", "fc-bn-relu-fc", "fc-bn-relu-fc-bn", "fc", "fc-bn-relu-dropout-fc")
 
 
 def new_weights() -> keras.initializers.Initializer:
-    """Start of every new layer's weights: uniform within +-sqrt(3 / fan_in), variance 1 / fan_in (released code)."""
+    """Initialiser of all new layers: uniform within +-sqrt(3 / fan_in), variance 1 / fan_in (released code)."""
     return keras.initializers.VarianceScaling(scale=1.0, mode="fan_in", distribution="uniform")
 
 
 def embedding_head(x: Any, *, head: str, hidden: int, dropout: float, embedding_size: int, name: str) -> Any:
     """Features [B, F] -> embedding [B, embedding_size]; layers are named ``{name}_fc1``, ``{name}_bn1``, ...
 
-    The last ReLU, the dropout before a classifier and the unit length are not part of it (see ``model``).
+    The last ReLU, the dropout before the classifier and unit normalisation follow it (`itembed_tf.models.dual_path`).
 
     Args:
         head: ``fc-bn`` (released text head), ``fc-bn-relu-fc`` with biases and a hidden layer of ``embedding_size``
@@ -28,13 +28,13 @@ def embedding_head(x: Any, *, head: str, hidden: int, dropout: float, embedding_
             features (released image head: 2048 for ResNet-50, 4096 for VGG-19), ``fc`` with a bias (a linear map, as
             CCA gives it), or ``fc-bn-relu-dropout-fc`` with biases (a branch of the two-branch network, as its public
             code has it; there epsilon 1e-5).
-        hidden, dropout: of the last one: width of its hidden layer, and the share of that zeroed in training.
+        hidden, dropout: ``fc-bn-relu-dropout-fc``: width of its hidden layer, and dropout rate on it.
 
     Raises:
         ValueError: an unknown head.
     """
     if head not in HEADS:
-        raise ValueError(f"head is {head!r}; choose one of: {', '.join(HEADS)}")
+        raise ValueError(f"head is {head!r}; allowed: {', '.join(HEADS)}")
     widths = {"fc-bn-relu-fc-bn": x.shape[-1], "fc-bn-relu-dropout-fc": hidden}
     bias = head not in ("fc-bn", "fc-bn-relu-fc-bn")
     first = widths.get(head, embedding_size)

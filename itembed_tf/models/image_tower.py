@@ -1,4 +1,4 @@
-"""The image tower: an ImageNet backbone and the embedding head."""
+"""Image tower: an ImageNet backbone and an embedding head."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def image_tower(
     size: int,
     embedding_size: int,
 ) -> keras.Model:
-    """Model "image_tower": input "image" [B, size, size, 3], float32, 0..255 -> [B, embedding_size] (policy's dtype).
+    """Build "image_tower": image [B, size, size, 3], float32, 0..255 -> [B, embedding_size] (dtype of the policy).
 
-    It is two nested models, ``backbone`` (pixels to features [B, F]) and ``image_head`` (input "features" [B, F]), so
-    that a frozen backbone's features can be kept and the head trained on them. A backbone with ``trainable = False``
-    runs its batch norms in inference mode; the released code used the batch's statistics there.
+    It nests two models, ``backbone`` (image to features [B, F]) and ``image_head`` (features to embedding), so that the
+    features of a frozen backbone can be cached and the head trained on them. A backbone with ``trainable = False``
+    runs its batch norms in inference mode; the released code used batch statistics there.
 
     Args:
-        backbone, weights: see ``towers.backbones.build_backbone``.
-        levels: see ``towers.backbones.join_levels``; none for the backbone's own features.
-        crops: 1 for the whole picture, 5 for ``towers.backbones.five_crops``.
-        head, hidden, dropout: see ``towers.heads.embedding_head``.
+        backbone, weights: see `itembed_tf.models.backbones.build_backbone`.
+        levels: see `itembed_tf.models.backbones.join_levels`; none for the output of the backbone.
+        crops: 1 for the whole image, 5 for `itembed_tf.models.backbones.five_crops`.
+        head, hidden, dropout: see `itembed_tf.models.heads.embedding_head`.
     """
     cnn = build_backbone(backbone, weights=weights, size=five_crop_size(size) if crops == 5 else size)
     if levels:

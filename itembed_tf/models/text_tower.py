@@ -1,6 +1,4 @@
-"""The text tower: a sentence as a picture one pixel high, through residual blocks of 1x2 convolutions.
-
-Paper section 3.2 and figure 2; the released code's network where `variant` says so.
+"""Text tower: residual CNN with 1x2 convolutions over the words of a text (paper section 3.2 and figure 2).
 """
 
 from __future__ import annotations
@@ -12,16 +10,16 @@ from keras import layers, ops
 
 from itembed_tf.models.heads import BATCH_NORM, embedding_head, new_weights
 
-# What each variant means where the config leaves a choice to it.
+# Values of each variant for the keys that the config leaves to it.
 VARIANTS: dict[str, dict[str, Any]] = {
-    # The paper's text: the blocks of ResNet with 1x2 in place of 3x3, average pooling, fc-BN-ReLU-fc.
+    # As the paper describes it: ResNet blocks with 1x2 in place of 3x3, average pooling, fc-BN-ReLU-fc.
     "paper": {
         "blocks": {50: (3, 4, 6, 3), 152: (3, 8, 36, 3)},
         "strides": (1, 2, 2, 2),
         "pooling": "mean",
         "head": "fc-bn-relu-fc",
     },
-    # The released code: one block in the last stage, first blocks not bottlenecked, padding on the left, max pooling.
+    # The released code: one block in the last stage, no bottleneck in first blocks, left padding, max pooling.
     # Its 152-layer text network was not published; the block counts below apply the same change to ResNet-152.
     "released": {
         "blocks": {50: (3, 4, 6, 1), 152: (3, 8, 36, 1)},
@@ -29,7 +27,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "pooling": "max",
         "head": "fc-bn",
     },
-    # For data sets of thousands: no position is strided away, and the pooling keeps mean and maximum.
+    # For data sets of some thousand images: full length without strides, mean and max pooling.
     "wide": {
         "blocks": {50: (3, 4), 152: (3, 8)},
         "strides": (1, 1),
@@ -59,14 +57,21 @@ def text_tower(
     dropout: float,
     sentence: keras.Model | None = None,
 ) -> keras.Model:
-    """Build the tower "text_tower": ``ids`` int32 [B, length], 0 = padding, to f [B, embedding_size].
+    """Build "text_tower": ``ids`` int32 [B, length], 0 = padding -> f [B, embedding_size].
 
-    `vocabulary_size` counts the padding id. Keys left to the variant (empty `blocks` and `strides`,
-    "variant") take its values from `VARIANTS`. The word table is the layer "words". Variant "features" has neither
-    blocks nor words of its own: `sentence` ("sentence_features": ids to features) and the head "text_head" are all.
+    The word table is the layer "words". Variant "features" has neither blocks nor a word table: it is `sentence`
+    ("sentence_features", ids to features) and the head "text_head".
+
+    Args:
+        vocabulary_size: padding id included.
+        variant: a key of `VARIANTS`, or "features". Empty `blocks` and `strides` and the value "variant" of `pooling`
+            and `head` take the values of the variant.
+        width: multiplies the channels of every stage and of the stem.
+        stem: channels of the 1x2 convolution before the blocks, before multiplication by `width`; 0 for none.
+        sentence: for variant "features".
 
     Raises:
-        ValueError: a depth that the variant does not have, or as many strides as there are not stages.
+        ValueError: a depth that the variant does not have, or a number of strides other than the number of stages.
     """
     if variant == "features":
         assert sentence is not None, "variant features is built on a model of sentence features"
@@ -85,10 +90,10 @@ def text_tower(
     ids = keras.Input((length,), dtype="int32", name="ids")
     words = layers.Embedding(vocabulary_size, word_width, embeddings_initializer="glorot_uniform", name="words")(ids)
     known = ops.expand_dims(ops.cast(ops.not_equal(ids, 0), words.dtype), -1)  # [B, L, 1]
-    # Row 0 of the table never shows: padding is zero whatever training does to it.
+    # Padding is zero, whatever training does to row 0 of the table.
     x = layers.Reshape((1, length, word_width), name="row")(words * known)
     mask = layers.Reshape((1, length, 1), name="row_mask")(known)
-    # The released code's bias on the words is left out: the batch norm that follows takes it away again.
+    # The released code has a bias on the words, which the batch norm that follows cancels.
     x = _batch_norm(x, "words_bn")
     keep = mask if mask_padding else None
     x = x if keep is None else x * keep
@@ -123,7 +128,7 @@ def text_tower(
 
 
 def _on_features(sentence: keras.Model, **settings: Any) -> keras.Model:
-    """The two branches' text side; `settings` are those of `embedding_head`."""
+    """The text tower of the two-branch network; `settings` are those of `embedding_head`."""
     features = keras.Input(sentence.output.shape[1:], name="features")
     head = keras.Model(features, embedding_head(features, **settings, name="text"), name="text_head")
     ids = keras.Input(sentence.input.shape[1:], dtype="int32", name="ids")
@@ -131,7 +136,7 @@ def _on_features(sentence: keras.Model, **settings: Any) -> keras.Model:
 
 
 def _strided_mask(keep: Any, stride: int, name: str, *, left: bool) -> Any:
-    """What is left of the mask behind a strided 1x2 convolution: 1 where that sees at least one word."""
+    """The mask after a strided 1x2 convolution: 1 where its window contains a word."""
     if left:
         keep = layers.ZeroPadding2D(((0, 0), (1, 0)), name=f"{name}_pad")(keep)
     return layers.MaxPooling2D((1, 2), (1, stride), padding="valid" if left else "same", name=name)(keep)
@@ -140,7 +145,7 @@ def _strided_mask(keep: Any, stride: int, name: str, *, left: bool) -> Any:
 def _residual_block(
     x: Any, middle: int, out: int, stride: int, name: str, *, shortcut: bool, zero_gamma: bool, variant: str
 ) -> Any:
-    """1x1 - 1x2 - 1x1, each with batch norm, plus the input: [B, 1, L, C] to [B, 1, L / stride, out]."""
+    """Bottleneck block: 1x1 - 1x2 - 1x1, each with batch norm, plus shortcut: [B, 1, L, C] to [B, 1, L/stride, out]."""
     left = variant == "released"
     y = layers.ReLU(name=f"{name}_relu1")(_batch_norm(_convolution(x, middle, 1, 1, f"{name}_conv1"), f"{name}_bn1"))
     y = _convolution(y, middle, 2, stride, f"{name}_conv2", left=left)
@@ -152,7 +157,7 @@ def _residual_block(
 
 
 def _convolution(x: Any, channels: int, window: int, stride: int, name: str, *, left: bool = False) -> Any:
-    """A 1 x window convolution without bias; the released code pads on the left alone."""
+    """A 1 x window convolution without bias; `left`: padding on the left only (released code)."""
     if left and window > 1:
         x = layers.ZeroPadding2D(((0, 0), (window - 1, 0)), name=f"{name}_pad")(x)
     return layers.Conv2D(
@@ -171,7 +176,7 @@ def _batch_norm(x: Any, name: str, *, zero_gamma: bool = False) -> Any:
 
 
 def _pool(x: Any, keep: Any, pooling: str) -> Any:
-    """[B, 1, L, C] over the words to [B, C], or [B, 2C] for mean+max; a sentence without known words gives zeros."""
+    """Pool [B, 1, L, C] over the words to [B, C], or [B, 2C] for mean+max; a text without known words gives zeros."""
     pooled = []
     if "mean" in pooling:
         if keep is None:
@@ -179,5 +184,5 @@ def _pool(x: Any, keep: Any, pooling: str) -> Any:
         else:
             pooled.append(ops.sum(x, axis=(1, 2)) / ops.maximum(ops.sum(keep, axis=(1, 2)), 1.0))
     if "max" in pooling:
-        pooled.append(ops.max(x, axis=(1, 2)))  # x is at least 0 after its ReLU, so masked padding never wins
+        pooled.append(ops.max(x, axis=(1, 2)))  # x >= 0 after its ReLU, so masked padding is never the maximum
     return layers.Concatenate(name="mean_and_max")(pooled) if len(pooled) > 1 else pooled[0]

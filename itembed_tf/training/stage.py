@@ -96,7 +96,8 @@ def train_stage(
             due()
     except KeyboardInterrupt:
         progress.save()
-        raise
+        at = f"stage {stage.name}, epoch {state.epoch + 1}, step {state.step}"
+        raise KeyboardInterrupt(f"a checkpoint was saved at {at}") from None
     averages.assign()
     progress.assign_best()
     return state.history
