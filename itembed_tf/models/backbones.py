@@ -59,7 +59,9 @@ def join_levels(backbone: keras.Model, levels: Sequence[str]) -> keras.Model:
     for level in levels:
         if level not in maps and level not in last:
             known = ", ".join([*last, *maps])
-            raise ValueError(f"image_tower.levels: no layer or block {level!r} with spatial dimensions; allowed: {known}")
+            raise ValueError(
+                f"image_tower.levels: no layer or block {level!r} with spatial dimensions; allowed: {known}"
+            )
         # Blocks before layers: block "head" of EfficientNet-Lite has a convolution of the same name.
         output = backbone.get_layer(last.get(level, level)).output
         for name, pool in POOLS.items():

@@ -156,7 +156,7 @@ def _load_torch(model: keras.Model, name: str, file: Path) -> None:
         if array is None or array.shape != tuple(shape):
             shape_in_file = list(arrays[key].shape) if key in arrays else "missing"
             raise ValueError(
-                f"{file} is not a weight file of {name}: {key} is {shape_in_file}, and as a Keras weight must be {list(shape)}"
+                f"{file} is not a weight file of {name}: {key} is {shape_in_file}, expected {list(shape)}"
             )
         return np.array(array, np.float32)
 

@@ -1,5 +1,4 @@
-"""Text tower: residual CNN with 1x2 convolutions over the words of a text (paper section 3.2 and figure 2).
-"""
+"""Text tower: residual CNN with 1x2 convolutions over the words of a text (paper section 3.2 and figure 2)."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def test_imprint_takes_batches_of_about_one_size():
     features = np.random.default_rng(0).normal(0, 1, (21, parts(model)["image_head"].input.shape[-1])).astype("float32")
     imprint(model, features, np.arange(21), batch_size=10)
     np.testing.assert_allclose(np.linalg.norm(model.get_layer("classifier").kernel.numpy(), axis=0), 1, atol=1e-5)
-    with pytest.raises(ValueError, match=r"without a picture to imprint: \[20\]"):
+    with pytest.raises(ValueError, match=r"without an image to imprint: \[20\]"):
         imprint(model, features, np.minimum(np.arange(21), 19))
 
 

@@ -1,0 +1,57 @@
+"""Models built from a config, and what building one must leave alone."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from itembed_tf.config import Config, load_config
+from itembed_tf.training.build import build_model
+from tests.support.toy_model import dual_path
+
+SMALL = ["image.size=32", "image_tower.weights=none", "embedding_size=8", "text_tower.width=0.05", "text.length=6"]
+OLD = Path(__file__).parents[1] / "support" / "version_0_1_0"
+
+
+def config(*more: str) -> Config:
+    return load_config(None, [*SMALL, *more])
+
+
+def test_building_a_model_leaves_seeds_and_policy_as_they_were() -> None:
+    random.seed(5)
+    np.random.seed(5)
+    keras.config.set_dtype_policy("mixed_float16")
+    expected = random.Random(5).random(), np.random.RandomState(5).random()
+    build_model(config("precision=mixed_bfloat16", "seed=1"), vocabulary_size=5, classes=3)
+    assert keras.config.dtype_policy().name == "mixed_float16"
+    assert (random.random(), np.random.random()) == expected
+
+
+def test_a_model_has_the_precision_of_its_config_whatever_the_policy() -> None:
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = build_model(config(), vocabulary_size=5, classes=3)
+    assert model.dtype_policy.name == "float32" and model.get_layer("text_tower").compute_dtype == "float32"
+    keras.config.set_dtype_policy("float32")
+    model = build_model(config("precision=mixed_bfloat16"), vocabulary_size=5, classes=3)
+    assert model.get_layer("text_tower").get_layer("text_fc1").compute_dtype == "bfloat16"
+
+
+def test_the_initial_weights_depend_on_the_seed_alone() -> None:
+    weights = []
+    for seed in (1, 1, 2):
+        random.seed(len(weights))
+        weights.append(build_model(config(f"seed={seed}"), vocabulary_size=5, classes=3).get_weights())
+    assert all(np.array_equal(a, b) for a, b in zip(weights[0], weights[1], strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(weights[0], weights[2], strict=True))
+
+
+def test_weights_saved_by_version_0_1_0_give_the_outputs_of_that_version() -> None:
+    saved = np.load(OLD / "toy.npz")
+    model = dual_path(dropout=0.3)
+    model.load_weights(OLD / "toy.weights.h5")
+    out = model({"image": saved["image"], "ids": saved["ids"]}, training=False)
+    for name, value in out.items():
+        np.testing.assert_allclose(value, saved[name], rtol=1e-5, atol=1e-5)

@@ -1,0 +1,88 @@
+"""Checkpoints: what a file holds, and which files are refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from itembed_tf.training.checkpoints import (
+    Checkpoint,
+    checkpoint_file,
+    drop_checkpoint,
+    load_checkpoint,
+    named_variables,
+    restore,
+    save_checkpoint,
+    values,
+    with_prefix,
+)
+from itembed_tf.training.errors import RunError
+from itembed_tf.training.state import EpochEntry, RunState, StageState
+from tests.support.toy_model import dual_path
+
+ENTRY = EpochEntry("I", 1, 2.5, 40.0, 1e-3, {"loss": 3.0}, {"rsum": 50.0})
+
+
+def test_a_checkpoint_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    stage = StageState(1, 3, 24, 1.5, {"loss": 9.0}, 50.0, [ENTRY])
+    state = RunState([[ENTRY, EpochEntry("I", 2, 2.0, 50.0, 0.0, {"loss": 2.0})]], stage)
+    arrays = {"model/conv/kernel": np.arange(6.0).reshape(2, 3), "averaged_steps": np.float32(3)}
+    assert load_checkpoint(tmp_path) is None
+    save_checkpoint(tmp_path, Checkpoint(state, arrays))
+    loaded = load_checkpoint(tmp_path)
+    assert loaded is not None and loaded.state == state
+    assert loaded.arrays.keys() == arrays.keys()
+    assert all(np.array_equal(loaded.arrays[name], array) for name, array in arrays.items())
+    assert with_prefix(arrays, "model").keys() == {"model/conv/kernel"}
+    drop_checkpoint(tmp_path)
+    assert load_checkpoint(tmp_path) is None
+
+
+def test_a_checkpoint_of_version_0_1_0_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    file = checkpoint_file(tmp_path)
+    file.parent.mkdir()
+    with file.open("wb") as out:
+        np.savez(out, state=np.array(json.dumps({"stage": 0})), a00000=np.zeros(3), a00001=np.zeros(3))
+    with pytest.raises(
+        RunError, match=r"Finish the run with version 0\.1\.0, or start it again in a new run directory"
+    ):
+        load_checkpoint(tmp_path)
+
+
+def test_a_failed_save_keeps_the_checkpoint_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_checkpoint(tmp_path, Checkpoint(RunState(), {"model/a": np.ones(2)}))
+
+    def full(*arguments: object, **arrays: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="no space"):
+        save_checkpoint(tmp_path, Checkpoint(RunState(), {"model/a": np.zeros(2)}))
+    loaded = load_checkpoint(tmp_path)
+    assert loaded is not None and loaded.arrays["model/a"].tolist() == [1, 1]
+
+
+def test_the_variables_of_a_model_have_the_same_names_whatever_was_built_before() -> None:
+    """Keras numbers the seed generators of dropout layers by the process."""
+    names = [list(named_variables("model", m.variables, m)) for m in (dual_path(dropout=0.3), dual_path(dropout=0.3))]
+    assert names[0] == names[1] and len(set(names[0])) == len(names[0])
+    assert "model/dropout/seed_generator_state" in names[0]
+
+
+def test_two_variables_with_one_path_are_refused() -> None:
+    with pytest.raises(ValueError, match="two variables have the path w"):
+        named_variables("model", [keras.Variable([1.0], name="w"), keras.Variable([2.0], name="w")])
+
+
+def test_variables_are_restored_by_name_and_not_by_order() -> None:
+    model, other = dual_path(), dual_path()
+    for number, variable in enumerate(model.variables):
+        variable.assign(np.full(variable.shape, number))
+    arrays = values(named_variables("model", model.variables, model))
+    restore(named_variables("model", other.variables, other), dict(reversed(arrays.items())))
+    for one, two in zip(model.variables, other.variables, strict=True):
+        np.testing.assert_array_equal(one.numpy(), two.numpy())
