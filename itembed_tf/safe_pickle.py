@@ -64,6 +64,6 @@ def _check_memo(stream: BinaryIO) -> None:
     """Refuse positions in the memo beyond what the pickle can fill: the unpickler would allocate the room for them."""
     start = stream.tell()
     for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
-        if opcode.name in MEMO_OPCODES and int(argument) > count:
+        if opcode.name in MEMO_OPCODES and int(str(argument)) > count:
             raise pickle.UnpicklingError(f"position {argument} in its memo after {count} operations")
     stream.seek(start)

@@ -155,9 +155,7 @@ def _load_torch(model: keras.Model, name: str, file: Path) -> None:
         array = arrays[key].transpose(axes) if key in arrays and arrays[key].ndim == len(shape) else None
         if array is None or array.shape != tuple(shape):
             shape_in_file = list(arrays[key].shape) if key in arrays else "missing"
-            raise ValueError(
-                f"{file} is not a weight file of {name}: {key} is {shape_in_file}, expected {list(shape)}"
-            )
+            raise ValueError(f"{file} is not a weight file of {name}: {key} is {shape_in_file}, expected {list(shape)}")
         return np.array(array, np.float32)
 
     for layer, (convolution, norm) in _torch_names(name).items():

@@ -32,7 +32,7 @@ DTYPES = {
 class _Storage(NamedTuple):
     dtype: str
     key: str
-    count: int
+    size: int
 
 
 class _Tensor(NamedTuple):
@@ -116,12 +116,12 @@ def _read_legacy(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
     for key in keys:
         storage, start = declared[key], stream.tell() + 8
         count = int.from_bytes(stream.read(8), "little", signed=True)
-        size = storage.count * np.dtype(storage.dtype).itemsize
-        if count != storage.count:
-            raise ValueError(f"storage {key} has {count} numbers, and {storage.count} were announced")
+        size = storage.size * np.dtype(storage.dtype).itemsize
+        if count != storage.size:
+            raise ValueError(f"storage {key} has {count} numbers, and {storage.size} were announced")
         if start + size > len(data):
             raise ValueError(f"truncated: storage {key} should end at byte {start + size} of {len(data)}")
-        storages[key] = np.frombuffer(data, storage.dtype, storage.count, start)
+        storages[key] = np.frombuffer(data, storage.dtype, storage.size, start)
         stream.seek(start + size)
     return tree, storages
 
@@ -147,7 +147,7 @@ def _read_zip(data: bytes) -> tuple[Any, dict[str, np.ndarray]]:
         declared: dict[str, _Storage] = {}
         tree = safe_load(io.BytesIO(content(pickles[0])), ALLOWED, _storages(declared))
         return tree, {
-            key: np.frombuffer(content(f"{folder}data/{key}"), storage.dtype, storage.count)
+            key: np.frombuffer(content(f"{folder}data/{key}"), storage.dtype, storage.size)
             for key, storage in declared.items()
         }
 

@@ -93,7 +93,7 @@ def test_training_from_cca_keeps_what_is_best(drawn, tmp_path, run, monkeypatch)
     [["image_tower.head=fc-bn"], ["text_tower.head=variant"], ["text_tower.variant=wide", "text_tower.head=fc-bn"]],
 )
 def test_heads_that_are_no_linear_maps_are_refused(drawn, tmp_path, more):
-    with pytest.raises(ValueError, match=r'model.start = "cca" sets linear maps .* image_tower.head = "fc"'):
+    with pytest.raises(ValueError, match=r'model.start = "cca" needs linear heads .* image_tower.head = "fc"'):
         train.train(config(drawn, *more), tmp_path / "run")
 
 
