@@ -17,7 +17,10 @@ from itembed_tf.config import load_config
 from itembed_tf.data.batches import flatten
 from itembed_tf.data.readers import Group
 from itembed_tf.pipeline import train as pipeline
+from itembed_tf.pipeline.stages import batches_of
+from itembed_tf.training.build import build_model
 from itembed_tf.training.frozen_outputs import evaluation_features
+from itembed_tf.training.train_set import TrainSet
 
 COLOURS = {
     "red": (220, 30, 30),
@@ -184,7 +187,7 @@ def test_other_levels_of_the_cnn_are_other_features(tmp_path):
     found = []
     for levels in ('["block2_2_add"]', '["block7_1_project_bn"]', '["block2_2_add"]'):
         config = load_config(None, ["image.size=32", 'image_tower.weights="none"', f"image_tower.levels={levels}"])
-        model = pipeline.build_model(config, vocabulary_size=3, classes=1)
+        model = build_model(config, vocabulary_size=3, classes=1)
         found.append(evaluation_features(config, model, items))
     assert [features.shape for features in found] == [(1, 48), (1, 640), (1, 48)]
     np.testing.assert_array_equal(found[0], found[2])
@@ -198,16 +201,16 @@ def test_clusters_are_found_once_and_are_the_labels_of_the_batches(tmp_path):
         groups.append(Group(name, (str(tmp_path / f"{name}.png"),), ("a picture",), "train"))
     config = load_config(None, ["image.size=32", 'image_tower.weights="none"', "classes.clusters=2"])
     items = flatten(groups)
-    model = pipeline.build_model(config, vocabulary_size=3, classes=2)
+    model = build_model(config, vocabulary_size=3, classes=2)
     labels = pipeline._class_labels(config, tmp_path, model, items)
     assert labels[0] == labels[2] != labels[1] == labels[3]
     other = load_config(None, ["image.size=32", 'image_tower.weights="none"', "classes.clusters=2", "seed=7"])
     assert pipeline._class_labels(other, tmp_path, model, items).tolist() == labels.tolist()
     ids = np.array([[1, 2], [2, 1], [1, 1], [2, 2]], np.int32)  # one caption a group: it tells which group it is of
-    of = pipeline._batches_of(config, model, items, labels, ids, config.stages[0], 0)
-    batch = next(iter(of(0, 0)))
+    of_epoch = batches_of(config, model, TrainSet(items, ids, labels), config.stages[0], 0)
+    batch = next(iter(of_epoch(0, 0)))
     by_caption = {tuple(row): label for row, label in zip(ids.tolist(), labels.tolist(), strict=True)}
-    assert batch["labels"].numpy().tolist() == [by_caption[tuple(row)] for row in batch["ids"].numpy().tolist()]
+    assert batch["classes"].numpy().tolist() == [by_caption[tuple(row)] for row in batch["ids"].numpy().tolist()]
 
 
 def test_the_broken_picture_is_counted_named_and_left_out(road):

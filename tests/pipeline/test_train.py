@@ -1,4 +1,4 @@
-"""What a run hands to its stages and says of them: the weights kept are the best by the queries that count."""
+"""The weights that a run keeps are the best by the direction that its protocol counts, and metrics.json agrees."""
 
 from __future__ import annotations
 
@@ -10,47 +10,59 @@ import pytest
 
 from itembed_tf.config import load_config
 from itembed_tf.data.batches import Items
-from itembed_tf.pipeline import outputs as finish
-from itembed_tf.pipeline import train
+from itembed_tf.pipeline import outputs, stages
+from itembed_tf.pipeline.stages import continues
+from itembed_tf.pipeline.steps import training_steps
 from itembed_tf.text import Vocabulary
+from itembed_tf.training.state import EpochEntry, RunState, StageState
+from itembed_tf.training.train_set import TrainSet
 from tests.support.toy_model import dual_path
 
 
 def table(image: float, text: float) -> dict[str, Any]:
-    """All recalls of a query alike."""
-    ways = {"image_query": image, "text_query": text}
-    found = {way: {f"R@{k}": value for k in (1, 5, 10)} for way, value in ways.items()}
-    return {**found, "rsum": 3 * (image + text)}
+    """A retrieval table with equal recalls in each direction."""
+    recalls = {"image_query": image, "text_query": text}
+    directions = {query: {f"R@{k}": value for k in (1, 5, 10)} for query, value in recalls.items()}
+    return {**directions, "rsum": 3 * (image + text)}
+
+
+def history(*tables: dict[str, Any], stage: str = "instance") -> list[EpochEntry]:
+    return [EpochEntry(stage, number, 1.0, 2.0, 0.0, {}, val) for number, val in enumerate(tables, 1)]
 
 
 TABLES = [table(60.0, 20.0), table(10.0, 30.0), table(90.0, 25.0)]
-KEPT = [("cuhk-pedes", TABLES[1]), ("icfg-pedes", TABLES[1]), ("rstpreid", TABLES[1]), ("folder", TABLES[2])]
+SELECTED = [("cuhk-pedes", TABLES[1]), ("icfg-pedes", TABLES[1]), ("rstpreid", TABLES[1]), ("folder", TABLES[2])]
 
 
-@pytest.mark.parametrize(("data_set", "kept"), KEPT, ids=lambda value: value if isinstance(value, str) else "")
-def test_person_search_keeps_what_is_best_for_sentences(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data_set: str, kept: dict[str, Any]
+@pytest.mark.parametrize(("dataset", "selected"), SELECTED, ids=lambda value: value if isinstance(value, str) else "")
+def test_person_search_selects_the_best_weights_for_text_queries(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dataset: str, selected: dict[str, Any]
 ) -> None:
-    given: dict[str, Any] = {}
-    monkeypatch.setattr(train, "train_stage", lambda model, **settings: given.update(settings) or [])
-    stage = [f"dataset.name={data_set}", "stages.0.cached_views=0"]
-    config = load_config(None, stage)
+    arguments: dict[str, Any] = {}
+    monkeypatch.setattr(stages, "train_stage", lambda model, stage, **given: arguments.update(given) or [])
+    config = load_config(None, [f"dataset.name={dataset}", "stages.0.cached_views=0"])
     items = Items(["0", "1"], np.arange(2, dtype=np.int32), ["red", "blue"], np.arange(2, dtype=np.int32))
-    none = Items([], np.zeros(0, np.int32), [], np.zeros(0, np.int32))
+    empty = Items([], np.zeros(0, np.int32), [], np.zeros(0, np.int32))
     vocabulary = Vocabulary(("red", "blue"), tokenizer="words", lowercase=True, length=4)
-    train._run_stages(
-        config, tmp_path, dual_path(), vocabulary, items, vocabulary.encode(items.captions), np.arange(2), none, None
-    )
-    assert max(TABLES, key=given["selection_score"]) == kept
-    history = [{"seconds": 1.0, "images_per_s": 2.0, "train": {}, "val": val} for val in TABLES]
-    (summary,) = finish._stage_summaries(config, [history])
-    assert summary["val"] == kept, "metrics.json tells of the weights that were kept"
+    train = TrainSet(items, vocabulary.encode(items.captions), np.arange(2, dtype=np.int32))
+    stages.run_stages(config, tmp_path, dual_path(), vocabulary, train, empty, None, training_steps(config))
+    assert max(TABLES, key=arguments["selection_score"]) == selected
+    (summary,) = outputs._stage_summaries(config, [history(*TABLES)])
+    assert summary["val"] == selected, "metrics.json has the figures of the selected weights"
 
 
-def test_a_stage_that_made_things_worse_tells_of_the_weights_it_was_given() -> None:
+def test_a_stage_that_made_the_weights_worse_reports_those_of_its_initial_weights() -> None:
     stage = '{name="%s", epochs=1}'
     config = load_config(None, [f"stages=[{stage % 'I'}, {stage % 'II'}, {{name='III', epochs=1, keep='last'}}]"])
-    histories = [
-        [{"seconds": 1.0, "images_per_s": 2.0, "train": {}, "val": val}] for val in (TABLES[2], TABLES[0], TABLES[1])
-    ]
-    assert [stage["val"] for stage in finish._stage_summaries(config, histories)] == [TABLES[2], TABLES[2], TABLES[1]]
+    histories = [history(TABLES[2]), history(TABLES[0]), history(TABLES[1])]
+    summaries = outputs._stage_summaries(config, histories)
+    assert [summary["val"] for summary in summaries] == [TABLES[2], TABLES[2], TABLES[1]]
+
+
+def test_a_continued_run_says_where_it_continues() -> None:
+    config = load_config(None, ['stages=[{name="I", epochs=2}, {name="II", epochs=3}]'])
+    first = history(*TABLES[:2], stage="I")
+    assert continues(config, RunState([], StageState(epoch=1, step=11))) == "continues stage I at epoch 2, step 12"
+    assert continues(config, RunState([first], StageState())) == "continues stage II at epoch 1, step 1"
+    assert continues(config, RunState([first], StageState(epoch=3))) == "continues at the end of stage II"
+    assert continues(config, RunState([first, first], None)) == "continues after the last stage"

@@ -14,7 +14,7 @@ from itembed_tf.config import Config, load_config
 from itembed_tf.data import feature_cache as features
 from itembed_tf.exporting import load_pair, write_saved_models
 from itembed_tf.models.dual_path import encoder, parts, sentence_features
-from itembed_tf.pipeline import train
+from itembed_tf.pipeline import stages, train
 from itembed_tf.training.build import load_model
 from itembed_tf.training.run_directory import open_run
 
@@ -43,8 +43,8 @@ def config(drawn: str, kind: str, *more: str) -> Config:
 
 
 def weights_at_the_end(monkeypatch: pytest.MonkeyPatch, settings: Config, path: Path) -> list[np.ndarray]:
-    """Train without what follows the last stage."""
-    monkeypatch.setattr(train, "finish_run", lambda config, path, model, *rest: {"kept": model.get_weights()})
+    """Train without the outputs after the last stage."""
+    monkeypatch.setattr(train, "finish_run", lambda *_, model, **__: {"kept": model.get_weights()})
     return train.train(settings, path)["kept"]
 
 
@@ -52,15 +52,15 @@ def weights_at_the_end(monkeypatch: pytest.MonkeyPatch, settings: Config, path: 
 def test_a_killed_run_ends_as_an_undisturbed_one(kind, drawn, tmp_path, monkeypatch):
     settings = config(drawn, kind, "stages.0.checkpoint_minutes=0")
     whole = weights_at_the_end(monkeypatch, settings, tmp_path / "whole")
-    report = train.report_epoch
+    log_epoch = stages.log_epoch
 
     def killed(*arguments: Any) -> None:
-        if arguments[-1]["epoch"] == 2:
-            raise KeyboardInterrupt
-        report(*arguments)
+        if arguments[-1].epoch == 2:
+            raise SystemExit("killed")
+        log_epoch(*arguments)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(train, "report_epoch", killed)
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(stages, "log_epoch", killed)
         weights_at_the_end(monkeypatch, settings, tmp_path / "killed")
 
     def again(*_: Any, **__: Any) -> None:
@@ -97,7 +97,9 @@ def test_what_training_saw_is_what_the_encoder_computes(run):
     ids = opened.vocabulary.encode(["a small red box at the left", "at the top is a blue and large box", "", "red"])
     known = features.cached_sentences(sentence_features(model), ids)
     assert isinstance(known, np.memmap) and known.shape == (4, 6)
-    out = model.on_features({"image": np.zeros((4, 1280), np.float32), "ids": np.array(known)}, training=False)
+    out = model.on_features(
+        {"image_features": np.zeros((4, 1280), np.float32), "text_features": np.array(known)}, training=False
+    )
     np.testing.assert_allclose(out["text_embedding"], encoder(model, "text")(ids), atol=1e-6)
 
 

@@ -81,7 +81,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 def test_training_from_cca_keeps_what_is_best(drawn, tmp_path, run, monkeypatch):
     """A rate that destroys the weights leaves those that CCA gave."""
-    monkeypatch.setattr(train, "finish_run", lambda config, path, model, *rest: {"kept": model.get_weights()})
+    monkeypatch.setattr(train, "finish_run", lambda *_, model, **__: {"kept": model.get_weights()})
     settings = config(drawn, "stages.0.epochs=1", "stages.0.learning_rate=1000")
     kept = train.train(settings, tmp_path / "run")["kept"]
     for one, two in zip(load_model(open_run(run)).get_weights(), kept, strict=True):
