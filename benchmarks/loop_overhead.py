@@ -57,9 +57,10 @@ def noise(seed: int) -> bytes:
 def prepare(kind: str, overrides: Sequence[str]) -> tuple[Callable[..., Any], Callable[[int, int], Any], int]:
     """The compiled step, a function from an epoch to its batches, and the batch size."""
     from itembed_tf.config import arguments, load_config
-    from itembed_tf.data.batches import Items, batches, draw_epoch, feature_source, image_source
+    from itembed_tf.data.batches import Items, batches, draw_epoch
     from itembed_tf.data.images import augment_image
     from itembed_tf.data.readers import ImageSource
+    from itembed_tf.data.sources import feature_source, image_source
     from itembed_tf.models.dual_path import parts
     from itembed_tf.training.build import build_model
     from itembed_tf.training.freezing import freeze_parts

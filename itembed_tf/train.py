@@ -8,7 +8,9 @@ from typing import Any
 
 from itembed_tf.config import check_selection, dump_config, named_config
 from itembed_tf.extras import require_training
+from itembed_tf.pipeline.steps import LOAD, training_steps
 from itembed_tf.program import Parser, add_config, command_line, config_words, program, resumable
+from itembed_tf.progress import running_clock
 
 EXAMPLES = """
   itembed train                                              OpenMoji, into runs/openmoji
@@ -33,11 +35,14 @@ def main(argv: Sequence[str]) -> int:
         return 0
     check_selection(config)
     require_training(config)
-    from itembed_tf.evaluation.embeddings import format_block
-    from itembed_tf.pipeline.train import train
-
+    steps = training_steps(config)
     with resumable(command_line("train", *config_words(args))):
-        metrics: dict[str, Any] = train(config, run)
+        steps.start(LOAD)
+        with running_clock("loading"):
+            from itembed_tf.evaluation.embeddings import format_block
+            from itembed_tf.pipeline.train import train
+
+        metrics: dict[str, Any] = train(config, run, steps)
     table = metrics.get("test") or metrics.get("dev")
     print(f"\n{format_block(table)}\n" if table else "")
     print(f"report:    {run / 'report' / 'index.html'}")

@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from itembed_tf.data.batches import image_batches
 from itembed_tf.data.readers import FilePart, ImageSource, read_image
+from itembed_tf.data.sources import image_batches
 from itembed_tf.files import cache_folder, checksum
 from itembed_tf.models.inference import inference_function, row_batches
 

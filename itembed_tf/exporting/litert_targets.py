@@ -10,9 +10,10 @@ import keras
 import numpy as np
 
 from itembed_tf.config import Config
-from itembed_tf.data.batches import flatten, image_batches
+from itembed_tf.data.batches import flatten
 from itembed_tf.data.images import load_image
 from itembed_tf.data.readers import Group
+from itembed_tf.data.sources import image_batches
 from itembed_tf.data.unreadable import drop_unreadable, find_unreadable
 from itembed_tf.evaluation.embeddings import Embeddings
 from itembed_tf.exporting.litert_files import (

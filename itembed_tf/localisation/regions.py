@@ -9,9 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from itembed_tf.data.batches import THREADS
 from itembed_tf.data.feature_cache import image_checksums, write_rows
 from itembed_tf.data.images import load_crops
+from itembed_tf.data.sources import THREADS
 from itembed_tf.files import cache_folder, checksum
 from itembed_tf.localisation.boxes import box_features, enclosing
 from itembed_tf.localisation.entities import AnnotatedImage, located

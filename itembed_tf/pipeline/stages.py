@@ -11,8 +11,9 @@ import keras
 import tensorflow as tf
 
 from itembed_tf.config import Config, Stage, arguments
-from itembed_tf.data.batches import Items, batches, draw_epoch, feature_source, image_source
+from itembed_tf.data.batches import Items, batches, draw_epoch
 from itembed_tf.data.images import augment_image
+from itembed_tf.data.sources import feature_source, image_source
 from itembed_tf.evaluation.embeddings import embedder
 from itembed_tf.evaluation.protocols import selection_score
 from itembed_tf.pipeline.steps import stage_title

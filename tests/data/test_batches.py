@@ -18,12 +18,10 @@ from itembed_tf.data.batches import (
     Items,
     batches,
     draw_epoch,
-    feature_source,
     flatten,
-    image_batches,
-    image_source,
 )
 from itembed_tf.data.readers import Group
+from itembed_tf.data.sources import feature_source, image_batches, image_source
 
 LENGTH = 6
 CLASSES = np.arange(20, dtype=np.int32)[::-1].copy()  # of the 20 groups of `uneven`
@@ -265,7 +263,7 @@ def test_an_epoch_never_ends_in_a_wait_for_autotuning():
 
 FEATURE_SOURCE = """
 import numpy as np
-from itembed_tf.data.batches import feature_source
+from itembed_tf.data.sources import feature_source
 rows = feature_source([np.ones((4, 5), np.float32)])(np.zeros((2, 3), np.int64), np.zeros((2, 3, 2), np.int32))
 print(sum(float(row["image_features"].numpy().sum()) for row in rows))
 """

@@ -13,9 +13,10 @@ from PIL import Image
 
 from benchmarks.drawn import drawn_flickr8k
 from itembed_tf.data import packing as pack_module
-from itembed_tf.data.batches import flatten, image_source
+from itembed_tf.data.batches import flatten
 from itembed_tf.data.images import load_image, shrink_image
 from itembed_tf.data.readers import FilePart, read_dataset, read_image
+from itembed_tf.data.sources import image_source
 from itembed_tf.prepare import main
 
 ARGUMENTS = {"split_by": "base", "held_out_percent": 10, "merge": "", "leaks": "refuse"}

@@ -15,7 +15,8 @@ import tensorflow as tf
 
 from itembed_tf.config import LOSS_SETTINGS, Stage, parse_losses
 from itembed_tf.config.losses import INSTANCE_LOSSES
-from itembed_tf.data.batches import Items, batches, draw_epoch, feature_source
+from itembed_tf.data.batches import Items, batches, draw_epoch
+from itembed_tf.data.sources import feature_source
 from itembed_tf.models.backbones import build_backbone
 from itembed_tf.models.dual_path import parts
 from itembed_tf.training.checkpoints import Arrays
