@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.served import picture
 from itembed_tf.client.calls import Call
-from itembed_tf.client.grpc_api import encode
+from itembed_tf.client.grpc_transport import encode_request
 from itembed_tf.client.messages import PredictRequest
 from itembed_tf.client.tensors import as_array
 
@@ -43,7 +43,7 @@ class Attack:
 
     def arrays(self, model: str = "text_encoder", signature: str = "serving_default", **inputs: Any) -> str:
         values = {name: as_array(value) for name, value in inputs.items()}
-        return self.predict(encode(Call("predict", model, signature=signature, inputs=values)))
+        return self.predict(encode_request(Call("predict", model, signature=signature, inputs=values)))
 
     def raw(self, content: bytes, *, rest: bool = True, answer: bool = True) -> str:
         """Bytes down a new connection; the first line of what comes back."""
@@ -75,7 +75,7 @@ class Attack:
 
 
 def _good_message() -> bytes:
-    return encode(Call("predict", "text_encoder", inputs={"text": as_array(["a dog runs"])}))
+    return encode_request(Call("predict", "text_encoder", inputs={"text": as_array(["a dog runs"])}))
 
 
 def _promise(a: Attack) -> str:

@@ -27,6 +27,7 @@ LAYERS = (
     "progress",
     "safe_pickle",
     "files",
+    "export_layout",
     "config",
     "extras",
     "program",
@@ -46,11 +47,12 @@ LAYERS = (
     "server",
     "pipeline",
 )
-LOW_MODULES = {"errors", "extras", "files", "program", "progress", "safe_pickle"}  # layers that are one module
+LOW_MODULES = {"errors", "export_layout", "extras", "files", "program", "progress", "safe_pickle"}  # one module each
 WITHOUT_TENSORFLOW = (
     "progress",
     "config",
     "files",
+    "export_layout",
     "text",
     "text.word_vectors",
     "retrieval",

@@ -9,13 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from itembed_tf.client.awaitable import AsyncClient
+    from itembed_tf.client.async_client import AsyncClient
     from itembed_tf.client.batches import Texts
-    from itembed_tf.client.blocking import Client
+    from itembed_tf.client.sync_client import Client
     from itembed_tf.client.calls import ServingError
 
 __all__ = ["AsyncClient", "Client", "ServingError", "Texts"]
-MODULES = {"AsyncClient": "awaitable", "Client": "blocking", "ServingError": "calls", "Texts": "batches"}
+MODULES = {"AsyncClient": "async_client", "Client": "sync_client", "ServingError": "calls", "Texts": "batches"}
 
 
 def __getattr__(name: str) -> Any:

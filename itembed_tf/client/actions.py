@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from itembed_tf.client.blocking import Client
+from itembed_tf.client.sync_client import Client
 from itembed_tf.errors import UserError
+from itembed_tf.export_layout import ENCODERS
 from itembed_tf.files import write_atomically
 
-MODELS = ("image_encoder", "text_encoder")
 
 
 def run_action(args: argparse.Namespace) -> int:
@@ -53,7 +53,7 @@ def _rank(client: Client, args: argparse.Namespace, version: dict[str, Any]) -> 
 
 
 def _status(client: Client, args: argparse.Namespace, version: dict[str, Any]) -> int:
-    for model in MODELS:
+    for model in ENCODERS:
         states = client.status(model, **version)
         print(f"{model}: " + ", ".join(f"version {number} {state}" for number, state in states.items()))
         for signature, sides in client.metadata(model, **version).items():

@@ -1,4 +1,4 @@
-"""Long inputs -> requests of a bounded size, and their answers -> one; what both clients share."""
+"""Splitting of long inputs into requests of limited size, and joining of the responses."""
 
 from __future__ import annotations
 
@@ -12,64 +12,77 @@ import numpy as np
 from itembed_tf.client.calls import Call, ServingError
 from itembed_tf.client.tensors import as_array
 
-BATCH, BATCH_BYTES = 32, 8_000_000  # most items and bytes of one request
-IMAGE, TEXT = "image_encoder", "text_encoder"
+MAX_ITEMS, MAX_BYTES = 32, 8_000_000  # of one request
 
 
 class Texts(NamedTuple):
-    """Embeddings of n sentences.
+    """Embeddings of n texts.
 
     Attributes:
         embedding: float32 [n, D], unit length.
-        known_words: int32 [n]; at 0 the embedding says nothing about the sentence.
+        known_words: int32 [n], number of words in the vocabulary; with 0 the embedding carries no information.
     """
 
     embedding: np.ndarray
     known_words: np.ndarray
 
 
-def read_image(pictures: Sequence[bytes | str | Path]) -> np.ndarray:
-    _refuse_one(pictures, "pictures")
-    contents = [p if isinstance(p, bytes) else Path(os.fspath(p)).read_bytes() for p in pictures]
+def image_contents(images: Sequence[bytes | str | Path]) -> np.ndarray:
+    """Encoded bytes of images, read from files where a path is given, in an array of dtype object [n]."""
+    _require_list(images, "images")
+    contents = [image if isinstance(image, bytes) else Path(os.fspath(image)).read_bytes() for image in images]
     return as_array(contents) if contents else np.empty(0, object)
 
 
-def sentence_bytes(sentences: Sequence[str | bytes]) -> np.ndarray:
-    _refuse_one(sentences, "sentences")
-    return as_array(sentences) if len(sentences) else np.empty(0, object)
+def text_contents(texts: Sequence[str | bytes]) -> np.ndarray:
+    """Texts as UTF-8 bytes, in an array of dtype object [n]."""
+    _require_list(texts, "texts")
+    return as_array(texts) if len(texts) else np.empty(0, object)
 
 
-def _refuse_one(items: Any, what: str) -> None:
+def _require_list(items: Any, argument: str) -> None:
     if isinstance(items, (str, bytes, Path)):
-        raise ValueError(f"{what} must be a list; put the one that you have into a list: [{str(items)[:20]!r}]")
+        raise ValueError(f"{argument} must be a list, for example [{str(items)[:20]!r}]")
 
 
-def split(model: str, name: str, items: Any, **rest: Any) -> Iterator[tuple[int, Call]]:
-    """The place of the first item, and the call, of each request; an empty input is one request, refused there."""
+def split_into_calls(model: str, name: str, items: Any, **settings: Any) -> Iterator[tuple[int, Call]]:
+    """Split `items` into predict calls of at most `MAX_ITEMS` and `MAX_BYTES` (one larger item is sent alone).
+
+    Args:
+        model: name of the model.
+        name: of the input.
+        items: array [n, ...]; an empty array gives one call, which the server rejects.
+        settings: signature, version and label of `Call`.
+
+    Yields:
+        The index of the first item, and the call.
+    """
     sizes = [len(item) for item in items] if items.dtype == object else [items[:1].nbytes] * len(items)
-    start, held = 0, 0
+    start, pending = 0, 0
     for i, size in enumerate([*sizes, 0]):
-        full = i - start == BATCH or (i > start and held + size > BATCH_BYTES)
+        full = i - start == MAX_ITEMS or (i > start and pending + size > MAX_BYTES)
         if full or i == len(sizes):
-            yield start, Call("predict", model, inputs={name: items[start:i]}, **rest)
-            start, held = i, 0
-        held += size
+            yield start, Call("predict", model, inputs={name: items[start:i]}, **settings)
+            start, pending = i, 0
+        pending += size
 
 
-def with_place(error: ServingError, call: Call, start: int, total: int) -> ServingError:
-    """Says which of the caller's items were in the request, as the server counts from the request's first."""
+def with_item_range(error: ServingError, call: Call, start: int, total: int) -> ServingError:
+    """The error with the range of items that the request held: the server counts from the request's first item."""
     (items,) = call.inputs.values()
     if len(items) == total:
         return error
-    place = f"in the request of items {start} to {start + len(items) - 1}, counted from {start} as 0: "
-    return ServingError(error.code, place + error.details)
+    prefix = f"in the request of items {start} to {start + len(items) - 1}, where item {start} has index 0: "
+    return ServingError(error.code, prefix + error.details)
 
 
-def joined(answers: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    if len(answers) == 1:
-        return answers[0]
-    return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+def concatenate(responses: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Join the outputs of consecutive requests."""
+    if len(responses) == 1:
+        return responses[0]
+    return {name: np.concatenate([response[name] for response in responses]) for name in responses[0]}
 
 
-def texts_of(answer: dict[str, np.ndarray]) -> Texts:
-    return Texts(answer["embedding"], answer["known_words"])
+def to_texts(response: dict[str, np.ndarray]) -> Texts:
+    """The outputs of a text encoder as a record."""
+    return Texts(response["embedding"], response["known_words"])

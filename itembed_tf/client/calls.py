@@ -1,4 +1,4 @@
-"""One call to a server: what is asked, how it can fail, and how often and how long it is tried."""
+"""Calls to a server, their errors, and retries."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from typing import Any, TypeVar
 import numpy as np
 
 from itembed_tf.errors import UserError
+from itembed_tf.export_layout import DEFAULT_SIGNATURE
 
-Answer = TypeVar("Answer")
+Response = TypeVar("Response")
 
-FIRST_WAIT, LONGEST_WAIT = 0.05, 2.0  # seconds
-RETRIED = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
+FIRST_DELAY, MAX_DELAY = 0.05, 2.0  # seconds before the first retry, and before any
+RETRIED_CODES = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")
 
 
 class ServingError(UserError, RuntimeError):
-    """The server refused a call, or could not be reached.
+    """A call failed, or the server could not be reached.
 
     Attributes:
-        code: gRPC's name of the kind of error, for REST too: INVALID_ARGUMENT, NOT_FOUND, UNAVAILABLE,
+        code: name of the gRPC status code, for REST too: INVALID_ARGUMENT, NOT_FOUND, UNAVAILABLE,
             RESOURCE_EXHAUSTED, DEADLINE_EXCEEDED, ...
-        details: the server's own words.
+        details: the server's message.
     """
 
     def __init__(self, code: str, details: str) -> None:
@@ -33,58 +34,60 @@ class ServingError(UserError, RuntimeError):
 
     @property
     def retried(self) -> bool:
-        """Whether the same call may succeed a moment later. A message above the server's limit never does."""
-        return self.code in RETRIED and "larger than" not in self.details
+        """Whether a retry can succeed. A message above the server's size limit is not retried."""
+        return self.code in RETRIED_CODES and "larger than" not in self.details
 
 
 @dataclass(frozen=True)
 class Call:
-    """What is asked of one model.
+    """A call to one model.
 
     Attributes:
         kind: "predict", "metadata" or "status".
-        model: its name on the server.
-        version, label: at most one of them; neither means the latest.
-        signature, inputs: of "predict".
+        model: name of the model.
+        version, label: at most one of them; the newest version if both are None.
+        signature: for "predict".
+        inputs: arrays by name, for "predict".
     """
 
     kind: str
     model: str
     version: int | None = None
     label: str | None = None
-    signature: str = "serving_default"
+    signature: str = DEFAULT_SIGNATURE
     inputs: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.version is not None and self.label is not None:
-            raise ValueError(f"version {self.version} and label {self.label!r}: give one of them, or neither")
+            raise ValueError(f"version {self.version} and label {self.label!r} are both given; give at most one")
 
 
-def insist(attempt: Callable[[float], Answer], *, timeout: float, retries: int) -> Answer:
-    """Call `attempt` with the seconds left, again after a wait while the server is busy or away.
+def call_with_retries(attempt: Callable[[float], Response], *, timeout: float, retries: int) -> Response:
+    """Call `attempt(seconds left)`, and retry with exponential backoff while the server is busy or unreachable.
 
     Args:
-        timeout: seconds for everything, waits included.
-        retries: further attempts after the first.
+        attempt: one attempt; raises ServingError.
+        timeout: seconds for all attempts and delays.
+        retries: maximum number of retries.
 
     Raises:
         ServingError: of the last attempt.
     """
     end = time.monotonic() + timeout
-    for wait in waits(retries):
+    for delay in retry_delays(retries):
         try:
             return attempt(max(end - time.monotonic(), 0.001))
         except ServingError as error:
-            if wait is None or not error.retried or time.monotonic() + wait >= end:
+            if delay is None or not error.retried or time.monotonic() + delay >= end:
                 raise
-        time.sleep(wait)
-    raise AssertionError("the last wait is None")
+        time.sleep(delay)
+    raise AssertionError("the last delay is None")
 
 
-def waits(retries: int) -> Iterator[float | None]:
-    """Seconds to wait after each failure, None after the last; drawn, so that clients do not come back all at once."""
+def retry_delays(retries: int) -> Iterator[float | None]:
+    """Seconds to wait after each failed attempt, None after the last; random, so that clients do not retry in step."""
     for i in range(retries):
-        yield random.uniform(0.5, 1.0) * min(FIRST_WAIT * 2**i, LONGEST_WAIT)
+        yield random.uniform(0.5, 1.0) * min(FIRST_DELAY * 2**i, MAX_DELAY)
     yield None
 
 

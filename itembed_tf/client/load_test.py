@@ -23,7 +23,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from itembed_tf.client import Client, ServingError
-from itembed_tf.client.batches import BATCH
+from itembed_tf.client.batches import MAX_ITEMS
 from itembed_tf.errors import UsageError
 
 SENTENCES = ("a dog runs on the beach", "two children play with a red ball", "a man on a bike", "a boat on the lake")
@@ -45,8 +45,8 @@ class Answer(NamedTuple):
 
 def run_load_test(args: argparse.Namespace) -> int:
     """Run the load test of the parsed command line (`itembed_tf.load_test`); returns the exit code."""
-    if args.batch > BATCH:
-        raise UsageError(f"--batch is {args.batch}; the maximum is {BATCH}")
+    if args.batch > MAX_ITEMS:
+        raise UsageError(f"--batch is {args.batch}; the maximum is {MAX_ITEMS}")
     grpc_gevent.init_gevent()
     asks = requests(args.kind, _sentences(args.texts), _pictures(args.images), args.batch)
     with Client(args.address, timeout=args.timeout, retries=0) as client:

@@ -1,9 +1,9 @@
-"""TF Serving's own messages, as many as a client needs, described here so that no one has to import TensorFlow.
+"""Protocol Buffers messages of TF Serving's API, defined without TensorFlow.
 
-The Python package of TF Serving's messages imports TensorFlow for `TensorProto`. The tables below hold the names and
-numbers of the same fields (tensorflow_serving/apis/*.proto and tensorflow/core/framework/*.proto), so that the bytes on
-the wire are the same; fields that are left out here are skipped on reading, as Protocol Buffers promise. They live in a
-descriptor pool of their own and do not meet TensorFlow's in a program that imports both.
+tensorflow-serving-api imports TensorFlow for `TensorProto`. The tables below have the same field names and numbers
+(tensorflow_serving/apis/*.proto and tensorflow/core/framework/*.proto), so the wire format is the same; Protocol
+Buffers skips fields that are not listed here. The messages are in a separate descriptor pool, and do not conflict with
+TensorFlow's in a program that imports both.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ _SCALARS = {
     "double": _FIELD.TYPE_DOUBLE,
 }
 
-# Enums are read and written as int32, which is what they are on the wire; their names stand in DTYPES and STATES.
-_Tables = dict[str, dict[str, tuple]]  # message -> field -> type, number, oneof; * is a list of, {} a map to
+# Enums are int32, their wire format; DTYPES and STATES have their names.
+# message -> field -> (type, number, oneof); * is a repeated field, {} a map with string keys
+_Tables = dict[str, dict[str, tuple]]
 _TENSORFLOW: _Tables = {
     "TensorShapeProto": {"dim": ("*TensorShapeProto.Dim", 2), "unknown_rank": ("bool", 3)},
     "TensorShapeProto.Dim": {"size": ("int64", 1), "name": ("string", 2)},
@@ -73,16 +74,16 @@ _SERVING: _Tables = {
 }
 _HEALTH: _Tables = {"HealthCheckRequest": {"service": ("string", 1)}, "HealthCheckResponse": {"status": ("int32", 1)}}
 
-# tensorflow/core/framework/types.proto: number -> name as NumPy spells it; 7 is a string, which NumPy holds as object.
+# tensorflow/core/framework/types.proto: number -> NumPy dtype; 7 is DT_STRING.
 DTYPES = {1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 7: "object", 9: "int64"}
 DTYPES |= {10: "bool", 17: "uint16", 22: "uint32", 23: "uint64"}
 STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
-SERVING = 1  # of HealthCheckResponse.status
+SERVING = 1  # HealthCheckResponse.ServingStatus
 
 
-def _file(package: str, tables: _Tables, needs: tuple[str, ...]) -> Any:
+def _file(package: str, tables: _Tables, dependencies: tuple[str, ...]) -> Any:
     file = descriptor_pb2.FileDescriptorProto(
-        name=f"itembed_tf/{package}.proto", package=package, syntax="proto3", dependency=needs
+        name=f"itembed_tf/{package}.proto", package=package, syntax="proto3", dependency=dependencies
     )
     messages: dict[str, Any] = {}
     for name, fields in tables.items():
@@ -96,7 +97,7 @@ def _file(package: str, tables: _Tables, needs: tuple[str, ...]) -> Any:
 def _add_field(message: Any, package: str, name: str, kind: str, number: int, oneof: str = "") -> None:
     plain = kind.removeprefix("{}").removeprefix("*")
     field = message.field.add(name=name, number=number, label=_FIELD.LABEL_OPTIONAL)
-    if kind.startswith("{}"):  # map<string, X>: on the wire, and so in a descriptor, a list of pairs
+    if kind.startswith("{}"):  # map<string, X> is a repeated field of key-value messages
         entry = message.nested_type.add(name="".join(part.title() for part in name.split("_")) + "Entry")
         entry.options.map_entry = True
         _add_field(entry, package, "key", "string", 1)

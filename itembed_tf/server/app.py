@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from itembed_tf.program import command_line
+from itembed_tf.server.defaults import METRICS_PATH
 from itembed_tf.server.limits import Limits
 
 GRACE = 10.0  # seconds that requests under way get when the server is told to end
@@ -22,7 +23,7 @@ async def serve(exports: Path, limits: Limits, args: argparse.Namespace) -> int:
     import tensorflow as tf
     from grpc_health.v1.health_pb2 import HealthCheckResponse
 
-    from itembed_tf.server import grpc_api, http_server, metrics, models, rest_api
+    from itembed_tf.server import grpc_api, http_server, metrics, model_manager, rest_api
 
     tf.config.threading.set_intra_op_parallelism_threads(args.threads)
     gc.freeze()  # 400,000 objects of the imports: each full collection would hold up all answers for 0.15 s
@@ -32,8 +33,8 @@ async def serve(exports: Path, limits: Limits, args: argparse.Namespace) -> int:
     def observe(version: Any, batch: Any, seconds: float) -> None:
         counted.batch(version.name, batch, time.monotonic() - seconds, seconds)
 
-    served = models.Models(exports, limits, keep=args.versions, labels=labels, observe=observe)
-    await served.scan(patient=False)
+    served = model_manager.ModelManager(exports, limits, newest=args.versions, labels=labels, observe=observe)
+    await served.scan(only_stable=False)
     if not any(model.versions for model in served.models.values()):
         print(f"error: {exports} holds no SavedModel as <model>/<number>/saved_model.pb that loads", file=sys.stderr)
         return 1
@@ -52,7 +53,7 @@ async def serve(exports: Path, limits: Limits, args: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     watching = asyncio.create_task(served.watch(args.poll))
-    print(f"gRPC {host}:{grpc_port}   REST http://{host}:{rest_port}   metrics at {metrics.PATH}")
+    print(f"gRPC {host}:{grpc_port}   REST http://{host}:{rest_port}   metrics at {METRICS_PATH}")
     print(f"try it: {command_line('client', f'{host}:{grpc_port}', 'text', 'a dog runs')}", flush=True)
     await stop.wait()
     print(f"ending: requests under way get {GRACE:.0f} s", flush=True)

@@ -1,7 +1,7 @@
-"""Requests that wait -> batches that run, one at a time in a thread of their own; each gets its own answer or error.
+"""Dynamic batching: queued requests of one model run together, in a thread of the model's own.
 
-The thread takes its batches itself: were they handed to it by the event loop, it would wait between two of them for
-whatever the loop has in hand, and with small models that is as long as a batch.
+The thread takes batches from the queue itself. If the event loop handed them over, the thread would wait between two
+batches until the loop is free; for a small model that takes as long as a batch.
 """
 
 from __future__ import annotations
@@ -17,27 +17,39 @@ from typing import Any
 import grpc
 import numpy as np
 
-from itembed_tf.server.limits import Limits, Refused
+from itembed_tf.server.errors import RequestError
+from itembed_tf.server.limits import Limits
 
 Arrays = dict[str, np.ndarray]
 
 
 @dataclass(eq=False)
-class Piece:
-    """Items of one request that run together: at most a batch."""
+class RequestPart:
+    """Items of one request that run in the same batch.
+
+    Attributes:
+        signature: to run.
+        inputs: arrays by name, all with `items` rows.
+        offset: index of the first item in the request.
+        items: number of items, at most ``max_batch``.
+        cost: sum of the items' costs (`request_validation.check_items`).
+        size: bytes.
+        result: future of the outputs by name.
+        enqueued: time.monotonic() when it joined the queue.
+    """
 
     signature: str
     inputs: Arrays
-    first: int  # place of its first item in the request
+    offset: int
     items: int
     cost: int
     size: int
-    answer: asyncio.Future[Arrays]
-    since: float
+    result: asyncio.Future[Arrays]
+    enqueued: float
 
 
 class Batcher:
-    """The queue of one model version, and the thread that runs what waits in it."""
+    """Queue of one model version, and the thread that runs its batches."""
 
     def __init__(
         self,
@@ -45,68 +57,75 @@ class Batcher:
         limits: Limits,
         *,
         name: str = "model",
-        observe: Callable[[Sequence[Piece], float], None] | None = None,
+        observe: Callable[[Sequence[RequestPart], float], None] | None = None,
     ) -> None:
-        """`run(signature, inputs)` computes a batch, in the thread; `observe(batch, seconds)` is told of each."""
+        """Start the thread.
+
+        Args:
+            run: computes one batch, called as `run(signature, inputs)` in the thread.
+            limits: max_batch, wait, max_queue, max_waiting and max_pixels apply here.
+            name: of the thread.
+            observe: called as `observe(batch, seconds)` in the event loop after each batch.
+        """
         self._run, self._limits, self._observe = run, limits, observe
         self._loop = asyncio.get_running_loop()
-        self._changed = threading.Condition()  # holds what follows
-        self._queue: deque[Piece] = deque()
+        self._changed = threading.Condition()  # guards the four attributes below
+        self._queue: deque[RequestPart] = deque()
         self.items = self._size = 0
         self._closing = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     async def predict(self, signature: str, inputs: Arrays, costs: Sequence[int]) -> Arrays:
-        """The outputs for all items of a request, in as many batches as it takes.
+        """Outputs for all items of a request, computed in one or more batches.
 
         Raises:
-            Refused: UNAVAILABLE where too much waits already; else what the model says of these items.
+            RequestError: UNAVAILABLE if the queue is full; otherwise the model's error for these items.
         """
-        pieces = self._cut(signature, inputs, costs)
-        items, size = len(costs), sum(piece.size for piece in pieces)
+        parts = self._split(signature, inputs, costs)
+        items, size = len(costs), sum(part.size for part in parts)
         with self._changed:
             if self._queue and (
                 self.items + items > self._limits.max_queue or self._size + size > self._limits.max_waiting
             ):
-                waits = f"{self.items} items of {self._size:,} bytes wait already"
-                raise Refused(grpc.StatusCode.UNAVAILABLE, f"the queue is full: {waits}; try again in a moment")
-            self._queue.extend(pieces)
+                queued = f"{self.items} items of {self._size:,} bytes"
+                raise RequestError(grpc.StatusCode.UNAVAILABLE, f"the queue is full ({queued}); retry later")
+            self._queue.extend(parts)
             self.items, self._size = self.items + items, self._size + size
             self._changed.notify()
         try:
-            if len(pieces) == 1:  # as most requests; gather's own future and callbacks would cost as much as all this
-                return await pieces[0].answer
-            answers = await asyncio.gather(*(piece.answer for piece in pieces))
+            if len(parts) == 1:  # the usual case; asyncio.gather costs as much as everything else here
+                return await parts[0].result
+            results = await asyncio.gather(*(part.result for part in parts))
         except BaseException:
-            for piece in pieces:  # the caller has gone, or one part has failed: the rest need not run
-                piece.answer.cancel()
+            for part in parts:  # the caller has disconnected, or one part has failed: skip the rest
+                part.result.cancel()
             raise
-        return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+        return {name: np.concatenate([result[name] for result in results]) for name in results[0]}
 
     async def close(self) -> None:
-        """Answer what waits, then end."""
+        """Run what is queued, then stop the thread."""
         with self._changed:
             self._closing = True
             self._changed.notify()
-        await asyncio.to_thread(self._thread.join)  # the last answers are on their way to the loop before this ends
+        await asyncio.to_thread(self._thread.join)  # the last results reach the loop before this returns
 
-    def _cut(self, signature: str, inputs: Arrays, costs: Sequence[int]) -> list[Piece]:
+    def _split(self, signature: str, inputs: Arrays, costs: Sequence[int]) -> list[RequestPart]:
         loop, now = asyncio.get_running_loop(), time.monotonic()
-        pieces, start, cost = [], 0, 0
+        parts, start, cost = [], 0, 0
         for i in range(len(costs) + 1):
             full = i - start == self._limits.max_batch or (
-                i < len(costs) and self._too_dear(cost + costs[i], i - start)
+                i < len(costs) and self._exceeds_cost(cost + costs[i], i - start)
             )
             if i == len(costs) or full:
-                part = {name: values[start:i] for name, values in inputs.items()}
-                size = sum(_bytes(values) for values in part.values())
-                pieces.append(Piece(signature, part, start, i - start, cost, size, loop.create_future(), now))
+                rows = {name: values[start:i] for name, values in inputs.items()}
+                size = sum(_size_in_bytes(values) for values in rows.values())
+                parts.append(RequestPart(signature, rows, start, i - start, cost, size, loop.create_future(), now))
                 start, cost = i, 0
             cost += costs[i] if i < len(costs) else 0
-        return pieces
+        return parts
 
-    def _too_dear(self, cost: int, items: int) -> bool:
+    def _exceeds_cost(self, cost: int, items: int) -> bool:
         return items > 0 and cost > max(self._limits.max_pixels, self._limits.max_batch)
 
     def _work(self) -> None:
@@ -115,100 +134,100 @@ class Batcher:
                 self._changed.wait_for(lambda: self._queue or self._closing)
                 if not self._queue:
                     return
-                end = self._queue[0].since + self._limits.wait
+                end = self._queue[0].enqueued + self._limits.wait
                 self._changed.wait_for(self._is_full, max(end - time.monotonic(), 0.0))
-                batch = self._take()
+                batch = self._take_batch()
             if not batch:
                 continue
             started = time.monotonic()
-            answers = run_each(self._run, batch)
-            self._loop.call_soon_threadsafe(self._deliver, batch, answers, time.monotonic() - started)
+            results = run_batch(self._run, batch)
+            self._loop.call_soon_threadsafe(self._deliver, batch, results, time.monotonic() - started)
 
     def _is_full(self) -> bool:
         return self.items >= self._limits.max_batch or self._closing
 
-    def _deliver(self, batch: Sequence[Piece], answers: Sequence[Arrays | Exception], seconds: float) -> None:
-        """In the event loop, whose futures no other thread may set."""
+    def _deliver(self, batch: Sequence[RequestPart], results: Sequence[Arrays | Exception], seconds: float) -> None:
+        """Set the futures; runs in the event loop, as asyncio requires."""
         if self._observe:
             self._observe(batch, seconds)
-        for piece, answer in zip(batch, answers):
-            if piece.answer.done():
+        for part, result in zip(batch, results):
+            if part.result.done():
                 continue
-            if isinstance(answer, Exception):
-                piece.answer.set_exception(answer)
+            if isinstance(result, Exception):
+                part.result.set_exception(result)
             else:
-                piece.answer.set_result(answer)
+                part.result.set_result(result)
 
-    def _take(self) -> list[Piece]:
-        """The first piece, and those behind it of the same signature, as many as fit."""
-        batch: list[Piece] = []
-        kept: deque[Piece] = deque()
+    def _take_batch(self) -> list[RequestPart]:
+        """Take the first part from the queue, and the following ones of the same signature that fit into the batch."""
+        batch: list[RequestPart] = []
+        remaining: deque[RequestPart] = deque()
         items = cost = 0
         full = False
         while self._queue:
-            piece = self._queue.popleft()
-            if piece.answer.done():  # its caller has gone
-                self._leave(piece)
+            part = self._queue.popleft()
+            if part.result.done():  # the caller has disconnected
+                self._subtract(part)
                 continue
-            same = not batch or piece.signature == batch[0].signature
+            same = not batch or part.signature == batch[0].signature
             if same and not full:
                 full = bool(batch) and (
-                    items + piece.items > self._limits.max_batch or self._too_dear(cost + piece.cost, items)
+                    items + part.items > self._limits.max_batch or self._exceeds_cost(cost + part.cost, items)
                 )
             if full or not same:
-                kept.append(piece)
+                remaining.append(part)
                 continue
-            batch.append(piece)
-            items, cost = items + piece.items, cost + piece.cost
-            self._leave(piece)
-        self._queue = kept
+            batch.append(part)
+            items, cost = items + part.items, cost + part.cost
+            self._subtract(part)
+        self._queue = remaining
         return batch
 
-    def _leave(self, piece: Piece) -> None:
-        self.items -= piece.items
-        self._size -= piece.size
+    def _subtract(self, part: RequestPart) -> None:
+        self.items -= part.items
+        self._size -= part.size
 
 
-def run_each(run: Callable[[str, Arrays], Arrays], batch: Sequence[Piece]) -> list[Arrays | Exception]:
-    """The answer of every piece. Where the batch fails, each runs alone, so that one caller's fault is no other's."""
+def run_batch(run: Callable[[str, Arrays], Arrays], batch: Sequence[RequestPart]) -> list[Arrays | Exception]:
+    """Result of every part. If the batch fails, each part runs alone, so that one caller's error affects no other."""
     if len(batch) == 1:
-        return [_run_piece(run, batch[0])]
-    joined = {name: np.concatenate([piece.inputs[name] for piece in batch]) for name in batch[0].inputs}
+        return [_run_part(run, batch[0])]
+    joined = {name: np.concatenate([part.inputs[name] for part in batch]) for name in batch[0].inputs}
     try:
         outputs = run(batch[0].signature, joined)
     except Exception:
-        return [_run_piece(run, piece) for piece in batch]
-    ends = np.cumsum([piece.items for piece in batch])
+        return [_run_part(run, part) for part in batch]
+    ends = np.cumsum([part.items for part in batch])
     return [
-        {name: values[end - piece.items : end] for name, values in outputs.items()} for piece, end in zip(batch, ends)
+        {name: values[end - part.items : end] for name, values in outputs.items()} for part, end in zip(batch, ends)
     ]
 
 
-def _run_piece(run: Callable[[str, Arrays], Arrays], piece: Piece) -> Arrays | Exception:
-    """One piece; where it fails, item by item, so that the error can name the places in the request."""
+def _run_part(run: Callable[[str, Arrays], Arrays], part: RequestPart) -> Arrays | Exception:
+    """Run one part. If it fails, run each of its items, so that the error lists the indices in the request."""
     try:
-        return run(piece.signature, piece.inputs)
+        return run(part.signature, part.inputs)
     except Exception as error:
-        faults: dict[int, Exception] = {0: error} if piece.items == 1 else {}
-        for i in range(piece.items if piece.items > 1 else 0):
+        failures: dict[int, Exception] = {0: error} if part.items == 1 else {}
+        for i in range(part.items if part.items > 1 else 0):
             try:
-                run(piece.signature, {name: values[i : i + 1] for name, values in piece.inputs.items()})
-            except Exception as one:
-                faults[i] = one
-        if not faults:
+                run(part.signature, {name: values[i : i + 1] for name, values in part.inputs.items()})
+            except Exception as failure:
+                failures[i] = failure
+        if not failures:
             return error
-        name = next(iter(piece.inputs))
-        said = "; ".join(f"{name}[{piece.first + i}]: {_words(fault)}" for i, fault in faults.items())
-        return Refused(_code(next(iter(faults.values()))), said)
+        name = next(iter(part.inputs))
+        message = "; ".join(f"{name}[{part.offset + i}]: {_message(failure)}" for i, failure in failures.items())
+        return RequestError(_code(next(iter(failures.values()))), message)
 
 
-def _words(error: Exception) -> str:
-    return error.message if isinstance(error, Refused) else f"{type(error).__name__}: {error}"
+def _message(error: Exception) -> str:
+    return error.message if isinstance(error, RequestError) else f"{type(error).__name__}: {error}"
 
 
 def _code(error: Exception) -> grpc.StatusCode:
-    return error.code if isinstance(error, Refused) else grpc.StatusCode.INTERNAL
+    return error.code if isinstance(error, RequestError) else grpc.StatusCode.INTERNAL
 
 
-def _bytes(values: Any) -> int:
+def _size_in_bytes(values: Any) -> int:
     return sum(map(len, values.ravel().tolist())) if values.dtype == object else values.nbytes

@@ -1,4 +1,4 @@
-"""The Grafana board of the served encoders: a table of panels -> Grafana's JSON."""
+"""Grafana dashboard of the served encoders."""
 
 from __future__ import annotations
 
@@ -6,16 +6,23 @@ from typing import Any, NamedTuple
 
 _WIDTH, _HEIGHT = 12, 8  # Grafana's grid is 24 wide: two panels a row
 _SOURCE = {"type": "prometheus", "uid": "${source}"}
-_COARSE = "Interpolated within buckets of which each is 1.8 times as wide as the one before."
+_RESOLUTION = "Interpolated within histogram buckets; each bucket is 1.8 times as wide as the previous one."
 
 
 class Panel(NamedTuple):
-    """One panel: title, Grafana's name of the unit, legend -> PromQL, and what its reader must know."""
+    """One panel.
+
+    Attributes:
+        title: shown above it.
+        unit: Grafana's identifier of the unit.
+        series: PromQL expression by legend.
+        description: shown as a tooltip.
+    """
 
     title: str
     unit: str
     series: dict[str, str]
-    about: str = ""
+    description: str = ""
 
 
 def _rate(metric: str, *matchers: str) -> str:
@@ -30,47 +37,48 @@ def _quantiles(metric: str, label: str, *matchers: str) -> dict[str, str]:
 _MODEL, _OK, _FAILED = 'model_name=~"$model"', 'status="OK"', 'status!="OK"'
 PANELS = (
     Panel(
-        "Requests answered",
+        "Successful requests",
         "reqps",
         {"{{model_name}}": f"sum by (model_name) ({_rate('request_count', _MODEL, _OK)})"},
-        "A request is one item or many.",
+        "A request holds one or more items.",
     ),
     Panel(
-        "Requests refused or failed",
+        "Failed requests",
         "reqps",
         {"{{model_name}} {{status}}": f"sum by (model_name, status) ({_rate('request_count', _MODEL, _FAILED)})"},
-        "INVALID_ARGUMENT is a caller's fault: no picture, a wrong shape. UNAVAILABLE is a full queue.",
+        "INVALID_ARGUMENT: an invalid image or a wrong shape, an error of the caller. UNAVAILABLE: the queue is full.",
     ),
-    Panel("Time of a request", "µs", _quantiles("request_latency", "model_name", _MODEL), _COARSE),
+    Panel("Request latency", "µs", _quantiles("request_latency", "model_name", _MODEL), _RESOLUTION),
     Panel(
-        "Time in the model",
+        "Model latency",
         "µs",
         _quantiles("runtime_latency", "model_name", _MODEL),
-        f"With batching, TF Serving counts the wait for a batch here too. {_COARSE}",
+        f"With batching, TF Serving includes the time in the batching queue. {_RESOLUTION}",
     ),
-    Panel("Wait for a batch", "µs", _quantiles("batching_session:queuing_latency", "thread_pool_name")),
+    Panel("Time in the batching queue", "µs", _quantiles("batching_session:queuing_latency", "thread_pool_name")),
     Panel(
-        "Requests a batch",
+        "Batch size",
         "short",
         {
-            "TF Serving": f"sum({_rate('request_count', _OK)}) / sum({_rate('batching_session:wrapped_run_count')})",
+            "TF Serving, requests": f"sum({_rate('request_count', _OK)}) / "
+            f"sum({_rate('batching_session:wrapped_run_count')})",
             "local server, items": f"sum({_rate('batching_session:processed_batch_size_sum')}) / "
             f"sum({_rate('batching_session:processed_batch_size_count')})",
         },
-        "TF Serving counts batches but not, in this format, their items; the local server counts both.",
+        "TF Serving exports the number of batches but not of their items; the local server exports both.",
     ),
-    Panel("Servers that answer", "short", {"{{job}}": "sum by (job) (up)"}),
+    Panel("Servers up", "short", {"{{job}}": "sum by (job) (up)"}),
     Panel(
         "Memory of the local server",
         "bytes",
         {"{{instance}}": "process_resident_memory_bytes"},
-        "TF Serving does not say; the container runtime does.",
+        "TF Serving does not export it; read it from the container runtime.",
     ),
 )
 
 
-def board() -> dict[str, Any]:
-    """The dashboard as Grafana's JSON; Prometheus and the models shown are chosen at its top."""
+def dashboard() -> dict[str, Any]:
+    """The dashboard as Grafana's JSON; the data source and the models are variables of the dashboard."""
     source = {"name": "source", "label": "Prometheus", "type": "datasource", "query": "prometheus"}
     values = "label_values(:tensorflow:serving:request_count, model_name)"
     model = {
@@ -103,7 +111,7 @@ def _panel(i: int, panel: Panel) -> dict[str, Any]:
         "id": i + 1,
         "type": "timeseries",
         "title": panel.title,
-        "description": panel.about,
+        "description": panel.description,
         "datasource": _SOURCE,
         "gridPos": {"x": i % 2 * _WIDTH, "y": i // 2 * _HEIGHT, "w": _WIDTH, "h": _HEIGHT},
         "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},

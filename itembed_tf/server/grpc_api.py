@@ -1,4 +1,4 @@
-"""TF Serving's gRPC services: Predict, GetModelMetadata, GetModelStatus, and the standard health check."""
+"""TF Serving's gRPC API: Predict, GetModelMetadata, GetModelStatus, and the standard health check."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2_grpc
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
-from itembed_tf.server.limits import Limits, Refused, invalid
+from itembed_tf.server.errors import RequestError, invalid_argument
+from itembed_tf.server.limits import Limits
 from itembed_tf.server.metrics import Metrics
-from itembed_tf.server.models import Models
+from itembed_tf.server.model_manager import ModelManager
+from itembed_tf.server.replies import metadata_response, status_response
 from itembed_tf.server.tensors import read_inputs, write_output
 
 PREDICTION, STATUS = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
-# The names that TF Serving's own health service knows, and the full ones.
+# Names that the health check accepts: those of TF Serving's health service, and the full service names.
 SERVICES = ("", "ModelService", "PredictionService", PREDICTION, STATUS)
 
 
-def make_server(models: Models, limits: Limits, metrics: Metrics) -> tuple[grpc.aio.Server, Any]:
-    """A server without a port yet, and its health servicer."""
+def make_server(models: ModelManager, limits: Limits, metrics: Metrics) -> tuple[grpc.aio.Server, Any]:
+    """A server, not yet bound to a port, and its health servicer."""
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", limits.max_message),
             ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 0),  # a second server on the same port must fail, not take half of the calls
+            ("grpc.so_reuseport", 0),  # binding a port twice must fail, not share the calls
         ],
         maximum_concurrent_rpcs=limits.max_calls,
     )
@@ -49,8 +51,8 @@ def make_server(models: Models, limits: Limits, metrics: Metrics) -> tuple[grpc.
 def _handler(
     message: Any,
     api: str,
-    answer: Callable[[Models, Limits, Any], Awaitable[Any]],
-    models: Models,
+    respond: Callable[[ModelManager, Limits, Any], Awaitable[Any]],
+    models: ModelManager,
     limits: Limits,
     metrics: Metrics,
 ) -> Any:
@@ -60,84 +62,63 @@ def _handler(
             try:
                 request = message.FromString(content)
             except DecodeError:
-                raise invalid(f"the message is no {message.DESCRIPTOR.full_name}") from None
+                raise invalid_argument(f"the message is not a valid {message.DESCRIPTOR.full_name}") from None
             if not request.HasField("model_spec"):
-                raise invalid("Missing ModelSpec")
+                raise invalid_argument("Missing ModelSpec")
             name = request.model_spec.name if request.model_spec.name in models.models else ""
-            response = (await answer(models, limits, request)).SerializeToString()
+            response = (await respond(models, limits, request)).SerializeToString()
             status = "OK"
-        except Refused as error:
+        except RequestError as error:
             status = error.code.name
             await context.abort(error.code, error.message[:2000])
         except Exception:
             status = "INTERNAL"
             traceback.print_exc()
-            await context.abort(grpc.StatusCode.INTERNAL, "an error of the server's own; its log says more")
+            await context.abort(grpc.StatusCode.INTERNAL, "internal server error; see the server's log")
         finally:
             if api == "Predict":
                 metrics.request(name, status, api, "GRPC", time.monotonic() - started)
         return response
 
-    return grpc.unary_unary_rpc_method_handler(handle)  # bytes in, bytes out: what cannot be parsed is ours to answer
+    return grpc.unary_unary_rpc_method_handler(handle)  # takes bytes: parse errors are answered here
 
 
-async def _predict(models: Models, limits: Limits, request: Any) -> Any:
+async def _predict(models: ModelManager, limits: Limits, request: Any) -> Any:
     version = models.find(request.model_spec)
     name, signature = version.signature(request.model_spec.signature_name, grpc.StatusCode.FAILED_PRECONDITION)
     inputs = read_inputs(request.inputs, signature.inputs, limits)
-    wanted = _filtered(list(request.output_filter), signature)
+    output_names = _filter_outputs(list(request.output_filter), signature)
     outputs = await version.predict(name, inputs)
     response = predict_pb2.PredictResponse()
     response.model_spec.name, response.model_spec.signature_name = version.name, name
     response.model_spec.version.value = version.number
-    for key in wanted:
-        write_output(response.outputs[key], outputs[key])
+    for output_name in output_names:
+        write_output(response.outputs[output_name], outputs[output_name])
     return response
 
 
-def _filtered(wanted: list[str], signature: Any) -> list[str]:
-    for i, key in enumerate(wanted):
-        if key not in signature.outputs:
-            there = ",".join(sorted(signature.outputs))
-            raise invalid(
-                f"output tensor alias not found in signature: {key} Outputs expected to be in the set {{{there}}}."
+def _filter_outputs(output_filter: list[str], signature: Any) -> list[str]:
+    for i, name in enumerate(output_filter):
+        if name not in signature.outputs:
+            available = ",".join(sorted(signature.outputs))
+            raise invalid_argument(
+                f"output tensor alias not found in signature: {name} Outputs expected to be in the set {{{available}}}."
             )
-        if key in wanted[:i]:
-            raise invalid(f"duplicate output tensor alias: {key}")
-    return wanted or sorted(signature.outputs)
+        if name in output_filter[:i]:
+            raise invalid_argument(f"duplicate output tensor alias: {name}")
+    return output_filter or sorted(signature.outputs)
 
 
-async def _metadata(models: Models, limits: Limits, request: Any) -> Any:
+async def _metadata(models: ModelManager, limits: Limits, request: Any) -> Any:
     del limits
     if not request.metadata_field:
-        raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
+        raise invalid_argument("GetModelMetadataRequest must specify at least one metadata_field")
     for key in request.metadata_field:
         if key != "signature_def":
-            raise invalid(f"Metadata field {key} is not supported")
+            raise invalid_argument(f"Metadata field {key} is not supported")
     return metadata_response(models, request.model_spec)
 
 
-def metadata_response(models: Models, spec: Any) -> Any:
-    """GetModelMetadataResponse of the version that is asked for, packed as TF Serving packs it."""
-    version = models.find(spec)
-    response = get_model_metadata_pb2.GetModelMetadataResponse()
-    response.model_spec.name, response.model_spec.version.value = version.name, version.number
-    signatures = get_model_metadata_pb2.SignatureDefMap()
-    for name, signature in version.signatures.items():
-        signatures.signature_def[name].CopyFrom(signature)
-    response.metadata["signature_def"].Pack(signatures)
-    return response
-
-
-async def _status(models: Models, limits: Limits, request: Any) -> Any:
+async def _status(models: ModelManager, limits: Limits, request: Any) -> Any:
     del limits
     return status_response(models, request.model_spec)
-
-
-def status_response(models: Models, spec: Any) -> Any:
-    """GetModelStatusResponse: newest version first."""
-    response = get_model_status_pb2.GetModelStatusResponse()
-    for number, (state, code, message) in models.states(spec).items():
-        status = response.model_version_status.add(version=number, state=state)
-        status.status.error_code, status.status.error_message = code, message
-    return response

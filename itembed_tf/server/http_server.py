@@ -1,4 +1,4 @@
-"""HTTP/1.1 with bounds: sizes, times and connections; what a request means is the handler's matter."""
+"""HTTP/1.1 server with limits on sizes, times and connections."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ import h11
 from itembed_tf.server.limits import Limits
 
 HEAD_BYTES = 32 * 1024
-HEAD_SECONDS, BODY_SECONDS, IDLE_SECONDS = 10.0, 60.0, 60.0  # for a request's head, its body; between two requests
-LINGER_SECONDS = 5.0  # for the rest of a request that was refused before it had come whole
-Handler = Callable[[str, str, bytes], Awaitable[tuple[int, str, bytes]]]  # method, path, body -> status, type, body
+# Timeouts for the headers of a request, for its body, and between two requests of a connection.
+HEAD_SECONDS, BODY_SECONDS, IDLE_SECONDS = 10.0, 60.0, 60.0
+LINGER_SECONDS = 5.0  # for reading the rest of a request that was rejected before it was complete
+# method, path, body -> status, content type, body
+Handler = Callable[[str, str, bytes], Awaitable[tuple[int, str, bytes]]]
 
 
 class HttpServer:
-    """Serves `handle` until it is closed; half-open and slow connections are cut off, not kept."""
+    """Calls `handle` for every request; closes half-open and slow connections."""
 
     def __init__(self, handle: Handler, limits: Limits) -> None:
         self._handle, self._limits = handle, limits
         self._connections: set[asyncio.Task[Any]] = set()
         self._busy: set[asyncio.Task[Any]] = set()
-        self._too_many: set[asyncio.Task[Any]] = set()
+        self._rejected: set[asyncio.Task[Any]] = set()
 
     async def start(self, host: str, port: int) -> int:
-        """Listen; returns the port, which 0 leaves to the system."""
+        """Start to listen; returns the port, which the system chooses for 0."""
         self._server = await asyncio.start_server(self._connected, host, port, limit=2**18)
         return self._server.sockets[0].getsockname()[1]
 
     async def close(self, grace: float) -> None:
-        """No new connection; requests under way get `grace` seconds."""
+        """Stop to listen, and give running requests `grace` seconds."""
         self._server.close()
         for task in self._connections - self._busy:
             task.cancel()
@@ -48,13 +50,13 @@ class HttpServer:
         self._connections.add(task)
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
         try:
-            # The other side is gone, silent or in no state to be answered: there is no one to tell.
+            # The client is gone, too slow, or in a state in which no response can be sent.
             with contextlib.suppress(asyncio.CancelledError, OSError, asyncio.TimeoutError, h11.LocalProtocolError):
                 await self._requests(connection, reader, writer, task)
         finally:
             self._connections.discard(task)
             self._busy.discard(task)
-            self._too_many.discard(task)
+            self._rejected.discard(task)
             writer.close()
             with contextlib.suppress(OSError, asyncio.CancelledError):
                 await writer.wait_closed()
@@ -62,36 +64,36 @@ class HttpServer:
     async def _requests(
         self, connection: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, task: Any
     ) -> None:
-        most = self._limits.max_calls
-        if len(self._connections) - len(self._too_many) > most:
-            self._too_many.add(task)
-            if len(self._too_many) <= most:  # a flood is closed without a word
-                words = f"{most} connections are open already; try again in a moment"
-                await _refuse(connection, reader, writer, 503, words, "GET")
+        maximum = self._limits.max_calls
+        if len(self._connections) - len(self._rejected) > maximum:
+            self._rejected.add(task)
+            if len(self._rejected) <= maximum:  # beyond that, connections are closed without a response
+                message = f"{maximum} connections are open, the maximum; retry later"
+                await _reject(connection, reader, writer, 503, message, "GET")
             return
-        wait = HEAD_SECONDS
-        while await self._one(connection, reader, writer, wait, task):
-            wait = IDLE_SECONDS
+        timeout = HEAD_SECONDS
+        while await self._request(connection, reader, writer, timeout, task):
+            timeout = IDLE_SECONDS
 
-    async def _one(
-        self, connection: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wait: float, task: Any
+    async def _request(
+        self, connection: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timeout: float, task: Any
     ) -> bool:
-        """One request and its answer; False where the connection cannot carry another."""
+        """Serve one request; returns whether the connection can be reused."""
         method = "GET"
         try:
-            request = await asyncio.wait_for(_event(connection, reader), wait)
+            request = await asyncio.wait_for(_event(connection, reader), timeout)
             if isinstance(request, h11.ConnectionClosed):
                 return False
             self._busy.add(task)
             method = request.method.decode("ascii")
             body = await asyncio.wait_for(self._body(connection, reader, writer, request), BODY_SECONDS)
         except h11.RemoteProtocolError as error:
-            return await _refuse(connection, reader, writer, error.error_status_hint, str(error), method)
+            return await _reject(connection, reader, writer, error.error_status_hint, str(error), method)
         if body is None:
-            words = f"the body is larger than {self._limits.max_message} bytes, the most that is taken"
-            return await _refuse(connection, reader, writer, 413, words, method)
-        status, kind, answer = await self._handle(method, request.target.decode("ascii", "replace"), body)
-        await asyncio.wait_for(_send(connection, writer, status, kind, answer, method), BODY_SECONDS)
+            message = f"the body is larger than the maximum of {self._limits.max_message} bytes"
+            return await _reject(connection, reader, writer, 413, message, method)
+        status, content_type, content = await self._handle(method, request.target.decode("ascii", "replace"), body)
+        await asyncio.wait_for(_send(connection, writer, status, content_type, content, method), BODY_SECONDS)
         self._busy.discard(task)
         if connection.our_state is h11.MUST_CLOSE or connection.their_state is not h11.DONE:
             return False
@@ -101,7 +103,7 @@ class HttpServer:
     async def _body(
         self, connection: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Any
     ) -> bytes | None:
-        """The whole body, None where it is larger than allowed; a length that says so is believed."""
+        """The body, or None if it is larger than ``max_message``; Content-Length is checked before anything is read."""
         length = dict(request.headers).get(b"content-length", b"0")
         if len(length) > 18 or int(length) > self._limits.max_message:
             return None
@@ -124,12 +126,16 @@ async def _event(connection: Any, reader: asyncio.StreamReader) -> Any:
     return event
 
 
-async def _refuse(
-    connection: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, status: int, words: str, method: str
+async def _reject(
+    connection: Any, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, status: int, message: str, method: str
 ) -> bool:
-    """Answer a request that is still being sent, and take the rest of it: a system that closes a connection with
-    unread bytes resets it, and the other side would lose the answer with it. Returns False: nothing can follow."""
-    await _send(connection, writer, status, "application/json", _error(words), method)
+    """Send an error while the request is still being sent, then read the rest of the request.
+
+    Closing a connection with unread bytes resets it, and the client would lose the response. Returns False: the
+    connection cannot be reused.
+    """
+    content = json.dumps({"error": message}).encode()
+    await _send(connection, writer, status, "application/json", content, method)
     if writer.can_write_eof():
         writer.write_eof()
     await asyncio.wait_for(_discard(reader), LINGER_SECONDS)
@@ -142,11 +148,11 @@ async def _discard(reader: asyncio.StreamReader) -> None:
 
 
 async def _send(
-    connection: Any, writer: asyncio.StreamWriter, status: int, kind: str, body: bytes, method: str
+    connection: Any, writer: asyncio.StreamWriter, status: int, content_type: str, body: bytes, method: str
 ) -> None:
-    headers = [("Content-Type", kind), ("Content-Length", str(len(body)))]
+    headers = [("Content-Type", content_type), ("Content-Length", str(len(body)))]
     if connection.their_state not in (h11.DONE, h11.MUST_CLOSE):
-        headers.append(("Connection", "close"))  # the request did not come whole, and nothing can follow it
+        headers.append(("Connection", "close"))  # the request is incomplete, so the connection cannot be reused
     if status in (429, 503):
         headers.append(("Retry-After", "1"))
     data = connection.send(h11.Response(status_code=status, headers=headers)) or b""
@@ -155,7 +161,3 @@ async def _send(
     data += connection.send(h11.EndOfMessage()) or b""
     writer.write(data)
     await writer.drain()
-
-
-def _error(message: str) -> bytes:
-    return json.dumps({"error": message}).encode()

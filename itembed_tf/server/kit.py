@@ -12,18 +12,19 @@ from typing import Any
 
 import jinja2
 
+from itembed_tf.export_layout import CONTRACT_FILE, ENCODERS, EXTRA_ASSETS
 from itembed_tf.files import folder_atomically, shipped_folder, write_atomically
-from itembed_tf.server.dashboard import board
+from itembed_tf.server.dashboard import dashboard
+from itembed_tf.server.defaults import GRPC_PORT, METRICS_PATH, REST_PORT
 
 TEMPLATES = shipped_folder("serving/templates")
-MODELS = ("image_encoder", "text_encoder")
 CLIENT_BATCH = 32  # items of one request of our clients, at most
 FIXED = {
     "app": "itembed",
-    "models": MODELS,
-    "grpc_port": 8500,
-    "rest_port": 8501,
-    "metrics_path": "/monitoring/prometheus/metrics",
+    "models": ENCODERS,
+    "grpc_port": GRPC_PORT,
+    "rest_port": REST_PORT,
+    "metrics_path": METRICS_PATH,
     "prometheus": "prom/prometheus:v3.5.0",
     "grafana": "grafana/grafana:12.2.0",
 }
@@ -76,7 +77,7 @@ def write_kit(out: Path, values: Mapping[str, Any]) -> list[Path]:
     with folder_atomically(out) as folder:
         for name in names:
             write_atomically(folder / name, environment.get_template(name).render(values))
-        write_atomically(folder / "grafana/boards/encoders.json", json.dumps(board(), indent=2) + "\n")
+        write_atomically(folder / "grafana/boards/encoders.json", json.dumps(dashboard(), indent=2) + "\n")
         for path in folder.rglob("*"):
             if path.is_dir():
                 path.chmod(0o755)  # the servers run under users of their own
@@ -86,14 +87,14 @@ def write_kit(out: Path, values: Mapping[str, Any]) -> list[Path]:
 def _contracts(exports: Path) -> dict[int, dict[str, Any]]:
     """Version -> the contract beside it, of the versions that both encoders have."""
     files = {
-        int(folder.name): folder / "assets.extra" / "encoders.json"
-        for folder in (exports / MODELS[0]).glob("*")
-        if folder.name.isdigit() and all((exports / m / folder.name / "saved_model.pb").exists() for m in MODELS)
+        int(folder.name): folder / EXTRA_ASSETS / CONTRACT_FILE
+        for folder in (exports / ENCODERS[0]).glob("*")
+        if folder.name.isdigit() and all((exports / m / folder.name / "saved_model.pb").exists() for m in ENCODERS)
     }
     found = {version: json.loads(file.read_text(encoding="utf-8")) for version, file in files.items() if file.exists()}
     if not found:
         raise ValueError(
-            f"{exports} holds no pair of {MODELS[0]}/N and {MODELS[1]}/N; `itembed export RUN {exports}` writes one"
+            f"{exports} holds no pair of {ENCODERS[0]}/N and {ENCODERS[1]}/N; `itembed export RUN {exports}` writes one"
         )
     return found
 

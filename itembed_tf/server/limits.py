@@ -1,40 +1,25 @@
-"""What the local server takes at most, and how it says no."""
+"""Limits of one server: batch size, queue length, request size and timeouts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import grpc
-
-
-class Refused(Exception):
-    """A request that is answered by an error; `code` is gRPC's, from which REST's follows."""
-
-    def __init__(self, code: grpc.StatusCode, message: str) -> None:
-        super().__init__(message)
-        self.code, self.message = code, message
-
-
-def invalid(message: str) -> Refused:
-    """INVALID_ARGUMENT: the same request will never do."""
-    return Refused(grpc.StatusCode.INVALID_ARGUMENT, message)
-
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of one server; the programs' options of the same names set them.
+    """Limits of one server; each is set by the option of the same name.
 
     Attributes:
-        max_batch: items that run together.
-        wait: seconds that the first item waits for company; with 0 only those go together that waited for a batch
-            before them, which costs a lone caller nothing.
-        max_queue: items that wait for one model.
-        max_message: bytes of one request.
-        max_waiting: bytes of all requests that wait for one model.
-        max_text: bytes of one sentence.
-        max_pixels: of one picture when decoded, by its header, and of all pictures that run together.
-        max_calls: gRPC calls, and HTTP connections, open at a time.
-        timeout: seconds until a REST request is given up; gRPC's callers set their own.
+        max_batch: maximum number of items in a batch.
+        wait: batching timeout, the seconds that the first item of a batch waits for others. With 0, a batch holds
+            what was queued while the previous batch ran, so that a single caller never waits.
+        max_queue: maximum number of queued items per model.
+        max_message: maximum size of one request in bytes.
+        max_waiting: maximum size of all queued requests per model in bytes.
+        max_text: maximum size of one text in bytes.
+        max_pixels: maximum number of pixels of one decoded image, read from its header, and of all images in a batch.
+        max_calls: maximum number of concurrent gRPC calls, and of open HTTP connections.
+        timeout: seconds until a REST request is cancelled; a gRPC caller sets its own deadline.
     """
 
     max_batch: int = 32

@@ -1,4 +1,4 @@
-"""What the local server counts, under TF Serving's names, so that the same board and alarms read both."""
+"""Prometheus metrics of the local server, under TF Serving's names, so that dashboards and alerts work with both."""
 
 from __future__ import annotations
 
@@ -13,48 +13,53 @@ from prometheus_client import (
     generate_latest,
 )
 
-from itembed_tf.server.batching import Piece
+from itembed_tf.server.batching import RequestPart
 
-PATH = "/monitoring/prometheus/metrics"
-_MICROSECONDS = [10 * 1.8**i for i in range(32)]
-_ITEMS = [2.0**i for i in range(14)]
+_MICROSECOND_BUCKETS = [10 * 1.8**i for i in range(32)]
+_ITEM_BUCKETS = [2.0**i for i in range(14)]
 
 
 class Metrics:
-    """The counters of one server; times in microseconds, as TF Serving's."""
+    """Metrics of one server; times in microseconds, as in TF Serving."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a time for each series, which TF Serving does not give
+        disable_created_metrics()  # *_created series, which TF Serving does not export
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        # Gauges that only rise: prometheus_client would write the name of a Counter with "_total" behind it.
-        self._requests = self._gauge("request_count", "Requests.", ["model_name", "status"])
-        self._latency = self._times("request_latency", "Answered requests.", ["model_name", "API", "entrypoint"])
-        self._runtime = self._times("runtime_latency", "Runs of the model.", ["model_name", "API", "runtime"])
-        self._queued = self._times("batching_session:queuing_latency", "Waits in the queue.", ["thread_pool_name"])
-        name, words = ":tensorflow:serving:batching_session:processed_batch_size", "Items that ran together."
-        self._batch = Histogram(name, words, buckets=_ITEMS, registry=self.registry)
+        # A Gauge, not a Counter: prometheus_client appends "_total" to the name of a Counter.
+        self._requests = self._gauge("request_count", "Number of requests.", ["model_name", "status"])
+        self._latency = self._histogram(
+            "request_latency", "Latency of successful requests", ["model_name", "API", "entrypoint"]
+        )
+        self._runtime = self._histogram(
+            "runtime_latency", "Latency of the model, per batch", ["model_name", "API", "runtime"]
+        )
+        self._queued = self._histogram(
+            "batching_session:queuing_latency", "Time in the batching queue", ["thread_pool_name"]
+        )
+        name, description = ":tensorflow:serving:batching_session:processed_batch_size", "Number of items in a batch."
+        self._batch = Histogram(name, description, buckets=_ITEM_BUCKETS, registry=self.registry)
 
     def request(self, model: str, status: str, api: str, entrypoint: str, seconds: float) -> None:
-        """One request; `model` is "" where there is none of the name sent, lest callers fill the memory with names."""
+        """Record one request; `model` is "" for an unknown model, to bound label cardinality."""
         self._requests.labels(model, status).inc()
         if status == "OK":
             self._latency.labels(model, api, entrypoint).observe(seconds * 1e6)
 
-    def batch(self, model: str, batch: Sequence[Piece], started: float, seconds: float) -> None:
-        """One batch that ran for `seconds` and began at `started` (time.monotonic)."""
+    def batch(self, model: str, batch: Sequence[RequestPart], started: float, seconds: float) -> None:
+        """Record one batch that started at `started` (time.monotonic) and ran for `seconds`."""
         self._runtime.labels(model, "Predict", "TF2").observe(seconds * 1e6)
-        self._batch.observe(sum(piece.items for piece in batch))
-        for piece in batch:
-            self._queued.labels(model).observe((started - piece.since) * 1e6)
+        self._batch.observe(sum(part.items for part in batch))
+        for part in batch:
+            self._queued.labels(model).observe((started - part.enqueued) * 1e6)
 
     def page(self) -> bytes:
-        """All of them in Prometheus's text format."""
+        """All metrics in the Prometheus text format."""
         return generate_latest(self.registry)
 
-    def _gauge(self, name: str, words: str, labels: list[str]) -> Gauge:
-        return Gauge(f":tensorflow:serving:{name}", words, labels, registry=self.registry)
+    def _gauge(self, name: str, description: str, labels: list[str]) -> Gauge:
+        return Gauge(f":tensorflow:serving:{name}", description, labels, registry=self.registry)
 
-    def _times(self, name: str, words: str, labels: list[str]) -> Histogram:
-        words = f"{words} In microseconds."
-        return Histogram(f":tensorflow:serving:{name}", words, labels, buckets=_MICROSECONDS, registry=self.registry)
+    def _histogram(self, name: str, description: str, labels: list[str]) -> Histogram:
+        name, description = f":tensorflow:serving:{name}", f"{description}, in microseconds."
+        return Histogram(name, description, labels, buckets=_MICROSECOND_BUCKETS, registry=self.registry)

@@ -15,9 +15,9 @@ import pytest
 from itembed_tf.client import Client, ServingError
 from itembed_tf.client import calls as calls_module
 from itembed_tf.client import messages as ours
-from itembed_tf.client.batches import split, with_place
-from itembed_tf.client.calls import Call, insist
-from itembed_tf.client.grpc_api import decode, encode
+from itembed_tf.client.batches import split_into_calls, with_item_range
+from itembed_tf.client.calls import Call, call_with_retries
+from itembed_tf.client.grpc_transport import decode_response, encode_request
 from itembed_tf.client.tensors import as_array, from_json, from_proto, to_json, to_proto
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +30,7 @@ started = time.process_time()
 import itembed_tf.client
 seconds = time.process_time() - started
 heavy = [m for m in ("tensorflow", "tensorflow_serving", "keras", "grpc", "asyncio") if m in sys.modules]
-import itembed_tf.client.grpc_api, itembed_tf.client.rest_api, itembed_tf.client.awaitable
+import itembed_tf.client.grpc_transport, itembed_tf.client.rest_transport, itembed_tf.client.async_client
 heavy += [m for m in ("tensorflow", "tensorflow_serving", "keras") if m in sys.modules]
 print(seconds, heavy)
 """
@@ -143,7 +143,7 @@ def test_json_holds_any_bytes():
 
 @pytest.mark.parametrize("bad", [["a", 1], [["a"], ["b", "c"]], [1j]])
 def test_what_no_tensor_holds_is_refused(bad):
-    with pytest.raises(ValueError, match=r"item 1|even lengths|inhomogeneous|no tensor holds"):
+    with pytest.raises(ValueError, match=r"item 1|same length|inhomogeneous|a tensor cannot hold"):
         as_array(bad)
 
 
@@ -151,20 +151,23 @@ def test_a_call_is_the_message_of_tf_serving():
     from tensorflow_serving.apis import predict_pb2
 
     call = Call("predict", "text_encoder", label="stable", inputs={"text": as_array(["a dog"])})
-    request = predict_pb2.PredictRequest.FromString(encode(call))
+    request = predict_pb2.PredictRequest.FromString(encode_request(call))
     assert (request.model_spec.name, request.model_spec.version_label) == ("text_encoder", "stable")
     assert request.inputs["text"].string_val == [b"a dog"]
-    assert predict_pb2.PredictRequest.FromString(encode(Call("predict", "m", version=3))).model_spec.version.value == 3
+    assert (
+        predict_pb2.PredictRequest.FromString(encode_request(Call("predict", "m", version=3))).model_spec.version.value
+        == 3
+    )
     answer = ours.PredictResponse()
     answer.outputs["embedding"].CopyFrom(to_proto(np.ones((1, 2), np.float32)))
-    assert decode(call, answer)["embedding"].tolist() == [[1, 1]]
-    with pytest.raises(ValueError, match="give one of them"):
+    assert decode_response(call, answer)["embedding"].tolist() == [[1, 1]]
+    with pytest.raises(ValueError, match="give at most one"):
         Call("predict", "m", version=1, label="stable")
 
 
 def parts(sizes, **limits):
     items = as_array([b"x" * size for size in sizes]) if sizes else np.empty(0, object)
-    return [(start, len(call.inputs["a"])) for start, call in split("m", "a", items)]
+    return [(start, len(call.inputs["a"])) for start, call in split_into_calls("m", "a", items)]
 
 
 def test_long_inputs_go_in_requests_of_bounded_items_and_bytes():
@@ -177,9 +180,9 @@ def test_long_inputs_go_in_requests_of_bounded_items_and_bytes():
 
 def test_an_error_says_where_its_request_stood():
     error = ServingError("INVALID_ARGUMENT", "text[3] is too long")
-    (_, first), (start, second) = list(split("m", "text", as_array(["a"] * 40)))
-    assert with_place(error, second, start, 40).details.startswith("in the request of items 32 to 39")
-    assert with_place(error, first, 0, 32) is error
+    (_, first), (start, second) = list(split_into_calls("m", "text", as_array(["a"] * 40)))
+    assert with_item_range(error, second, start, 40).details.startswith("in the request of items 32 to 39")
+    assert with_item_range(error, first, 0, 32) is error
 
 
 def failing(*errors):
@@ -201,7 +204,7 @@ BUSY, AWAY = ServingError("RESOURCE_EXHAUSTED", "full"), ServingError("UNAVAILAB
 def test_busy_and_absent_servers_are_asked_again(monkeypatch):
     slept = []
     monkeypatch.setattr(calls_module.time, "sleep", slept.append)
-    assert insist(failing(AWAY, BUSY, AWAY), timeout=30, retries=3) == "answer"
+    assert call_with_retries(failing(AWAY, BUSY, AWAY), timeout=30, retries=3) == "answer"
     for wait, longest in zip(slept, (0.05, 0.1, 0.2), strict=True):
         assert longest / 2 <= wait <= longest
 
@@ -216,16 +219,16 @@ def test_busy_and_absent_servers_are_asked_again(monkeypatch):
 )
 def test_what_will_not_get_better_is_not_asked_again(error):
     with pytest.raises(ServingError) as caught:
-        insist(failing(error), timeout=30, retries=5)
+        call_with_retries(failing(error), timeout=30, retries=5)
     assert caught.value is error and error.code in str(error)
 
 
 def test_attempts_and_seconds_are_bounded():
     with pytest.raises(ServingError, match="away"):
-        insist(failing(AWAY, AWAY, AWAY), timeout=30, retries=2)
+        call_with_retries(failing(AWAY, AWAY, AWAY), timeout=30, retries=2)
     started = time.monotonic()
     with pytest.raises(ServingError, match="away"):
-        insist(failing(*[AWAY] * 1000), timeout=0.3, retries=1000)
+        call_with_retries(failing(*[AWAY] * 1000), timeout=0.3, retries=1000)
     assert time.monotonic() - started < 1
 
 
@@ -270,7 +273,7 @@ def test_rest_is_asked_again_on_503_and_429(fickle):
         assert client.status("text_encoder") == {3: "AVAILABLE"}
     Fickle.answers = [(200, b"<html>", 0), (404, b'{"error": "no such model"}', 0), (200, good, 1)]
     with Client(fickle, timeout=0.3) as client:
-        for code, words in (("INTERNAL", "no JSON"), ("NOT_FOUND", "no such model"), ("DEADLINE_EXCEEDED", "0.3 s")):
+        for code, words in (("INTERNAL", "not JSON"), ("NOT_FOUND", "no such model"), ("DEADLINE_EXCEEDED", "0.3 s")):
             with pytest.raises(ServingError, match=words) as caught:
                 client.status("text_encoder")
             assert caught.value.code == code

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from itembed_tf.server.batching import Batcher
-from itembed_tf.server.limits import Limits, Refused, invalid
+from itembed_tf.server.errors import RequestError, invalid_argument
+from itembed_tf.server.limits import Limits
 
 
 class Model:
@@ -26,7 +27,7 @@ class Model:
         if first:
             assert self.go.wait(10)
         if (inputs["x"] < 0).any():
-            raise invalid("a negative number")
+            raise invalid_argument("a negative number")
         if (inputs["x"] == 13).any():
             raise RuntimeError("thirteen")
         return {"y": inputs["x"] * 2}
@@ -97,7 +98,7 @@ def test_a_full_queue_refuses_and_serves_those_before(limits):
     answers, batches = play([("s", [1, 2, 3]), ("s", [4]), ("s", [5])], limits)
     assert answers[0] == [2, 4, 6] and batches == [("s", [1, 2, 3])]
     for refused in answers[1:]:
-        assert isinstance(refused, Refused) and refused.code == grpc.StatusCode.UNAVAILABLE
+        assert isinstance(refused, RequestError) and refused.code == grpc.StatusCode.UNAVAILABLE
         assert "queue is full" in str(refused)
 
 

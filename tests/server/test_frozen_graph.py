@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.served import picture, toy_export
-from itembed_tf.server.frozen_graph import frozen
+from itembed_tf.server.frozen_graph import freeze_signature
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def exports(tmp_path_factory):
 def test_the_same_outputs_by_name(exports, encoder, name, inputs):
     loaded = tf.saved_model.load(str(exports / encoder / "1"))
     signature = loaded.signatures[name]
-    wanted, found = signature(**inputs), frozen(signature)(**inputs)
+    wanted, found = signature(**inputs), freeze_signature(signature)(**inputs)
     assert sorted(found) == sorted(wanted)
     for key in wanted:
         np.testing.assert_allclose(found[key], wanted[key], atol=1e-6)
@@ -34,7 +34,7 @@ def test_the_same_outputs_by_name(exports, encoder, name, inputs):
 
 def test_later_weights_are_not_seen(exports):
     loaded = tf.saved_model.load(str(exports / "text_encoder" / "1"))
-    function, text = frozen(loaded.signatures["serving_default"]), tf.constant(["a dog"])
+    function, text = freeze_signature(loaded.signatures["serving_default"]), tf.constant(["a dog"])
     before = function(text=text)["embedding"].numpy()
     for variable in loaded.signatures["serving_default"].variables:
         variable.assign(tf.zeros_like(variable))
@@ -48,6 +48,6 @@ def test_two_versions_of_a_model_with_loops_answer_beside_each_other(tmp_path):
     for seed in (0, 1):
         loaded = tf.saved_model.load(str(toy_export(tmp_path / str(seed), seed) / "image_encoder" / "1"))
         signature = loaded.signatures["serving_default"]
-        answers.append(frozen(signature)(image_bytes=given)["embedding"].numpy())
+        answers.append(freeze_signature(signature)(image_bytes=given)["embedding"].numpy())
         np.testing.assert_allclose(answers[-1], signature(image_bytes=given)["embedding"], atol=1e-6)
     assert np.abs(answers[0] - answers[1]).max() > 1e-3

@@ -19,7 +19,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 from benchmarks.served import local_server, toy_export
 from itembed_tf import kit as program
 from itembed_tf.server import kit
-from itembed_tf.server.dashboard import board
+from itembed_tf.server.dashboard import dashboard
 
 FIELD = descriptor_pb2.FieldDescriptorProto
 PAIR = ("image_encoder", "text_encoder")
@@ -236,7 +236,7 @@ def test_ports_paths_and_files_agree(folder):
 
 def test_the_board_asks_for_what_the_servers_count(plain, server):
     found = json.loads((plain / "grafana/boards/encoders.json").read_text())
-    assert found == board() and len({panel["id"] for panel in found["panels"]}) == len(found["panels"])
+    assert found == dashboard() and len({panel["id"] for panel in found["panels"]}) == len(found["panels"])
     with urllib.request.urlopen(f"{server.rest}{kit.FIXED['metrics_path']}") as answer:
         page = answer.read().decode()
     types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", page, re.MULTILINE))

@@ -16,12 +16,13 @@ from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo
 
 from benchmarks.served import picture
+from itembed_tf.server.errors import RequestError
 from itembed_tf.server.image_headers import count_pixels
-from itembed_tf.server.json_form import parse, read_json, write_json
-from itembed_tf.server.limits import Limits, Refused
+from itembed_tf.server.limits import Limits
+from itembed_tf.server.model_version import short_message
+from itembed_tf.server.request_validation import check_items
+from itembed_tf.server.rest_json import parse_request, read_json_inputs, write_json_outputs
 from itembed_tf.server.tensors import read_inputs, write_output
-from itembed_tf.server.validation import check_items
-from itembed_tf.server.versions import plain_words
 
 
 @pytest.mark.parametrize("size", [(1, 1), (48, 40), (301, 7)])
@@ -75,11 +76,11 @@ def test_bombs_are_refused_unopened_and_named():
     bombs = [bomb_png(60_000), animation(8000, 3), b"BM" + bytes(16) + struct.pack("<ii", 60_000, -60_000)]
     values = np.empty(4, object)
     values[:] = [good, *bombs]
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestError) as caught:
         check_items({"image_bytes": values}, Limits())
     said = str(caught.value)
-    assert "image_bytes[0]" not in said and "image_bytes[1] is a picture of 3,600,000,000 pixels" in said
-    assert "image_bytes[2] is a picture of 192,000,001 pixels" in said and "image_bytes[3]" in said
+    assert "image_bytes[0]" not in said and "image_bytes[1] is an image of 3,600,000,000 pixels" in said
+    assert "image_bytes[2] is an image of 192,000,001 pixels" in said and "image_bytes[3]" in said
     assert check_items({"image_bytes": values[:1]}, Limits()) == [48 * 40]
 
 
@@ -87,7 +88,7 @@ def test_bombs_are_refused_unopened_and_named():
     "data", [b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"RIFF....WEBP", b"<svg>"]
 )
 def test_headers_that_say_nothing(data):
-    with pytest.raises(ValueError, match=r"cut short|not a|no size"):
+    with pytest.raises(ValueError, match=r"truncated|not an|not a|no size"):
         count_pixels(data)
 
 
@@ -105,11 +106,11 @@ def test_a_header_is_never_read_for_ever():
 
 def test_sentences_and_requests_are_bounded():
     texts = np.array([b"a", b"b" * 100, b"c"], object)
-    with pytest.raises(Refused, match=r"^text\[1\] is a text of 100 bytes; at most 99 are taken$"):
+    with pytest.raises(RequestError, match=r"^text\[1\] is a text of 100 bytes; the maximum is 99$"):
         check_items({"text": texts}, Limits(max_text=99))
-    with pytest.raises(Refused, match="3 items, larger than the 2"):
+    with pytest.raises(RequestError, match="3 items; the maximum is 2"):
         check_items({"text": texts}, Limits(max_queue=2))
-    with pytest.raises(Refused, match="different numbers of items"):
+    with pytest.raises(RequestError, match="different numbers of items"):
         check_items({"a": texts, "b": texts[:1]}, Limits())
 
 
@@ -130,22 +131,22 @@ def tensor(dtype, shape, **values):
 @pytest.mark.parametrize(
     ("proto", "says"),
     [
-        (tensor(tf.int32, [2**40, 3], int_val=[1]), "more than fit into a message"),
-        (tensor(tf.int32, [-1, 3], int_val=[1]), "signature takes"),
+        (tensor(tf.int32, [2**40, 3], int_val=[1]), "values do not fit into"),
+        (tensor(tf.int32, [-1, 3], int_val=[1]), "signature expects"),
         (tensor(tf.int32, [2, 3], tensor_content=b"123"), "do not fill the shape"),
         (tensor(tf.int32, [1, 3], int_val=[1] * 7), "do not fill the shape"),
-        (tensor(tf.float32, [1, 3], float_val=[1]), "type float32; the signature takes int32"),
+        (tensor(tf.float32, [1, 3], float_val=[1]), "dtype float32; the signature expects int32"),
         (TensorProto(dtype=99), "number 99"),
         (tensor(tf.int32, [0, 3]), "empty batch"),
     ],
 )
 def test_tensors_that_promise_what_they_do_not_hold(proto, says):
-    with pytest.raises(Refused, match=says):
+    with pytest.raises(RequestError, match=says):
         read_inputs({"ids": proto}, {"ids": info(tf.int32, -1, 3)}, Limits())
 
 
 def test_strings_are_counted_not_repeated():
-    with pytest.raises(Refused, match="1 strings for the shape"):
+    with pytest.raises(RequestError, match="1 strings for the shape"):
         read_inputs({"x": tensor(tf.string, [9], string_val=[b"a"])}, {"x": info(tf.string, -1)}, Limits())
 
 
@@ -167,11 +168,11 @@ def test_json_numbers_give_the_same_float_again():
     array = random.normal(0, 1, (50, 4)).astype(np.float32) * 10.0 ** random.integers(-30, 30, (50, 1))
     array = array.astype(np.float32)
     for rows, key in ((True, "predictions"), (False, "outputs")):
-        text = write_json({"embedding": array}, rows)
+        text = write_json_outputs({"embedding": array}, rows)
         assert np.array_equal(np.float32(json.loads(text)[key]), array)
         assert len(text) < 16 * array.size
     strange = np.array([[np.nan, np.inf]], np.float32)
-    assert write_json({"e": strange, "n_bytes": np.array([b"a"], object)}, False) == (
+    assert write_json_outputs({"e": strange, "n_bytes": np.array([b"a"], object)}, False) == (
         b'{"outputs": {"e": [[NaN, Infinity]], "n_bytes": [{"b64": "YQ=="}]}}'
     )
 
@@ -179,22 +180,22 @@ def test_json_numbers_give_the_same_float_again():
 @pytest.mark.parametrize("depth", [100, 100_000])
 def test_deep_json_is_refused(depth):
     body = b'{"inputs": ' + b"[" * depth + b"]" * depth + b"}"
-    with pytest.raises(Refused, match=r"JSON Parse error|shape|level"):
-        read_json(parse(body), {"text": info(tf.string, -1)})
+    with pytest.raises(RequestError, match=r"JSON Parse error|shape|level"):
+        read_json_inputs(parse_request(body), {"text": info(tf.string, -1)})
 
 
 def test_errors_show_the_beginning_of_what_they_refuse():
     body = json.dumps({"inputs": [{"x": "y" * 100_000}]}).encode()
-    with pytest.raises(Refused) as caught:
-        read_json(parse(body), {"text": info(tf.string, -1)})
+    with pytest.raises(RequestError) as caught:
+        read_json_inputs(parse_request(body), {"text": info(tf.string, -1)})
     assert len(str(caught.value)) < 500
-    with pytest.raises(Refused, match="digits"):
-        read_json(parse(b'{"inputs": [' + b"9" * 400 + b"]}"), {"ids": info(tf.int32, -1)})
+    with pytest.raises(RequestError, match="digits"):
+        read_json_inputs(parse_request(b'{"inputs": [' + b"9" * 400 + b"]}"), {"ids": info(tf.int32, -1)})
 
 
 def test_tensorflows_words_without_its_graph():
     said = "Graph execution error:\n\nDetected at node Assert defined at (most recent call last):\n<stack traces>\n"
     said += "assertion failed: [text is an empty batch] [0]\n\t [[{{node Assert}}]] [Op:__inference_signature_7]"
-    assert plain_words(said) == "[text is an empty batch] [0]"
-    assert plain_words("Trying to access resource.\nDid you load?") == "Trying to access resource. Did you load?"
-    assert plain_words("\n[[{{node a}}]]") == "the model refused the batch"
+    assert short_message(said) == "[text is an empty batch] [0]"
+    assert short_message("Trying to access resource.\nDid you load?") == "Trying to access resource. Did you load?"
+    assert short_message("\n[[{{node a}}]]") == "the model failed on this batch"

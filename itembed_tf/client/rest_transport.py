@@ -1,4 +1,4 @@
-"""Calls by TF Serving's REST API, with the HTTP client of the standard library."""
+"""REST transport: TF Serving's REST API, with the HTTP client of the standard library."""
 
 from __future__ import annotations
 
@@ -15,62 +15,62 @@ from itembed_tf.client.tensors import from_json, to_json
 _CODES = {400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND"}
 _CODES |= {408: "DEADLINE_EXCEEDED", 413: "RESOURCE_EXHAUSTED", 429: "RESOURCE_EXHAUSTED", 501: "UNIMPLEMENTED"}
 _CODES |= {502: "UNAVAILABLE", 503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED"}
-# TensorFlow's names of its types, as the metadata spell them.
-_NAMED = {"DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_STRING": "object", "DT_BOOL": "bool"}
-_NAMED |= {f"DT_{name.upper()}": name for name in DTYPES.values() if "int" in name}
+# Names of TensorFlow's types in the metadata -> names of NumPy's.
+_DTYPES = {"DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_STRING": "object", "DT_BOOL": "bool"}
+_DTYPES |= {f"DT_{name.upper()}": name for name in DTYPES.values() if "int" in name}
 
 
 class RestTransport:
-    """Connections to `address` (http://host:port), kept and used again; may be called from several threads."""
+    """Pool of connections to `address` (http://host:port); may be shared by threads."""
 
     def __init__(self, address: str) -> None:
         url = urllib.parse.urlsplit(address)
         if url.scheme not in ("http", "https") or not url.hostname:
-            raise ValueError(f"{address!r} is no address of a REST API; write it as http://host:port")
+            raise ValueError(f"{address!r} is not the address of a REST API; expected http://host:port")
         self._secure, self._host = url.scheme == "https", url.netloc
         self._prefix = url.path.rstrip("/")
         self._idle: queue.SimpleQueue[http.client.HTTPConnection] = queue.SimpleQueue()
         self._metadata: dict[tuple[str, int | None, str | None], Metadata] = {}
 
     def send(self, call: Call, timeout: float) -> Any:
-        """The answer of one attempt; raises ServingError."""
+        """Response to one attempt; raises ServingError."""
         path = f"{self._prefix}/v1/models/{urllib.parse.quote(call.model, safe='')}"
         if call.version is not None:
             path += f"/versions/{call.version}"
         if call.label is not None:
             path += f"/labels/{urllib.parse.quote(call.label, safe='')}"
         if call.kind == "status":
-            found = self._ask("GET", path, None, timeout)["model_version_status"]
-            return {int(status["version"]): status["state"] for status in found}
+            statuses = self._request("GET", path, None, timeout)["model_version_status"]
+            return {int(status["version"]): status["state"] for status in statuses}
         if call.kind == "metadata":
-            return _metadata(self._ask("GET", path + "/metadata", None, timeout))
-        asked = {name: to_json(values) for name, values in call.inputs.items()}
-        body = json.dumps({"signature_name": call.signature, "inputs": asked})
-        answer = self._ask("POST", path + ":predict", body.encode("ascii"), timeout)["outputs"]
-        infos = self._outputs(call, timeout)
-        if len(infos) == 1:  # a single output comes without its name
-            answer = dict.fromkeys(infos, answer)
-        return {name: from_json(answer[name], info) for name, info in infos.items()}
+            return _metadata(self._request("GET", path + "/metadata", None, timeout))
+        inputs = {name: to_json(values) for name, values in call.inputs.items()}
+        body = json.dumps({"signature_name": call.signature, "inputs": inputs})
+        outputs = self._request("POST", path + ":predict", body.encode("ascii"), timeout)["outputs"]
+        infos = self._output_infos(call, timeout)
+        if len(infos) == 1:  # the only output of a model is sent without its name
+            outputs = dict.fromkeys(infos, outputs)
+        return {name: from_json(outputs[name], info) for name, info in infos.items()}
 
     def close(self) -> None:
+        """Close all idle connections."""
         while not self._idle.empty():
             self._idle.get().close()
 
-    def _outputs(self, call: Call, timeout: float) -> dict[str, Any]:
-        """Names and types of the outputs, which the answer does not tell; asked for once."""
+    def _output_infos(self, call: Call, timeout: float) -> dict[str, Any]:
+        """Names and dtypes of the outputs, which a response does not contain; requested once per version."""
         key = (call.model, call.version, call.label)
         if key not in self._metadata:
-            about = Call("metadata", call.model, call.version, call.label)
-            self._metadata[key] = self.send(about, timeout)
+            self._metadata[key] = self.send(Call("metadata", call.model, call.version, call.label), timeout)
         return self._metadata[key][call.signature]["outputs"]
 
-    def _ask(self, method: str, path: str, body: bytes | None, timeout: float) -> Any:
+    def _request(self, method: str, path: str, body: bytes | None, timeout: float) -> Any:
         reused = not self._idle.empty()
         try:
             connection = self._idle.get_nowait()
         except queue.Empty:
-            kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-            connection, reused = kind(self._host), False
+            connection_type = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+            connection, reused = connection_type(self._host), False
         connection.timeout = timeout
         if connection.sock is not None:
             connection.sock.settimeout(timeout)
@@ -80,24 +80,24 @@ class RestTransport:
             content = response.read()
         except TimeoutError as error:
             connection.close()
-            raise ServingError("DEADLINE_EXCEEDED", f"no answer from {self._host} within {timeout:.1f} s") from error
+            raise ServingError("DEADLINE_EXCEEDED", f"no response from {self._host} within {timeout:.1f} s") from error
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             if reused and isinstance(error, (http.client.RemoteDisconnected, ConnectionError)):
-                return self._ask(method, path, body, timeout)  # an idle connection that the server has closed since
+                return self._request(method, path, body, timeout)  # the server has closed the idle connection
             raise ServingError("UNAVAILABLE", f"{self._host}: {error!r}") from error
         if response.will_close:
             connection.close()
         else:
             self._idle.put(connection)
-        return _read(response.status, content)
+        return _parse(response.status, content)
 
 
-def _read(status: int, content: bytes) -> Any:
+def _parse(status: int, content: bytes) -> Any:
     try:
         answer = json.loads(content)
     except ValueError:
-        answer = {"error": f"HTTP {status}, and no JSON but {content[:200]!r}"}
+        answer = {"error": f"HTTP {status}: the response is not JSON: {content[:200]!r}"}
         status = 500 if status == 200 else status
     if status != 200:
         details = answer.get("error", f"HTTP {status}") if isinstance(answer, dict) else f"HTTP {status}"
@@ -109,15 +109,15 @@ def _metadata(answer: Any) -> Metadata:
     def side(infos: Any) -> dict[str, Any]:
         return {
             name: {
-                "dtype": _NAMED.get(info["dtype"], "unknown"),
+                "dtype": _DTYPES.get(info["dtype"], "unknown"),
                 "shape": [int(d["size"]) for d in info["tensor_shape"].get("dim", [])],
             }
             for name, info in infos.items()
         }
 
-    found = answer["metadata"]["signature_def"]["signature_def"]
+    signatures = answer["metadata"]["signature_def"]["signature_def"]
     return {
         name: {"inputs": side(signature["inputs"]), "outputs": side(signature["outputs"])}
-        for name, signature in found.items()
+        for name, signature in signatures.items()
         if signature["inputs"]
     }

@@ -1,4 +1,4 @@
-"""Calls by gRPC: TF Serving's Predict, GetModelMetadata and GetModelStatus, blocking and awaitable."""
+"""gRPC transport: TF Serving's Predict, GetModelMetadata and GetModelStatus, blocking and for asyncio."""
 
 from __future__ import annotations
 
@@ -22,50 +22,52 @@ _METHODS = {
 
 
 class GrpcTransport:
-    """A channel to `address` (host:port), not encrypted."""
+    """An unencrypted channel to `address` (host:port)."""
 
     def __init__(self, address: str) -> None:
         self.channel = grpc.insecure_channel(address, options=_OPTIONS)
         self._stubs = _stubs(self.channel)
 
     def send(self, call: Call, timeout: float) -> Any:
-        """The answer of one attempt; raises ServingError."""
+        """Response to one attempt; raises ServingError."""
         try:
-            return decode(call, self._stubs[call.kind](encode(call), timeout=timeout))
+            return decode_response(call, self._stubs[call.kind](encode_request(call), timeout=timeout))
         except grpc.RpcError as error:
-            raise _plain(error) from error
+            raise _serving_error(error) from error
 
     def close(self) -> None:
+        """Close the channel."""
         self.channel.close()
 
 
 class AsyncGrpcTransport:
-    """The same, awaitable. Made inside a running event loop, and used in that one alone."""
+    """`GrpcTransport` for asyncio; must be created and used in one running event loop."""
 
     def __init__(self, address: str) -> None:
         self.channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
         self._stubs = _stubs(self.channel)
 
     async def send(self, call: Call, timeout: float) -> Any:
-        """The answer of one attempt; raises ServingError."""
+        """Response to one attempt; raises ServingError."""
         try:
-            return decode(call, await self._stubs[call.kind](encode(call), timeout=timeout))
+            return decode_response(call, await self._stubs[call.kind](encode_request(call), timeout=timeout))
         except grpc.RpcError as error:
-            raise _plain(error) from error
+            raise _serving_error(error) from error
 
     async def close(self) -> None:
+        """Close the channel."""
         await self.channel.close()
 
 
 def _stubs(channel: Any) -> dict[str, Any]:
     return {
-        kind: channel.unary_unary(path, response_deserializer=answer.FromString)
-        for kind, (path, answer) in _METHODS.items()
+        kind: channel.unary_unary(path, response_deserializer=response.FromString)
+        for kind, (path, response) in _METHODS.items()
     }
 
 
-def encode(call: Call) -> bytes:
-    """The request message of a call."""
+def encode_request(call: Call) -> bytes:
+    """The serialised request message of a call."""
     kinds = {"predict": messages.PredictRequest, "metadata": messages.GetModelMetadataRequest}
     request = kinds.get(call.kind, messages.GetModelStatusRequest)()
     request.model_spec.name = call.model
@@ -82,18 +84,18 @@ def encode(call: Call) -> bytes:
     return request.SerializeToString()
 
 
-def decode(call: Call, answer: Any) -> Any:
-    """The answer message as arrays by name (predict), `Metadata`, or states by version."""
+def decode_response(call: Call, response: Any) -> Any:
+    """A response message as arrays by name (predict), `Metadata`, or state by version (status)."""
     if call.kind == "predict":
-        return {name: from_proto(proto) for name, proto in answer.outputs.items()}
+        return {name: from_proto(proto) for name, proto in response.outputs.items()}
     if call.kind == "status":
-        return {s.version: STATES.get(s.state, "UNKNOWN") for s in answer.model_version_status}
+        return {s.version: STATES.get(s.state, "UNKNOWN") for s in response.model_version_status}
     signatures = messages.SignatureDefMap()
-    answer.metadata["signature_def"].Unpack(signatures)
-    return {name: _sides(signature) for name, signature in signatures.signature_def.items() if signature.inputs}
+    response.metadata["signature_def"].Unpack(signatures)
+    return {name: _signature(signature) for name, signature in signatures.signature_def.items() if signature.inputs}
 
 
-def _sides(signature: Any) -> Metadata:
+def _signature(signature: Any) -> Metadata:
     def side(infos: Any) -> dict[str, Any]:
         return {
             name: {"dtype": DTYPES.get(info.dtype, "unknown"), "shape": [d.size for d in info.tensor_shape.dim]}
@@ -103,5 +105,5 @@ def _sides(signature: Any) -> Metadata:
     return {"inputs": side(signature.inputs), "outputs": side(signature.outputs)}
 
 
-def _plain(error: Any) -> ServingError:
-    return ServingError(error.code().name, error.details() or "the server gave no reason")
+def _serving_error(error: Any) -> ServingError:
+    return ServingError(error.code().name, error.details() or "no message from the server")

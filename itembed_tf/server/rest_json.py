@@ -1,4 +1,4 @@
-"""The JSON of TF Serving's REST API <-> arrays: rows ("instances") and columns ("inputs"), bytes as {"b64": ...}."""
+"""Conversion between arrays and the JSON of TF Serving's REST API: rows ("instances") and columns ("inputs")."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from itembed_tf.server.limits import invalid
+from itembed_tf.server.errors import invalid_argument
 from itembed_tf.server.tensors import check_shape
 
-_SHOWN = 256  # letters of a value that an error repeats
+_MAX_SHOWN = 256  # characters of a value that an error repeats
 
 
-def parse(body: bytes) -> dict[str, Any]:
-    """The body of a predict request as an object with "instances" or "inputs".
+def parse_request(body: bytes) -> dict[str, Any]:
+    """Parse the body of a predict request: a JSON object with either "instances" or "inputs".
 
     Raises:
-        Refused: no JSON, or not such an object.
+        RequestError: not JSON, or not such an object.
     """
     if not body:
-        raise invalid("JSON Parse error: The document is empty")
+        raise invalid_argument("JSON Parse error: The document is empty")
     try:
         content = json.loads(body.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise invalid(f"JSON Parse error: {str(error)[:_SHOWN]}") from None
+        raise invalid_argument(f"JSON Parse error: {str(error)[:_MAX_SHOWN]}") from None
     if not isinstance(content, dict):
-        raise invalid(f"JSON Value: {_show(content)} Is not object")
+        raise invalid_argument(f"JSON Value: {_show(content)} Is not object")
     if not isinstance(content.get("signature_name", ""), str):
-        raise invalid(
+        raise invalid_argument(
             f"JSON Value: {_show(content)} not formatted correctly. 'signature_name' key must be a string value."
         )
     if ("instances" in content) == ("inputs" in content):
         both = "Not formatted correctly expecting only one of" if "inputs" in content else "Missing"
-        raise invalid(f"JSON Value: {_show(content)} {both} 'inputs' or 'instances' key")
+        raise invalid_argument(f"JSON Value: {_show(content)} {both} 'inputs' or 'instances' key")
     return content
 
 
-def read_json(content: Mapping[str, Any], infos: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The inputs of a parsed request as arrays, strings as bytes.
+def read_json_inputs(content: Mapping[str, Any], infos: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Inputs of a parsed request as arrays; strings become bytes.
 
     Args:
-        content: of `parse`.
-        infos: TensorInfo by name, of the signature.
+        content: returned by `parse_request`.
+        infos: TensorInfo by name, from the signature.
 
     Raises:
-        Refused: values that are not of the signature's names, types and shapes; rows are named by their place.
+        RequestError: names, types or shapes differ from the signature; the message gives the index of the row.
     """
     columns = _rows(content["instances"], infos) if "instances" in content else _columns(content["inputs"], infos)
     return {name: _array(name, columns[name], info, "instances" in content) for name, info in infos.items()}
@@ -58,21 +58,21 @@ def read_json(content: Mapping[str, Any], infos: Mapping[str, Any]) -> dict[str,
 
 def _rows(rows: Any, infos: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(rows, list):
-        raise invalid(f"JSON Value: {_show(rows)} Expecting 'instances' to be an list/array")
+        raise invalid_argument(f"JSON Value: {_show(rows)} Expecting 'instances' to be an list/array")
     if not rows:
-        raise invalid("No values in 'instances' array")
+        raise invalid_argument("No values in 'instances' array")
     named = _is_object(rows[0])
     if not named and len(infos) > 1:
-        raise invalid(
+        raise invalid_argument(
             "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
             "tensorinfo_map"
         )
     for i, row in enumerate(rows):
         if _is_object(row) != named:
-            said = "Expecting object but got list" if named else "Expecting value/list but got object"
-            raise invalid(f"{said} at item {i} of input list")
+            problem = "Expecting object but got list" if named else "Expecting value/list but got object"
+            raise invalid_argument(f"{problem} at item {i} of input list")
         if named and row.keys() != infos.keys():
-            raise invalid(
+            raise invalid_argument(
                 f"Failed to process element: {i} of 'instances' list. JSON object: {_show(row)} keys must be equal to: "
                 + ",".join(sorted(infos))
             )
@@ -82,14 +82,14 @@ def _rows(rows: Any, infos: Mapping[str, Any]) -> dict[str, Any]:
 def _columns(columns: Any, infos: Mapping[str, Any]) -> dict[str, Any]:
     if not _is_object(columns):
         if len(infos) > 1:
-            raise invalid(
+            raise invalid_argument(
                 "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
                 "tensorinfo_map"
             )
         return dict.fromkeys(infos, columns)
     for name in infos:
         if name not in columns:
-            raise invalid(f"Missing named input: {name} in 'inputs' object.")
+            raise invalid_argument(f"Missing named input: {name} in 'inputs' object.")
     return columns
 
 
@@ -108,22 +108,22 @@ def _array(name: str, value: Any, info: Any, rows: bool) -> np.ndarray:
     try:
         array[:] = flat
     except OverflowError as error:
-        raise invalid(f"{name}: {error}") from None
+        raise invalid_argument(f"{name}: {error}") from None
     return array.reshape(shape)
 
 
 def _flatten(name: str, value: Any, shape: list[int], level: int, dtype: tf.DType, flat: list[Any], place: str) -> None:
-    """All values in order, each checked; `place` says where in the request we are."""
+    """Append all values in order, each checked; `place` is the position in the request, for the error."""
     if isinstance(value, list):
         if level >= len(shape) or len(value) != shape[level]:
             expected = f"size: {shape[level]}" if level < len(shape) else f"level < {len(shape)}"
-            raise invalid(f"{place}: Encountered list of {len(value)} at level: {level} expected {expected}")
+            raise invalid_argument(f"{place}: Encountered list of {len(value)} at level: {level} expected {expected}")
         for i, part in enumerate(value):
             here = f"Failed to process element: {i} of 'instances' list" if not (place or level) else f"{place}[{i}]"
             _flatten(name, part, shape, level + 1, dtype, flat, here)
         return
     if level != len(shape):
-        raise invalid(
+        raise invalid_argument(
             f"{place}: JSON Value: {_show(value)} found at incorrect level: {level + 1} in the JSON DOM. "
             f"Expected at level: {len(shape)}"
         )
@@ -138,9 +138,9 @@ def _value(value: Any, dtype: tf.DType, place: str) -> Any:
             try:
                 return base64.b64decode(value["b64"], validate=True)
             except (binascii.Error, ValueError):
-                raise invalid(f"{place}: Unable to base64 decode") from None
+                raise invalid_argument(f"{place}: Unable to base64 decode") from None
         if isinstance(value, dict):
-            raise invalid(f"{place}: JSON Value: {_show(value)} not formatted correctly for base64 data")
+            raise invalid_argument(f"{place}: JSON Value: {_show(value)} not formatted correctly for base64 data")
     elif dtype == tf.bool:
         if isinstance(value, bool):
             return value
@@ -152,31 +152,33 @@ def _value(value: Any, dtype: tf.DType, place: str) -> Any:
             return float(value)
         except OverflowError:
             pass
-    kind = {dict: "Object", list: "Array", str: "String", bool: str(value), type(None): "Null"}
-    said = kind.get(type(value), "Number")
-    raise invalid(f"{place}: JSON Value: {_show(value)} Type: {said} is not of expected type: {dtype.name}")
+    json_types = {dict: "Object", list: "Array", str: "String", bool: str(value), type(None): "Null"}
+    json_type = json_types.get(type(value), "Number")
+    raise invalid_argument(
+        f"{place}: JSON Value: {_show(value)} Type: {json_type} is not of expected type: {dtype.name}"
+    )
 
 
-def write_json(outputs: Mapping[str, np.ndarray], rows: bool) -> bytes:
-    """The answer in the form of the request: "predictions" by rows, or "outputs" by columns."""
+def write_json_outputs(outputs: Mapping[str, np.ndarray], rows: bool) -> bytes:
+    """Response body in the format of the request: "predictions" as rows, or "outputs" as columns."""
     if not rows:
         columns = {name: _text(values) for name, values in outputs.items()}
         return f'{{"outputs": {_single_or_object(columns)}}}'.encode()
     parts = {name: [_text(value) for value in values] for name, values in outputs.items()}
     count = len(next(iter(parts.values())))
-    said = ", ".join(_single_or_object({name: part[i] for name, part in parts.items()}) for i in range(count))
-    return f'{{"predictions": [{said}]}}'.encode()
+    predictions = ", ".join(_single_or_object({name: part[i] for name, part in parts.items()}) for i in range(count))
+    return f'{{"predictions": [{predictions}]}}'.encode()
 
 
 def _single_or_object(texts: Mapping[str, str]) -> str:
-    """A model's only output comes without its name."""
+    """The only output of a model is written without its name."""
     if len(texts) == 1:
         return next(iter(texts.values()))
     return "{" + ", ".join(f"{json.dumps(name)}: {text}" for name, text in sorted(texts.items())) + "}"
 
 
 def _text(values: Any) -> str:
-    """An array as JSON; float32 in the fewest digits that give the same float32 again."""
+    """An array as JSON; float32 with the fewest digits that parse to the same float32."""
     array = np.asarray(values)
     if array.dtype.kind != "f" or not np.isfinite(array).all() or not array.ndim:
         return json.dumps(_plain(array.tolist()))
@@ -196,13 +198,13 @@ def _is_object(value: Any) -> bool:
 
 
 def _show(value: Any) -> str:
-    """The beginning of a value for an error, without writing out all of it."""
+    """The beginning of a value, for an error message."""
     if isinstance(value, str):
-        return json.dumps(value[:_SHOWN])
+        return json.dumps(value[:_MAX_SHOWN])
     if isinstance(value, list):
         return "[" + ", ".join(_show(part) if not isinstance(part, (list, dict)) else "..." for part in value[:4]) + "]"
     if isinstance(value, dict):
-        return "{" + ", ".join(json.dumps(key[:_SHOWN]) + ": ..." for key in list(value)[:8]) + "}"
+        return "{" + ", ".join(json.dumps(key[:_MAX_SHOWN]) + ": ..." for key in list(value)[:8]) + "}"
     if isinstance(value, int) and abs(value) > 2**64:
         return f"a number of {int(math.log10(abs(value))) + 1} digits"
     return json.dumps(value)

@@ -1,0 +1,112 @@
+"""Client of served encoders for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from itembed_tf.client.batches import (
+    Texts,
+    concatenate,
+    image_contents,
+    split_into_calls,
+    text_contents,
+    to_texts,
+    with_item_range,
+)
+from itembed_tf.client.calls import Call, Metadata, Response, ServingError, retry_delays
+from itembed_tf.client.tensors import as_array
+from itembed_tf.client.transports import open_async_transport
+from itembed_tf.export_layout import DEFAULT_SIGNATURE, IDS_SIGNATURE, IMAGE_ENCODER, TEXT_ENCODER
+
+CONCURRENT_REQUESTS = 4  # of one long input
+
+
+class AsyncClient:
+    """`Client` with coroutines; create it in a running event loop. A long input is sent as concurrent requests."""
+
+    def __init__(self, address: str, *, timeout: float = 30.0, retries: int = 5) -> None:
+        """See `Client`."""
+        self.address, self.timeout, self.retries = address, timeout, retries
+        self._transport = open_async_transport(address)
+
+    async def embed_images(self, images: Sequence[bytes | str | Path], **version: Any) -> np.ndarray:
+        """See `Client.embed_images`."""
+        items = await asyncio.to_thread(image_contents, images)
+        return concatenate(await self._send_all(IMAGE_ENCODER, "image_bytes", items, **version))["embedding"]
+
+    async def embed_texts(self, texts: Sequence[str | bytes], **version: Any) -> Texts:
+        """See `Client.embed_texts`."""
+        return to_texts(concatenate(await self._send_all(TEXT_ENCODER, "text", text_contents(texts), **version)))
+
+    async def embed_ids(self, ids: Any, **version: Any) -> Texts:
+        """See `Client.embed_ids`."""
+        items = np.asarray(ids, np.int32)
+        responses = await self._send_all(TEXT_ENCODER, "ids", items, signature=IDS_SIGNATURE, **version)
+        return to_texts(concatenate(responses))
+
+    async def predict(
+        self, model: str, inputs: dict[str, Any], *, signature: str = DEFAULT_SIGNATURE, **version: Any
+    ) -> dict[str, np.ndarray]:
+        """See `Client.predict`."""
+        arrays = {name: as_array(values) for name, values in inputs.items()}
+        return await self._send(Call("predict", model, signature=signature, inputs=arrays, **version))
+
+    async def metadata(self, model: str, **version: Any) -> Metadata:
+        """See `Client.metadata`."""
+        return await self._send(Call("metadata", model, **version))
+
+    async def status(self, model: str, **version: Any) -> dict[int, str]:
+        """See `Client.status`."""
+        return await self._send(Call("status", model, **version))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *error: type[BaseException] | BaseException | TracebackType | None) -> None:
+        await self.close()
+
+    async def _send_all(self, model: str, name: str, items: Any, **settings: Any) -> list[dict[str, np.ndarray]]:
+        slots = asyncio.Semaphore(CONCURRENT_REQUESTS)
+
+        async def send(start: int, call: Call) -> dict[str, np.ndarray]:
+            async with slots:
+                try:
+                    return await self._send(call)
+                except ServingError as error:
+                    raise with_item_range(error, call, start, len(items)) from error
+
+        calls = list(split_into_calls(model, name, items, **settings))
+        if len(calls) == 1:  # the usual case, without the cost of a task
+            return [await send(*calls[0])]
+        return list(await asyncio.gather(*(send(*call) for call in calls)))
+
+    async def _send(self, call: Call) -> Any:
+        return await _call_with_retries(
+            lambda seconds: self._transport.send(call, seconds), timeout=self.timeout, retries=self.retries
+        )
+
+
+async def _call_with_retries(
+    attempt: Callable[[float], Awaitable[Response]], *, timeout: float, retries: int
+) -> Response:
+    """`itembed_tf.client.calls.call_with_retries` for coroutines."""
+    end = time.monotonic() + timeout
+    for delay in retry_delays(retries):
+        try:
+            return await attempt(max(end - time.monotonic(), 0.001))
+        except ServingError as error:
+            if delay is None or not error.retried or time.monotonic() + delay >= end:
+                raise
+        await asyncio.sleep(delay)
+    raise AssertionError("the last delay is None")

@@ -1,0 +1,14 @@
+"""Names inside a folder of exported encoders, shared by the exporters, the servers and the clients.
+
+``EXPORTS/<encoder>/<version>/`` is a SavedModel; `CONTRACT_FILE` is written to ``EXPORTS/`` and to every version's
+`EXTRA_ASSETS`, where TF Serving looks for `WARMUP_FILE` too.
+"""
+
+from __future__ import annotations
+
+IMAGE_ENCODER, TEXT_ENCODER = "image_encoder", "text_encoder"
+ENCODERS = (IMAGE_ENCODER, TEXT_ENCODER)
+DEFAULT_SIGNATURE, IDS_SIGNATURE = "serving_default", "ids"
+CONTRACT_FILE = "encoders.json"
+EXTRA_ASSETS = "assets.extra"
+WARMUP_FILE = "tf_serving_warmup_requests"

@@ -1,0 +1,192 @@
+"""The models and versions that are served, updated when the folder of exports changes."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import grpc
+
+from itembed_tf.server.batching import RequestPart
+from itembed_tf.server.errors import RequestError, invalid_argument
+from itembed_tf.server.limits import Limits
+from itembed_tf.server.model_version import ModelVersion
+
+LOADING, AVAILABLE, UNLOADING, END = 20, 30, 40, 50  # ModelVersionStatus.State
+Fingerprint = tuple[tuple[str, int, int], ...]  # path, size and modification time of every file of a version's folder
+BatchObserver = Callable[[ModelVersion, Sequence[RequestPart], float], None]
+
+
+class VersionStatus(NamedTuple):
+    """State of one version, and the error of one that failed to load."""
+
+    state: int
+    error_code: int = 0
+    error_message: str = ""
+
+
+@dataclass
+class Model:
+    """One model.
+
+    Attributes:
+        versions: loaded versions by number.
+        statuses: status by number, also of versions that are unloaded or failed.
+        failed: fingerprint of each version that failed to load; it is retried when its files change.
+        last_scan: fingerprint of each version at the last scan.
+    """
+
+    versions: dict[int, ModelVersion] = field(default_factory=dict)
+    statuses: dict[int, VersionStatus] = field(default_factory=dict)
+    failed: dict[int, Fingerprint] = field(default_factory=dict)
+    last_scan: dict[int, Fingerprint] = field(default_factory=dict)
+
+
+class ModelManager:
+    """Loads and unloads all models under one folder: ``EXPORTS/<model>/<number>/saved_model.pb``."""
+
+    def __init__(
+        self, exports: Path, limits: Limits, *, newest: int, labels: Mapping[str, int], observe: BatchObserver
+    ) -> None:
+        """Create a manager; nothing is loaded before `scan`.
+
+        Args:
+            exports: folder of all models.
+            limits: of every model.
+            newest: number of versions of each model to serve, the newest ones.
+            labels: version by label; these versions are served too, however old.
+            observe: called as `observe(version, batch, seconds)` after each batch.
+        """
+        self.exports, self._limits, self._newest, self.labels = exports, limits, newest, dict(labels)
+        self._observe = observe
+        self.models: dict[str, Model] = {}
+        self._unloading: set[asyncio.Task[None]] = set()
+
+    def find(self, spec: Any) -> ModelVersion:
+        """The version that a ModelSpec names.
+
+        Raises:
+            RequestError: no name, or an unknown model, version or label; codes and messages are those of TF Serving.
+        """
+        if not spec.name:
+            raise invalid_argument("ModelSpec has no name specified.")
+        versions = self.models[spec.name].versions if spec.name in self.models else {}
+        if spec.WhichOneof("version_choice") is None:
+            if not versions:
+                message = f"Servable not found for request: Latest({spec.name[:200]})"
+                raise RequestError(grpc.StatusCode.NOT_FOUND, message)
+            return versions[max(versions)]
+        number = self._number(spec)
+        if number not in versions:
+            message = f"Servable not found for request: Specific({spec.name[:200]}, {number})"
+            raise RequestError(grpc.StatusCode.NOT_FOUND, message)
+        return versions[number]
+
+    def statuses(self, spec: Any) -> dict[int, VersionStatus]:
+        """Status by version number, newest first: of all versions, or of the one that a ModelSpec names."""
+        if not spec.name:
+            raise invalid_argument("ModelSpec has no name specified.")
+        statuses = self.models[spec.name].statuses if spec.name in self.models else {}
+        if not statuses:
+            message = f"Could not find any versions of model {spec.name[:200]}"
+            raise RequestError(grpc.StatusCode.NOT_FOUND, message)
+        if spec.WhichOneof("version_choice") is None:
+            return dict(sorted(statuses.items(), reverse=True))
+        number = self._number(spec)
+        if number not in statuses:
+            message = f"Could not find version {number} of model {spec.name[:200]}"
+            raise RequestError(grpc.StatusCode.NOT_FOUND, message)
+        return {number: statuses[number]}
+
+    def _number(self, spec: Any) -> int:
+        if spec.WhichOneof("version_choice") == "version":
+            return spec.version.value
+        if spec.version_label not in self.labels:
+            raise invalid_argument(f"Unrecognized servable version label: {spec.version_label[:200]}")
+        return self.labels[spec.version_label]
+
+    async def watch(self, seconds: float) -> None:
+        """Scan the folder every `seconds` until cancelled."""
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await self.scan(only_stable=True)
+            except OSError as error:  # a folder was removed while it was read; the next scan sees the result
+                print(f"{self.exports}: {error}", file=sys.stderr, flush=True)
+
+    async def scan(self, *, only_stable: bool) -> None:
+        """Load new versions, then unload versions that are removed or no longer among the newest.
+
+        Args:
+            only_stable: load a folder only if it has not changed since the last scan, so that one that is still being
+                copied is not loaded.
+        """
+        found = await asyncio.to_thread(_find_versions, self.exports)
+        for name in sorted({*found, *self.models}):
+            model, fingerprints = self.models.setdefault(name, Model()), found.get(name, {})
+            newest = sorted(fingerprints)[-self._newest :]
+            wanted = {number for number in fingerprints if number in newest or number in self.labels.values()}
+            for number in sorted(wanted - model.versions.keys()):
+                await self._load(name, model, number, fingerprints[number], only_stable)
+            # A version stays loaded until a wanted one is available, unless no folder is left.
+            if not wanted or wanted & model.versions.keys():
+                for number in sorted(model.versions.keys() - wanted):
+                    self._unload(name, model, number)
+
+    async def _load(self, name: str, model: Model, number: int, files: Fingerprint, only_stable: bool) -> None:
+        before, model.last_scan[number] = model.last_scan.get(number), files
+        if model.failed.get(number) == files or (only_stable and before != files):
+            return
+        model.statuses[number] = VersionStatus(LOADING)
+        folder = self.exports / name / str(number)
+        try:
+            version = await asyncio.to_thread(ModelVersion, name, number, folder, self._limits)
+        except Exception as error:
+            message = error.message if isinstance(error, RequestError) else f"{type(error).__name__}: {error}"
+            model.failed[number] = files
+            model.statuses[number] = VersionStatus(END, grpc.StatusCode.INTERNAL.value[0], message[:1000])
+            print(f"{folder}: could not be loaded: {message[:1000]}", file=sys.stderr, flush=True)
+            return
+        version.start(lambda batch, seconds: self._observe(version, batch, seconds))
+        model.versions[number], model.statuses[number] = version, VersionStatus(AVAILABLE)
+        print(f"{folder}: serving, signatures {', '.join(sorted(version.signatures))}", flush=True)
+
+    def _unload(self, name: str, model: Model, number: int) -> None:
+        """Remove a version from `find`, and unload it once its queue is empty."""
+        version = model.versions.pop(number)
+        model.statuses[number] = VersionStatus(UNLOADING)
+
+        async def unload() -> None:
+            await version.close()
+            model.statuses[number] = VersionStatus(END)
+            gc.collect()  # a loaded SavedModel contains reference cycles
+            print(f"{self.exports / name / str(number)}: no longer served", flush=True)
+
+        task = asyncio.get_running_loop().create_task(unload())
+        self._unloading.add(task)
+        task.add_done_callback(self._unloading.discard)
+
+    async def close(self) -> None:
+        """Finish all queued requests, then unload everything."""
+        for name, model in self.models.items():
+            for number in list(model.versions):
+                self._unload(name, model, number)
+        await asyncio.gather(*self._unloading)
+
+
+def _find_versions(exports: Path) -> dict[str, dict[int, Fingerprint]]:
+    """Model -> version number -> fingerprint, for every folder that holds a SavedModel."""
+    found: dict[str, dict[int, Fingerprint]] = {}
+    for graph in exports.glob("*/*/saved_model.pb"):
+        folder = graph.parent
+        is_number = folder.name.isascii() and folder.name.isdigit() and len(folder.name) < 19  # fits into an int64
+        if is_number and not folder.parent.name.startswith("."):
+            files = sorted((path, path.stat()) for path in folder.rglob("*"))
+            fingerprint = tuple((str(path.relative_to(folder)), s.st_size, s.st_mtime_ns) for path, s in files)
+            found.setdefault(folder.parent.name, {})[int(folder.name)] = fingerprint
+    return found

@@ -1,0 +1,55 @@
+"""Checks of the items of a request before the model runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from itembed_tf.server.errors import invalid_argument
+from itembed_tf.server.image_headers import count_pixels
+from itembed_tf.server.limits import Limits
+
+IMAGE_INPUT = "image_bytes"  # the input that holds images; all other string inputs hold texts
+_MAX_REPORTED = 16  # invalid items that an error lists
+
+
+def check_items(inputs: Mapping[str, np.ndarray], limits: Limits) -> list[int]:
+    """Check every item of a request, and return the cost of each: the number of pixels of an image, 1 otherwise.
+
+    Raises:
+        RequestError: inputs of different lengths, more items than the queue holds, strings that are not an image,
+            images or texts above the limits. The message lists the indices of the invalid items.
+    """
+    lengths = {len(values) for values in inputs.values()}
+    if len(lengths) != 1:
+        counts = {name: len(values) for name, values in inputs.items()}
+        raise invalid_argument(f"inputs have different numbers of items: {counts}")
+    (items,) = lengths
+    if items > limits.max_queue:
+        raise invalid_argument(f"the request has {items} items; the maximum is {limits.max_queue}, send fewer")
+    costs, errors = [1] * items, {}
+    for name, values in inputs.items():
+        if values.dtype != object:
+            continue
+        for i, value in enumerate(values.tolist() if values.ndim == 1 else []):
+            try:
+                costs[i] = _cost(name, value, limits)
+            except ValueError as error:
+                errors[f"{name}[{i}]"] = str(error)
+    if errors:
+        message = "; ".join(f"{item} {error}" for item, error in list(errors.items())[:_MAX_REPORTED])
+        remaining = len(errors) - _MAX_REPORTED
+        raise invalid_argument(message + (f"; and {remaining} more" if remaining > 0 else ""))
+    return costs
+
+
+def _cost(name: str, value: bytes, limits: Limits) -> int:
+    if name != IMAGE_INPUT:
+        if len(value) > limits.max_text:
+            raise ValueError(f"is a text of {len(value):,} bytes; the maximum is {limits.max_text:,}")
+        return 1
+    pixels = count_pixels(value)
+    if pixels > limits.max_pixels:
+        raise ValueError(f"is an image of {pixels:,} pixels; the maximum is {limits.max_pixels:,}")
+    return pixels
