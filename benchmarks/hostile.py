@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from benchmarks.hostile_requests import KINDS, Attack, drawn
 from benchmarks.runner import print_versions, verdict
-from benchmarks.served import Served, local_server, picture, toy_export
+from benchmarks.served import Served, local_server, sample_image, toy_export
 from itembed_tf.client import Client, ServingError
 
 EVERY = 25  # a good request after so many hostile ones
@@ -91,7 +91,7 @@ def _answer(attack: Attack, name: str) -> str:
 
 
 def _good(client: Client) -> tuple[np.ndarray, np.ndarray]:
-    return client.embed_texts(["a dog runs"]).embedding, client.embed_images([picture(0), picture(1, "PNG")])
+    return client.embed_texts(["a dog runs"]).embedding, client.embed_images([sample_image(0), sample_image(1, "PNG")])
 
 
 def _differs(ask: Any, client: Client, right: tuple[np.ndarray, ...]) -> list[str]:

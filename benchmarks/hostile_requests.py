@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 import numpy as np
 
-from benchmarks.served import picture
+from benchmarks.served import sample_image
 from itembed_tf.client.calls import Call
 from itembed_tf.client.grpc_transport import encode_request
 from itembed_tf.client.messages import PredictRequest
@@ -98,12 +98,12 @@ def _bomb() -> bytes:
 
 
 def _cut(a: Attack) -> bytes:
-    data = picture(a.draw.randrange(4), a.draw.choice(["JPEG", "PNG", "GIF", "BMP", "WEBP"]), (300, 200))
+    data = sample_image(a.draw.randrange(4), a.draw.choice(["JPEG", "PNG", "GIF", "BMP", "WEBP"]), (300, 200))
     return data[: a.draw.randrange(len(data))]
 
 
 def _flipped(a: Attack) -> bytes:
-    data = bytearray(picture(a.draw.randrange(4), a.draw.choice(["JPEG", "PNG", "GIF", "BMP", "WEBP"])))
+    data = bytearray(sample_image(a.draw.randrange(4), a.draw.choice(["JPEG", "PNG", "GIF", "BMP", "WEBP"])))
     for _ in range(5):
         data[a.draw.randrange(len(data))] = a.draw.randrange(256)
     return bytes(data)
@@ -115,7 +115,7 @@ def _in_json(data: bytes) -> bytes:
 
 def _batch(a: Attack) -> str:
     """One bad picture among good ones."""
-    pictures = [picture(0)] * 7
+    pictures = [sample_image(0)] * 7
     pictures[a.draw.randrange(7)] = _cut(a)
     return a.arrays("image_encoder", image_bytes=pictures)
 

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.runner import print_versions, verdict
-from benchmarks.served import local_server, picture, toy_export
+from benchmarks.served import local_server, sample_image, toy_export
 from itembed_tf.client import AsyncClient, Client, ServingError
 
 NAMES = ("image_encoder", "text_encoder")
-SENTENCES, PICTURES = ["a dog runs", "the man on a red bike"], [picture(0), picture(1)]
+SENTENCES, PICTURES = ["a dog runs", "the man on a red bike"], [sample_image(0), sample_image(1)]
 NEAR = 1e-4
 
 

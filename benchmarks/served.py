@@ -1,4 +1,4 @@
-"""What the serving benchmarks share: a toy export, a local server in a process of its own, pictures for it."""
+"""Shared by the serving benchmarks: an export of tiny encoders, a local server as a subprocess, test images."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ LENGTH, SIZE = 6, 32
 
 
 class Served(NamedTuple):
-    """A running server: its gRPC address, its REST address, its process."""
+    """A running server: gRPC address, REST address and process."""
 
     grpc: str
     rest: str
     process: subprocess.Popen[str]
 
 
-def toy_export(out: Path, seed: int = 0) -> Path:
-    """A pair of tiny encoders with drawn weights as SavedModels of the next free version; returns `out`."""
+def toy_export(out: Path, seed: int = 0, version: int | None = None) -> Path:
+    """Export a pair of tiny encoders with random weights; the version is the next free one. Returns `out`."""
     import keras
     from keras import layers
 
@@ -55,20 +55,31 @@ def toy_export(out: Path, seed: int = 0) -> Path:
 
 @contextlib.contextmanager
 def local_server(exports: Path, *options: str) -> Iterator[Served]:
-    """`python -m serving.local EXPORTS` at free ports until the block ends; its log goes to stderr where it fails."""
-    command = [sys.executable, "-m", "serving.local", str(exports), "--grpc-port", "0", "--rest-port", "0", *options]
+    """`itembed serve EXPORTS` at free ports until the block ends."""
+    command = [
+        sys.executable,
+        "-m",
+        "itembed_tf",
+        "serve",
+        str(exports),
+        "--grpc-port",
+        "0",
+        "--rest-port",
+        "0",
+        *options,
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     assert process.stdout is not None
-    said: list[str] = []
+    output: list[str] = []
     try:
         for line in process.stdout:
-            said.append(line)
-            if found := re.match(r"gRPC (\S+) +REST (\S+)", line):
+            output.append(line)
+            if ready := re.match(r"gRPC (\S+) +REST (\S+)", line):
                 break
         else:
-            raise RuntimeError(f"the server ended with {process.wait()}:\n{''.join(said)}")
+            raise RuntimeError(f"the server exited with {process.wait()}:\n{''.join(output)}")
         threading.Thread(target=_drain, args=(process.stdout,), daemon=True).start()
-        yield Served(found[1], found[2], process)
+        yield Served(ready[1], ready[2], process)
     finally:
         process.terminate()
         try:
@@ -79,24 +90,24 @@ def local_server(exports: Path, *options: str) -> Iterator[Served]:
 
 
 def _drain(stream: Any) -> None:
-    """Read what the server goes on to say, lest it waits for a full pipe; shown where ITEMBED_VERBOSE is set."""
+    """Read the server's output, so that the pipe does not fill up; print it if ITEMBED_VERBOSE is set."""
     for line in stream:
         if os.environ.get("ITEMBED_VERBOSE"):
             print(f"  server: {line}", end="", file=sys.stderr)
 
 
-def picture(seed: int = 0, kind: str = "JPEG", size: tuple[int, int] = (48, 40)) -> bytes:
-    """A small coloured picture, the same at every call."""
+def sample_image(seed: int = 0, file_format: str = "JPEG", size: tuple[int, int] = (48, 40)) -> bytes:
+    """A small colour image, the same at every call."""
     import numpy as np
     from PIL import Image
 
     coarse = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), np.uint8)
     content = io.BytesIO()
-    Image.fromarray(coarse).resize(size, Image.Resampling.BILINEAR).save(content, kind)
+    Image.fromarray(coarse).resize(size, Image.Resampling.BILINEAR).save(content, file_format)
     return content.getvalue()
 
 
 def percentile(times: Sequence[float], share: float) -> float:
-    """The time that `share` of the calls stay under (nearest rank)."""
+    """The percentile (nearest rank) of latencies; `share` in 0 .. 1."""
     ordered = sorted(times)
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)]

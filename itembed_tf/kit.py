@@ -21,16 +21,23 @@ EXAMPLES = """
 @program
 def main(argv: Sequence[str]) -> int:
     args = _arguments(argv)
-    from itembed_tf.server.kit import settings, write_kit
+    from itembed_tf.server.kit import KitOptions, make_kit, write_kit
 
-    values = settings(Path(args.exports), Path(args.out), dict(args.label), args)
-    for path in write_kit(Path(args.out), values):
+    options = KitOptions(
+        labels=dict(args.label),
+        cpus=args.cpus,
+        image=args.image,
+        server=args.server,
+        batching=not args.no_batching,
+    )
+    kit = make_kit(Path(args.exports), Path(args.out), options)
+    for path in write_kit(Path(args.out), kit):
         print(path)
-    for note in values["notes"]:
+    for note in kit.notes:
         print(f"note: {note}")
     out = shlex.quote(args.out)
     print(f"next, on this machine:\n  docker compose -f {out}/compose.yaml up")
-    print(f"next, on Kubernetes:\n  {values['build']}\n  docker push {values['image']}\n  kubectl apply -k {out}")
+    print(f"next, on Kubernetes:\n  {kit.build}\n  docker push {kit.image}\n  kubectl apply -k {out}")
     return 0
 
 

@@ -19,9 +19,10 @@ EXAMPLES = """
 def main(argv: Sequence[str]) -> int:
     args = _arguments(argv)
     require("itembed load")
-    from itembed_tf.client.load_test import run_load_test
+    from itembed_tf.client.load_test import LoadOptions, run_load_test
 
-    return run_load_test(args)
+    run_load_test(LoadOptions(**vars(args)))
+    return 0
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:

@@ -14,6 +14,7 @@ from itembed_tf.extras import require
 from itembed_tf.program import Parser, program
 from itembed_tf.server.labels import version_label
 from itembed_tf.server.limits import Limits
+from itembed_tf.server.local_server import ServerOptions, check_exports, serve
 
 EXAMPLES = """
   itembed export runs/openmoji exports/openmoji
@@ -38,15 +39,22 @@ def main(argv: Sequence[str]) -> int:
     args = _arguments(argv)
     require("itembed serve")
     exports = Path(args.exports)
-    if not exports.is_dir():
-        raise UserError(f"{exports} is not a folder; `itembed export RUN {exports}` writes one")
-    from itembed_tf.server.app import serve
-
-    limits = Limits(**{name: getattr(args, name) for name in LIMITS})
+    check_exports(exports)
+    options = ServerOptions(
+        host=args.host,
+        grpc_port=args.grpc_port,
+        rest_port=args.rest_port,
+        versions=args.versions,
+        labels=dict(args.label),
+        threads=args.threads,
+        poll=args.poll,
+        limits=Limits(**{name: getattr(args, name) for name in LIMITS}),
+    )
     try:
-        return asyncio.run(serve(exports, limits, args))
+        asyncio.run(serve(exports, options))
     except OSError as error:
         raise UserError(f"{error}; choose another port, or 0 for any free one") from None
+    return 0
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:

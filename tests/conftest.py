@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from benchmarks.served import Served
+    from tests.support.toy_exports import ToyExports
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -44,3 +49,21 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> str:
     from benchmarks.drawn import drawn_flickr8k
 
     return drawn_flickr8k(tmp_path_factory.mktemp("drawn"))
+
+
+@pytest.fixture(scope="session")
+def toy_exports(tmp_path_factory: pytest.TempPathFactory) -> ToyExports:
+    """Exports of tiny encoders (`tests.support.toy_exports`)."""
+    from tests.support.toy_exports import ToyExports
+
+    return ToyExports(tmp_path_factory.mktemp("toy_exports"))
+
+
+@pytest.fixture(scope="session")
+def toy_server(toy_exports: ToyExports, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A local server of version 1 of the toy encoders, with the label stable and texts of at most 1,000 bytes."""
+    from benchmarks.served import local_server
+
+    exports = toy_exports.copy(tmp_path_factory.mktemp("served"))
+    with local_server(exports, "--label", "stable=1", "--max-text", "1000") as server:
+        yield server

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from itembed_tf.client.async_client import AsyncClient
     from itembed_tf.client.batches import Texts
-    from itembed_tf.client.sync_client import Client
     from itembed_tf.client.calls import ServingError
+    from itembed_tf.client.sync_client import Client
 
 __all__ = ["AsyncClient", "Client", "ServingError", "Texts"]
 MODULES = {"AsyncClient": "async_client", "Client": "sync_client", "ServingError": "calls", "Texts": "batches"}

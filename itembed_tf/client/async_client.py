@@ -20,7 +20,7 @@ from itembed_tf.client.batches import (
     to_texts,
     with_item_range,
 )
-from itembed_tf.client.calls import Call, Metadata, Response, ServingError, retry_delays
+from itembed_tf.client.calls import Call, Response, ServingError, Signature, retry_delays
 from itembed_tf.client.tensors import as_array
 from itembed_tf.client.transports import open_async_transport
 from itembed_tf.export_layout import DEFAULT_SIGNATURE, IDS_SIGNATURE, IMAGE_ENCODER, TEXT_ENCODER
@@ -58,7 +58,7 @@ class AsyncClient:
         arrays = {name: as_array(values) for name, values in inputs.items()}
         return await self._send(Call("predict", model, signature=signature, inputs=arrays, **version))
 
-    async def metadata(self, model: str, **version: Any) -> Metadata:
+    async def metadata(self, model: str, **version: Any) -> dict[str, Signature]:
         """See `Client.metadata`."""
         return await self._send(Call("metadata", model, **version))
 

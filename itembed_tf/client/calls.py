@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -62,6 +62,27 @@ class Call:
             raise ValueError(f"version {self.version} and label {self.label!r} are both given; give at most one")
 
 
+@dataclass(frozen=True)
+class TensorInfo:
+    """Type of an input or output.
+
+    Attributes:
+        dtype: NumPy name; "object" for strings.
+        shape: -1 for any size.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Inputs and outputs of a signature, by name."""
+
+    inputs: dict[str, TensorInfo]
+    outputs: dict[str, TensorInfo]
+
+
 def call_with_retries(attempt: Callable[[float], Response], *, timeout: float, retries: int) -> Response:
     """Call `attempt(seconds left)`, and retry with exponential backoff while the server is busy or unreachable.
 
@@ -89,6 +110,3 @@ def retry_delays(retries: int) -> Iterator[float | None]:
     for i in range(retries):
         yield random.uniform(0.5, 1.0) * min(FIRST_DELAY * 2**i, MAX_DELAY)
     yield None
-
-
-Metadata = dict[str, dict[str, dict[str, Any]]]  # signature -> "inputs" or "outputs" -> name -> dtype and shape

@@ -8,7 +8,7 @@ import grpc
 import grpc.aio
 
 from itembed_tf.client import messages
-from itembed_tf.client.calls import Call, Metadata, ServingError
+from itembed_tf.client.calls import Call, ServingError, Signature, TensorInfo
 from itembed_tf.client.messages import DTYPES, STATES
 from itembed_tf.client.tensors import from_proto, to_proto
 
@@ -85,7 +85,7 @@ def encode_request(call: Call) -> bytes:
 
 
 def decode_response(call: Call, response: Any) -> Any:
-    """A response message as arrays by name (predict), `Metadata`, or state by version (status)."""
+    """A response message as arrays by name (predict), signatures by name (metadata), or state by version (status)."""
     if call.kind == "predict":
         return {name: from_proto(proto) for name, proto in response.outputs.items()}
     if call.kind == "status":
@@ -95,14 +95,14 @@ def decode_response(call: Call, response: Any) -> Any:
     return {name: _signature(signature) for name, signature in signatures.signature_def.items() if signature.inputs}
 
 
-def _signature(signature: Any) -> Metadata:
-    def side(infos: Any) -> dict[str, Any]:
+def _signature(signature: Any) -> Signature:
+    def tensors(infos: Any) -> dict[str, TensorInfo]:
         return {
-            name: {"dtype": DTYPES.get(info.dtype, "unknown"), "shape": [d.size for d in info.tensor_shape.dim]}
+            name: TensorInfo(DTYPES.get(info.dtype, "unknown"), tuple(d.size for d in info.tensor_shape.dim))
             for name, info in infos.items()
         }
 
-    return {"inputs": side(signature.inputs), "outputs": side(signature.outputs)}
+    return Signature(tensors(signature.inputs), tensors(signature.outputs))
 
 
 def _serving_error(error: Any) -> ServingError:

@@ -8,7 +8,7 @@ import queue
 import urllib.parse
 from typing import Any
 
-from itembed_tf.client.calls import Call, Metadata, ServingError
+from itembed_tf.client.calls import Call, ServingError, Signature, TensorInfo
 from itembed_tf.client.messages import DTYPES
 from itembed_tf.client.tensors import from_json, to_json
 
@@ -30,7 +30,7 @@ class RestTransport:
         self._secure, self._host = url.scheme == "https", url.netloc
         self._prefix = url.path.rstrip("/")
         self._idle: queue.SimpleQueue[http.client.HTTPConnection] = queue.SimpleQueue()
-        self._metadata: dict[tuple[str, int | None, str | None], Metadata] = {}
+        self._metadata: dict[tuple[str, int | None, str | None], dict[str, Signature]] = {}
 
     def send(self, call: Call, timeout: float) -> Any:
         """Response to one attempt; raises ServingError."""
@@ -43,26 +43,26 @@ class RestTransport:
             statuses = self._request("GET", path, None, timeout)["model_version_status"]
             return {int(status["version"]): status["state"] for status in statuses}
         if call.kind == "metadata":
-            return _metadata(self._request("GET", path + "/metadata", None, timeout))
+            return _signatures(self._request("GET", path + "/metadata", None, timeout))
         inputs = {name: to_json(values) for name, values in call.inputs.items()}
         body = json.dumps({"signature_name": call.signature, "inputs": inputs})
         outputs = self._request("POST", path + ":predict", body.encode("ascii"), timeout)["outputs"]
         infos = self._output_infos(call, timeout)
         if len(infos) == 1:  # the only output of a model is sent without its name
             outputs = dict.fromkeys(infos, outputs)
-        return {name: from_json(outputs[name], info) for name, info in infos.items()}
+        return {name: from_json(outputs[name], info.dtype) for name, info in infos.items()}
 
     def close(self) -> None:
         """Close all idle connections."""
         while not self._idle.empty():
             self._idle.get().close()
 
-    def _output_infos(self, call: Call, timeout: float) -> dict[str, Any]:
+    def _output_infos(self, call: Call, timeout: float) -> dict[str, TensorInfo]:
         """Names and dtypes of the outputs, which a response does not contain; requested once per version."""
         key = (call.model, call.version, call.label)
         if key not in self._metadata:
             self._metadata[key] = self.send(Call("metadata", call.model, call.version, call.label), timeout)
-        return self._metadata[key][call.signature]["outputs"]
+        return self._metadata[key][call.signature].outputs
 
     def _request(self, method: str, path: str, body: bytes | None, timeout: float) -> Any:
         reused = not self._idle.empty()
@@ -105,19 +105,19 @@ def _parse(status: int, content: bytes) -> Any:
     return answer
 
 
-def _metadata(answer: Any) -> Metadata:
-    def side(infos: Any) -> dict[str, Any]:
+def _signatures(answer: Any) -> dict[str, Signature]:
+    def tensors(infos: Any) -> dict[str, TensorInfo]:
         return {
-            name: {
-                "dtype": _DTYPES.get(info["dtype"], "unknown"),
-                "shape": [int(d["size"]) for d in info["tensor_shape"].get("dim", [])],
-            }
+            name: TensorInfo(
+                _DTYPES.get(info["dtype"], "unknown"),
+                tuple(int(d["size"]) for d in info["tensor_shape"].get("dim", [])),
+            )
             for name, info in infos.items()
         }
 
     signatures = answer["metadata"]["signature_def"]["signature_def"]
     return {
-        name: {"inputs": side(signature["inputs"]), "outputs": side(signature["outputs"])}
+        name: Signature(tensors(signature["inputs"]), tensors(signature["outputs"]))
         for name, signature in signatures.items()
         if signature["inputs"]
     }

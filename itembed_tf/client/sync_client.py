@@ -18,7 +18,7 @@ from itembed_tf.client.batches import (
     to_texts,
     with_item_range,
 )
-from itembed_tf.client.calls import Call, Metadata, ServingError, call_with_retries
+from itembed_tf.client.calls import Call, ServingError, Signature, call_with_retries
 from itembed_tf.client.tensors import as_array
 from itembed_tf.client.transports import open_transport
 from itembed_tf.export_layout import DEFAULT_SIGNATURE, IDS_SIGNATURE, IMAGE_ENCODER, TEXT_ENCODER
@@ -71,8 +71,8 @@ class Client:
         arrays = {name: as_array(values) for name, values in inputs.items()}
         return self._send(Call("predict", model, signature=signature, inputs=arrays, **version))
 
-    def metadata(self, model: str, **version: Any) -> Metadata:
-        """Inputs and outputs of every signature of a model."""
+    def metadata(self, model: str, **version: Any) -> dict[str, Signature]:
+        """Signatures of a model by name."""
         return self._send(Call("metadata", model, **version))
 
     def status(self, model: str, **version: Any) -> dict[int, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -94,10 +93,10 @@ def to_json(values: Any) -> Any:
     return plain(as_array(values).tolist())
 
 
-def from_json(value: Any, info: Mapping[str, Any]) -> np.ndarray:
-    """Convert nested lists to an array of the dtype in the metadata (``{"dtype": ..., "shape": [...]}``)."""
-    if info["dtype"] != "object":
-        return np.asarray(value, info["dtype"])
+def from_json(value: Any, dtype: str) -> np.ndarray:
+    """Convert nested lists to an array; of dtype "object", strings and {"b64": ...} become bytes."""
+    if dtype != "object":
+        return np.asarray(value, dtype)
     plain = np.asarray(value, object)
     flat = np.empty(plain.size, object)
     for i, text in enumerate(plain.ravel().tolist()):

@@ -86,10 +86,10 @@ def _gif(data: bytes) -> int:
             offset += 11 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
         else:
             offset += 2
-        while offset < len(data) and data[offset]:
+        while offset < len(data) and data[offset] and blocks <= _MAX_GIF_BLOCKS:
             offset += data[offset] + 1
             blocks += 1
-            if blocks > _MAX_GIF_BLOCKS:
-                raise ValueError(f"is a GIF of more than {_MAX_GIF_BLOCKS} blocks")
-        offset += 1
+        offset, blocks = offset + 1, blocks + 1
+        if blocks > _MAX_GIF_BLOCKS:
+            raise ValueError(f"is a GIF of more than {_MAX_GIF_BLOCKS} blocks")
     return pixels

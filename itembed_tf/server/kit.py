@@ -1,25 +1,25 @@
-"""Files that serve a folder of exports with TF Serving: Docker Compose, Kubernetes, Prometheus and Grafana."""
+"""The TF Serving kit: files that serve a folder of exports with Docker Compose, Kubernetes, Prometheus and Grafana."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
+from itembed_tf.client.batches import MAX_ITEMS
+from itembed_tf.errors import UserError
 from itembed_tf.export_layout import CONTRACT_FILE, ENCODERS, EXTRA_ASSETS
 from itembed_tf.files import folder_atomically, shipped_folder, write_atomically
 from itembed_tf.server.dashboard import dashboard
 from itembed_tf.server.defaults import GRPC_PORT, METRICS_PATH, REST_PORT
 
 TEMPLATES = shipped_folder("serving/templates")
-CLIENT_BATCH = 32  # items of one request of our clients, at most
-FIXED = {
+FIXED_VALUES = {
     "app": "itembed",
     "models": ENCODERS,
     "grpc_port": GRPC_PORT,
@@ -30,93 +30,171 @@ FIXED = {
 }
 
 
-def settings(exports: Path, out: Path, labels: Mapping[str, int], args: argparse.Namespace) -> dict[str, Any]:
-    """What the templates fill in: the values that follow from the exports, and those that were asked for.
+@dataclass(frozen=True)
+class KitOptions:
+    """Options of the kit.
 
-    Raises:
-        ValueError: no pair of encoders in `exports`, or not the versions that the labels name.
+    Attributes:
+        labels: version by label; empty to serve the newest version.
+        cpus: CPU cores of one server.
+        image: name of the image for Kubernetes, without a tag.
+        server: image of TF Serving.
+        batching: whether TF Serving batches requests.
     """
-    contracts = _contracts(exports)
-    versions = sorted(set(labels.values())) or [max(contracts)]
-    for label, version in labels.items():
-        if version not in contracts:
-            raise ValueError(f"--label {label}={version}: {exports} has both encoders of {_numbers(contracts)} only")
-    newest = contracts[versions[-1]]
-    sizes = newest["allowed_batch_sizes"]
-    image = f"{args.image}:v{'-'.join(map(str, versions))}-{newest['contract'][:12]}"
-    batching = not args.no_batching
-    source = os.path.relpath(exports.resolve(), out.resolve())
-    return FIXED | {
-        "exports": (source if source.startswith("..") else f"./{source}").replace("$", "$$"),
-        "labels": labels,
-        "versions": versions,
-        "batch_sizes": sizes,
-        "batching": batching,
-        "cpus": args.cpus,
-        "server": args.server,
-        "image": image,
-        "build": shlex.join(["docker", "build", "-t", image, "-f", str(out / "Dockerfile"), str(exports)]),
-        "flags": _flags(labels, sizes, batching, args.cpus),
-        **_memory([contracts[version] for version in versions]),
-        "notes": _notes([contracts[version] for version in versions], labels, sizes, batching),
-    }
+
+    labels: Mapping[str, int] = field(default_factory=dict)
+    cpus: int = 2
+    image: str = "itembed-encoders"
+    server: str = "tensorflow/serving:2.21.0"
+    batching: bool = True
 
 
-def write_kit(out: Path, values: Mapping[str, Any]) -> list[Path]:
-    """Fill in all templates; the folder appears whole or not at all, and is never written into again.
+@dataclass(frozen=True)
+class Export:
+    """One exported version of both encoders, from its contract file.
+
+    Attributes:
+        contract: contract hash.
+        batch_sizes: sizes with a warm-up request, ascending.
+        size: bytes of both SavedModels.
+    """
+
+    contract: str
+    batch_sizes: tuple[int, ...]
+    size: int
+
+
+@dataclass(frozen=True)
+class Kit:
+    """Values of the templates (with `FIXED_VALUES`), and what a user has to know.
+
+    Attributes:
+        exports: path of the exports, relative to the kit.
+        labels: version by label.
+        versions: served versions, ascending.
+        batch_sizes: allowed batch sizes, ascending.
+        batching: whether TF Serving batches requests.
+        cpus: CPU cores of one server.
+        server: image of TF Serving.
+        image: name and tag of the image with the encoders.
+        build: command that builds it.
+        flags: options of tensorflow_model_server.
+        memory_request, memory_limit: MiB.
+        notes: sentences for the user.
+    """
+
+    exports: str
+    labels: Mapping[str, int]
+    versions: list[int]
+    batch_sizes: tuple[int, ...]
+    batching: bool
+    cpus: int
+    server: str
+    image: str
+    build: str
+    flags: list[str]
+    memory_request: int
+    memory_limit: int
+    notes: list[str]
+
+
+def make_kit(exports: Path, out: Path, options: KitOptions) -> Kit:
+    """The values of the kit for a folder of exports.
 
     Raises:
-        FileExistsError: `out` is there already, and may hold what somebody has changed since.
+        UserError: `exports` has no version of both encoders, or lacks a version that a label names.
+    """
+    available = read_exports(exports)
+    versions = sorted(set(options.labels.values())) or [max(available)]
+    for label, version in options.labels.items():
+        if version not in available:
+            numbers = ", ".join(map(str, sorted(available)))
+            raise UserError(f"--label {label}={version}: {exports} has both encoders only of version {numbers}")
+    served = [available[version] for version in versions]
+    sizes = served[-1].batch_sizes
+    image = f"{options.image}:v{'-'.join(map(str, versions))}-{served[-1].contract[:12]}"
+    source = os.path.relpath(exports.resolve(), out.resolve())
+    memory = _memory(served)
+    return Kit(
+        exports=(source if source.startswith("..") else f"./{source}").replace("$", "$$"),
+        labels=options.labels,
+        versions=versions,
+        batch_sizes=sizes,
+        batching=options.batching,
+        cpus=options.cpus,
+        server=options.server,
+        image=image,
+        build=shlex.join(["docker", "build", "-t", image, "-f", str(out / "Dockerfile"), str(exports)]),
+        flags=_flags(options, sizes),
+        memory_request=memory,
+        memory_limit=2 * memory,
+        notes=_notes(served, options, sizes),
+    )
+
+
+def write_kit(out: Path, kit: Kit) -> list[Path]:
+    """Fill in all templates; returns the paths of all files. The folder appears complete or not at all.
+
+    Raises:
+        FileExistsError: `out` exists, possibly with files that were edited.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
     names = sorted(path.relative_to(TEMPLATES).as_posix() for path in TEMPLATES.rglob("*") if path.is_file())
-    names = [name for name in names if values["batching"] or Path(name).name != "batching.config"]
-    values = {**values, "config_files": [name for name in names if name.startswith("tf-serving/")]}
+    names = [name for name in names if kit.batching or Path(name).name != "batching.config"]
+    config_files = [name for name in names if name.startswith("tf-serving/")]
+    values = {**FIXED_VALUES, **vars(kit), "config_files": config_files}
     with folder_atomically(out) as folder:
         for name in names:
             write_atomically(folder / name, environment.get_template(name).render(values))
-        write_atomically(folder / "grafana/boards/encoders.json", json.dumps(dashboard(), indent=2) + "\n")
+        write_atomically(folder / "grafana/dashboards/encoders.json", json.dumps(dashboard(), indent=2) + "\n")
         for path in folder.rglob("*"):
             if path.is_dir():
-                path.chmod(0o755)  # the servers run under users of their own
+                path.chmod(0o755)  # the servers run as other users
     return sorted(path for path in out.rglob("*") if path.is_file())
 
 
-def _contracts(exports: Path) -> dict[int, dict[str, Any]]:
-    """Version -> the contract beside it, of the versions that both encoders have."""
-    files = {
-        int(folder.name): folder / EXTRA_ASSETS / CONTRACT_FILE
-        for folder in (exports / ENCODERS[0]).glob("*")
-        if folder.name.isdigit() and all((exports / m / folder.name / "saved_model.pb").exists() for m in ENCODERS)
-    }
-    found = {version: json.loads(file.read_text(encoding="utf-8")) for version, file in files.items() if file.exists()}
+def read_exports(exports: Path) -> dict[int, Export]:
+    """Exports by version number, of the versions that both encoders have.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = {}
+    for folder in (exports / ENCODERS[0]).glob("*"):
+        file = folder / EXTRA_ASSETS / CONTRACT_FILE
+        graphs = [exports / encoder / folder.name / "saved_model.pb" for encoder in ENCODERS]
+        if folder.name.isdigit() and file.exists() and all(graph.exists() for graph in graphs):
+            content = json.loads(file.read_text(encoding="utf-8"))
+            size = sum(encoder["bytes"] for encoder in content["encoders"].values())
+            found[int(folder.name)] = Export(content["contract"], tuple(content["allowed_batch_sizes"]), size)
     if not found:
-        raise ValueError(
-            f"{exports} holds no pair of {ENCODERS[0]}/N and {ENCODERS[1]}/N; `itembed export RUN {exports}` writes one"
+        raise UserError(
+            f"{exports} has no version N with both {ENCODERS[0]}/N and {ENCODERS[1]}/N; "
+            f"`itembed export RUN {exports}` writes one"
         )
     return found
 
 
-def _flags(labels: Mapping[str, int], sizes: Sequence[int], batching: bool, cpus: int) -> list[str]:
-    """Options of tensorflow_model_server, in the order of its own help."""
-    threads = max(4 * cpus, 4 * sizes[-1])  # every request that waits for its batch holds one
+def _flags(options: KitOptions, sizes: Sequence[int]) -> list[str]:
+    """Options of tensorflow_model_server, in the order of its help."""
+    threads = max(4 * options.cpus, 4 * sizes[-1])  # every request in the batching queue holds one
     flags = {
-        "port": FIXED["grpc_port"],
-        "rest_api_port": FIXED["rest_port"],
+        "port": GRPC_PORT,
+        "rest_api_port": REST_PORT,
         "rest_api_num_threads": threads,
-        **({"enable_batching": "true"} if batching else {}),
-        # Without it the server ends where a labelled version is loaded later than the newest.
-        **({"allow_version_labels_for_unavailable_models": "true"} if labels else {}),
-        **({"batching_parameters_file": "/config/batching.config"} if batching else {}),
+        **({"enable_batching": "true"} if options.batching else {}),
+        # Without it the server exits if a labelled version is loaded later than the newest.
+        **({"allow_version_labels_for_unavailable_models": "true"} if options.labels else {}),
+        **({"batching_parameters_file": "/config/batching.config"} if options.batching else {}),
         "model_config_file": "/config/models.config",
         "model_config_file_poll_wait_seconds": 30,
-        "num_load_threads": 1,  # loading must not hold up the thread that hands out versions
-        # The server counts the machine's cores, not the container's.
-        "tensorflow_intra_op_parallelism": cpus,
-        "tensorflow_inter_op_parallelism": cpus,
-        # Callers connect anew every five minutes, so that those of gRPC find servers that were added.
+        "num_load_threads": 1,  # loading must not block the thread that assigns versions to requests
+        # The server counts the cores of the machine, not those of the container.
+        "tensorflow_intra_op_parallelism": options.cpus,
+        "tensorflow_inter_op_parallelism": options.cpus,
+        # Clients reconnect every five minutes, so that gRPC clients find new replicas.
         "grpc_channel_arguments": "grpc.max_connection_age_ms=300000,grpc.max_connection_age_grace_ms=30000",
         "grpc_max_threads": threads,
         "monitoring_config_file": "/config/monitoring.config",
@@ -125,27 +203,22 @@ def _flags(labels: Mapping[str, int], sizes: Sequence[int], batching: bool, cpus
     return [f"--{name}={value}" for name, value in flags.items()]
 
 
-def _memory(contracts: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """MiB to begin with: the weights of what is served and of one version more, three times; 1 GiB for the rest."""
-    size = [sum(encoder["bytes"] for encoder in contract["encoders"].values()) for contract in contracts]
-    request = 1024 + 256 * round(3 * (sum(size) + max(size)) / 2**28 + 0.5)
-    return {"memory_request": request, "memory_limit": 2 * request}
+def _memory(served: Sequence[Export]) -> int:
+    """Initial memory request in MiB: three times the weights of all versions and of one more, and 1 GiB."""
+    sizes = [export.size for export in served]
+    return 1024 + 256 * round(3 * (sum(sizes) + max(sizes)) / 2**28 + 0.5)
 
 
-def _notes(
-    contracts: Sequence[Mapping[str, Any]], labels: Mapping[str, int], sizes: Sequence[int], batching: bool
-) -> list[str]:
+def _notes(served: Sequence[Export], options: KitOptions, sizes: Sequence[int]) -> list[str]:
     notes = []
-    if labels:
-        notes.append("with labels, the versions are pinned: a new one in the folder is not served until you name it")
-    if len({contract["contract"] for contract in contracts}) > 1:
-        notes.append("these versions have different contracts: never compare embeddings of one with another's")
-    if batching:
-        notes.append("a picture that is broken fails all requests of its batch: check uploads, or --no-batching")
-        if sizes[-1] < CLIENT_BATCH:
-            notes.append(f"a request of more than {sizes[-1]} items is refused; our clients send up to {CLIENT_BATCH}")
+    if options.labels:
+        notes.append("labels pin the versions: a new version in the folder is not served until models.config lists it")
+    if len({export.contract for export in served}) > 1:
+        notes.append("these versions have different contracts: embeddings of one cannot be compared with the other's")
+    if options.batching:
+        notes.append("an unreadable image fails all requests of its batch: check uploads, or use --no-batching")
+        if sizes[-1] < MAX_ITEMS:
+            notes.append(
+                f"requests of more than {sizes[-1]} items are rejected; our clients send up to {MAX_ITEMS} at a time"
+            )
     return notes
-
-
-def _numbers(contracts: Mapping[int, Any]) -> str:
-    return "version " + ", ".join(map(str, sorted(contracts)))

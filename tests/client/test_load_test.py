@@ -1,20 +1,15 @@
-"""The load program, in a process of its own as it is used, against the local server; and its table by hand."""
+"""The load test as a subprocess against the local server, and its report."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 
-from benchmarks.served import local_server, picture, toy_export
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with local_server(toy_export(tmp_path_factory.mktemp("exports")), "--max-text", "1000") as served:
-        yield served
+from benchmarks.served import sample_image
 
 
 def run(*arguments):
@@ -22,58 +17,58 @@ def run(*arguments):
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
-def rows(text):
-    """Name of the row -> requests, items a second, p50, p95, p99, errors."""
-    found = [line.split() for line in text.splitlines()]
+def rows(output):
+    """Kind -> requests, errors, items per second, unit, and latencies of 50, 95 and 99 %."""
+    pattern = r"^(text|images|all) +(\d+) +(\d+) +([\d.]+) (\S+/s) +([\d.]+) +([\d.]+) +([\d.]+)$"
     return {
-        words[0]: [float(word) for word in words[1:]] for words in found if len(words) == 7 and words[0] != "requests"
+        kind: (int(requests), int(errors), float(rate), unit, *map(float, latency))
+        for kind, requests, errors, rate, unit, *latency in re.findall(pattern, output, re.MULTILINE)
     }
 
 
 @pytest.mark.parametrize("address", ["grpc", "rest"])
-def test_a_mix_by_many_clients(server, address, tmp_path):
-    (tmp_path / "a.jpg").write_bytes(picture())
-    (tmp_path / "words.txt").write_text("a dog runs\n\nthe man\n")
-    files = ("--images", tmp_path, "--texts", tmp_path / "words.txt")
-    done = run(getattr(server, address), "--kind", "mix", "--clients", 4, "--seconds", 2, *files)
+def test_a_mix_of_images_and_texts(toy_server, address, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(sample_image())
+    (tmp_path / "texts.txt").write_text("a dog runs\n\nthe man\n")
+    files = ("--images", tmp_path, "--texts", tmp_path / "texts.txt")
+    done = run(getattr(toy_server, address), "--kind", "mix", "--clients", 4, "--seconds", 2, *files)
     assert done.returncode == 0, done.stderr
-    found = rows(done.stdout)
-    assert list(found) == ["images", "text", "all"]
-    for requests, rate, p50, p95, p99, errors in found.values():
-        assert requests > 4 and errors == 0 and 0 < p50 <= p95 <= p99
-        assert rate == pytest.approx(requests / 2, rel=0.2)
-    assert found["all"][0] == found["text"][0] + found["images"][0]
-    assert abs(found["text"][0] - found["images"][0]) <= 4  # in turn
+    report = rows(done.stdout)
+    assert list(report) == ["images", "text", "all"]
+    for requests, errors, rate, _, p50, p95, p99 in report.values():
+        assert requests > 4 and errors == 0 and rate > 0 and 0 < p50 <= p95 <= p99
+    assert report["all"][0] == report["text"][0] + report["images"][0]
+    assert abs(report["text"][0] - report["images"][0]) <= 4  # clients alternate
 
 
-def test_what_is_refused_is_counted_and_said(server, tmp_path):
-    (tmp_path / "words.txt").write_text("a dog runs\n" + "b" * 1001 + "\n")
-    done = run(server.grpc, "--kind", "text", "--clients", 2, "--seconds", 1, "--texts", tmp_path / "words.txt")
-    (found,) = rows(done.stdout).values()
+def test_errors_are_counted_and_reported(toy_server, tmp_path):
+    (tmp_path / "texts.txt").write_text("a dog runs\n" + "b" * 1001 + "\n")
+    done = run(toy_server.grpc, "--kind", "text", "--clients", 2, "--seconds", 1, "--texts", tmp_path / "texts.txt")
+    ((requests, errors, *_),) = rows(done.stdout).values()
     assert done.returncode == 1 and "requests failed" in done.stderr
-    assert 0 < found[5] < found[0] and f"{found[5]:.0f} x INVALID_ARGUMENT" in done.stdout
+    assert 0 < errors < requests and f"{errors} x INVALID_ARGUMENT" in done.stdout
 
 
-def test_wrong_arguments_are_told_before_any_load(server, tmp_path):
+def test_wrong_arguments_are_reported_before_any_load(toy_server, tmp_path):
     done = run("127.0.0.1:1", "--timeout", 2)
     assert done.returncode == 1 and "UNAVAILABLE" in done.stderr and "requests" not in done.stdout
-    done = run(server.grpc, "--images", tmp_path)
-    assert done.returncode == 1 and "holds no picture" in done.stderr
-    assert run(server.grpc, "--batch", 33).returncode == 2
+    done = run(toy_server.grpc, "--images", tmp_path)
+    assert done.returncode == 1 and "has no image" in done.stderr
+    assert run(toy_server.grpc, "--batch", 33).returncode == 2
 
 
-def test_the_table_by_hand():
+def test_report():
     code = """if True:
         import json
-        from itembed_tf.client.load_test import Answer, ServingError, table
-        answers = [Answer("text", i / 1000, None) for i in range(1, 101)]
-        answers += [Answer("pictures", 0.5, None), Answer("pictures", 9.0, ServingError("UNAVAILABLE", "full"))]
-        print(json.dumps(table(answers, 10.0, 2)))
-    """  # locust puts its own sockets in place of Python's: not in this process
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+        from itembed_tf.client.load_test import Result, ServingError, format_report
+        results = [Result("text", i / 1000, None) for i in range(1, 101)]
+        results += [Result("images", 0.5, None), Result("images", 9.0, ServingError("UNAVAILABLE", "full"))]
+        print(json.dumps(format_report(results, 10.0, 2)))
+    """  # in a subprocess: locust replaces Python's sockets
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     lines = json.loads(done.stdout)
-    found = rows("\n".join(lines))
-    assert found["text"] == [100, 20.0, 51.0, 96.0, 100.0, 0]
-    assert found["pictures"] == [2, 0.2, 500.0, 500.0, 500.0, 1]
-    assert found["all"][:2] == [102, 20.2] and found["all"][5] == 1
+    report = rows("\n".join(lines))
+    assert report["text"] == (100, 0, 20.0, "texts/s", 51.0, 96.0, 100.0)
+    assert report["images"] == (2, 1, 0.2, "images/s", 500.0, 500.0, 500.0)
+    assert report["all"][:4] == (102, 1, 20.2, "items/s")
     assert lines[-1] == "1 x UNAVAILABLE, first: full"

@@ -1,4 +1,4 @@
-"""The serving kit: each file by its format, all of them by each other, and what they ask by the local server."""
+"""The TF Serving kit: every file against its format, against the other files, and against the local server."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ import pytest
 import yaml
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
-from benchmarks.served import local_server, toy_export
 from itembed_tf import kit as program
-from itembed_tf.server import kit
 from itembed_tf.server.dashboard import dashboard
+from itembed_tf.server.defaults import METRICS_PATH
 
 FIELD = descriptor_pb2.FieldDescriptorProto
 PAIR = ("image_encoder", "text_encoder")
 
 
 @pytest.fixture(scope="module")
-def exports(tmp_path_factory):
-    """Two versions; the second is a copy of the first under a contract of its own."""
-    out = toy_export(tmp_path_factory.mktemp("exports"))
+def exports(toy_exports, tmp_path_factory):
+    """Two versions; the second is a copy of the first with another contract hash."""
+    out = toy_exports.copy(tmp_path_factory.mktemp("exports"))
     for name in PAIR:
         shutil.copytree(out / name / "1", out / name / "2")
         change_contract(out / name / "2", contract="2" * 64)
@@ -38,12 +37,6 @@ def exports(tmp_path_factory):
 def change_contract(version, **changes):
     file = version / "assets.extra/encoders.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
-
-
-@pytest.fixture(scope="module")
-def server(exports):
-    with local_server(exports) as served:
-        yield served
 
 
 @pytest.fixture(scope="module")
@@ -86,18 +79,20 @@ def served_models(folder):
     return text_format.Parse((folder / "tf-serving/models.config").read_text(), ModelServerConfig()).model_config_list
 
 
-def described(text, name, messages):
-    """Parse text as message `name`; `messages`: name -> [(field, number, type or the name of a message, repeated)].
+def parse_message(text, name, messages):
+    """Parse text as message `name`; `messages`: name -> [(field, number, type or name of a message, repeated)].
 
-    tensorflow-serving-api leaves out these two messages; numbers and types are those of TF Serving's .proto files.
+    tensorflow-serving-api lacks these two messages; numbers and types are those of TF Serving's .proto files.
     """
     file = descriptor_pb2.FileDescriptorProto(name=f"{name}.proto", package="test", syntax="proto3")
     for message, fields in messages.items():
-        kind = file.message_type.add(name=message)
-        for field, number, is_a, repeated in fields:
+        message_type = file.message_type.add(name=message)
+        for field, number, field_type, repeated in fields:
             label = FIELD.LABEL_REPEATED if repeated else FIELD.LABEL_OPTIONAL
-            typed = {"type_name": f".test.{is_a}", "type": FIELD.TYPE_MESSAGE} if isinstance(is_a, str) else {}
-            kind.field.add(name=field, number=number, label=label, **typed or {"type": is_a})
+            settings = {"type": field_type}
+            if isinstance(field_type, str):
+                settings = {"type_name": f".test.{field_type}", "type": FIELD.TYPE_MESSAGE}
+            message_type.field.add(name=field, number=number, label=label, **settings)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return text_format.Parse(text, message_factory.GetMessageClass(pool.FindMessageTypeByName(f"test.{name}"))())
@@ -109,10 +104,10 @@ def batching(folder):
     fields += [("thread_pool_name", 5, "Text", False), ("allowed_batch_sizes", 6, FIELD.TYPE_INT64, True)]
     wrappers = {"Integer": [("value", 1, FIELD.TYPE_INT64, False)], "Text": [("value", 1, FIELD.TYPE_STRING, False)]}
     text = (folder / "tf-serving/batching.config").read_text()
-    return described(text, "BatchingParameters", {"BatchingParameters": fields, **wrappers})
+    return parse_message(text, "BatchingParameters", {"BatchingParameters": fields, **wrappers})
 
 
-def test_both_encoders_are_served_by_their_newest_version_or_by_label(plain, labelled):
+def test_served_versions_are_the_newest_or_those_with_a_label(plain, labelled):
     models = {model.name: model for model in served_models(plain).config}
     assert sorted(models) == list(PAIR)
     for name, model in models.items():
@@ -123,7 +118,7 @@ def test_both_encoders_are_served_by_their_newest_version_or_by_label(plain, lab
         assert dict(model.version_labels) == {"stable": 1, "canary": 2}
 
 
-def test_batches_have_the_sizes_that_were_warmed_up(exports, plain, labelled):
+def test_allowed_batch_sizes_have_warmup_requests(exports, plain, labelled):
     import tensorflow as tf
     from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
@@ -133,7 +128,7 @@ def test_batches_have_the_sizes_that_were_warmed_up(exports, plain, labelled):
         warm = {inputs.tensor_shape.dim[0].size for request in requests for inputs in request.inputs.values()}
         assert sorted(warm) == list(batching(plain).allowed_batch_sizes) == [1, 8]
     for folder, cpus in ((plain, 2), (labelled, 4)):
-        assert batching(folder).max_batch_size.value == 8  # TF Serving wants the last allowed size here
+        assert batching(folder).max_batch_size.value == 8  # TF Serving requires the largest allowed size here
         assert batching(folder).num_batch_threads.value == cpus
 
 
@@ -153,12 +148,12 @@ def test_compose(folder, exports):
     assert models["target"] == "/models" and (folder / models["source"]).resolve() == exports.resolve()
 
 
-def test_the_health_check_of_compose_tells_a_server_from_none(plain, server, tmp_path):
+def test_health_check_of_compose(plain, toy_server):
     (_, shell, flag, script) = documents(plain, "compose.yaml")[0]["services"]["tf-serving"]["healthcheck"]["test"]
     script = script.replace("$$", "$")
     for address, model, status in (
-        (server.rest, "text_encoder", 0),
-        (server.rest, "no_encoder", 1),
+        (toy_server.rest, "text_encoder", 0),
+        (toy_server.rest, "no_encoder", 1),
         ("http://127.0.0.1:1", "text_encoder", 1),
     ):
         here = script.replace("/8501", f"/{address.rsplit(':', 1)[1]}").replace("text_encoder", model)
@@ -167,20 +162,20 @@ def test_the_health_check_of_compose_tells_a_server_from_none(plain, server, tmp
 
 
 def test_kubernetes(folder):
-    found = kubernetes(folder)
-    assert sorted(found) == ["Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Service"]
-    for document in found.values():
+    manifests = kubernetes(folder)
+    assert sorted(manifests) == ["Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Service"]
+    for document in manifests.values():
         kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
-    deployment, service = found["Deployment"], found["Service"]
+    deployment, service = manifests["Deployment"], manifests["Service"]
     pod = deployment["spec"]["template"]
     for selector in (
         deployment["spec"]["selector"]["matchLabels"],
-        found["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
+        manifests["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
         service["spec"]["selector"],
         pod["spec"]["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"],
     ):
         assert selector.items() <= pod["metadata"]["labels"].items()
-    target = found["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
+    target = manifests["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
     assert (target["kind"], target["name"]) == ("Deployment", deployment["metadata"]["name"])
     (container,) = pod["spec"]["containers"]
     assert {port["targetPort"] for port in service["spec"]["ports"]} == {port["name"] for port in container["ports"]}
@@ -199,24 +194,24 @@ def test_kustomization(folder):
     for document in built:
         kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
     maps = {d["metadata"]["name"].rsplit("-", 1)[0]: d for d in built if d["kind"] == "ConfigMap"}
-    config, board_map = maps["itembed-config"], maps["itembed-board"]
+    config, dashboards = maps["itembed-config"], maps["itembed-dashboard"]
     assert set(config["data"]) == {"models.config", "batching.config", "monitoring.config"}
-    assert board_map["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert dashboards["metadata"]["labels"]["grafana_dashboard"] == "1"
     (deployment,) = (d for d in built if d["kind"] == "Deployment")
     assert deployment["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"] == config["metadata"]["name"]
 
 
 def test_ports_paths_and_files_agree(folder):
     compose = documents(folder, "compose.yaml")[0]["services"]["tf-serving"]
-    found = kubernetes(folder)
-    template = found["Deployment"]["spec"]["template"]
+    manifests = kubernetes(folder)
+    template = manifests["Deployment"]["spec"]["template"]
     (container,) = template["spec"]["containers"]
     flags = options(compose["command"])
     assert flags == options(container["args"])
     grpc, rest = flags["port"], flags["rest_api_port"]
     assert compose["ports"] == [f"127.0.0.1:{grpc}:{grpc}", f"127.0.0.1:{rest}:{rest}"]
     assert [str(port["containerPort"]) for port in container["ports"]] == [grpc, rest]
-    assert [str(port["port"]) for port in found["Service"]["spec"]["ports"]] == [grpc, rest]
+    assert [str(port["port"]) for port in manifests["Service"]["spec"]["ports"]] == [grpc, rest]
     for probe in ("startupProbe", "readinessProbe"):
         assert str(container[probe]["grpc"]["port"]) == grpc and flags["enable_grpc_healthcheck_service"] == "true"
     (job,) = documents(folder, "prometheus/prometheus.yml")[0]["scrape_configs"]
@@ -226,7 +221,7 @@ def test_ports_paths_and_files_agree(folder):
     config = {"PrometheusConfig": [("enable", 1, FIELD.TYPE_BOOL, False), ("path", 2, FIELD.TYPE_STRING, False)]}
     outer = {"MonitoringConfig": [("prometheus_config", 1, "PrometheusConfig", False)]}
     text = (folder / "tf-serving/monitoring.config").read_text()
-    monitoring = described(text, "MonitoringConfig", config | outer).prometheus_config
+    monitoring = parse_message(text, "MonitoringConfig", config | outer).prometheus_config
     assert monitoring.enable and monitoring.path == job["metrics_path"] == annotations["prometheus.io/path"]
     for name in ("model_config_file", "batching_parameters_file", "monitoring_config_file"):
         assert (folder / "tf-serving" / Path(flags[name]).name).is_file() and flags[name].startswith("/config/")
@@ -234,27 +229,28 @@ def test_ports_paths_and_files_agree(folder):
     assert int(flags["grpc_max_threads"]) >= 2 * batching(folder).max_batch_size.value
 
 
-def test_the_board_asks_for_what_the_servers_count(plain, server):
-    found = json.loads((plain / "grafana/boards/encoders.json").read_text())
-    assert found == dashboard() and len({panel["id"] for panel in found["panels"]}) == len(found["panels"])
-    with urllib.request.urlopen(f"{server.rest}{kit.FIXED['metrics_path']}") as answer:
-        page = answer.read().decode()
+def test_the_dashboard_queries_metrics_that_the_servers_export(plain, toy_server):
+    content = json.loads((plain / "grafana/dashboards/encoders.json").read_text())
+    panels = content["panels"]
+    assert content == dashboard() and len({panel["id"] for panel in panels}) == len(panels)
+    with urllib.request.urlopen(f"{toy_server.rest}{METRICS_PATH}") as response:
+        page = response.read().decode()
     types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", page, re.MULTILINE))
-    counted = set(types) | {f"{name}_{end}" for name in types for end in ("bucket", "sum", "count")}
-    asked = set()
-    for panel in found["panels"]:
+    exported = set(types) | {f"{name}_{end}" for name in types for end in ("bucket", "sum", "count")}
+    queried = set()
+    for panel in panels:
         for target in panel["targets"]:
             expression = target["expr"].replace("$__rate_interval", "5m").replace("$model", ".*")
             promql_parser.parse(expression)
-            asked |= set(re.findall(r":[\w:]+|process_\w+", expression))
-    assert asked - counted == {":tensorflow:serving:batching_session:wrapped_run_count"}  # TF Serving's alone
-    assert len(asked) >= 7
-    provider = documents(plain, "grafana/provisioning/dashboards/boards.yaml")[0]["providers"][0]
+            queried |= set(re.findall(r":[\w:]+|process_\w+", expression))
+    assert queried - exported == {":tensorflow:serving:batching_session:wrapped_run_count"}  # only in TF Serving
+    assert len(queried) >= 7
+    provider = documents(plain, "grafana/provisioning/dashboards/dashboards.yaml")[0]["providers"][0]
     mounts = documents(plain, "compose.yaml")[0]["services"]["grafana"]["volumes"]
     assert provider["options"]["path"] == mounts[1]["target"]
 
 
-def test_the_image_holds_the_served_versions_and_is_named_after_them(plain, labelled):
+def test_the_image_has_the_served_versions_and_its_tag_names_them(plain, labelled):
     for folder, versions, image in (
         (plain, [2], "itembed-encoders:v2-222222222222"),
         (labelled, [1, 2], "here:5000/me/encoders:v1-2-222222222222"),
@@ -265,7 +261,7 @@ def test_the_image_holds_the_served_versions_and_is_named_after_them(plain, labe
         assert kubernetes(folder)["Deployment"]["spec"]["template"]["spec"]["containers"][0]["image"] == image
 
 
-def test_another_export_makes_another_kit(exports, plain, tmp_path):
+def test_the_kit_depends_only_on_the_export(exports, plain, tmp_path):
     for name in PAIR:
         shutil.copytree(exports / name / "2", tmp_path / "exports" / name / "7")
     change_contract(tmp_path / "exports/image_encoder/7", allowed_batch_sizes=[1, 4, 64], contract="f" * 64)
@@ -279,14 +275,14 @@ def test_another_export_makes_another_kit(exports, plain, tmp_path):
         assert (again / file.relative_to(plain)).read_bytes() == file.read_bytes(), file
 
 
-def test_without_batching_nothing_speaks_of_it(exports, tmp_path):
+def test_without_batching_no_file_mentions_it(exports, tmp_path):
     folder = written(exports, tmp_path / "kit", "--no-batching")
     for file in (path for path in folder.rglob("*") if path.is_file()):
         assert not file.name.startswith("batching") and "batching_parameters" not in file.read_text(), file
     assert "batching.config" not in (folder / "kustomization.yaml").read_text()
 
 
-def test_what_was_edited_stays(exports, tmp_path, capsys):
+def test_an_existing_folder_is_not_overwritten(exports, tmp_path, capsys):
     out = tmp_path / "kit"
     out.mkdir()
     (out / "compose.yaml").write_text("mine")
@@ -295,13 +291,13 @@ def test_what_was_edited_stays(exports, tmp_path, capsys):
     assert [path.name for path in tmp_path.rglob("*")] == ["kit", "compose.yaml"]
 
 
-def test_what_it_needs_to_know_it_says(exports, tmp_path, capsys):
+def test_notes_and_errors(exports, tmp_path, capsys):
     assert program.main([str(exports), str(tmp_path / "kit"), "--label", "stable=1", "--label", "canary=2"]) == 0
-    said = capsys.readouterr().out
-    assert "different contracts" in said and "more than 8 items is refused" in said and "pinned" in said
-    assert "docker compose" in said and "kubectl apply -k" in said
+    output = capsys.readouterr().out
+    assert "different contracts" in output and "more than 8 items are rejected" in output and "pin the" in output
+    assert "docker compose" in output and "kubectl apply -k" in output
     assert program.main([str(exports), str(tmp_path / "other"), "--label", "stable=9"]) == 1
-    assert "version 1, 2 only" in capsys.readouterr().err
+    assert "only of version 1, 2" in capsys.readouterr().err
     for wrong in ("stable", 'a" b=1'):
         with pytest.raises(SystemExit):
             program.main([str(exports), str(tmp_path / "other"), "--label", wrong])

@@ -1,4 +1,4 @@
-"""What the local server takes and refuses before anything runs: pictures by their headers, tensors, JSON."""
+"""Validation of requests before the model runs: image headers, tensors and JSON."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import struct
+import time
 import zlib
 
 import numpy as np
@@ -15,7 +16,7 @@ from PIL import Image
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo
 
-from benchmarks.served import picture
+from benchmarks.served import sample_image
 from itembed_tf.server.errors import RequestError
 from itembed_tf.server.image_headers import count_pixels
 from itembed_tf.server.limits import Limits
@@ -26,15 +27,15 @@ from itembed_tf.server.tensors import read_inputs, write_output
 
 
 @pytest.mark.parametrize("size", [(1, 1), (48, 40), (301, 7)])
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP"])
-def test_pixels_are_read_from_the_header(kind, size):
-    frames = 2 if kind == "GIF" else 1  # the screen, and its one frame
-    assert count_pixels(picture(0, kind, size)) == frames * size[0] * size[1]
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "GIF", "BMP", "WEBP"])
+def test_pixels_are_read_from_the_header(file_format, size):
+    frames = 2 if file_format == "GIF" else 1  # the logical screen and one frame
+    assert count_pixels(sample_image(0, file_format, size)) == frames * size[0] * size[1]
 
 
-def saved(kind, **options):
+def saved(file_format, **options):
     content = io.BytesIO()
-    Image.new("RGB", (31, 17), "red").save(content, kind, **options)
+    Image.new("RGB", (31, 17), "red").save(content, file_format, **options)
     return content.getvalue()
 
 
@@ -49,12 +50,13 @@ def saved(kind, **options):
         saved("JPEG").replace(b"\xff\xdb", b"\x00junk\xff\xdb", 1),
     ],
 )
-def test_pixels_in_every_variant_of_a_format(data):
-    assert count_pixels(data) == 31 * 17
+def test_pixels_of_format_variants_are_those_that_pillow_reads(data):
+    width, height = Image.open(io.BytesIO(data)).size
+    assert count_pixels(data) == width * height == 31 * 17
 
 
 def bomb_png(side):
-    """A whole PNG of a few hundred kilobytes at most, whatever its side."""
+    """A complete, small PNG of side x side pixels."""
 
     def chunk(kind, content):
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -65,34 +67,55 @@ def bomb_png(side):
 
 
 def animation(side, frames):
-    """A GIF whose frames are larger than they look: a descriptor each, and no data."""
+    """A small GIF with frames of side x side pixels, larger than its logical screen."""
     head = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0, 0, 0)
     frame = b"\x2c" + struct.pack("<HHHHB", 0, 0, side, side, 0) + b"\x02\x01\x00\x00"
     return head + frame * frames + b";"
 
 
-def test_bombs_are_refused_unopened_and_named():
-    good = picture()
+def test_decompression_bombs_are_rejected_by_index():
+    good = sample_image()
     bombs = [bomb_png(60_000), animation(8000, 3), b"BM" + bytes(16) + struct.pack("<ii", 60_000, -60_000)]
     values = np.empty(4, object)
     values[:] = [good, *bombs]
     with pytest.raises(RequestError) as caught:
         check_items({"image_bytes": values}, Limits())
-    said = str(caught.value)
-    assert "image_bytes[0]" not in said and "image_bytes[1] is an image of 3,600,000,000 pixels" in said
-    assert "image_bytes[2] is an image of 192,000,001 pixels" in said and "image_bytes[3]" in said
+    message = str(caught.value)
+    assert "image_bytes[0]" not in message and "image_bytes[1] is an image of 3,600,000,000 pixels" in message
+    assert "image_bytes[2] is an image of 192,000,001 pixels" in message and "image_bytes[3]" in message
     assert check_items({"image_bytes": values[:1]}, Limits()) == [48 * 40]
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"RIFF....WEBP", b"<svg>"]
 )
-def test_headers_that_say_nothing(data):
+def test_incomplete_headers(data):
     with pytest.raises(ValueError, match=r"truncated|not an|not a|no size"):
         count_pixels(data)
 
 
-def test_a_header_is_never_read_for_ever():
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xff\xd8" + b"\xff\x00" * 5_000_000,
+        b"\xff\xd8\xff\xe0\x00\x02" + b"\x00" * 10_000_000,
+        b"\xff\xd8" + b"\xff" * 10_000_000,
+        b"\xff\xd8" + b"\xff\xe1\x00\x02" * 1_000_000,
+        b"\x89PNG\r\n\x1a\n" + b"\x00\x00\x00\x00tEXt\x00\x00\x00\x00" * 1_000_000,
+        b"GIF89a" + bytes(7) + b"\x21\xfe" + b"\x01a" * 5_000_000,
+        b"GIF89a" + bytes(7) + b"\x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x00" * 1_000_000,
+    ],
+    ids=["JPEG stuffing", "JPEG zeros", "JPEG fill bytes", "JPEG segments", "PNG chunks", "GIF blocks", "GIF frames"],
+)
+def test_hostile_headers_take_little_time(data):
+    """Each takes seconds if a loop in Python reads all of it, and would block all other requests."""
+    started = time.process_time()
+    with contextlib.suppress(ValueError):
+        count_pixels(data)
+    assert time.process_time() - started < 1.0
+
+
+def test_random_headers_and_limits_of_a_header():
     random = np.random.default_rng(0)
     for head in (b"\xff\xd8\xff", b"GIF89a", b"RIFF\0\0\0\0WEBP", b"BM", b"\x89PNG\r\n\x1a\n"):
         for _ in range(300):
@@ -104,7 +127,7 @@ def test_a_header_is_never_read_for_ever():
         count_pixels(b"\xff\xd8" + b"\xff\x00" * 5_000_000)
 
 
-def test_sentences_and_requests_are_bounded():
+def test_limits_of_texts_and_requests():
     texts = np.array([b"a", b"b" * 100, b"c"], object)
     with pytest.raises(RequestError, match=r"^text\[1\] is a text of 100 bytes; the maximum is 99$"):
         check_items({"text": texts}, Limits(max_text=99))
@@ -115,10 +138,10 @@ def test_sentences_and_requests_are_bounded():
 
 
 def info(dtype, *shape):
-    found = TensorInfo(dtype=dtype.as_datatype_enum)
+    tensor_info = TensorInfo(dtype=dtype.as_datatype_enum)
     for size in shape:
-        found.tensor_shape.dim.add(size=size)
-    return found
+        tensor_info.tensor_shape.dim.add(size=size)
+    return tensor_info
 
 
 def tensor(dtype, shape, **values):
@@ -129,7 +152,7 @@ def tensor(dtype, shape, **values):
 
 
 @pytest.mark.parametrize(
-    ("proto", "says"),
+    ("proto", "message"),
     [
         (tensor(tf.int32, [2**40, 3], int_val=[1]), "values do not fit into"),
         (tensor(tf.int32, [-1, 3], int_val=[1]), "signature expects"),
@@ -140,12 +163,12 @@ def tensor(dtype, shape, **values):
         (tensor(tf.int32, [0, 3]), "empty batch"),
     ],
 )
-def test_tensors_that_promise_what_they_do_not_hold(proto, says):
-    with pytest.raises(RequestError, match=says):
+def test_tensors_that_do_not_match_the_signature_or_their_shape(proto, message):
+    with pytest.raises(RequestError, match=message):
         read_inputs({"ids": proto}, {"ids": info(tf.int32, -1, 3)}, Limits())
 
 
-def test_strings_are_counted_not_repeated():
+def test_strings_are_not_repeated_to_fill_a_shape():
     with pytest.raises(RequestError, match="1 strings for the shape"):
         read_inputs({"x": tensor(tf.string, [9], string_val=[b"a"])}, {"x": info(tf.string, -1)}, Limits())
 
@@ -156,14 +179,14 @@ OUTPUTS += [np.array([[True], [False]]), np.zeros((0, 2), np.float32)]
 
 
 @pytest.mark.parametrize("array", OUTPUTS, ids=lambda array: f"{array.dtype}{array.shape}")
-def test_outputs_are_tensors_to_tensorflow(array):
+def test_tensorflow_reads_the_outputs(array):
     proto = TensorProto()
     write_output(proto, array)
-    found = tf.make_ndarray(TensorProto.FromString(proto.SerializeToString()))
-    assert found.dtype == array.dtype and found.tolist() == array.tolist()
+    parsed = tf.make_ndarray(TensorProto.FromString(proto.SerializeToString()))
+    assert parsed.dtype == array.dtype and parsed.tolist() == array.tolist()
 
 
-def test_json_numbers_give_the_same_float_again():
+def test_json_numbers_parse_to_the_same_float32():
     random = np.random.default_rng(0)
     array = random.normal(0, 1, (50, 4)).astype(np.float32) * 10.0 ** random.integers(-30, 30, (50, 1))
     array = array.astype(np.float32)
@@ -171,20 +194,20 @@ def test_json_numbers_give_the_same_float_again():
         text = write_json_outputs({"embedding": array}, rows)
         assert np.array_equal(np.float32(json.loads(text)[key]), array)
         assert len(text) < 16 * array.size
-    strange = np.array([[np.nan, np.inf]], np.float32)
-    assert write_json_outputs({"e": strange, "n_bytes": np.array([b"a"], object)}, False) == (
+    not_finite = np.array([[np.nan, np.inf]], np.float32)
+    assert write_json_outputs({"e": not_finite, "n_bytes": np.array([b"a"], object)}, False) == (
         b'{"outputs": {"e": [[NaN, Infinity]], "n_bytes": [{"b64": "YQ=="}]}}'
     )
 
 
 @pytest.mark.parametrize("depth", [100, 100_000])
-def test_deep_json_is_refused(depth):
+def test_deeply_nested_json_is_rejected(depth):
     body = b'{"inputs": ' + b"[" * depth + b"]" * depth + b"}"
     with pytest.raises(RequestError, match=r"JSON Parse error|shape|level"):
         read_json_inputs(parse_request(body), {"text": info(tf.string, -1)})
 
 
-def test_errors_show_the_beginning_of_what_they_refuse():
+def test_errors_show_only_the_start_of_a_value():
     body = json.dumps({"inputs": [{"x": "y" * 100_000}]}).encode()
     with pytest.raises(RequestError) as caught:
         read_json_inputs(parse_request(body), {"text": info(tf.string, -1)})
@@ -193,9 +216,9 @@ def test_errors_show_the_beginning_of_what_they_refuse():
         read_json_inputs(parse_request(b'{"inputs": [' + b"9" * 400 + b"]}"), {"ids": info(tf.int32, -1)})
 
 
-def test_tensorflows_words_without_its_graph():
-    said = "Graph execution error:\n\nDetected at node Assert defined at (most recent call last):\n<stack traces>\n"
-    said += "assertion failed: [text is an empty batch] [0]\n\t [[{{node Assert}}]] [Op:__inference_signature_7]"
-    assert short_message(said) == "[text is an empty batch] [0]"
+def test_tensorflow_errors_without_graph_locations():
+    message = "Graph execution error:\n\nDetected at node Assert defined at (most recent call last):\n<stack traces>\n"
+    message += "assertion failed: [text is an empty batch] [0]\n\t [[{{node Assert}}]] [Op:__inference_signature_7]"
+    assert short_message(message) == "[text is an empty batch] [0]"
     assert short_message("Trying to access resource.\nDid you load?") == "Trying to access resource. Did you load?"
     assert short_message("\n[[{{node a}}]]") == "the model failed on this batch"

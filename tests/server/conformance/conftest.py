@@ -1,47 +1,45 @@
-"""The server that the suite asks: a local one over a toy export, or any TF Serving named in ITEMBED_SERVING.
+"""The server under test: the local server over toy exports, or a TF Serving named in ITEMBED_SERVING.
 
-ITEMBED_SERVING=localhost:8500,http://localhost:8501 python -m pytest tests/conformance
+ITEMBED_SERVING=localhost:8500,http://localhost:8501 python -m pytest tests/server/conformance
 
-That server has image_encoder and text_encoder of one of our exports; what it lacks by its own settings (labels,
-health checks, metrics) is skipped there, and must not be lacking here.
+That server must serve image_encoder and text_encoder of an export of ours. Features that its configuration lacks
+(labels, health checks, metrics) are skipped there; the local server must have them.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
 
-from benchmarks.served import local_server, picture, toy_export
+from benchmarks.served import sample_image
 
 
 class Target(NamedTuple):
-    """Where the server listens, and whether it is the local one."""
+    """Addresses of the server, and whether it is the local server."""
 
     grpc: str
     rest: str
     local: bool
 
-    def lacks(self, what: str) -> None:
-        """Skip against a server that has not been told to do this; fail against ours."""
-        assert not self.local, f"the local server lacks {what}"
-        pytest.skip(f"this server was started without {what}")
+    def lacks(self, feature: str) -> None:
+        """Skip the test for a server without the feature; fail for the local server."""
+        assert not self.local, f"the local server lacks {feature}"
+        pytest.skip(f"this server was started without {feature}")
 
 
 @pytest.fixture(scope="session")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+def target(request: pytest.FixtureRequest) -> Target:
     if address := os.environ.get("ITEMBED_SERVING"):
         grpc, _, rest = address.partition(",")
-        yield Target(grpc, rest, False)
-        return
-    exports = toy_export(tmp_path_factory.mktemp("exports"))
-    with local_server(exports, "--label", "stable=1") as served:
-        yield Target(served.grpc, served.rest, True)
+        return Target(grpc, rest, local=False)
+    server = request.getfixturevalue("toy_server")
+    return Target(server.grpc, server.rest, local=True)
 
 
 @pytest.fixture(scope="session")
-def pictures() -> list[bytes]:
-    """One of each format, and a JPEG twice."""
-    return [picture(0), picture(1, "PNG"), picture(2, "GIF"), picture(3, "BMP"), picture(4, "WEBP"), picture(0)]
+def images() -> list[bytes]:
+    """One image per format, and the first one again."""
+    formats = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+    return [*(sample_image(i, file_format) for i, file_format in enumerate(formats)), sample_image(0)]

@@ -1,4 +1,4 @@
-"""Our own clients against the same server: gRPC and REST, blocking and awaited, and the command line."""
+"""Our clients: gRPC and REST, blocking and asyncio, and the command line."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 
 import itembed_tf.client.__main__ as program
 from itembed_tf.client import AsyncClient, Client, ServingError
+from itembed_tf.client.calls import TensorInfo
 
-SENTENCES = ["a dog runs", "the man on a red bike", ""] * 30
+TEXTS = ["a dog runs", "the man on a red bike", ""] * 30
 
 
 @pytest.fixture(scope="module", params=["grpc", "rest"])
@@ -19,52 +20,52 @@ def address(request, target) -> str:
 
 
 @pytest.fixture(scope="module")
-def expected(target, pictures):
+def expected(target, images):
     with Client(target.grpc) as client:
-        return client.embed_texts(SENTENCES[:3]), client.embed_images(pictures)
+        return client.embed_texts(TEXTS[:3]), client.embed_images(images)
 
 
-def test_blocking(address, pictures, expected):
+def test_blocking_client(address, images, expected):
     with Client(address) as client:
-        texts = client.embed_texts(SENTENCES)
+        texts = client.embed_texts(TEXTS)
         assert texts.embedding.dtype == np.float32 and texts.known_words.dtype == np.int32
         np.testing.assert_allclose(texts.embedding[:3], expected[0].embedding, atol=1e-5)
         np.testing.assert_allclose(texts.embedding[87:], expected[0].embedding, atol=1e-5)
-        np.testing.assert_allclose(client.embed_images(pictures), expected[1], atol=1e-5)
+        np.testing.assert_allclose(client.embed_images(images), expected[1], atol=1e-5)
         info = client.metadata("text_encoder")
-        assert info["serving_default"]["inputs"] == {"text": {"dtype": "object", "shape": [-1]}}
-        assert info["serving_default"]["outputs"]["known_words"] == {"dtype": "int32", "shape": [-1]}
+        assert info["serving_default"].inputs == {"text": TensorInfo("object", (-1,))}
+        assert info["serving_default"].outputs["known_words"] == TensorInfo("int32", (-1,))
         states = client.status("text_encoder")
         assert "AVAILABLE" in states.values()
-        ids = np.ones((2, info["ids"]["inputs"]["ids"]["shape"][1]), np.int32)
+        ids = np.ones((2, info["ids"].inputs["ids"].shape[1]), np.int32)
         number = max(number for number, state in states.items() if state == "AVAILABLE")
         assert client.embed_ids(ids, version=number).known_words.tolist() == [ids.shape[1]] * 2
         raw = client.predict("text_encoder", {"text": ["a dog runs", b"\xff dog"]})
         assert raw["known_words"].tolist()[0] == texts.known_words[0]
 
 
-def test_awaited(address, pictures, expected):
+def test_async_client(address, images, expected):
     async def ask():
         async with AsyncClient(address) as client:
-            texts, embedding = await asyncio.gather(client.embed_texts(SENTENCES), client.embed_images(pictures))
+            texts, embedding = await asyncio.gather(client.embed_texts(TEXTS), client.embed_images(images))
             np.testing.assert_allclose(texts.embedding[87:], expected[0].embedding, atol=1e-5)
             np.testing.assert_allclose(embedding, expected[1], atol=1e-5)
             assert "AVAILABLE" in (await client.status("text_encoder")).values()
             assert "ids" in await client.metadata("text_encoder")
             with pytest.raises(ServingError, match="items 32 to 40"):
-                await client.embed_images([*pictures[:1] * 40, b"no picture"])
+                await client.embed_images([*images[:1] * 40, b"not an image"])
 
     asyncio.run(ask())
 
 
-def test_errors_have_the_same_codes(address, pictures):
+def test_error_codes_are_the_same(address, images):
     with Client(address) as client:
         for call, code in (
             (lambda: client.predict("half", {"x": [1.0]}), "NOT_FOUND"),
             (lambda: client.embed_texts(["a"], version=987654321), "NOT_FOUND"),
             (lambda: client.embed_texts(["a"], label="no-such-label"), "INVALID_ARGUMENT"),
             (lambda: client.embed_texts([]), "INVALID_ARGUMENT"),
-            (lambda: client.embed_images([pictures[0], b"no picture"]), "INVALID_ARGUMENT"),
+            (lambda: client.embed_images([images[0], b"not an image"]), "INVALID_ARGUMENT"),
             (lambda: client.status("half"), "NOT_FOUND"),
         ):
             with pytest.raises(ServingError) as caught:
@@ -72,9 +73,9 @@ def test_errors_have_the_same_codes(address, pictures):
             assert caught.value.code == code
 
 
-def test_command_line(address, pictures, tmp_path, capsys):
+def test_command_line(address, images, tmp_path, capsys):
     files = []
-    for i, data in enumerate(pictures[:3]):
+    for i, data in enumerate(images[:3]):
         (tmp_path / f"{i}.jpg").write_bytes(data)
         files.append(str(tmp_path / f"{i}.jpg"))
     out = tmp_path / "embeddings.npz"

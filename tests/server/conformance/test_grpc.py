@@ -1,4 +1,4 @@
-"""TF Serving's gRPC, asked with TF Serving's own messages and stubs."""
+"""TF Serving's gRPC API, called with TF Serving's own messages and stubs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-SENTENCES = [b"a dog runs", b"the man on a red bike", b"", b"\xff a dog"]
+TEXTS = [b"a dog runs", b"the man on a red bike", b"", b"\xff a dog"]
 AVAILABLE = get_model_status_pb2.ModelVersionStatus.AVAILABLE
 
 
@@ -55,7 +55,7 @@ def arrays(response):
 def code_of(call) -> grpc.StatusCode:
     with pytest.raises(grpc.RpcError) as caught:
         call()
-    assert caught.value.details(), "an error without a word"
+    assert caught.value.details(), "an error without a message"
     return caught.value.code()
 
 
@@ -67,8 +67,8 @@ def newest(channel) -> int:
     return max(v.version for v in status.model_version_status if v.state == AVAILABLE)
 
 
-def test_predict_gives_unit_embeddings_and_says_who_answered(stub, newest):
-    response = stub.Predict(ask(text=SENTENCES), timeout=30)
+def test_predict_returns_unit_embeddings_and_the_model_spec(stub, newest):
+    response = stub.Predict(ask(text=TEXTS), timeout=30)
     spec = response.model_spec
     assert (spec.name, spec.version.value, spec.signature_name) == ("text_encoder", newest, "serving_default")
     answer = arrays(response)
@@ -80,20 +80,20 @@ def test_predict_gives_unit_embeddings_and_says_who_answered(stub, newest):
     np.testing.assert_allclose(np.linalg.norm(answer["embedding"][known], axis=1), 1, atol=1e-5)
 
 
-def test_numbers_come_in_the_typed_fields(stub):
+def test_numbers_are_in_the_typed_fields(stub):
     embedding = stub.Predict(ask(text=["a dog"]), timeout=30).outputs["embedding"]
     assert len(embedding.float_val) == embedding.tensor_shape.dim[1].size and not embedding.tensor_content
 
 
-def test_one_sentence_alone_or_among_others_gets_the_same(stub):
-    together = arrays(stub.Predict(ask(text=SENTENCES), timeout=30))["embedding"]
-    alone = [arrays(stub.Predict(ask(text=[sentence]), timeout=30))["embedding"][0] for sentence in SENTENCES]
+def test_the_embedding_does_not_depend_on_the_batch(stub):
+    together = arrays(stub.Predict(ask(text=TEXTS), timeout=30))["embedding"]
+    alone = [arrays(stub.Predict(ask(text=[text]), timeout=30))["embedding"][0] for text in TEXTS]
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
-def test_pictures_of_every_format(stub, pictures):
-    answer = arrays(stub.Predict(ask("image_encoder", image_bytes=pictures), timeout=60))
-    assert list(answer) == ["embedding"] and answer["embedding"].shape[0] == len(pictures)
+def test_pictures_of_every_format(stub, images):
+    answer = arrays(stub.Predict(ask("image_encoder", image_bytes=images), timeout=60))
+    assert list(answer) == ["embedding"] and answer["embedding"].shape[0] == len(images)
     np.testing.assert_allclose(np.linalg.norm(answer["embedding"], axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(answer["embedding"][0], answer["embedding"][5], atol=1e-6)
 
@@ -119,7 +119,7 @@ def test_ids_in_every_form_of_a_tensor(stub, form):
     np.testing.assert_allclose(answer["embedding"], plain["embedding"], atol=1e-6)
 
 
-def test_a_version_a_label_and_a_signature_can_be_named(target, stub, newest):
+def test_version_label_and_signature(target, stub, newest):
     latest = arrays(stub.Predict(ask(text=["a dog"]), timeout=30))["embedding"]
     named = stub.Predict(ask(text=["a dog"], version=newest, signature="serving_default"), timeout=30)
     np.testing.assert_allclose(arrays(named)["embedding"], latest, atol=1e-6)
@@ -137,7 +137,7 @@ def test_output_filter(stub):
 
 INVALID, NOT_FOUND = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
 SIGNATURE = grpc.StatusCode.FAILED_PRECONDITION  # INVALID_ARGUMENT in servers before 2.18
-REFUSED = {
+ERRORS = {
     "an unknown model": (ask("half", text=["a"]), NOT_FOUND),
     "an unknown version": (ask(text=["a"], version=987654321), NOT_FOUND),
     "an unknown label": (ask(text=["a"], label="no-such-label"), INVALID),
@@ -155,33 +155,33 @@ REFUSED = {
     "an empty batch": (ask(text=proto([], tf.string)), INVALID),
     "an unknown output": (ask(text=["a"], outputs=["nothing"]), INVALID),
     "an output twice": (ask(text=["a"], outputs=["embedding", "embedding"]), INVALID),
-    "no picture": (ask("image_encoder", image_bytes=[b"no picture"]), INVALID),
-    "an empty picture": (ask("image_encoder", image_bytes=[b""]), INVALID),
+    "not an image": (ask("image_encoder", image_bytes=[b"not an image"]), INVALID),
+    "an empty image": (ask("image_encoder", image_bytes=[b""]), INVALID),
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_predict_refuses(stub, case):
-    request, code = REFUSED[case]
+@pytest.mark.parametrize("case", ERRORS)
+def test_predict_errors(stub, case):
+    request, code = ERRORS[case]
     found = code_of(lambda: stub.Predict(request, timeout=30))
     assert found == code or (code == SIGNATURE and found == INVALID)
 
 
-def test_a_bad_picture_is_named_by_its_place(stub, pictures):
+def test_an_error_has_the_index_of_the_invalid_image(stub, images):
     with pytest.raises(grpc.RpcError) as caught:
-        stub.Predict(ask("image_encoder", image_bytes=[pictures[0], b"no picture", pictures[1]]), timeout=30)
+        stub.Predict(ask("image_encoder", image_bytes=[images[0], b"not an image", images[1]]), timeout=30)
     assert caught.value.code() == INVALID and "1" in caught.value.details()
-    assert stub.Predict(ask("image_encoder", image_bytes=pictures[:1]), timeout=30).outputs
+    assert stub.Predict(ask("image_encoder", image_bytes=images[:1]), timeout=30).outputs
 
 
-def test_a_message_that_cannot_be_parsed(channel):
+def test_an_unparsable_message(channel):
     predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
     assert code_of(lambda: predict(b"\x0a\xff\xff", timeout=30)) in (INVALID, grpc.StatusCode.INTERNAL)
 
 
-def test_a_deadline_that_passes_on_the_way(stub, pictures):
-    # Pictures, since a sentence can be there and back within gRPC's rounding of a deadline to whole milliseconds.
-    late = ask("image_encoder", image_bytes=pictures)
+def test_deadline(stub, images):
+    # Images: gRPC rounds a deadline to whole milliseconds, in which a text can be answered.
+    late = ask("image_encoder", image_bytes=images)
     assert code_of(lambda: stub.Predict(late, timeout=0.001)) == grpc.StatusCode.DEADLINE_EXCEEDED
 
 
@@ -209,7 +209,7 @@ def test_metadata(stub, newest):
     ("fields", "name", "code"),
     [([], "text_encoder", INVALID), (["nothing"], "text_encoder", INVALID), (["signature_def"], "half", NOT_FOUND)],
 )
-def test_metadata_refuses(stub, fields, name, code):
+def test_metadata_errors(stub, fields, name, code):
     request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=fields)
     request.model_spec.name = name
     assert code_of(lambda: stub.GetModelMetadata(request, timeout=30)) == code
@@ -249,7 +249,7 @@ def test_health(target, channel):
     assert caught.value.code() == NOT_FOUND
 
 
-def test_calls_that_need_another_kind_of_model_are_refused(stub):
+def test_methods_for_other_kinds_of_models(stub):
     request = classification_pb2.ClassificationRequest()
     request.model_spec.name = "text_encoder"
     assert code_of(lambda: stub.Classify(request, timeout=30)) in (INVALID, grpc.StatusCode.UNIMPLEMENTED)

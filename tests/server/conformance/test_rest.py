@@ -1,4 +1,4 @@
-"""TF Serving's REST API in all forms that its documentation gives for these calls."""
+"""TF Serving's REST API, in all formats of its documentation."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import pytest
 
 TEXT = "/v1/models/text_encoder"
 IMAGE = "/v1/models/image_encoder"
-SENTENCES = ["a dog runs", "the man on a red bike", ""]
+TEXTS = ["a dog runs", "the man on a red bike", ""]
 
 
 @pytest.fixture(scope="module")
 def call(target):
-    """Ask with one connection that is kept: method, path, content (bytes, or what becomes JSON) -> status, answer."""
+    """Send requests on one connection: method, path, content (bytes, or a value for JSON) -> status, parsed response."""
     connection = http.client.HTTPConnection(urlsplit(target.rest).netloc, timeout=60)
 
     def ask(method, path, content=None, headers=None):
         body = content if isinstance(content, bytes) or content is None else json.dumps(content).encode()
         connection.request(method, path, body, headers or {})
         response = connection.getresponse()
-        said = response.read()
-        assert response.getheader("Content-Type", "").startswith("application/json"), said[:200]
-        return response.status, json.loads(said)
+        received = response.read()
+        assert response.getheader("Content-Type", "").startswith("application/json"), received[:200]
+        return response.status, json.loads(received)
 
     yield ask
     connection.close()
@@ -52,28 +52,28 @@ def columns(call, path=TEXT, **content):
     return good(call("POST", f"{path}:predict", content))["outputs"]
 
 
-def test_columns_of_a_named_input(call):
-    answer = columns(call, inputs={"text": SENTENCES})
+def test_columnar_format_with_a_named_input(call):
+    answer = columns(call, inputs={"text": TEXTS})
     assert sorted(answer) == ["embedding", "known_words"]
     assert len(answer["embedding"]) == len(answer["known_words"]) == 3
     np.testing.assert_allclose(np.linalg.norm(answer["embedding"][:2], axis=1), 1, atol=1e-5)
     assert answer["known_words"][2] == 0 and all(isinstance(number, int) for number in answer["known_words"])
 
 
-def test_every_form_of_a_request_gives_the_same(call):
-    answer = columns(call, inputs={"text": SENTENCES})
+def test_all_request_formats_are_equivalent(call):
+    answer = columns(call, inputs={"text": TEXTS})
     rows = [{"embedding": e, "known_words": k} for e, k in zip(answer["embedding"], answer["known_words"])]
     same_columns = [
-        {"inputs": SENTENCES},
-        {"signature_name": "serving_default", "inputs": {"text": SENTENCES}},
-        {"inputs": {"text": [b64(s.encode()) for s in SENTENCES]}},
-        {"inputs": [b64(s.encode()) for s in SENTENCES]},
+        {"inputs": TEXTS},
+        {"signature_name": "serving_default", "inputs": {"text": TEXTS}},
+        {"inputs": {"text": [b64(s.encode()) for s in TEXTS]}},
+        {"inputs": [b64(s.encode()) for s in TEXTS]},
     ]
     same_rows = [
-        {"instances": SENTENCES},
-        {"instances": [{"text": s} for s in SENTENCES]},
-        {"instances": [b64(s.encode()) for s in SENTENCES]},
-        {"instances": [{"text": b64(s.encode())} for s in SENTENCES]},
+        {"instances": TEXTS},
+        {"instances": [{"text": s} for s in TEXTS]},
+        {"instances": [b64(s.encode()) for s in TEXTS]},
+        {"instances": [{"text": b64(s.encode())} for s in TEXTS]},
     ]
     for content in same_columns:
         near(columns(call, **content), answer)
@@ -90,16 +90,16 @@ def near(found, expected):
     np.testing.assert_allclose(found["embedding"], expected["embedding"], atol=1e-5)
 
 
-def test_a_single_output_comes_without_its_name(call, pictures):
-    sent = [b64(data) for data in pictures]
+def test_a_single_output_has_no_name(call, images):
+    sent = [b64(data) for data in images]
     by_columns = columns(call, IMAGE, inputs={"image_bytes": sent})
     by_rows = good(call("POST", f"{IMAGE}:predict", {"instances": [{"image_bytes": data} for data in sent]}))
-    assert isinstance(by_columns, list) and len(by_columns) == len(pictures)
+    assert isinstance(by_columns, list) and len(by_columns) == len(images)
     np.testing.assert_allclose(by_rows["predictions"], by_columns, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(by_columns, axis=1), 1, atol=1e-5)
 
 
-def test_numbers_in_rows_and_columns(call):
+def test_numbers_in_row_and_columnar_format(call):
     found = good(call("GET", f"{TEXT}/metadata"))["metadata"]["signature_def"]["signature_def"]
     length = int(found["ids"]["inputs"]["ids"]["tensor_shape"]["dim"][1]["size"])
     ids = [[1] * length, [1] + [0] * (length - 1)]
@@ -111,27 +111,27 @@ def test_numbers_in_rows_and_columns(call):
     near(plain["predictions"][1], {name: values[1] for name, values in answer.items()})
 
 
-def test_a_version_and_a_label_in_the_path(target, call):
-    latest, number = columns(call, inputs=SENTENCES), newest(call)
-    near(columns(call, f"{TEXT}/versions/{number}", inputs=SENTENCES), latest)
-    status, answer = call("POST", f"{TEXT}/labels/stable:predict", {"inputs": SENTENCES})
+def test_version_and_label_in_the_path(target, call):
+    latest, number = columns(call, inputs=TEXTS), newest(call)
+    near(columns(call, f"{TEXT}/versions/{number}", inputs=TEXTS), latest)
+    status, answer = call("POST", f"{TEXT}/labels/stable:predict", {"inputs": TEXTS})
     if status == 400:
         target.lacks("the label stable")
     assert status == 200 and sorted(answer["outputs"]) == ["embedding", "known_words"]
     assert good(call("GET", f"{TEXT}/labels/stable/metadata"))["model_spec"]["name"] == "text_encoder"
 
 
-def test_grpc_and_rest_give_the_same(target, call, pictures):
+def test_grpc_and_rest_agree(target, call, images):
     from itembed_tf.client import Client
 
     with Client(target.grpc) as client:
-        texts, embedding = client.embed_texts(SENTENCES), client.embed_images(pictures)
-    near(columns(call, inputs=SENTENCES), {"embedding": texts.embedding, "known_words": texts.known_words.tolist()})
-    sent = {"image_bytes": [b64(data) for data in pictures]}
+        texts, embedding = client.embed_texts(TEXTS), client.embed_images(images)
+    near(columns(call, inputs=TEXTS), {"embedding": texts.embedding, "known_words": texts.known_words.tolist()})
+    sent = {"image_bytes": [b64(data) for data in images]}
     np.testing.assert_allclose(columns(call, IMAGE, inputs=sent), embedding, atol=1e-5)
 
 
-REFUSED = {
+ERRORS = {
     "an unknown model": ("POST", "/v1/models/half:predict", {"inputs": ["a"]}, 404),
     "an unknown version": ("POST", f"{TEXT}/versions/987654321:predict", {"inputs": ["a"]}, 404),
     "an unknown label": ("POST", f"{TEXT}/labels/no-such-label:predict", {"inputs": ["a"]}, 400),
@@ -161,7 +161,7 @@ REFUSED = {
     "strings for numbers": ("POST", f"{TEXT}:predict", {"signature_name": "ids", "inputs": [["a"]]}, 400),
     "numbers out of range": ("POST", f"{TEXT}:predict", {"signature_name": "ids", "inputs": [[2**40]]}, 400),
     "no base64": ("POST", f"{IMAGE}:predict", {"inputs": [{"b64": "!"}]}, 400),
-    "no picture": ("POST", f"{IMAGE}:predict", {"inputs": ["no picture"]}, 400),
+    "not an image": ("POST", f"{IMAGE}:predict", {"inputs": ["not an image"]}, 400),
     "GET of a call": ("GET", f"{TEXT}:predict", None, 400),
     "POST of a status": ("POST", TEXT, {"inputs": ["a"]}, 400),
     "an unknown call": ("POST", f"{TEXT}:guess", {"inputs": ["a"]}, 400),
@@ -172,15 +172,15 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_refused(call, case):
-    method, path, content, expected = REFUSED[case]
+@pytest.mark.parametrize("case", ERRORS)
+def test_errors(call, case):
+    method, path, content, expected = ERRORS[case]
     status, answer = call(method, path, content)
     assert status == expected, answer
     assert list(answer) == ["error"] and answer["error"]
 
 
-def test_a_bad_row_is_named_by_its_place(call):
+def test_an_error_has_the_index_of_the_invalid_row(call):
     status, answer = call("POST", f"{TEXT}:predict", {"instances": ["a", "dog", 3]})
     assert status == 400 and "2" in answer["error"]
 
@@ -222,7 +222,7 @@ def test_prometheus_page(target, call):
         assert f"\n:tensorflow:serving:{name}{{" in page, name
 
 
-def test_a_body_in_chunks(target):
+def test_chunked_body(target):
     body = json.dumps({"inputs": ["a dog"]}).encode()
     connection = http.client.HTTPConnection(urlsplit(target.rest).netloc, timeout=60)
     connection.request(
@@ -233,8 +233,8 @@ def test_a_body_in_chunks(target):
     connection.close()
 
 
-def test_a_client_that_waits_for_leave_to_send(target):
-    """curl does so with bodies above a megabyte."""
+def test_expect_100_continue(target):
+    """curl sends it with bodies above a megabyte."""
     url, body = urlsplit(target.rest), json.dumps({"inputs": ["a dog"]}).encode()
     head = f"POST {TEXT}:predict HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Length: {len(body)}\r\n"
     head += "Expect: 100-continue\r\n\r\n"

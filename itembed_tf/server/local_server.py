@@ -1,0 +1,107 @@
+"""The local server: TF Serving's gRPC and REST APIs over a folder of exports, for machines without TF Serving."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from itembed_tf.errors import UserError
+from itembed_tf.program import command_line
+from itembed_tf.server.defaults import GRPC_PORT, METRICS_PATH, REST_PORT
+from itembed_tf.server.limits import Limits
+
+if TYPE_CHECKING:  # these import TensorFlow, which the check of a command line must not wait for
+    from itembed_tf.server.batching import RequestPart
+    from itembed_tf.server.model_version import ModelVersion
+
+GRACE_SECONDS = 10.0  # for running requests, when the server shuts down
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """Options of the local server.
+
+    Attributes:
+        host: address to listen on.
+        grpc_port, rest_port: 0 for any free port.
+        versions: number of versions of each model to serve, the newest ones.
+        labels: version by label; these versions are served too.
+        threads: CPU cores of one operation (TensorFlow's intra-op threads), 0 for all.
+        poll: seconds between two scans of the folder.
+        limits: of every model.
+    """
+
+    host: str = "127.0.0.1"
+    grpc_port: int = GRPC_PORT
+    rest_port: int = REST_PORT
+    versions: int = 1
+    labels: Mapping[str, int] = field(default_factory=dict)
+    threads: int = 0
+    poll: float = 1.0
+    limits: Limits = field(default_factory=Limits)
+
+
+def check_exports(exports: Path) -> None:
+    """Raise UserError if `exports` is not a folder of SavedModels."""
+    if not exports.is_dir():
+        raise UserError(f"{exports} is not a folder; `itembed export RUN {exports}` writes one")
+    if not any(exports.glob("*/*/saved_model.pb")):
+        raise UserError(
+            f"{exports} has no SavedModel (MODEL/VERSION/saved_model.pb); `itembed export RUN {exports}` writes two"
+        )
+
+
+async def serve(exports: Path, options: ServerOptions) -> None:
+    """Serve all models of a folder until SIGINT or SIGTERM.
+
+    Raises:
+        UserError: no model could be loaded.
+        OSError: a port is in use.
+    """
+    import tensorflow as tf
+    from grpc_health.v1.health_pb2 import HealthCheckResponse
+
+    from itembed_tf.server import grpc_api, http_server, metrics, model_manager, rest_api
+
+    tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+    gc.freeze()  # without it, a full collection of the 400,000 objects of the imports blocks the loop for 0.15 s
+    recorded = metrics.Metrics()
+
+    def observe(version: ModelVersion, batch: Sequence[RequestPart], seconds: float) -> None:
+        recorded.batch(version.name, batch, time.monotonic() - seconds, seconds)
+
+    models = model_manager.ModelManager(
+        exports, options.limits, newest=options.versions, labels=options.labels, observe=observe
+    )
+    await models.scan(only_stable=False)
+    if not any(model.versions for model in models.models.values()):
+        raise UserError(f"no model in {exports} could be loaded; the errors are printed above")
+    server, health = grpc_api.make_server(models, options.limits, recorded)
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    try:
+        grpc_port = server.add_insecure_port(f"{host}:{options.grpc_port}")
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {host}:{options.grpc_port}: {error}") from None
+    rest = http_server.HttpServer(rest_api.make_handler(models, options.limits, recorded), options.limits)
+    rest_port = await rest.start(options.host, options.rest_port)
+    await server.start()
+    for service in grpc_api.SERVICES:
+        await health.set(service, HealthCheckResponse.SERVING)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    watching = asyncio.create_task(models.watch(options.poll))
+    print(f"gRPC {host}:{grpc_port}   REST http://{host}:{rest_port}   metrics at {METRICS_PATH}")
+    print(f"try it: {command_line('client', f'{host}:{grpc_port}', 'text', 'a dog runs')}", flush=True)
+    await stop.wait()
+    print(f"shutting down: running requests have {GRACE_SECONDS:.0f} s to finish", flush=True)
+    watching.cancel()
+    await health.enter_graceful_shutdown()
+    await asyncio.gather(server.stop(GRACE_SECONDS), rest.close(GRACE_SECONDS))
+    await models.close()
