@@ -18,7 +18,7 @@ TEXTS = ["a dog runs", "the man on a red bike", ""]
 
 @pytest.fixture(scope="module")
 def call(target):
-    """Send requests on one connection: method, path, content (bytes, or a value for JSON) -> status, parsed response."""
+    """Send requests on one connection: method, path, content (bytes or JSON value) -> status, parsed response."""
     connection = http.client.HTTPConnection(urlsplit(target.rest).netloc, timeout=60)
 
     def ask(method, path, content=None, headers=None):
