@@ -49,25 +49,15 @@ def toy_export(out: Path, seed: int = 0, version: int | None = None) -> Path:
         flip=False,
         shifts="left",
     )
-    write_saved_models(out, pair, allowed_batch_sizes=(1, 8))
+    write_saved_models(out, pair, allowed_batch_sizes=(1, 8), version=version)
     return out
 
 
 @contextlib.contextmanager
 def local_server(exports: Path, *options: str) -> Iterator[Served]:
     """`itembed serve EXPORTS` at free ports until the block ends."""
-    command = [
-        sys.executable,
-        "-m",
-        "itembed_tf",
-        "serve",
-        str(exports),
-        "--grpc-port",
-        "0",
-        "--rest-port",
-        "0",
-        *options,
-    ]
+    ports = ("--grpc-port", "0", "--rest-port", "0")
+    command = [sys.executable, "-m", "itembed_tf", "serve", str(exports), *ports, *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     assert process.stdout is not None
     output: list[str] = []

@@ -1,6 +1,7 @@
 """Export of a run's encoders: SavedModels, LiteRT files, their contract, and parity with the live model."""
 
-from itembed_tf.exporting.contract import CONTRACT_FILE, Contract, ExportError, read_contract
+from itembed_tf.export_layout import CONTRACT_FILE
+from itembed_tf.exporting.contract import Contract, ExportError, read_contract
 from itembed_tf.exporting.litert_export import LiteRTExport, MeasuredFile, export_litert
 from itembed_tf.exporting.litert_files import write_litert_text_encoder
 from itembed_tf.exporting.pair import EncoderPair, encoder_pair, load_pair

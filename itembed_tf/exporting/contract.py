@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from itembed_tf.errors import UserError
+from itembed_tf.export_layout import CONTRACT_FILE
 from itembed_tf.exporting.pair import EncoderPair
 from itembed_tf.text import Vocabulary
 
-CONTRACT_FILE = "encoders.json"
 SCHEMA = 1
 PACKAGES = ("itembed_tf", "tensorflow", "keras", "tensorflow-text", "numpy")
 

@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from itembed_tf.data.images import load_image
+from itembed_tf.export_layout import CONTRACT_FILE, DEFAULT_SIGNATURE, ENCODERS, EXTRA_ASSETS, IDS_SIGNATURE
 from itembed_tf.exporting.contract import (
-    CONTRACT_FILE,
     SCHEMA,
     Contract,
     ExportedEncoder,
@@ -32,10 +32,9 @@ from itembed_tf.exporting.warmup import write_warmup
 from itembed_tf.files import folder_atomically, write_atomically
 from itembed_tf.progress import running_clock
 
-NAMES = ("image_encoder", "text_encoder")
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
-IMAGE_FUNCTIONS = {"serving_default": "serve"}  # signature -> function of the endpoint's module
-TEXT_FUNCTIONS = {"serving_default": "serve", "ids": "serve_ids"}
+IMAGE_FUNCTIONS = {DEFAULT_SIGNATURE: "serve"}  # signature -> function of the endpoint's module
+TEXT_FUNCTIONS = {DEFAULT_SIGNATURE: "serve", IDS_SIGNATURE: "serve_ids"}
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def write_saved_models(
     version = _next_version(out) if version is None else version
     images, texts = sample_images(), sample_texts(pair.vocabulary)
     with ExitStack() as stack:
-        folders = [stack.enter_context(folder_atomically(out / name / str(version))) for name in NAMES]
+        folders = [stack.enter_context(folder_atomically(out / name / str(version))) for name in ENCODERS]
         words = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "vocabulary.txt"
         pair.vocabulary.save(words)
         with running_clock("writing the SavedModel of image_encoder"):
@@ -95,13 +94,16 @@ def write_saved_models(
             parity = _check_image(folders[0], pair, images), _check_text(folders[1], pair, texts)
         contract = _contract(pair, folders, parity, version, allowed_batch_sizes, cut)
         requests = (
-            {"serving_default": ("image_bytes", np.array(list(images.values()), object))},
-            {"serving_default": ("text", np.array(texts, object)), "ids": ("ids", pair.vocabulary.encode(texts))},
+            {DEFAULT_SIGNATURE: ("image_bytes", np.array(list(images.values()), object))},
+            {
+                DEFAULT_SIGNATURE: ("text", np.array(texts, object)),
+                IDS_SIGNATURE: ("ids", pair.vocabulary.encode(texts)),
+            },
         )
-        for name, folder, examples in zip(NAMES, folders, requests):
+        for name, folder, examples in zip(ENCODERS, folders, requests):
             write_warmup(folder, model_name=name, examples=examples, batch_sizes=allowed_batch_sizes)
             # A copy inside every version: a server that is rolled back to an older version still knows its contract.
-            write_atomically(folder / "assets.extra" / CONTRACT_FILE, contract.to_json())
+            write_atomically(folder / EXTRA_ASSETS / CONTRACT_FILE, contract.to_json())
     write_atomically(out / CONTRACT_FILE, contract.to_json())
     return SavedModels(out, contract)
 
@@ -130,14 +132,14 @@ def _contract(
         tolerance=TOLERANCE,
         encoders={
             name: ExportedEncoder(described[name], encoder.count_params(), _size_on_disk(folder, encoder), figures)
-            for name, folder, encoder, figures in zip(NAMES, folders, encoders, parity)
+            for name, folder, encoder, figures in zip(ENCODERS, folders, encoders, parity)
         },
         cut=cut,
     )
 
 
 def _next_version(out: Path) -> int:
-    versions = [int(p.name) for name in NAMES for p in (out / name).glob("*") if p.name.isdigit()]
+    versions = [int(p.name) for name in ENCODERS for p in (out / name).glob("*") if p.name.isdigit()]
     return max(versions, default=0) + 1
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"  # the one place where TF Serving looks
+from itembed_tf.export_layout import EXTRA_ASSETS, WARMUP_FILE
 
 
 def write_warmup(
@@ -27,7 +27,7 @@ def write_warmup(
         examples: signature -> (name of its input, array of example items), repeated to fill a batch.
         batch_sizes: those that the server is allowed to form.
     """
-    path = folder / WARMUP_FILE
+    path = folder / EXTRA_ASSETS / WARMUP_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as records:
         for signature, (input_name, items) in examples.items():

@@ -61,10 +61,8 @@ def run_queued(requests, limits=None, **settings):
 
 def test_queued_requests_run_in_one_batch_and_each_gets_its_result():
     observed = []
-    results, batches = run_queued(
-        [("s", [1]), ("s", [2, 3]), ("s", [4])],
-        observe=lambda batch, seconds: observed.append([part.items for part in batch]),
-    )
+    requests = [("s", [1]), ("s", [2, 3]), ("s", [4])]
+    results, batches = run_queued(requests, observe=lambda batch, _: observed.append([part.items for part in batch]))
     assert results == [[2], [4, 6], [8]] and batches == [("s", [1, 2, 3, 4])]
     assert observed == [[1], [1, 2, 1]]
 

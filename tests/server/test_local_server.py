@@ -90,16 +90,16 @@ def test_unknown_model_names_do_not_become_metric_labels(server):
     assert "made_up" not in page and ':request_count{model_name="",status="NOT_FOUND"}' in page
 
 
-def test_shutdown_is_graceful_and_does_not_wait_for_idle_connections(toy_exports, tmp_path):
-    with local_server(toy_exports.copy(tmp_path)) as served:
-        idle = socket.create_connection((urlsplit(served.rest).hostname, urlsplit(served.rest).port))
-        with Client(served.grpc) as client:
-            assert len(client.embed_texts(["a dog"]).embedding) == 1
-        started = time.monotonic()
-        served.process.send_signal(signal.SIGTERM)
-        assert served.process.wait(30) == 0
-        assert time.monotonic() - started < module.GRACE_SECONDS
-        idle.close()
+def test_shutdown_does_not_wait_for_idle_connections(server):
+    """The last test of this server."""
+    idle = socket.create_connection((urlsplit(server.rest).hostname, urlsplit(server.rest).port))
+    with Client(server.grpc) as client:
+        assert len(client.embed_texts(["a dog"]).embedding) == 1
+    started = time.monotonic()
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(30) == 0
+    assert time.monotonic() - started < module.GRACE_SECONDS
+    idle.close()
 
 
 def test_errors_of_the_command_line(tmp_path, capsys):

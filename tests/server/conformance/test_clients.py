@@ -93,6 +93,6 @@ def test_command_line(address, images, tmp_path, capsys):
     assert program.main([address, "status"]) == 0
     assert "image_bytes object [-1] -> embedding float32" in capsys.readouterr().out
     assert program.main([address, "rank", "zzqx", *files]) == 1
-    assert "knows no word" in capsys.readouterr().err
+    assert "no word of 'zzqx' is in" in capsys.readouterr().err
     assert program.main([address, "image", str(tmp_path / "gone.jpg")]) == 1
     assert "gone.jpg" in capsys.readouterr().err
