@@ -99,12 +99,12 @@ def test_packages_import_only_from_lower_layers():
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)
 def test_a_section_is_the_arguments_of_one_function(section):
-    module, name = section.feeds.rsplit(".", 1)
+    module, name = section.target.rsplit(".", 1)
     parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
     keys = {f.name for f in dataclasses.fields(section)}
-    assert not keys - parameters.keys(), f"{section.feeds} lacks {sorted(keys - parameters.keys())}"
+    assert not keys - parameters.keys(), f"{section.target} lacks {sorted(keys - parameters.keys())}"
     doubled = sorted(key for key in keys if parameters[key].default is not inspect.Parameter.empty)
-    assert not doubled, f"{section.feeds}: {doubled} have defaults of their own; those of the config are the only ones"
+    assert not doubled, f"{section.target}: {doubled} have defaults of their own; those of the config are the only ones"
 
 
 def test_every_key_of_a_stage_is_read():

@@ -1,13 +1,21 @@
-"""Every setting of a run: frozen dataclasses <-> TOML. A key is spelled alike in file, dataclass and parameter list."""
+"""Configuration: frozen dataclasses <-> strict TOML. A key has one name in file, dataclass and parameter list."""
 
-from itembed_tf.config.command_line import OPENMOJI, config_parser, named_config
+from itembed_tf.config.checks import check_config, check_dataset, check_settings
+from itembed_tf.config.checks_localisation import check_localisation
+from itembed_tf.config.command_line import (
+    OPENMOJI,
+    NamedConfig,
+    config_parser,
+    list_configs,
+    named_config,
+    resolve_config,
+)
 from itembed_tf.config.describe import describe_keys
 from itembed_tf.config.dump import arguments, dump_config
 from itembed_tf.config.errors import ConfigError
 from itembed_tf.config.losses import HARD_NEGATIVES, LOSS_SETTINGS, Loss
 from itembed_tf.config.parse import parse_losses
 from itembed_tf.config.schema import Config, Stage
-from itembed_tf.config.selection import check_selection
 from itembed_tf.config.toml import load_config
 
 __all__ = [
@@ -17,13 +25,19 @@ __all__ = [
     "Config",
     "ConfigError",
     "Loss",
+    "NamedConfig",
     "Stage",
     "arguments",
-    "check_selection",
+    "check_config",
+    "check_dataset",
+    "check_localisation",
+    "check_settings",
     "config_parser",
     "describe_keys",
     "dump_config",
+    "list_configs",
     "load_config",
     "named_config",
     "parse_losses",
+    "resolve_config",
 ]

@@ -1,25 +1,81 @@
-"""The command line of the programs that take a config: [config] [where to] [--set section.key=value]."""
+"""Configs by name, and the arguments of programs that take one: [CONFIG] [OUT] [--set section.key=value]."""
 
 from __future__ import annotations
 
 import argparse
+import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from itembed_tf.config.describe import describe_keys
+from itembed_tf.config.errors import ConfigError, did_you_mean
 from itembed_tf.config.schema import Config
 from itembed_tf.config.toml import load_config
 from itembed_tf.files import shipped_folder
 
-OPENMOJI = shipped_folder("configs") / "openmoji.toml"  # what is trained when no config is named
+CONFIGS = shipped_folder("configs")
+OPENMOJI = CONFIGS / "openmoji.toml"  # the default
+CAPTION_FILES = ("captions.csv", "captions.jsonl")  # a folder that has one of these is a data set
+
+
+@dataclass(frozen=True)
+class NamedConfig:
+    """A config as it was named on the command line.
+
+    Attributes:
+        name: for the default run directory, runs/NAME.
+        path: the TOML file.
+        overrides: settings that the name stands for: the folder of images, for example.
+    """
+
+    name: str
+    path: Path
+    overrides: tuple[str, ...] = ()
+
+
+def resolve_config(name: str | Path) -> NamedConfig:
+    """Find a config by the name of a shipped one, the path of a .toml file, or a folder of images with captions.csv.
+
+    A folder gives config ``photos`` with ``dataset.root`` set to it.
+
+    Raises:
+        ConfigError: it is none of these; the message says where it was looked for.
+    """
+    path, name = Path(name).expanduser(), str(name)
+    shipped = CONFIGS / f"{name}.toml"
+    if path.is_dir():
+        if any((path / file).is_file() for file in CAPTION_FILES):
+            return NamedConfig(path.resolve().name, CONFIGS / "photos.toml", (f"dataset.root={json.dumps(str(path))}",))
+        if not shipped.is_file():
+            raise ConfigError(_not_a_data_set(path))
+    if path.suffix == ".toml":
+        return NamedConfig(path.stem, path)
+    if not shipped.is_file():
+        names = [name for name, _ in list_configs()]
+        raise ConfigError(
+            f"config {name!r} was not found{did_you_mean(name, names)}: give the name of a shipped config, a .toml "
+            f"file, or a folder of images with captions.csv. Shipped: {', '.join(names)}"
+        )
+    return NamedConfig(shipped.stem, shipped)
+
+
+def list_configs() -> list[tuple[str, str]]:
+    """Name and one-line description of each shipped config, the description being the file's first comment line."""
+    configs = []
+    for path in sorted(CONFIGS.rglob("*.toml"), key=lambda path: (len(path.relative_to(CONFIGS).parts), str(path))):
+        with path.open(encoding="utf-8") as file:
+            description = file.readline().lstrip("# ").rstrip()
+        configs.append((path.relative_to(CONFIGS).with_suffix("").as_posix(), description))
+    return configs
 
 
 def config_parser(program: str, description: str, *, writes: str) -> argparse.ArgumentParser:
-    """A parser that gives `config`, `out` and `set`; its help lists every setting.
+    """A parser with the arguments `config`, `out` and `set`; its help lists the settings.
 
     Args:
-        program: the module that is run.
-        description: of the program, shown as it is written.
-        writes: what goes to `out`, and its default.
+        program: module of the program.
+        description: of the program, shown unchanged.
+        writes: help of `out`, with its default.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m {program}",
@@ -27,17 +83,30 @@ def config_parser(program: str, description: str, *, writes: str) -> argparse.Ar
         epilog="Settings (TOML):\n" + describe_keys(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("config", nargs="?", help="TOML file that lists what differs from the defaults")
+    parser.add_argument("config", nargs="?", help="name of a config, a TOML file, or a folder with captions.csv")
     parser.add_argument("out", nargs="?", help=writes)
     parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help="override a setting")
     return parser
 
 
 def named_config(args: argparse.Namespace, ending: str = "") -> tuple[Config, Path]:
-    """The config that was asked for, OpenMoji's where none was, and where to write: `out`, or runs/NAME`ending`.
+    """The config of `args`, by default ``openmoji``, and the output folder: `args.out` or runs/NAME`ending`.
 
     Raises:
-        ConfigError: as `load_config`.
+        ConfigError: as `resolve_config` and `load_config`.
     """
-    file = Path(args.config or OPENMOJI)
-    return load_config(file, args.set), Path(args.out or Path("runs") / f"{file.stem}{ending}")
+    named = resolve_config(args.config or OPENMOJI)
+    config = load_config(named.path, [*named.overrides, *args.set])
+    return config, Path(args.out or Path("runs") / f"{named.name}{ending}")
+
+
+def _not_a_data_set(path: Path) -> str:
+    if (path / "config.toml").is_file():
+        return (
+            f"{path} is a run directory, not a config; to continue the run, give its config and the directory: "
+            f"{path / 'config.toml'} {path}"
+        )
+    return (
+        f"{path} is a folder without {' or '.join(CAPTION_FILES)}: add a captions.csv with the columns image and "
+        "caption (docs/your_images.md), or give the name of a config or a .toml file"
+    )

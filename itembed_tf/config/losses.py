@@ -36,7 +36,7 @@ class InfoNCE(Loss):
 @dataclass(frozen=True)
 class Sigmoid(Loss):
     temperature: float = key(0.05, "divides cosine - margin", above=0)
-    margin: float = key(0.2, "cosine at which a pair counts as half a match")
+    margin: float = key(0.2, "cosine of probability 0.5")
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,9 @@ def _within(value: Any, metadata: Mapping[str, Any]) -> bool:
 
 
 def limits_text(metadata: Mapping[str, Any]) -> str:
-    """The limits of a number, such as ``must be >= 0 and < 1``, or an empty string."""
+    """The limits of a number, such as ``must be >= 0 and < 1`` or ``must be 1 to 49``, or an empty string."""
+    if metadata["minimum"] is not None and metadata["maximum"] is not None:
+        return f"must be {metadata['minimum']} to {metadata['maximum']}"
     signs = {"minimum": ">=", "above": ">", "maximum": "<=", "below": "<"}
     limits = [f"{sign} {metadata[name]}" for name, sign in signs.items() if metadata[name] is not None]
     return f"must be {' and '.join(limits)}" if limits else ""

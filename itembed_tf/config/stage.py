@@ -1,59 +1,62 @@
-"""The settings of one training stage, with their defaults, and the stages of a config that names none."""
+"""The settings of one training stage, and the default stages."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
+from itembed_tf.config import choices
 from itembed_tf.config.key import key
 from itembed_tf.config.losses import InfoNCE, Instance, Loss
 
 
 @dataclass(frozen=True)
 class Stage:
-    feeds: ClassVar[str] = "itembed_tf.training.stage.train_stage"
-    name: str = key("instance", "its name in logs and metrics")
-    epochs: int = key(10, "passes over the training pictures", minimum=0)
-    batch_size: int = key(128, "pictures a step", minimum=2)
+    """A training stage. Stages run in order, each from the weights of the one before."""
+
+    target: ClassVar[str] = "itembed_tf.training.stage.train_stage"
+    name: str = key("instance", "name in logs and metrics")
+    epochs: int = key(10, "passes over the training images", minimum=0, maximum=100_000)
+    batch_size: int = key(128, "images per step", minimum=2, maximum=65536)
     freeze: tuple[str, ...] = key(
         ("backbone",),
-        "parts that stay as they are: backbone, image_head, text_tower, words, classifier; or, of the backbone, "
-        "backbone_batch_norm, backbone_depthwise, or blocks by name: backbone.stem, backbone.block1, ...",
+        "parts that are not trained: backbone, image_head, text_tower, words, classifier; of the backbone, "
+        "backbone_batch_norm, backbone_depthwise, or a block: backbone.stem, backbone.block1, ...",
     )
     cached_views: int = key(
-        0, "frozen backbone: views of each picture encoded once and kept; 0 decodes at every step", minimum=0
+        0, "frozen backbone: augmented views of each image to encode once and cache; 0 for none", minimum=0, maximum=100
     )
     losses: dict[str, Loss] = key(
         {"instance_image": Instance(), "instance_text": Instance()},
         "for each loss its weight, or a table of its weight and hyper-parameters",
     )
     mining: int = key(
-        0, "random captions among which the ranking negative is sought, as in the released code; 0 for none", minimum=0
+        0,
+        "ranking: random captions to mine the negative from; 0 for none",
+        minimum=0,
+        maximum=65536,
+        advanced=True,
     )
-    optimizer: str = key("adamw", "update rule", choices=("sgd", "adam", "adamw"))
-    learning_rate: float = key(1e-3, "base learning rate", minimum=0)
+    optimizer: str = key("adamw", "optimiser", choices=choices.OPTIMIZERS)
+    learning_rate: float = key(1e-3, "learning rate after warm-up", minimum=0, maximum=100)
     multipliers: dict[str, float] = key(
-        {},
-        "learning-rate factor of a part: backbone, image_head, text_tower, words, classifier, gamma, beta, "
-        "backbone_gamma, first_convolution, classifier_bias",
+        {}, "learning-rate factors of parts", choices=choices.MULTIPLIERS, minimum=0, maximum=1000
     )
-    momentum: float = key(0.9, "sgd: Nesterov momentum", minimum=0)
-    weight_decay: float = key(1e-4, "sgd: L2 on all parameters; adamw: decoupled, on weight matrices", minimum=0)
-    clip_norm: float = key(0.0, "largest global gradient norm; 0 for no limit", minimum=0)
-    schedule: str = key("cosine", "of the learning rate", choices=("constant", "steps", "cosine"))
-    warmup_epochs: float = key(0.0, "epochs of linear rise from 0", minimum=0)
-    decay_epochs: tuple[int, ...] = key((), "steps: epochs after which the rate falls")
-    decay_factor: float = key(0.1, "steps: what it is multiplied by")
-    average: float = key(
-        0.0, "decay of the running average of weights that is evaluated and kept; 0 for none", minimum=0
-    )
-    keep: str = key("best", "weights kept: best on dev by the figures that count, or last", choices=("best", "last"))
-    evaluate_every: int = key(1, "epochs between evaluations on dev", minimum=1)
-    checkpoint_minutes: float = key(1.0, "time between checkpoints; a killed run goes on from the last one", minimum=0)
+    momentum: float = key(0.9, "sgd: Nesterov momentum", minimum=0, below=1)
+    weight_decay: float = key(1e-4, "sgd, adam: L2 of all weights; adamw: decoupled, of matrices", minimum=0, below=1)
+    clip_norm: float = key(0.0, "maximum global gradient norm; 0 for no limit", minimum=0)
+    schedule: str = key("cosine", "learning-rate schedule", choices=choices.SCHEDULES)
+    warmup_epochs: float = key(0.0, "epochs of linear warm-up from 0", minimum=0, maximum=100_000)
+    decay_epochs: tuple[int, ...] = key((), "steps: epochs after which the learning rate decays", minimum=1)
+    decay_factor: float = key(0.1, "steps: factor of the learning rate at each of them", above=0, below=1)
+    average: float = key(0.0, "decay of the moving average of weights to keep; 0 for none", minimum=0, below=1)
+    keep: str = key("best", "weights to keep: best on dev, or last", choices=choices.KEEPS)
+    evaluate_every: int = key(1, "epochs between evaluations on dev", minimum=1, maximum=100_000)
+    checkpoint_minutes: float = key(1.0, "minutes between checkpoints", minimum=0, maximum=100_000)
     jit: bool = key(False, "compile the step with XLA")
 
 
-# The stage of configs/flickr8k.toml with smaller batches: a start for some thousand pictures of one's own, on a CPU.
+# The stage of configs/flickr8k.toml with smaller batches: for some thousand images, on a CPU.
 DEFAULT_STAGES = (
     Stage(
         name="I",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from itembed_tf.config.dump import plain
-from itembed_tf.config.errors import ConfigError
+from itembed_tf.config.errors import ConfigError, did_you_mean
 from itembed_tf.config.losses import LOSS_SETTINGS
 from itembed_tf.config.overrides import apply_override
 from itembed_tf.config.parse import parse_config
@@ -42,7 +42,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        hint = f", the base of {above[-1]}" if above else "; `itembed configs` lists the configs that can be named"
+        hint = f", the base of {above[-1]}" if above else _similar(path)
         raise ConfigError(f"{path}: no such config file{hint}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
@@ -58,6 +58,12 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     if any(below.resolve() == file.resolve() for file in (*above, path)):
         raise ConfigError(f"{path}: base = {base!r} leads back to {below}")
     return _merged(_read(below, (*above, path)), table, path)
+
+
+def _similar(path: Path) -> str:
+    """Config files of the same folder with a similar name, and how to list the shipped configs."""
+    files = [file.name for file in path.parent.glob("*.toml")] if path.parent.is_dir() else []
+    return f"{did_you_mean(path.name, files)}; `itembed configs` lists the shipped configs, which can be named"
 
 
 def _move_former_keys(table: dict[str, Any], path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from itembed_tf.config import Config, ConfigError, check_selection, dump_config, load_config
+from itembed_tf.config import Config, ConfigError, check_settings, dump_config, load_config
 from itembed_tf.files import write_atomically
 from itembed_tf.text import Vocabulary, load_vocabulary
 from itembed_tf.training.checkpoints import has_checkpoint
@@ -35,7 +35,7 @@ def start_run(path: Path, config: Config) -> bool:
         ConfigError: the config trains without a train split or selects weights without a dev split.
         RunError: the directory holds a run of another config.
     """
-    check_selection(config)
+    check_settings(config)
     text, file = dump_config(config), path / "config.toml"
     before = _rewritten(file) if file.exists() else ""
     if before == text:

@@ -1,0 +1,122 @@
+"""All that can be known from a config alone, checked before anything is read or computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from itembed_tf.config.checks_model import check_model
+from itembed_tf.config.checks_stage import check_stages
+from itembed_tf.config.choices import DATASETS
+from itembed_tf.config.refuse import refuse, refuse_choice, refuse_ignored
+from itembed_tf.config.schema import Config
+
+OWN_IMAGES = "for your own images: docs/your_images.md and the config photos"
+
+
+def check_config(config: Config) -> None:
+    """Check a config for training, its files included; `load_config` has checked keys, types, choices and limits.
+
+    Raises:
+        ConfigError: naming the key, its value and what to write instead.
+    """
+    check_settings(config)
+    check_files(config)
+
+
+def check_settings(config: Config) -> None:
+    """The part of `check_config` that looks at no file.
+
+    Raises:
+        ConfigError: as `check_config`.
+    """
+    if "train" not in config.dataset.splits:
+        refuse(
+            "dataset.splits",
+            config.dataset.splits,
+            'has no "train", the split that weights are trained on and the vocabulary is built from; add "train"',
+        )
+    check_splits(config)
+    check_augmentation(config)
+    check_model(config)
+    check_stages(config)
+
+
+def check_files(config: Config) -> None:
+    """Check that the files and folders that a config names exist.
+
+    Raises:
+        ConfigError: one does not exist; the message says where it was looked for.
+    """
+    check_dataset(config)
+    weights, vectors = config.image_tower.weights, config.word_vectors.path
+    if weights not in ("imagenet", "none"):
+        _check_file("image_tower.weights", weights, 'allowed: "imagenet", "none", or the path of a file')
+    if vectors:
+        _check_file("word_vectors.path", vectors, f"the source {config.word_vectors.source!r} reads it")
+
+
+def check_dataset(config: Config) -> None:
+    """Check section dataset for any program that reads it, its files included.
+
+    Raises:
+        ConfigError: as `check_config`.
+    """
+    dataset = config.dataset
+    check_splits(config)
+    if dataset.shards:
+        _check_folder("dataset.shards", dataset.shards, "`itembed prepare` writes one")
+    elif dataset.name == "openmoji":
+        if dataset.root:
+            refuse(
+                "dataset.root",
+                dataset.root,
+                f'would be ignored: dataset.name is "openmoji", whose images are in installed packages. {OWN_IMAGES}',
+            )
+    elif not dataset.root:
+        refuse(
+            "dataset.root",
+            "",
+            f"{dataset.name} needs its folder: --set dataset.root=FOLDER; layouts: docs/data_sets.md",
+        )
+    else:
+        _check_folder("dataset.root", dataset.root, f"it must be the folder of {dataset.name}; {OWN_IMAGES}")
+    if dataset.merge:
+        _check_file("dataset.merge", dataset.merge, "`itembed doctor` writes one")
+
+
+def check_splits(config: Config) -> None:
+    """The settings of section dataset against each other."""
+    dataset = config.dataset
+    if not dataset.splits or len(set(dataset.splits)) < len(dataset.splits):
+        refuse("dataset.splits", dataset.splits, "name each split once; allowed: train, dev, test")
+    allowed = DATASETS[dataset.name]
+    if dataset.split_by not in allowed:
+        refuse_choice(
+            "dataset.split_by", dataset.split_by, dataset.split_by, allowed, f"is not a split of {dataset.name}"
+        )
+    if dataset.name != "folder":
+        refuse_ignored("dataset", dataset, ["held_out_percent"], 'only dataset.name = "folder" uses it')
+    if not dataset.merge:
+        refuse_ignored("dataset", dataset, ["leaks"], "dataset.merge is empty")
+
+
+def check_augmentation(config: Config) -> None:
+    """Crops: minimum <= maximum."""
+    for key in ("crop_area", "crop_aspect"):
+        value = getattr(config.augmentation, key)
+        if value[0] > value[1]:
+            refuse(f"augmentation.{key}", value, "must be [minimum, maximum], the smaller first")
+
+
+def _check_folder(key: str, value: str, advice: str) -> None:
+    if not Path(value).expanduser().is_dir():
+        refuse(key, value, f"{_looked_for(value)} is not a folder; {advice}")
+
+
+def _check_file(key: str, value: str, advice: str) -> None:
+    if not Path(value).expanduser().is_file():
+        refuse(key, value, f"{_looked_for(value)} is not a file; {advice}")
+
+
+def _looked_for(value: str) -> Path:
+    return Path(value).expanduser().absolute()
