@@ -91,6 +91,8 @@ def folder_of(out: Path, kind: str, system: str, seed: int) -> Path:
 def run_row(out: Path, kind: str, system: str, seed: int, more: Sequence[str]) -> None:
     """Train one row with one seed; only its metrics are kept."""
     run = folder_of(out, kind, system, seed)
+    if system not in (WITH, WITHOUT):
+        more = [setting for setting in more if ".hidden=" not in setting]  # linear heads have no hidden layer
     train(run, CONFIG, (f"seed={seed}", *settings(kind, system), *more, *((NO_STEP,) if system == "CCA" else ())))
     for folder in ("weights", "encoders", "report", "ranks"):
         shutil.rmtree(run / folder, ignore_errors=True)

@@ -123,10 +123,6 @@ def check_sentence(config: Config) -> None:
             'is made of word vectors, and word_vectors.source = "random" has none; name another source, or set '
             'sentence.kind = "tf-idf"',
         )
-    if sentence.kind != "tf-idf":
-        refuse_ignored("sentence", sentence, ["words"], 'only sentence.kind = "tf-idf" uses it')
-    if sentence.kind != "hglmm":
-        refuse_ignored("sentence", sentence, ["components"], 'only sentence.kind = "hglmm" uses it')
     width = _sentence_width(config)
     if sentence.size > width:
         refuse("sentence.size", sentence.size, f"{sentence.kind} features have {width} dimensions, the maximum")

@@ -57,6 +57,7 @@ def test_every_shipped_config_passes_once_its_files_are_named(path):
         ("word_vectors.source=word2vec", "word_vectors.path=wiki.en"),
         ("word_vectors.source=random", *FEATURES[:1], "sentence.kind=tf-idf", "sentence.size=100"),
         CCA,
+        (*FEATURES, "sentence.kind=mean", "sentence.components=2"),  # of other kinds, which a config over this may have
         ("text_tower.blocks=[0]", "text_tower.stem=64"),
         ("stages.0.schedule=steps", "stages.0.decay_epochs=[10, 20]", "stages.0.decay_factor=0.5"),
         ("stages.0.optimizer=sgd", "stages.0.momentum=0.5"),
