@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from itembed_tf.config import describe_keys, dump_config, named_config
+from itembed_tf.config import describe_keys, dump_config, list_configs, load_config, resolve_config
 from itembed_tf.files import shipped_folder
 from itembed_tf.program import Parser, command_line, program
 
@@ -26,15 +25,16 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--resolved", action="store_true", help="print all settings of CONFIG, with the defaults")
     parser.add_argument("--settings", action="store_true", help="list every setting of a config")
     parser.add_argument("--json", action="store_true", help="print the list as JSON: name, file and summary of each")
+    parser.add_argument("--all", action="store_true", help="with --settings: also those that replicate published code")
     args = parser.parse_args(argv)
     if args.resolved and not args.config:
         parser.error("--resolved needs CONFIG")
     if args.settings:
-        print(describe_keys())
+        print(describe_keys(advanced=args.all))
     elif args.config:
-        args.set, args.out = [], None
-        config, _ = named_config(args)
-        print(dump_config(config) if args.resolved else Path(args.config).read_text(encoding="utf-8"), end="")
+        named = resolve_config(args.config)
+        config = load_config(named.path, named.overrides)
+        print(dump_config(config) if args.resolved else named.path.read_text(encoding="utf-8"), end="")
     else:
         _list(args.json)
     return 0
@@ -42,8 +42,9 @@ def main(argv: Sequence[str]) -> int:
 
 def _list(as_json: bool) -> None:
     folder = shipped_folder("configs")
-    files = {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.toml"))}
-    rows = [{"name": name, "file": str(path), "summary": _summary(path)} for name, path in files.items()]
+    rows = [
+        {"name": name, "file": str(folder / f"{name}.toml"), "summary": summary} for name, summary in list_configs()
+    ]
     if as_json:
         print(json.dumps(rows))
         return
@@ -51,12 +52,6 @@ def _list(as_json: bool) -> None:
     for row in rows:
         print(f"{row['name']:{width}}{row['summary']}")
     print(f"\nThe files are in {folder}. To print one: {command_line('configs', rows[0]['name'])}")
-
-
-def _summary(path: Path) -> str:
-    """The first comment line of a config."""
-    first = path.read_text(encoding="utf-8").partition("\n")[0]
-    return first.removeprefix("#").strip()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from itembed_tf.config import ConfigError, named_config
+from itembed_tf.config import ConfigError, check_localisation, named_config
 from itembed_tf.extras import require
 from itembed_tf.program import Parser, add_config, program
 
@@ -34,9 +34,7 @@ def main(argv: Sequence[str]) -> int:
     if args.most < 1:
         parser.error(f"--most is {args.most}; the minimum is 1")
     config, folder = named_config(args)
-    splits = config.dataset.splits
-    if "train" not in splits or len(splits) < 2:
-        raise ConfigError(f'dataset.splits = {list(splits)}: needs "train" and a split to evaluate, "dev" or "test"')
+    check_localisation(config)
     if not args.proposals:
         require("computing region proposals")
     from itembed_tf.localisation.run import line, localise

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from itembed_tf.config import named_config
+from itembed_tf.config import check_dataset, named_config
 from itembed_tf.extras import require_data
 from itembed_tf.program import Parser, add_config, command_line, config_words, program, resumable
 
@@ -37,6 +37,7 @@ def main(argv: Sequence[str]) -> int:
     if args.short_side < 32 or not 1 <= args.quality <= 100 or args.shard_images < 1:
         parser.error("allowed values: --short-side 32 or more, --quality 1 to 100, --shard-images 1 or more")
     config, folder = named_config(args, "-shards")
+    check_dataset(config)
     require_data(config)
     from itembed_tf.data.readers.group import SPLITS
     from itembed_tf.data.summary import format_summary

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from itembed_tf.config import check_selection, dump_config, named_config
+from itembed_tf.config import check_config, dump_config, named_config
 from itembed_tf.extras import require_training
 from itembed_tf.pipeline.steps import LOAD, training_steps
 from itembed_tf.program import Parser, add_config, command_line, config_words, program, resumable
@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
     if args.print_config:
         print(dump_config(config), end="")
         return 0
-    check_selection(config)
+    check_config(config)
     require_training(config)
     steps = training_steps(config)
     with resumable(command_line("train", *config_words(args))):

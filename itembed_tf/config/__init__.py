@@ -5,7 +5,6 @@ from itembed_tf.config.checks_localisation import check_localisation
 from itembed_tf.config.command_line import (
     OPENMOJI,
     NamedConfig,
-    config_parser,
     list_configs,
     named_config,
     resolve_config,
@@ -32,7 +31,6 @@ __all__ = [
     "check_dataset",
     "check_localisation",
     "check_settings",
-    "config_parser",
     "describe_keys",
     "dump_config",
     "list_configs",

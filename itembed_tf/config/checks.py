@@ -36,6 +36,8 @@ def check_settings(config: Config) -> None:
             'has no "train", the split that weights are trained on and the vocabulary is built from; add "train"',
         )
     check_splits(config)
+    if not config.dataset.merge:  # `itembed doctor` uses leaks without a merge file too
+        refuse_ignored("dataset", config.dataset, ["leaks"], "dataset.merge is empty")
     check_augmentation(config)
     check_model(config)
     check_stages(config)
@@ -72,6 +74,8 @@ def check_dataset(config: Config) -> None:
                 dataset.root,
                 f'would be ignored: dataset.name is "openmoji", whose images are in installed packages. {OWN_IMAGES}',
             )
+    elif not dataset.root and dataset.name == "folder":
+        refuse("dataset.root", "", "give the folder of your images: --set dataset.root=FOLDER (docs/your_images.md)")
     elif not dataset.root:
         refuse(
             "dataset.root",
@@ -96,8 +100,6 @@ def check_splits(config: Config) -> None:
         )
     if dataset.name != "folder":
         refuse_ignored("dataset", dataset, ["held_out_percent"], 'only dataset.name = "folder" uses it')
-    if not dataset.merge:
-        refuse_ignored("dataset", dataset, ["leaks"], "dataset.merge is empty")
 
 
 def check_augmentation(config: Config) -> None:

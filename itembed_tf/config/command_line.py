@@ -1,4 +1,4 @@
-"""Configs by name, and the arguments of programs that take one: [CONFIG] [OUT] [--set section.key=value]."""
+"""Configs by name: shipped ones, TOML files and folders of images."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from itembed_tf.config.describe import describe_keys
-from itembed_tf.config.errors import ConfigError, did_you_mean
+from itembed_tf.config.errors import ConfigError
 from itembed_tf.config.schema import Config
 from itembed_tf.config.toml import load_config
+from itembed_tf.errors import did_you_mean
 from itembed_tf.files import shipped_folder
 
 CONFIGS = shipped_folder("configs")
@@ -52,9 +52,10 @@ def resolve_config(name: str | Path) -> NamedConfig:
         return NamedConfig(path.stem, path)
     if not shipped.is_file():
         names = [name for name, _ in list_configs()]
+        common = [name for name in names if "/" not in name]
         raise ConfigError(
             f"config {name!r} was not found{did_you_mean(name, names)}: give the name of a shipped config, a .toml "
-            f"file, or a folder of images with captions.csv. Shipped: {', '.join(names)}"
+            f"file, or a folder of images with captions.csv. Shipped: {', '.join(common)}; all: itembed configs"
         )
     return NamedConfig(shipped.stem, shipped)
 
@@ -67,26 +68,6 @@ def list_configs() -> list[tuple[str, str]]:
             description = file.readline().lstrip("# ").rstrip()
         configs.append((path.relative_to(CONFIGS).with_suffix("").as_posix(), description))
     return configs
-
-
-def config_parser(program: str, description: str, *, writes: str) -> argparse.ArgumentParser:
-    """A parser with the arguments `config`, `out` and `set`; its help lists the settings.
-
-    Args:
-        program: module of the program.
-        description: of the program, shown unchanged.
-        writes: help of `out`, with its default.
-    """
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {program}",
-        description=description,
-        epilog="Settings (TOML):\n" + describe_keys(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("config", nargs="?", help="name of a config, a TOML file, or a folder with captions.csv")
-    parser.add_argument("out", nargs="?", help=writes)
-    parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help="override a setting")
-    return parser
 
 
 def named_config(args: argparse.Namespace, ending: str = "") -> tuple[Config, Path]:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from itembed_tf.config.dump import plain, toml_value
-from itembed_tf.config.errors import ConfigError, did_you_mean
+from itembed_tf.config.errors import ConfigError
 from itembed_tf.config.key import default_of
+from itembed_tf.errors import did_you_mean
 
 
 def refuse(key: str, value: Any, why: str) -> NoReturn:

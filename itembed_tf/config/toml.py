@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from itembed_tf.config.dump import plain
-from itembed_tf.config.errors import ConfigError, did_you_mean
+from itembed_tf.config.errors import ConfigError
 from itembed_tf.config.losses import LOSS_SETTINGS
 from itembed_tf.config.overrides import apply_override
 from itembed_tf.config.parse import parse_config
 from itembed_tf.config.schema import DEFAULT_STAGES, Config
+from itembed_tf.errors import did_you_mean
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from itembed_tf.config import named_config
+from itembed_tf.config import check_dataset, named_config
 from itembed_tf.extras import require_data
 from itembed_tf.program import Parser, add_config, command_line, config_words, program
 
@@ -24,6 +24,7 @@ def main(argv: Sequence[str]) -> int:
     add_config(parser, "OUT", "output folder (default: runs/<name of the config>-doctor)")
     args = parser.parse_args(argv)
     config, folder = named_config(args, "-doctor")
+    check_dataset(config)
     require_data(config)
     from itembed_tf.doctor.run import doctor, summary
 

@@ -56,7 +56,7 @@ def test_a_folder_of_images_is_trained_by_the_photos_config(images, monkeypatch)
     ("name", "parts"),
     [
         ("flickr8k_bset", ["mean 'flickr8k_best'", "captions.csv", "photos"]),
-        ("nothing_like_it", ["was not found", "photos", "paper/table1_flickr30k_resnet50"]),
+        ("nothing_like_it", ["was not found", "photos", "itembed configs"]),
         ("gone.toml", ["gone.toml", "no such config file", "itembed configs"]),
     ],
 )
