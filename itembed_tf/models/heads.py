@@ -6,10 +6,10 @@ from typing import Any
 
 import keras
 
+from itembed_tf.config.choices import HEADS
+
 # Batch norm of the released code: epsilon 1e-3, momentum 0.95.
 BATCH_NORM = {"epsilon": 1e-3, "momentum": 0.95}
-
-HEADS = ("fc-bn", "fc-bn-relu-fc", "fc-bn-relu-fc-bn", "fc", "fc-bn-relu-dropout-fc")
 
 
 def new_weights() -> keras.initializers.Initializer:

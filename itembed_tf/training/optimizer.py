@@ -11,12 +11,7 @@ import tensorflow as tf
 from keras import ops
 
 from itembed_tf.config import Stage
-
-PARTS = (
-    *("backbone", "image_head", "text_tower", "words", "classifier"),
-    *("gamma", "beta"),  # of all batch norms
-    *("backbone_gamma", "first_convolution", "classifier_bias"),  # the released code gives each a rate of its own
-)
+from itembed_tf.config.choices import MULTIPLIERS
 
 PartOf = Callable[[keras.Variable], Sequence[str]]
 
@@ -234,7 +229,7 @@ def variable_index(optimizer: keras.optimizers.Optimizer, variable: Any) -> int:
 
 def _check_multipliers(multipliers: Mapping[str, float]) -> None:
     for part, factor in multipliers.items():
-        if part not in PARTS:
-            raise ValueError(f"multipliers: unknown part {part!r}; allowed: {', '.join(PARTS)}")
+        if part not in MULTIPLIERS:
+            raise ValueError(f"multipliers: unknown part {part!r}; allowed: {', '.join(MULTIPLIERS)}")
         if not 0 <= factor < math.inf:
             raise ValueError(f"multipliers: {part} must be a finite number >= 0, and is {factor}")

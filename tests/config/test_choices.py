@@ -9,8 +9,8 @@ from itembed_tf.config.backbones import BACKBONES
 from itembed_tf.data import readers
 from itembed_tf.data.readers import group, merge
 from itembed_tf.evaluation.protocols import PROTOCOLS
-from itembed_tf.models import backbones, heads, text_tower
-from itembed_tf.training import optimizer, stage
+from itembed_tf.models import backbones, text_tower
+from itembed_tf.training import freezing
 
 # Networks with few layers to build; those of a family follow one rule.
 REAL = [("efficientnet-lite0", 32), ("efficientnet-lite2", 32), ("resnet50", 32), ("vgg16", 32)]
@@ -20,10 +20,9 @@ def test_the_implementations_have_the_names_of_the_choices():
     assert set(readers.DATASETS) == set(choices.DATASETS)
     assert group.SPLITS == choices.SPLITS and merge.LEAKS == choices.LEAKS
     assert {name: readers.SPLIT_BY.get(name, ("base",)) for name in readers.DATASETS} == choices.DATASETS
-    assert heads.HEADS == choices.HEADS and {*text_tower.VARIANTS, "features"} == set(choices.TEXT_VARIANTS)
+    assert {*text_tower.VARIANTS, "features"} == set(choices.TEXT_VARIANTS)
     assert set(backbones.BACKBONES) == set(BACKBONES)
-    assert tuple(optimizer.PARTS) == choices.MULTIPLIERS
-    assert tuple(stage.KINDS) == choices.FROZEN_LAYERS
+    assert tuple(freezing.LAYER_TYPES) == choices.FROZEN_LAYERS
     assert tuple(PROTOCOLS) == choices.PROTOCOLS
 
 
