@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from itembed_tf.program import Parser, command_line, program, run_config
+from itembed_tf.quiet import load_tensorflow
 
 CAPTIONS = 2_000  # four times as many as for the report at the end of a training
 EXAMPLES = """
@@ -32,6 +33,7 @@ def main(argv: Sequence[str]) -> int:
     if args.captions < 1:
         parser.error(f"--captions is {args.captions}; the minimum is 1")
     run_config(args.run)
+    load_tensorflow()
     from itembed_tf.pipeline.analyze import analyze_run, format_analysis
 
     out = Path(args.out or Path(args.run) / "analysis" / args.split)

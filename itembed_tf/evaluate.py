@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from itembed_tf.errors import UsageError, did_you_mean
 from itembed_tf.program import Parser, add_settings, program, run_config
+from itembed_tf.quiet import load_tensorflow
 
 SPLITS = ("train", "dev", "test")
 EXAMPLES = """
@@ -29,6 +30,7 @@ def main(argv: Sequence[str]) -> int:
     if args.protocol:
         _check_protocol(args.protocol)
     run_config(args.run, args.set)
+    load_tensorflow()
     from itembed_tf.evaluation.embeddings import evaluate_run, format_block
 
     block = evaluate_run(args.run, args.split, args.set, args.protocol)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itembed_tf.program import Parser, add_settings, command_line, program, run_config
+from itembed_tf.quiet import load_tensorflow
 
 if TYPE_CHECKING:
     from itembed_tf.exporting import LiteRTExport, MeasuredFile, PcaResult
@@ -33,6 +34,7 @@ LITERT_HEAD = (
 def main(argv: Sequence[str]) -> int:
     args = _arguments(argv)
     run_config(args.run, args.set)
+    load_tensorflow()
     return _export_litert(args) if args.to == "litert" else _export_saved_model(args)
 
 

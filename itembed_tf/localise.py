@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itembed_tf.config import ConfigError, check_localisation, named_config
 from itembed_tf.extras import require
 from itembed_tf.program import Parser, add_config, program
+from itembed_tf.quiet import load_tensorflow
 
 PROPOSALS = 200  # per image
 EXAMPLES = """
@@ -37,6 +38,7 @@ def main(argv: Sequence[str]) -> int:
     check_localisation(config)
     if not args.proposals:
         require("computing region proposals")
+    load_tensorflow()
     from itembed_tf.localisation.run import line, localise
 
     metrics = localise(config, folder, proposals=args.proposals, most=args.most, places=not args.no_places)

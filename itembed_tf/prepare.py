@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from itembed_tf.config import check_dataset, named_config
 from itembed_tf.extras import require_data
 from itembed_tf.program import Parser, add_config, command_line, config_words, program, resumable
+from itembed_tf.quiet import load_tensorflow
 
 EXAMPLES = """
   itembed prepare coco shards/coco --set dataset.root=FOLDER
@@ -39,6 +40,7 @@ def main(argv: Sequence[str]) -> int:
     config, folder = named_config(args, "-shards")
     check_dataset(config)
     require_data(config)
+    load_tensorflow()
     from itembed_tf.data.readers.group import SPLITS
     from itembed_tf.data.summary import format_summary
     from itembed_tf.pipeline.prepare import prepare

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import logging
 import os
 import shlex
 import shutil
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from itembed_tf.errors import UserError, did_you_mean
 from itembed_tf.extras import require_data
+from itembed_tf.quiet import quiet_tensorflow
 
 if TYPE_CHECKING:  # a machine that runs only the client has no TOML writer
     from itembed_tf.config import Config
@@ -98,17 +98,6 @@ def resumable(command: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt as interrupt:
         raise KeyboardInterrupt(*interrupt.args, f"continue with: {command}") from None
-
-
-def quiet_tensorflow() -> None:
-    """Keep TensorFlow's own log off the screen. To see it, set TF_CPP_MIN_LOG_LEVEL=0 in the environment.
-
-    Numerical behaviour does not change; in particular TF_ENABLE_ONEDNN_OPTS stays as it is.
-    """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def _format_warning(

@@ -12,6 +12,7 @@ from pathlib import Path
 from itembed_tf.errors import UserError
 from itembed_tf.extras import require
 from itembed_tf.program import Parser, program
+from itembed_tf.quiet import load_tensorflow
 from itembed_tf.server.labels import version_label
 from itembed_tf.server.limits import Limits
 from itembed_tf.server.local_server import ServerOptions, check_exports, serve
@@ -50,6 +51,9 @@ def main(argv: Sequence[str]) -> int:
         poll=args.poll,
         limits=Limits(**{name: getattr(args, name) for name in LIMITS}),
     )
+    load_tensorflow()
+    from itembed_tf.server.app import serve
+
     try:
         asyncio.run(serve(exports, options))
     except OSError as error:

@@ -10,7 +10,7 @@ from itembed_tf.config import check_config, dump_config, named_config
 from itembed_tf.extras import require_training
 from itembed_tf.pipeline.steps import LOAD, training_steps
 from itembed_tf.program import Parser, add_config, command_line, config_words, program, resumable
-from itembed_tf.progress import running_clock
+from itembed_tf.quiet import load_tensorflow
 
 EXAMPLES = """
   itembed train                                              OpenMoji, into runs/openmoji
@@ -38,9 +38,9 @@ def main(argv: Sequence[str]) -> int:
     steps = training_steps(config)
     with resumable(command_line("train", *config_words(args))):
         steps.start(LOAD)
-        with running_clock("loading"):
-            from itembed_tf.evaluation.embeddings import format_block
-            from itembed_tf.pipeline.train import train
+        load_tensorflow()
+        from itembed_tf.evaluation.embeddings import format_block
+        from itembed_tf.pipeline.train import train
 
         metrics: dict[str, Any] = train(config, run, steps)
     table = metrics.get("test") or metrics.get("dev")

@@ -25,6 +25,7 @@ FILES = sorted((ROOT / "itembed_tf").rglob("*.py"))
 LAYERS = (
     "errors",
     "progress",
+    "quiet",
     "safe_pickle",
     "files",
     "export_layout",
@@ -47,7 +48,7 @@ LAYERS = (
     "server",
     "pipeline",
 )
-LOW_MODULES = {"errors", "export_layout", "extras", "files", "program", "progress", "safe_pickle"}  # one module each
+LOW_MODULES = {"errors", "export_layout", "extras", "files", "program", "progress", "quiet", "safe_pickle"}  # one module each
 WITHOUT_TENSORFLOW = (
     "progress",
     "config",

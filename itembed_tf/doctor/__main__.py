@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itembed_tf.config import check_dataset, named_config
 from itembed_tf.extras import require_data
 from itembed_tf.program import Parser, add_config, command_line, config_words, program
+from itembed_tf.quiet import load_tensorflow
 
 EXAMPLES = """
   itembed doctor                                                OpenMoji, into runs/openmoji-doctor
@@ -26,6 +27,7 @@ def main(argv: Sequence[str]) -> int:
     config, folder = named_config(args, "-doctor")
     check_dataset(config)
     require_data(config)
+    load_tensorflow()
     from itembed_tf.doctor.run import doctor, summary
 
     report = doctor(config, folder)

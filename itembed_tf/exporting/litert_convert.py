@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from itembed_tf.exporting.parity import ParityError
 from itembed_tf.progress import running_clock
+from itembed_tf.quiet import silent_stderr
 
 # Bytes per weight. dynamic: int8 weights, activations quantised at run time; int8: both, with ranges from samples.
 PRECISIONS = {"float32": 4, "float16": 2, "dynamic": 1, "int8": 1}
@@ -114,8 +115,9 @@ def embed_all(
 
 
 def _runner(content: bytes) -> Callable[[np.ndarray], np.ndarray]:
-    interpreter = Interpreter(model_content=content, num_threads=1)
-    interpreter.allocate_tensors()
+    with silent_stderr():  # the name of its delegate
+        interpreter = Interpreter(model_content=content, num_threads=1)
+        interpreter.allocate_tensors()
     # By index and not by signature: LiteRT's signature runner copies every tensor twice.
     x, y = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
 
@@ -138,7 +140,8 @@ def _convert_folder(folder: str, name: str, precision: str, samples: Sequence[np
         if precision == "int8":
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
             converter.representative_dataset = lambda: ({name: sample[None]} for sample in samples)
-        return converter.convert()
+        with silent_stderr():  # the converter prints its settings
+            return converter.convert()
 
 
 def _check(content: bytes, encoder: keras.Model, precision: str) -> None:
