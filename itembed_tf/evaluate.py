@@ -7,10 +7,12 @@ import sys
 from collections.abc import Sequence
 
 from itembed_tf.errors import UsageError, did_you_mean
+from itembed_tf.extras import require
 from itembed_tf.program import Parser, add_settings, program, run_config
 from itembed_tf.quiet import load_tensorflow
 
 SPLITS = ("train", "dev", "test")
+PUBLISHED_IDS = ("coco-1k", "cxc", "eccv")  # protocols that need the ids of the extra coco
 EXAMPLES = """
   itembed evaluate runs/openmoji                     the dev split
   itembed evaluate runs/openmoji --split test --json
@@ -44,6 +46,8 @@ def _check_protocol(name: str) -> None:
     if name not in PROTOCOLS:
         known = f"allowed values: {', '.join(PROTOCOLS)}"
         raise UsageError(f"--protocol: no protocol {name!r}{did_you_mean(name, PROTOCOLS)}; {known}")
+    if name in PUBLISHED_IDS:
+        require("protocols with COCO's published ids")
 
 
 if __name__ == "__main__":

