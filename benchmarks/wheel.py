@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.runner import print_versions, verdict
@@ -277,8 +278,8 @@ def measure(folder: Path, quick: bool) -> int:
     print(f"{time.monotonic() - started:6.1f} s  wheel built and installed", flush=True)
     place.folder.mkdir()
     write_images(place.folder / "images")
-    steps = {step.__name__.removeprefix("step_"): step for step in STEPS}
-    steps |= {f"without [{extra}]": lambda place, extra=extra: step_without(place, extra) for extra in WITHOUT}
+    steps: dict[str, Callable[[Place], None]] = {step.__name__.removeprefix("step_"): step for step in STEPS}
+    steps |= {f"without [{extra}]": partial(step_without, extra=extra) for extra in WITHOUT}
     right = 0
     for name, step in steps.items():
         started = time.monotonic()

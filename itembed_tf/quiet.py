@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -30,10 +31,9 @@ def load_tensorflow() -> None:
     os.environ[LEVEL] = "3"
     with running_clock("loading TensorFlow"), silent_stderr():
         import keras  # noqa: F401 - takes a second more
-        import tensorflow as tf
-        from absl import logging
-    tf.get_logger().setLevel("ERROR")
-    logging.set_verbosity(logging.ERROR)
+        import tensorflow  # noqa: F401
+    for name in ("tensorflow", "absl"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 @contextmanager
