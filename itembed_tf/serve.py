@@ -52,8 +52,6 @@ def main(argv: Sequence[str]) -> int:
         limits=Limits(**{name: getattr(args, name) for name in LIMITS}),
     )
     load_tensorflow()
-    from itembed_tf.server.app import serve
-
     try:
         asyncio.run(serve(exports, options))
     except OSError as error:

@@ -48,7 +48,17 @@ LAYERS = (
     "server",
     "pipeline",
 )
-LOW_MODULES = {"errors", "export_layout", "extras", "files", "program", "progress", "quiet", "safe_pickle"}  # one module each
+# Layers of one module.
+LOW_MODULES = {
+    "errors",
+    "export_layout",
+    "extras",
+    "files",
+    "program",
+    "progress",
+    "quiet",
+    "safe_pickle",
+}  # one module each
 WITHOUT_TENSORFLOW = (
     "progress",
     "config",
