@@ -39,8 +39,8 @@ def check_settings(config: Config) -> None:
     if not config.dataset.merge:  # `itembed doctor` uses leaks without a merge file too
         refuse_ignored("dataset", config.dataset, ["leaks"], "dataset.merge is empty")
     check_augmentation(config)
-    check_model(config)
     check_stages(config)
+    check_model(config)
 
 
 def check_files(config: Config) -> None:

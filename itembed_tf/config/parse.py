@@ -9,8 +9,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from itembed_tf.config.errors import ConfigError
 from itembed_tf.config.losses import LOSS_SETTINGS, Loss
+from itembed_tf.config.refuse import refuse, refuse_name
 from itembed_tf.config.schema import Config, Stage
 from itembed_tf.errors import did_you_mean
 
@@ -33,14 +33,10 @@ def parse_losses(table: Mapping[str, Any], place: str = "losses") -> dict[str, L
     losses = {}
     for name, value in table.items():
         if name not in LOSS_SETTINGS:
-            raise ConfigError(
-                f"{place}.{name}: unknown loss{did_you_mean(name, LOSS_SETTINGS)}; allowed: {', '.join(LOSS_SETTINGS)}"
-            )
+            refuse_name(f"{place}.{name}", value, "loss", name, LOSS_SETTINGS)
         settings = value if isinstance(value, Mapping) else {"weight": value}
         if isinstance(value, (str, list)):
-            raise ConfigError(
-                f"{place}.{name}: expected a number, the weight, or a table such as {{ weight = 1.0 }}, got {value!r}"
-            )
+            refuse(f"{place}.{name}", value, "expected a number, the weight, or a table such as { weight = 1.0 }")
         losses[name] = _record(LOSS_SETTINGS[name], settings, f"{place}.{name}.")
     return losses
 
@@ -55,19 +51,17 @@ def _record(cls: Any, table: Mapping[str, Any], where: str) -> Any:
     fields, hints = {f.name: f for f in dataclasses.fields(cls)}, type_hints(cls)
     for name in table:
         if name not in fields:
-            raise ConfigError(
-                f"{where}{name}: unknown key{did_you_mean(name, fields)}; allowed here: {', '.join(fields)}"
-            )
+            refuse_name(f"{where}{name}", table[name], "key", name, fields)
     values = {}
     for name, value in table.items():
         place, hint = f"{where}{name}", hints[name]
         if dataclasses.is_dataclass(hint):
             if not isinstance(value, Mapping):
-                raise ConfigError(f"{place}: is a section, so write it as [{name}]; got {value!r}")
+                refuse(place, value, f"is a section; write it as [{name}], with keys {', '.join(type_hints(hint))}")
             values[name] = _record(hint, value, f"{place}.")
         elif name == "stages":
             if not isinstance(value, list) or not value or not all(isinstance(v, Mapping) for v in value):
-                raise ConfigError("stages: write each stage as a table [[stages]], at least one")
+                refuse(place, value, "write each stage as a table [[stages]], at least one")
             values[name] = tuple(_record(Stage, v, f"stages.{i}.") for i, v in enumerate(value))
         else:
             values[name] = _value(value, hint, fields[name].metadata, place)
@@ -79,41 +73,37 @@ def _value(value: Any, hint: Any, metadata: Mapping[str, Any], place: str) -> An
     if origin is tuple:
         length = metadata["length"]
         if not isinstance(value, list) or (length and len(value) != length):
-            raise ConfigError(f"{place}: expected a list{f' of {length}' if length else ''}, got {value!r}")
+            refuse(place, value, f"expected a list{f' of {length}' if length else ''}{_allowed(metadata)}")
         return tuple(_value(item, inner[0], metadata, f"{place}[{i}]") for i, item in enumerate(value))
     if origin is dict:
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{place}: expected a table of numbers, got {value!r}")
+            refuse(place, value, f"expected a table of numbers{_allowed(metadata)}")
         if inner[1] is Loss:
             return parse_losses(value, place)
         for name in value:
             if metadata["choices"] and name not in metadata["choices"]:
-                raise ConfigError(_not_a_choice(f"{place}.{name}", name, metadata["choices"]))
+                refuse_name(f"{place}.{name}", value[name], "part", name, metadata["choices"])
         limits = {**metadata, "choices": ()}
         return {str(k): _value(v, inner[1], limits, f"{place}.{k}") for k, v in value.items()}
     if hint is float and type(value) is int:
         value = float(value)
     if type(value) is not hint:
-        raise ConfigError(f"{place}: expected {_TYPES[hint]}, got {value!r}{_allowed(metadata)}")
+        refuse(place, value, f"expected {_TYPES[hint]}{_allowed(metadata)}")
     if metadata["choices"] and value not in metadata["choices"]:
-        raise ConfigError(_not_a_choice(place, value, metadata["choices"]))
+        refuse(place, value, f"unknown value{did_you_mean(value, metadata['choices'])}{_allowed(metadata)}")
     if not _within(value, metadata):
-        raise ConfigError(f"{place}: {value!r} is not allowed; it {limits_text(metadata) or 'must be finite'}")
+        refuse(place, value, limits_text(metadata) or "must be finite")
     return value
 
 
 _TYPES = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
 
 
-def _not_a_choice(place: str, value: Any, choices: tuple[Any, ...]) -> str:
-    return f"{place}: {value!r} is not one of {', '.join(map(str, choices))}{did_you_mean(value, choices)}"
-
-
 def _allowed(metadata: Mapping[str, Any]) -> str:
     if metadata["choices"]:
         return f"; allowed: {', '.join(map(str, metadata['choices']))}"
     limits = limits_text(metadata)
-    return f"; it {limits}" if limits else ""
+    return f"; {limits}" if limits else ""
 
 
 def _within(value: Any, metadata: Mapping[str, Any]) -> bool:

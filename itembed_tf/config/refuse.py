@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from itembed_tf.config.dump import plain, toml_value
@@ -15,6 +15,12 @@ from itembed_tf.errors import did_you_mean
 def refuse(key: str, value: Any, why: str) -> NoReturn:
     """Raise a ConfigError that names the key, its value and what to write instead."""
     raise ConfigError(f"{key} = {toml_value(plain(value))}: {why}")
+
+
+def refuse_name(key: str, value: Any, what: str, name: str, allowed: Iterable[str]) -> NoReturn:
+    """Refuse a `key` that ends in an unknown `name`, and list the allowed names."""
+    names = list(allowed)
+    refuse(key, value, f"unknown {what}{did_you_mean(name, names)}; allowed: {', '.join(names)}")
 
 
 def refuse_choice(key: str, value: Any, name: str, allowed: Sequence[str], what: str = "is not allowed") -> NoReturn:
