@@ -54,7 +54,7 @@ def served_table(run: Path, exported: Path, overrides: Sequence[str]) -> dict[st
     text = tf.saved_model.load(str(exported / "text_encoder" / version)).signatures["serving_default"]
     images = embed("pictures", items.images, lambda b: image(image_bytes=tf.constant([read_image(p) for p in b])))
     captions = embed("sentences", items.captions, lambda batch: text(text=tf.constant(batch)))
-    return retrieval_table(images, captions, items.image_groups, items.caption_groups)
+    return retrieval_table(images, captions, items.image_groups, items.caption_groups).to_json()
 
 
 def embed(what: str, items: Sequence[Any], call: Callable[[Any], dict[str, Any]]) -> np.ndarray:
@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("run", nargs="?", default="runs/flickr8k", help="a finished run directory")
     parser.add_argument("--quick", action="store_true", help="on a run of seconds, trained for the purpose")
     args = parser.parse_args(argv)
-    from itembed_tf.evaluation.embeddings import evaluate_run
+    from itembed_tf.evaluation.evaluate import evaluate_run
     from itembed_tf.exporting import load_pair, write_saved_models
     from itembed_tf.training.run_directory import RunError
 
@@ -131,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             run = small_run(Path(folder)) if args.quick else Path(args.run)
             overrides = data_override(run)
-            live = evaluate_run(run, "dev", overrides)
+            live = evaluate_run(run, "dev", overrides).to_json()
         except (RunError, OSError) as error:
             raise SystemExit(f"nothing to measure: {error}") from None
         write_saved_models(Path(folder) / "exported", load_pair(run)[1])

@@ -41,17 +41,18 @@ def roads(run: Path, folder: Path, precisions: Sequence[str] = PRECISIONS) -> It
     """The live model first; then every other road, as soon as it is walked."""
     from itembed_tf.data.batches import flatten
     from itembed_tf.data.readers import read_image
-    from itembed_tf.evaluation.embeddings import Embeddings, metrics_block
+    from itembed_tf.evaluation.embeddings import Embeddings
+    from itembed_tf.evaluation.evaluate import evaluate_embeddings
     from itembed_tf.exporting import write_saved_models
     from itembed_tf.exporting.litert_export import read_dev, write_measured
 
     pair, dev, train = read_dev(run, data_override(run))
 
     def road(name: str, images: np.ndarray, captions: np.ndarray) -> Road:
-        block = metrics_block(dev.config, "dev", dev.groups, Embeddings(images, captions))
-        return Road(name, images, captions, block)
+        table = evaluate_embeddings(dev.config, "dev", dev.groups, Embeddings(images, captions))
+        return Road(name, images, captions, table.to_json())
 
-    yield Road(LIVE, dev.live.images, dev.live.captions, dev.table)
+    yield Road(LIVE, dev.live.images, dev.live.captions, dev.table.to_json())
     exports = write_saved_models(folder / "exports", pair).folder
     items = flatten(dev.groups)
     pictures = [read_image(image) for image in items.images]

@@ -128,7 +128,7 @@ def evaluate(model: VSEPP, data: Split, batch_size: int = 256) -> dict[str, Any]
     images = model.images_of_views(data["views"]).numpy()
     rows = torch.arange(len(data["ids"])).split(batch_size)
     captions = torch.cat([model.captions(data["ids"][part], data["lengths"][part]) for part in rows]).numpy()
-    return retrieval_table(images, captions, np.arange(len(images)), data["images"].numpy())
+    return retrieval_table(images, captions, np.arange(len(images)), data["images"].numpy()).to_json()
 
 
 def train_peer(

@@ -30,10 +30,11 @@ def main(argv: Sequence[str]) -> int:
     if not args.against and len(args.runs) != 2:
         parser.error("give two runs, or several runs of each method with --against between them")
     runs, against = (args.runs, args.against) if args.against else (args.runs[:1], args.runs[1:])
-    from itembed_tf.evaluation.comparison import compare_runs, format_comparison
+    from itembed_tf.evaluation.comparison import compare_runs
+    from itembed_tf.evaluation.formatting import format_comparison
 
     comparison = compare_runs(runs, against, args.split, args.protocol)
-    print(json.dumps(comparison) if args.json else format_comparison(comparison))
+    print(json.dumps(comparison.to_json()) if args.json else format_comparison(comparison))
     return 0
 
 

@@ -33,15 +33,16 @@ def main(argv: Sequence[str]) -> int:
         _check_protocol(args.protocol)
     run_config(args.run, args.set)
     load_tensorflow()
-    from itembed_tf.evaluation.embeddings import evaluate_run, format_block
+    from itembed_tf.evaluation.evaluate import evaluate_run
+    from itembed_tf.evaluation.formatting import format_table
 
-    block = evaluate_run(args.run, args.split, args.set, args.protocol)
-    print(json.dumps(block) if args.json else format_block(block))
+    table = evaluate_run(args.run, args.split, args.set, args.protocol)
+    print(json.dumps(table.to_json()) if args.json else format_table(table))
     return 0
 
 
 def _check_protocol(name: str) -> None:
-    from itembed_tf.evaluation.protocols import PROTOCOLS
+    from itembed_tf.evaluation.catalogue import PROTOCOLS
 
     if name not in PROTOCOLS:
         known = f"allowed values: {', '.join(PROTOCOLS)}"

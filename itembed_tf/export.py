@@ -10,13 +10,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from itembed_tf.program import Parser, add_settings, command_line, program, run_config
 from itembed_tf.quiet import load_tensorflow
 
 if TYPE_CHECKING:
     from itembed_tf.exporting import LiteRTExport, MeasuredFile, PcaResult
+    from itembed_tf.retrieval import RetrievalTable
 
 LITERT_DEFAULTS = {"text": "float32,float16,dynamic,int8", "image": "int8", "accept_loss": False}
 EXAMPLES = """
@@ -103,10 +104,10 @@ def _export_saved_model(args: argparse.Namespace) -> int:
 
 
 def _pca_loss(pca: PcaResult) -> str:
-    from itembed_tf.evaluation.embeddings import format_block
+    from itembed_tf.evaluation.formatting import format_table
 
     share = f"{pca.kept_percent:.1f} % of the squared length of train's embeddings"
-    before, after = format_block(pca.before), format_block(pca.after)
+    before, after = format_table(pca.before), format_table(pca.after)
     head = f"PCA from {pca.dimensions_before} to {pca.dimensions} dimensions, which hold {share}"
     return f"{head}\nbefore:\n{before}\nafter:\n{after}"
 
@@ -132,7 +133,7 @@ def _export_litert(args: argparse.Namespace) -> int:
 
 def litert_table(export: LiteRTExport) -> str:
     """The table of the LiteRT files: size, latency, cosine to float32, recall on dev with intervals, loss, budget."""
-    lines = [export.files[0].table["protocol"], LITERT_HEAD]
+    lines = [export.files[0].table.protocol, LITERT_HEAD]
     for file in export.files:
         figures = f"{file.bytes / 1e6:7.2f}{file.ms:8.2f}  {file.cosine_mean:<9.5f}{file.cosine_worst:<10.5f}"
         note = "" if file.written else "  refused"
@@ -142,11 +143,11 @@ def litert_table(export: LiteRTExport) -> str:
     return "\n".join(lines)
 
 
-def _recalls(block: dict[str, Any]) -> str:
+def _recalls(table: RetrievalTable) -> str:
     recalls = ""
-    for query in ("image_query", "text_query"):
-        low, high = block["interval_95"][query]["R@1"]
-        recalls += f"{block[query]['R@1']:5.1f} ({low:4.1f} to {high:4.1f}) "
+    for figures in (table.image_query, table.text_query):
+        low, high = figures.intervals["R@1"]
+        recalls += f"{figures['R@1']:5.1f} ({low:4.1f} to {high:4.1f}) "
     return recalls
 
 

@@ -39,12 +39,13 @@ def main(argv: Sequence[str]) -> int:
     with resumable(command_line("train", *config_words(args))):
         steps.start(LOAD)
         load_tensorflow()
-        from itembed_tf.evaluation.embeddings import format_block
+        from itembed_tf.evaluation.formatting import format_table
         from itembed_tf.pipeline.train import train
+        from itembed_tf.retrieval import RetrievalTable
 
         metrics: dict[str, Any] = train(config, run, steps)
     table = metrics.get("test") or metrics.get("dev")
-    print(f"\n{format_block(table)}\n" if table else "")
+    print(f"\n{format_table(RetrievalTable.from_json(table))}\n" if table else "")
     print(f"report:    {run / 'report' / 'index.html'}")
     print(f"encoders:  {run / 'encoders'}  (SavedModels, and the text encoder for LiteRT)")
     print("next:")

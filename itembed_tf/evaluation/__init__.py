@@ -1,1 +1,1 @@
-"""Evaluation: named protocols, galleries, per-query ranks."""
+"""Evaluation: embeddings of a split, named retrieval protocols, per-query ranks, comparison of runs."""

@@ -1,18 +1,18 @@
-"""The published right answers on COCO's 5,000 test pictures (Karpathy's split): the original, CxC's and ECCV Caption's.
+"""Published correct answers on COCO's 5,000 test images (Karpathy split): original, CxC and ECCV Caption.
 
-They are read from the data files of the package eccv-caption (MIT; CxC within it Apache 2.0), which is not imported.
-Ids are COCO's own, of pictures and of captions. What the files hold, counted in version 0.1.0:
+Read from the data files of the package eccv-caption (MIT; CxC within it Apache 2.0); the package is not imported. Ids
+are COCO's image and caption ids. Contents of version 0.1.0:
 
-========  ==============  ==============  =====================================================================
-name      picture asks    caption asks    right answers
-========  ==============  ==============  =====================================================================
-original  5,000           25,000          the picture's first five captions; 25,000 both ways
-cxc       5,000           24,972          35,585 both ways; the own caption or picture is not always among them
-eccv      1,261           1,332           22,550 captions and 11,279 pictures (its README has the queries swapped)
-========  ==============  ==============  =====================================================================
+========  ===============  ===============  ====================================================================
+name      image queries    text queries     correct answers
+========  ===============  ===============  ====================================================================
+original  5,000            25,000           the image's first five captions; 25,000 in both directions
+cxc       5,000            24,972           35,585 in both directions; a query's own match is not always included
+eccv      1,261            1,332            22,550 captions and 11,279 images (its README swaps the directions)
+========  ===============  ===============  ====================================================================
 
-Two captions that ECCV Caption calls right are not among the 25,000. They count as right ones that nobody finds, as in
-the package's own figures.
+Two captions that ECCV Caption lists as correct are not among the 25,000. They count as correct answers that no model
+retrieves, as in the package's own figures.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ NAMES = ("original", "cxc", "eccv")
 
 
 def captions_in_order() -> NDArray[np.int64]:
-    """Ids of the 25,000 captions in the published order, five a picture; each 5,000 are a fold of COCO 1K."""
+    """Ids of the 25,000 captions in the published order, five per image; each 5,000 are a fold of COCO 1K."""
     return np.load(_folder() / "coco_test_ids.npy", allow_pickle=False)
 
 
 @cache
-def pictures_of_captions() -> dict[int, int]:
-    """The picture that each of the 25,000 captions was written for."""
-    return {caption: pictures[0] for caption, pictures in right_answers("original")[1].items()}
+def image_of_caption() -> dict[int, int]:
+    """Caption id -> id of the image that it was written for, for the 25,000 captions."""
+    return {caption: images[0] for caption, images in correct_answers("original")[1].items()}
 
 
-def right_answers(name: str, folder: str | Path | None = None) -> tuple[Answers, Answers]:
-    """The right captions of each picture that asks, and the right pictures of each caption that asks.
+def correct_answers(name: str, folder: str | Path | None = None) -> tuple[Answers, Answers]:
+    """The correct captions of each image query, and the correct images of each text query.
 
     Args:
-        name: one of `NAMES`; or "pm", the plausible matches of PMRP, which the package does not bring.
-        folder: where `<name>_image_to_caption.json` and `<name>_caption_to_image.json` lie; None: in the package.
+        name: one of `NAMES`; or "pm", the plausible matches of PMRP, which are not in the package.
+        folder: of `<name>_image_to_caption.json` and `<name>_caption_to_image.json`; None: the package's.
 
     Raises:
         ModuleNotFoundError: the package is not installed.
-        ValueError: a query without a right answer, or one named twice.
+        ValueError: a query without a correct answer, or with the same one twice.
     """
     place = Path(folder) if folder else _folder()
     return _read(place / f"{name}_image_to_caption.json"), _read(place / f"{name}_caption_to_image.json")
@@ -57,17 +57,19 @@ def right_answers(name: str, folder: str | Path | None = None) -> tuple[Answers,
 
 def _read(path: Path) -> Answers:
     answers = {int(query): [int(item) for item in items] for query, items in json.loads(path.read_bytes()).items()}
-    odd = [query for query, items in answers.items() if not items or len(set(items)) != len(items)]
-    if odd:
-        raise ValueError(f"{path}: query {odd[0]} has no right answer, or one twice ({len(odd)} such queries)")
+    invalid = [query for query, items in answers.items() if not items or len(set(items)) != len(items)]
+    if invalid:
+        raise ValueError(
+            f"{path}: query {invalid[0]} has no correct answer, or one answer twice ({len(invalid)} such queries)"
+        )
     return answers
 
 
 def _folder() -> Path:
-    found = importlib.util.find_spec("eccv_caption")
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec("eccv_caption")
+    if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError(
-            "COCO's published ids come with the package eccv-caption, which is not installed: "
+            "COCO's published ids are in the package eccv-caption, which is not installed: "
             'pip install "itembed_tf[coco]"'
         )
-    return Path(found.submodule_search_locations[0]) / "data"
+    return Path(spec.submodule_search_locations[0]) / "data"

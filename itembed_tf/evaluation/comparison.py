@@ -1,115 +1,132 @@
-"""Comparison of runs: differences of their figures, with bootstrap intervals."""
+"""Paired comparison of runs: differences of their figures with 95 % bootstrap intervals."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from itembed_tf.evaluation.protocols import QUERY_DIRECTIONS, QueryRanks, per_query
-from itembed_tf.evaluation.rank_files import read_ranks
-from itembed_tf.retrieval import RESAMPLES, SEED, interval_95, resampled_means
+from itembed_tf.evaluation.protocols import QueryRanks, query_clusters
+from itembed_tf.evaluation.rank_files import RunRanks, read_ranks
+from itembed_tf.retrieval import QUERY_DIRECTIONS, RESAMPLES, SEED, Interval, interval_95, resampled_means
 
-SAME = ("dataset", "split", "name", "gallery")
-WORDS = {"dataset": "data sets", "split": "splits", "name": "protocols or sizes", "gallery": "pictures or captions"}
-Side = list[dict[str, QueryRanks]]
+# Fields of `RunRanks` that must be equal, and what they are called in an error.
+COMPARABLE = {
+    "dataset": "data sets",
+    "split": "splits",
+    "name": "protocols or gallery sizes",
+    "gallery": "images or captions",
+}
+SeedRuns = list[dict[str, QueryRanks]]  # one element per training seed
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One figure of A and B, in percent, with their difference A - B and its 95 % interval."""
+
+    a: float
+    b: float
+    difference: float
+    interval_95: Interval
+
+    @property
+    def verdict(self) -> str:
+        """Which side is better, "undecided" if the interval contains 0."""
+        low, high = self.interval_95
+        return "A is better" if low > 0 else "B is better" if high < 0 else "undecided"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A comparison of two sides, each one run or several seeds of one recipe.
+
+    Attributes:
+        protocol: data set, split and protocol in words.
+        runs: number of runs of A and of B.
+        groups: number of resampled groups.
+        figures: "image_query R@1", ..., "rsum" -> difference.
+    """
+
+    protocol: str
+    runs: tuple[int, int]
+    groups: int
+    figures: dict[str, Difference]
+
+    def to_json(self) -> dict[str, Any]:
+        """The comparison as plain values, with the verdict of each figure."""
+        figures = {name: {**asdict(each), "verdict": each.verdict} for name, each in self.figures.items()}
+        return {"protocol": self.protocol, "runs": self.runs, "groups": self.groups, "figures": figures}
 
 
 def compare_runs(
     runs: Sequence[str | Path], against: Sequence[str | Path], split: str, protocol: str | None = None
-) -> dict[str, Any]:
-    """Both sides' figures, their difference, and its 95 % interval, from the ranks kept in the run directories.
+) -> Comparison:
+    """Compare runs by the ranks stored in their run directories.
 
-    The bootstrap draws pictures (groups), each with all of its queries, the same for both sides: what makes a picture
-    hard for both cancels out. With several runs of a side, their mean is compared, and what seeds move is added as
-    Student's t with the standard error of the difference of means; both sides are taken to vary alike (the pooled
-    variance), since three runs tell so little of their own.
-
-    Returns:
-        {"protocol", "runs": [a, b], "groups", "figures": {"image_query R@1": {"a", "b", "difference", "interval_95"},
-        ..., "rsum"}}: percent, a minus b.
+    The bootstrap resamples groups, each with all of its queries, the same for both sides, so that the difficulty of an
+    image cancels out. With several runs of a side, their means are compared and the variation between seeds is added:
+    Student's t with the standard error of the difference of means. The variance is pooled over both sides, because
+    three runs estimate it too poorly alone.
 
     Raises:
-        FileNotFoundError: a run that was not measured on the split.
-        ValueError: the runs are of different data sets, splits, protocols or galleries; it says which.
+        FileNotFoundError: a run was not evaluated on the split.
+        ValueError: the runs differ in data set, split, protocol or gallery.
     """
-    read = [[read_ranks(run, split, protocol) for run in side] for side in (runs, against)]
-    first = read[0][0]
-    for run, (told, asked) in zip([*runs, *against], [*read[0], *read[1]]):
-        for key in SAME:
-            if told[key] != first[0][key]:
-                raise ValueError(
-                    f"{runs[0]} and {run} cannot be compared: their {WORDS[key]} differ ({first[0][key]}, {told[key]})"
-                )
-        if any(not np.array_equal(asked[way].groups, first[1][way].groups) for way in QUERY_DIRECTIONS):
-            raise ValueError(f"{runs[0]} and {run} cannot be compared: their queries differ")
-    sides = [[asked for _, asked in side] for side in read]
-    return {
-        "protocol": first[0]["protocol"].partition(";")[0],
-        "runs": [len(side) for side in sides],
-        "groups": len(np.unique(np.concatenate([first[1][way].groups for way in QUERY_DIRECTIONS]))),
-        "figures": differences(*sides),
-    }
+    sides = [[read_ranks(run, split, protocol) for run in side] for side in (runs, against)]
+    first = sides[0][0]
+    for run, ranks in zip([*runs, *against], [*sides[0], *sides[1]]):
+        _check_comparable(runs[0], first, run, ranks)
+    return Comparison(
+        protocol=first.protocol.partition(";")[0],
+        runs=(len(runs), len(against)),
+        groups=query_clusters(first.queries)[0],
+        figures=differences(*([ranks.queries for ranks in side] for side in sides)),
+    )
 
 
-def differences(a: Side, b: Side, *, resamples: int = RESAMPLES) -> dict[str, dict[str, Any]]:
-    """`compare_runs`'s figures, from what became of the queries of each run."""
-    names, numbers = np.unique(np.concatenate([a[0][way].groups for way in QUERY_DIRECTIONS]), return_inverse=True)
-    clusters = dict(zip(QUERY_DIRECTIONS, np.split(numbers, [len(a[0]["image_query"].groups)])))
-    keys = [f"{way} {key}" for way in QUERY_DIRECTIONS for key in per_query(a[0][way])]
-    drawn, means = [], []
-    for way in QUERY_DIRECTIONS:
-        values = [[np.column_stack(list(per_query(run[way]).values())) for run in side] for side in (a, b)]
-        apart = np.mean(values[0], axis=0) - np.mean(values[1], axis=0)
-        drawn.append(100 * resampled_means(apart, clusters[way], len(names), resamples=resamples))
+def _check_comparable(first_run: str | Path, first: RunRanks, run: str | Path, ranks: RunRanks) -> None:
+    for key, title in COMPARABLE.items():
+        one, other = getattr(first, key), getattr(ranks, key)
+        if one != other:
+            raise ValueError(f"{first_run} and {run} cannot be compared: their {title} differ ({one}, {other})")
+    if any(not np.array_equal(ranks.queries[d].groups, first.queries[d].groups) for d in QUERY_DIRECTIONS):
+        raise ValueError(f"{first_run} and {run} cannot be compared: their queries differ")
+
+
+def differences(a: SeedRuns, b: SeedRuns, *, resamples: int = RESAMPLES) -> dict[str, Difference]:
+    """The figures of `Comparison`, from the per-query ranks of each run."""
+    groups, clusters = query_clusters(a[0])
+    names = [f"{direction} {name}" for direction in QUERY_DIRECTIONS for name in a[0][direction].per_query()]
+    resampled, means = [], []
+    for direction in QUERY_DIRECTIONS:
+        values = [[np.column_stack(list(run[direction].per_query().values())) for run in side] for side in (a, b)]
+        paired = np.mean(values[0], axis=0) - np.mean(values[1], axis=0)
+        resampled.append(100 * resampled_means(paired, clusters[direction], groups, resamples=resamples))
         means.append([[100 * run.mean(axis=0) for run in side] for side in values])
-    draws = _with_sum(np.concatenate(drawn, axis=1), keys)
-    by_run = [_with_sum(np.concatenate([np.array(part[i]) for part in means], axis=1), keys) for i in (0, 1)]
-    intervals = interval_95(draws + _seed_draws(by_run[0], by_run[1], resamples))
-    found = {}
-    for i, key in enumerate([*keys, "rsum"]):
-        mean = [float(side[:, i].mean()) for side in by_run]
-        found[key] = {"a": mean[0], "b": mean[1], "difference": mean[0] - mean[1], "interval_95": intervals[i].tolist()}
-    return found
+    by_run = [_with_rsum(np.concatenate([np.array(part[i]) for part in means], axis=1), names) for i in (0, 1)]
+    draws = _with_rsum(np.concatenate(resampled, axis=1), names) + _seed_draws(by_run[0], by_run[1], resamples)
+    intervals = interval_95(draws)
+    figures = {}
+    for i, name in enumerate([*names, "rsum"]):
+        one, other = (float(side[:, i].mean()) for side in by_run)
+        figures[name] = Difference(one, other, one - other, (float(intervals[i, 0]), float(intervals[i, 1])))
+    return figures
 
 
-def _with_sum(figures: NDArray[np.float64], keys: Sequence[str]) -> NDArray[np.float64]:
-    recalls = [i for i, key in enumerate(keys) if " R@" in key]
+def _with_rsum(figures: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.float64]:
+    recalls = [i for i, name in enumerate(names) if " R@" in name]
     return np.column_stack([figures, figures[:, recalls].sum(axis=1)])
 
 
 def _seed_draws(a: NDArray[np.float64], b: NDArray[np.float64], resamples: int) -> NDArray[np.float64]:
-    """What seeds may move the difference of the means by: [resamples, figures]; 0 where no side has two runs."""
-    free = len(a) + len(b) - 2
-    if not free:
+    """Variation of the difference of means between seeds: [resamples, figures]; 0 where each side has one run."""
+    freedom = len(a) + len(b) - 2
+    if not freedom:
         return np.zeros((1, a.shape[1]))
     squares = sum(((side - side.mean(axis=0)) ** 2).sum(axis=0) for side in (a, b))
-    error = np.sqrt(squares / free * (1 / len(a) + 1 / len(b)))
-    return error * np.random.default_rng((SEED, 1)).standard_t(free, (resamples, 1))
-
-
-def verdict(figure: dict[str, Any]) -> str:
-    """Whether the interval leaves zero out."""
-    low, high = figure["interval_95"]
-    return "A is better" if low > 0 else "B is better" if high < 0 else "undecided"
-
-
-def format_comparison(found: dict[str, Any]) -> str:
-    """The comparison as lines to print."""
-    runs = " against ".join(f"{n} run{'s' if n > 1 else ''}" for n in found["runs"])
-    lines = [f"{found['protocol']}; {found['groups']:,} groups; {runs}"]
-    lines.append(f"{'':28}{'A':>7}{'B':>7}{'A - B':>8}    95 % of A - B")
-    for key, figure in found["figures"].items():
-        words = key.replace("image_query", "picture query").replace("text_query", "sentence query")
-        low, high = figure["interval_95"]
-        lines.append(
-            f"{words:28}{figure['a']:7.1f}{figure['b']:7.1f}{figure['difference']:+8.1f}    {low:+6.1f} to {high:+6.1f}"
-            f"  {verdict(figure)}"
-        )
-    if max(found["runs"]) == 1:
-        lines.append("One run a side: this compares two encoders, not two recipes; another seed moves both.")
-    lines.append("At 95 % one line in twenty errs by chance; say before which line counts.")
-    return "\n".join(lines)
+    error = np.sqrt(squares / freedom * (1 / len(a) + 1 / len(b)))
+    return error * np.random.default_rng((SEED, 1)).standard_t(freedom, (resamples, 1))

@@ -1,143 +1,166 @@
-"""Scores and the names of what was scored -> a block of figures that carries its protocol and its gallery.
+"""Named evaluation protocols: scores and a gallery in, a retrieval table and the ranks of every query out.
 
-Figures of two protocols, or of two galleries, cannot be compared. So each protocol checks that it fits what it is
-given, and refuses where it does not. Right answers are by group (a picture and its captions; an identity with all of
-its pictures and captions), but for CxC and ECCV Caption, whose lists are published.
+Figures of two protocols, or of two galleries, are not comparable. Each protocol therefore checks that the gallery has
+the size it needs and raises an error otherwise. Correct answers are those of the query's group (an image and its
+captions; an identity with all of its images and captions), except for CxC and ECCV Caption, which publish lists.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from itembed_tf.evaluation.coco_positives import right_answers
-from itembed_tf.evaluation.gallery import Gallery, first_five, numbers, part, places, published_five_thousand
+from itembed_tf.evaluation.catalogue import PROTOCOLS, scored_directions, usual_protocol
+from itembed_tf.evaluation.coco_positives import correct_answers
+from itembed_tf.evaluation.gallery import Gallery, first_five, numeric_ids, positions, published_five_thousand, subset
 from itembed_tf.retrieval import (
+    CUTOFFS,
+    QUERY_DIRECTIONS,
     RESAMPLES,
     SEED,
+    QueryFigures,
+    RetrievalTable,
     Scores,
     average_precision,
     average_precision_at_r,
+    chance_figures,
     interval_95,
     inverse_negative_penalty,
     r_precision,
-    recalls,
+    rank_figures,
+    relevant_ranks,
     resampled_means,
-    right_ranks,
-    rsum,
     two_way_ranks,
 )
 
-Block = dict[str, Any]
-QUERY_DIRECTIONS = ("image_query", "text_query")
+__all__ = ["PROTOCOLS", "Measurement", "QueryRanks", "measure", "protocol_for", "selection_score"]
 
 
 @dataclass(frozen=True)
 class QueryRanks:
-    """What came of the queries of one side: the best rank of each, its group, and other figures of it in [0, 1]."""
+    """Per-query results of one direction: best rank and group of each query, and other rates of it in [0, 1].
+
+    Attributes:
+        ranks: int64 [q], best rank of a correct item, 1 = first.
+        groups: [q], group of each query.
+        rates: further figures of each query by name, float64 [q], such as average precision ("mAP").
+    """
 
     ranks: NDArray[np.int64]
     groups: NDArray[np.str_]
-    others: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    rates: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def per_query(self) -> dict[str, NDArray[Any]]:
+        """All rates of each query, in [0, 1]: found among the first 1, 5, 10, and `rates`."""
+        return {**{f"R@{k}": self.ranks <= k for k in CUTOFFS}, **self.rates}
+
+    def values(self) -> dict[str, float]:
+        """The means over the queries, as `QueryFigures.values` has them."""
+        return {**rank_figures(self.ranks), **{name: float(100 * rate.mean()) for name, rate in self.rates.items()}}
 
 
-Measured = tuple[Block, dict[str, QueryRanks]]
+@dataclass(frozen=True)
+class Measurement:
+    """A retrieval table and the per-query results that it summarises, by direction."""
+
+    table: RetrievalTable
+    queries: dict[str, QueryRanks]
 
 
-def measure(name: str, scores: Scores, gallery: Gallery) -> Measured:
-    """Measure by one of `PROTOCOLS`.
+def measure(name: str, scores: Scores, gallery: Gallery) -> Measurement:
+    """Evaluate by one of `PROTOCOLS`.
 
-    Returns:
-        The block: {"name": protocol/pictures x captions, "gallery_images", "gallery_captions", "image_query",
-        "text_query", "rsum", "interval_95"}; recalls and the other figures in percent. `interval_95` has, for each of
-        them, the bounds of a bootstrap of 2,000 resamples over groups, from a fixed seed. And what came of each query.
+    Intervals are those of a bootstrap with 2,000 resamples of whole groups and a fixed seed.
 
     Raises:
-        ValueError: an unknown name, a group without a picture or a caption, or a gallery that the protocol does not
-            fit, saying what is there.
+        ValueError: an unknown name, a group without an image or a caption, or a gallery that the protocol does not fit.
         ModuleNotFoundError: the protocol needs COCO's published ids and eccv-caption is not installed.
     """
     if name not in PROTOCOLS:
-        raise ValueError(f"protocol {name!r} is not known; choose one of {', '.join(PROTOCOLS)}")
-    block, asked = PROTOCOLS[name][0](scores, gallery)
-    sizes = f"{block['gallery_images']}x{block['gallery_captions']}"
-    return {"name": f"{name}/{sizes}", **block, "interval_95": _intervals(asked)}, asked
+        raise ValueError(f"unknown protocol {name!r}; choose one of {', '.join(PROTOCOLS)}")
+    measured = _MEASURES[name](scores, gallery)
+    table = replace(measured.table, name=f"{name}/{measured.table.gallery_images}x{measured.table.gallery_captions}")
+    return replace(measured, table=_with_intervals(table, measured.queries))
 
 
 def protocol_for(data_set: str, gallery: Gallery) -> str:
-    """The protocol that published figures on a data set follow, where the gallery has its size; else "whole"."""
-    name, pictures = USUAL.get(data_set, ("whole", 0))
+    """The protocol of published results on a data set, if the gallery has the size it needs; else "whole"."""
+    name, images = usual_protocol(data_set)
     try:
-        if pictures:
-            first_five(gallery, pictures, name)
+        if images:
+            first_five(gallery, images, name)
     except ValueError:
         return "whole"
     return name
 
 
-def counted(protocol: str) -> tuple[str, ...]:
-    """The queries whose figures count by a protocol; its name may have the gallery behind it, as in a block."""
-    return COUNTED.get(protocol.partition("/")[0], QUERY_DIRECTIONS)
+def selection_score(table: RetrievalTable, data_set: str) -> float:
+    """Score for model selection: the sum of the recalls of the directions that the data set's usual protocol scores."""
+    return table.recall_sum(scored_directions(usual_protocol(data_set)[0]))
 
 
-def selection_score(table: Block, data_set: str) -> float:
-    """What a table on dev says of a model: the recalls that count by the data set's usual protocol, added up."""
-    return rsum(table, counted(USUAL.get(data_set, ("whole", 0))[0]))
-
-
-def whole(scores: Scores, gallery: Gallery) -> Measured:
-    """All pictures against all captions, however many a group has."""
+def whole(scores: Scores, gallery: Gallery) -> Measurement:
+    """All images against all captions; groups may have any size."""
     ranks = two_way_ranks(scores, gallery.images, gallery.captions)
-    asked = dict(zip(QUERY_DIRECTIONS, (QueryRanks(ranks[0], gallery.images), QueryRanks(ranks[1], gallery.captions))))
-    return _block(asked, gallery), asked
+    queries = {
+        direction: QueryRanks(ranks[i], groups)
+        for i, (direction, groups) in enumerate(zip(QUERY_DIRECTIONS, (gallery.images, gallery.captions)))
+    }
+    image_groups, caption_groups = (_counts(groups) for groups in (gallery.images, gallery.captions))
+    relevant = {
+        "image_query": np.array([caption_groups[group] for group in gallery.images.tolist()]),
+        "text_query": np.array([image_groups[group] for group in gallery.captions.tolist()]),
+    }
+    return _measurement(queries, relevant, gallery)
 
 
-def flickr_1k(scores: Scores, gallery: Gallery) -> Measured:
-    """1,000 pictures against the first five captions of each (Flickr8k, Flickr30k; they have no more)."""
+def flickr_1k(scores: Scores, gallery: Gallery) -> Measurement:
+    """1,000 images against the first five captions of each (Flickr8k and Flickr30k have exactly five)."""
     return whole(*_five_each(scores, gallery, 1000, "flickr-1k"))
 
 
-def coco_5k(scores: Scores, gallery: Gallery) -> Measured:
-    """5,000 pictures against the first five captions of each: 25,000 of the 25,010, as VSE++ and most others do."""
+def coco_5k(scores: Scores, gallery: Gallery) -> Measurement:
+    """5,000 images against the first five captions of each: 25,000 of the 25,010, as VSE++ and most others do."""
     return whole(*_five_each(scores, gallery, 5000, "coco-5k"))
 
 
-def coco_1k(scores: Scores, gallery: Gallery) -> Measured:
-    """The five published folds of COCO's 5,000, 1,000 pictures with their 5,000 captions each; figures averaged."""
+def coco_1k(scores: Scores, gallery: Gallery) -> Measurement:
+    """Mean over the five published folds of COCO's 5,000 test images: 1,000 images and 5,000 captions each."""
     return _folds(*published_five_thousand(scores, gallery, "coco-1k"))
 
 
-def coco_1k_listed(scores: Scores, gallery: Gallery) -> Measured:
-    """As coco-1k, of any 5,000 pictures, with folds in the order of the list: not the folds of published COCO 1K."""
+def coco_1k_listed(scores: Scores, gallery: Gallery) -> Measurement:
+    """As coco-1k for any 5,000 images, with folds in file order: not the folds of published COCO 1K results."""
     return _folds(*_five_each(scores, gallery, 5000, "coco-1k-listed"))
 
 
-def cuhk(scores: Scores, gallery: Gallery) -> Measured:
-    """Person search: a caption looks for all pictures of its identity; R@K, mAP and mINP (CUHK-PEDES, IRRA).
+def cuhk(scores: Scores, gallery: Gallery) -> Measurement:
+    """Person search (CUHK-PEDES, IRRA): text queries with R@K, mAP and mINP over all images of the identity.
 
-    Only the text query is published; the image query stands beside it for ourselves.
+    Only text → image results are published; image → text is computed for information.
     """
-    block, asked = whole(scores, gallery)
-    rows = places(gallery.images)
-    right = {i: rows[group] for i, group in enumerate(gallery.captions.tolist())}
-    ranks = right_ranks(scores, right, images_ask=False)
-    others = {"mAP": average_precision(ranks), "mINP": inverse_negative_penalty(ranks)}
-    asked["text_query"] = QueryRanks(asked["text_query"].ranks, gallery.captions, others)
-    return {**block, "text_query": _figures(asked["text_query"])}, asked
+    measured = whole(scores, gallery)
+    rows = positions(gallery.images)
+    relevant = {i: rows[group] for i, group in enumerate(gallery.captions.tolist())}
+    ranks = relevant_ranks(scores, relevant, direction="text_query")
+    rates = {"mAP": average_precision(ranks), "mINP": inverse_negative_penalty(ranks)}
+    text = replace(measured.queries["text_query"], rates=rates)
+    figures = replace(measured.table.text_query, values=text.values())
+    return Measurement(replace(measured.table, text_query=figures), {**measured.queries, "text_query": text})
 
 
-def cxc(scores: Scores, gallery: Gallery) -> Measured:
-    """COCO 5K by the right answers of Crisscrossed Captions, which are more than one picture's own."""
-    return by_answers(scores, gallery, right_answers("cxc"), "cxc")
+def cxc(scores: Scores, gallery: Gallery) -> Measurement:
+    """COCO 5K with the correct answers of Crisscrossed Captions, which include matches of other images."""
+    return by_answers(scores, gallery, correct_answers("cxc"), "cxc")
 
 
-def eccv(scores: Scores, gallery: Gallery) -> Measured:
-    """COCO 5K by the right answers of ECCV Caption: R@1, R-Precision and mAP@R of the queries that have any."""
-    return by_answers(scores, gallery, right_answers("eccv"), "eccv", precision=True)
+def eccv(scores: Scores, gallery: Gallery) -> Measurement:
+    """COCO 5K with the correct answers of ECCV Caption: R@1, R-Precision and mAP@R of the queries that have any."""
+    return by_answers(scores, gallery, correct_answers("eccv"), "eccv", precision=True)
 
 
 def by_answers(
@@ -147,91 +170,105 @@ def by_answers(
     name: str,
     *,
     precision: bool = False,
-) -> Measured:
-    """COCO 5K by lists of right answers: of each picture's id, of each caption's id; as `right_answers` gives them."""
+) -> Measurement:
+    """COCO 5K with lists of correct answers per image id and per caption id, as `correct_answers` returns them."""
     scores, gallery = published_five_thousand(scores, gallery, name)
     assert gallery.caption_ids is not None
-    rows = {number: i for i, number in enumerate(numbers(gallery.images))}
+    rows = {number: i for i, number in enumerate(numeric_ids(gallery.images))}
     columns = {number: i for i, number in enumerate(gallery.caption_ids.tolist())}
-    asked = {}
-    for way, right, queries, items in zip(QUERY_DIRECTIONS, answers, (rows, columns), (columns, rows)):
-        known = {queries[query]: [items[item] for item in right[query] if item in items] for query in right}
-        ranks = right_ranks(scores, known, images_ask=way == "image_query")
-        counts = [len(right[query]) for query in right]
-        groups = (gallery.images if way == "image_query" else gallery.captions)[list(known)]
-        more = {"R-Precision": r_precision(ranks, counts), "mAP@R": average_precision_at_r(ranks, counts)}
-        asked[way] = QueryRanks(np.array([own[0] for own in ranks]), groups, more if precision else {})
-    return _block(asked, gallery), asked
+    queries, relevant = {}, {}
+    for direction, lists, ids, items in zip(QUERY_DIRECTIONS, answers, (rows, columns), (columns, rows)):
+        known = {ids[query]: [items[item] for item in lists[query] if item in items] for query in lists}
+        ranks = relevant_ranks(scores, known, direction=direction)
+        counts = [len(lists[query]) for query in lists]
+        groups = (gallery.images if direction == "image_query" else gallery.captions)[list(known)]
+        rates = {"R-Precision": r_precision(ranks, counts), "mAP@R": average_precision_at_r(ranks, counts)}
+        queries[direction] = QueryRanks(np.array([own[0] for own in ranks]), groups, rates if precision else {})
+        relevant[direction] = np.array([len(own) for own in known.values()])
+    return _measurement(queries, relevant, gallery)
 
 
-# name -> how it is measured, and what a block says of it
-PROTOCOLS: dict[str, tuple[Callable[[Scores, Gallery], Measured], str]] = {
-    "whole": (whole, "whole split as gallery, any item of its group"),
-    "flickr-1k": (flickr_1k, "1,000 pictures, 5,000 captions"),
-    "coco-1k": (coco_1k, "mean of the five published folds of 1,000 pictures and 5,000 captions"),
-    "coco-1k-listed": (coco_1k_listed, "mean of five folds in the order of the files, not the published ones"),
-    "coco-5k": (coco_5k, "5,000 pictures, their first five captions"),
-    "cuhk": (cuhk, "captions look for every picture of their identity"),
-    "cxc": (cxc, "5,000 pictures, 25,000 captions, right as Crisscrossed Captions has it"),
-    "eccv": (eccv, "5,000 pictures, 25,000 captions, right as ECCV Caption has it"),
-}
-# Of a protocol by which not both queries count: nobody publishes the image query of person search.
-COUNTED = {"cuhk": ("text_query",)}
-# What published figures on a data set are measured by, and on how many pictures; 0 for any number.
-USUAL = {
-    "flickr8k": ("flickr-1k", 1000),
-    "flickr30k": ("flickr-1k", 1000),
-    "coco": ("coco-5k", 5000),
-    "cuhk-pedes": ("cuhk", 0),
-    "icfg-pedes": ("cuhk", 0),
-    "rstpreid": ("cuhk", 0),
+_MEASURES: dict[str, Callable[[Scores, Gallery], Measurement]] = {
+    "whole": whole,
+    "flickr-1k": flickr_1k,
+    "coco-1k": coco_1k,
+    "coco-1k-listed": coco_1k_listed,
+    "coco-5k": coco_5k,
+    "cuhk": cuhk,
+    "cxc": cxc,
+    "eccv": eccv,
 }
 
 
-def _five_each(scores: Scores, gallery: Gallery, pictures: int, name: str) -> tuple[Scores, Gallery]:
-    return part(scores, gallery, np.arange(pictures), first_five(gallery, pictures, name))
+def _five_each(scores: Scores, gallery: Gallery, images: int, name: str) -> tuple[Scores, Gallery]:
+    return subset(scores, gallery, np.arange(images), first_five(gallery, images, name))
 
 
-def _figures(asked: QueryRanks) -> dict[str, float]:
-    return {**recalls(asked.ranks), **{name: float(100 * values.mean()) for name, values in asked.others.items()}}
+def _counts(groups: NDArray[np.str_]) -> dict[str, int]:
+    return {group: len(items) for group, items in positions(groups).items()}
 
 
-def _block(asked: Mapping[str, QueryRanks], gallery: Gallery) -> Block:
-    table = {way: _figures(asked[way]) for way in QUERY_DIRECTIONS}
-    sizes = {"gallery_images": len(gallery.images), "gallery_captions": len(gallery.captions)}
-    return {**sizes, **table, "rsum": rsum(table)}
+def _measurement(
+    queries: dict[str, QueryRanks], relevant: Mapping[str, NDArray[np.int64]], gallery: Gallery
+) -> Measurement:
+    """Figures and chance level of both directions; `relevant` counts the correct items of each query."""
+    sizes = {"image_query": len(gallery.captions), "text_query": len(gallery.images)}
+    figures = {
+        direction: QueryFigures(
+            ranks.values(),
+            chance=chance_figures(relevant[direction], sizes[direction]),
+            correct_answers=float(relevant[direction].mean()),
+        )
+        for direction, ranks in queries.items()
+    }
+    table = RetrievalTable(
+        figures["image_query"],
+        figures["text_query"],
+        gallery_images=len(gallery.images),
+        gallery_captions=len(gallery.captions),
+    )
+    return Measurement(table, queries)
 
 
-def _folds(scores: Scores, gallery: Gallery) -> Measured:
-    """Five folds of a fifth of the pictures and captions each, in their order."""
+def _folds(scores: Scores, gallery: Gallery) -> Measurement:
+    """Mean over five folds, each a fifth of the images and captions, in their order."""
     size, width = len(gallery.images) // 5, len(gallery.captions) // 5
     rows, columns = np.arange(size), np.arange(width)
-    folds = [whole(*part(scores, gallery, rows + i * size, columns + i * width)) for i in range(5)]
-    blocks = [block for block, _ in folds]
-    table = {
-        way: {key: float(np.mean([b[way][key] for b in blocks])) for key in blocks[0][way]} for way in QUERY_DIRECTIONS
-    }
-    asked = {}
-    for way in QUERY_DIRECTIONS:
-        ranks, groups = ([getattr(fold[way], side) for _, fold in folds] for side in ("ranks", "groups"))
-        asked[way] = QueryRanks(np.concatenate(ranks), np.concatenate(groups))
-    return {**blocks[0], "folds": 5, **table, "rsum": rsum(table)}, asked
+    folds = [whole(*subset(scores, gallery, rows + i * size, columns + i * width)) for i in range(5)]
+    figures, queries = {}, {}
+    for direction in QUERY_DIRECTIONS:
+        parts = [fold.table[direction] for fold in folds]
+        values, chance = (_mean([getattr(part, kind) for part in parts]) for kind in ("values", "chance"))
+        figures[direction] = replace(parts[0], values=values, chance=chance)
+        ranks, groups = ([getattr(fold.queries[direction], key) for fold in folds] for key in ("ranks", "groups"))
+        queries[direction] = QueryRanks(np.concatenate(ranks), np.concatenate(groups))
+    return Measurement(
+        replace(folds[0].table, folds=5, image_query=figures["image_query"], text_query=figures["text_query"]), queries
+    )
 
 
-def _intervals(asked: Mapping[str, QueryRanks]) -> Block:
-    """Of each recall and other figure, and of rsum: [lower, upper] in percent. Both ways draw the same groups."""
-    names, numbers = np.unique(np.concatenate([asked[way].groups for way in QUERY_DIRECTIONS]), return_inverse=True)
-    clusters = dict(zip(QUERY_DIRECTIONS, np.split(numbers, [len(asked["image_query"].groups)])))
-    drawn, found = {}, {}
-    for way in QUERY_DIRECTIONS:
-        values = per_query(asked[way])
-        of_queries = np.column_stack(list(values.values()))
-        drawn[way] = 100 * resampled_means(of_queries, clusters[way], len(names), resamples=RESAMPLES)
-        found[way] = {name: bounds.tolist() for name, bounds in zip(values, interval_95(drawn[way]))}
-    rsums = sum(drawn[way][:, :3].sum(axis=1) for way in QUERY_DIRECTIONS)
-    return {**found, "rsum": interval_95(rsums).tolist(), "resamples": RESAMPLES, "seed": SEED, "groups": len(names)}
+def _mean(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([each[name] for each in figures])) for name in figures[0]}
 
 
-def per_query(asked: QueryRanks) -> dict[str, NDArray[Any]]:
-    """The figures of each query, in [0, 1]: found at 1, 5, 10, and the others."""
-    return {**{f"R@{k}": asked.ranks <= k for k in (1, 5, 10)}, **asked.others}
+def _with_intervals(table: RetrievalTable, queries: Mapping[str, QueryRanks]) -> RetrievalTable:
+    """The table with 95 % intervals of its rates and of rsum; both directions resample the same groups."""
+    groups, clusters = query_clusters(queries)
+    means, figures = {}, {}
+    for direction in QUERY_DIRECTIONS:
+        rates = queries[direction].per_query()
+        columns = np.column_stack(list(rates.values()))
+        means[direction] = 100 * resampled_means(columns, clusters[direction], groups, resamples=RESAMPLES)
+        bounds = {name: (float(low), float(high)) for name, (low, high) in zip(rates, interval_95(means[direction]))}
+        figures[direction] = replace(table[direction], intervals=bounds)
+    low, high = interval_95(sum(means[direction][:, : len(CUTOFFS)].sum(axis=1) for direction in QUERY_DIRECTIONS))
+    bootstrap = {"resamples": RESAMPLES, "seed": SEED, "groups": groups}
+    table = replace(table, image_query=figures["image_query"], text_query=figures["text_query"])
+    return replace(table, rsum_interval=(float(low), float(high)), bootstrap=bootstrap)
+
+
+def query_clusters(queries: Mapping[str, QueryRanks]) -> tuple[int, dict[str, NDArray[np.intp]]]:
+    """Number of groups, and the group of each query as an integer that both directions share."""
+    groups = [queries[direction].groups for direction in QUERY_DIRECTIONS]
+    names, numbers = np.unique(np.concatenate(groups), return_inverse=True)
+    return len(names), dict(zip(QUERY_DIRECTIONS, np.split(numbers, [len(groups[0])])))

@@ -1,7 +1,7 @@
-"""What became of every query of a run, on disk: ranks/<split>_<protocol>.npz in the run directory; write and read.
+"""Per-query ranks of a run on disk: ranks/<split>_<protocol>.npz in the run directory.
 
-Kept because a comparison of two runs pairs their queries, and no table of means can be paired. Encoding a split again
-takes minutes and TensorFlow; reading its ranks takes neither.
+A comparison of two runs pairs their queries, which means alone do not allow. Reading the ranks takes neither
+TensorFlow nor another evaluation of the model.
 """
 
 from __future__ import annotations
@@ -10,55 +10,70 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
 
-from itembed_tf.evaluation.protocols import QUERY_DIRECTIONS, QueryRanks
+from itembed_tf.evaluation.protocols import QueryRanks
 from itembed_tf.files import write_atomically
+from itembed_tf.retrieval import QUERY_DIRECTIONS, RetrievalTable
 
-TOLD = ("dataset", "split", "name", "gallery", "protocol")  # of the metrics block; the first four must agree
+HEADER = ("dataset", "split", "name", "gallery", "protocol")
 
 
-def write_ranks(run: Path, block: Mapping[str, Any], asked: Mapping[str, QueryRanks]) -> Path:
-    """Keep the queries that a metrics block was made of."""
-    arrays: dict[str, Any] = {"block": np.array(json.dumps({key: block[key] for key in TOLD}))}
-    for way in QUERY_DIRECTIONS:
-        arrays |= {f"{way} ranks": asked[way].ranks, f"{way} groups": asked[way].groups}
-        arrays |= {f"{way} of {name}": values for name, values in asked[way].others.items()}
+@dataclass(frozen=True)
+class RunRanks:
+    """Per-query ranks with the fields of their table that say what was evaluated, as in `RetrievalTable`."""
+
+    dataset: str
+    split: str
+    name: str
+    gallery: str
+    protocol: str
+    queries: dict[str, QueryRanks]
+
+
+def write_ranks(run: Path, table: RetrievalTable, queries: Mapping[str, QueryRanks]) -> Path:
+    """Write the per-query ranks of a table into the run directory; return the file."""
+    arrays: dict[str, Any] = {"block": np.array(json.dumps({key: getattr(table, key) for key in HEADER}))}
+    for direction in QUERY_DIRECTIONS:
+        ranks = queries[direction]
+        arrays |= {f"{direction} ranks": ranks.ranks, f"{direction} groups": ranks.groups}
+        arrays |= {f"{direction} of {name}": values for name, values in ranks.rates.items()}
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)
-    return write_atomically(_file(run, block["split"], block["name"].partition("/")[0]), file.getvalue())
+    return write_atomically(_file(run, table.split, table.name.partition("/")[0]), file.getvalue())
 
 
-def read_ranks(run: str | Path, split: str, protocol: str | None) -> tuple[dict[str, str], dict[str, QueryRanks]]:
-    """What `write_ranks` kept; `protocol` None where there is only one of the split.
+def read_ranks(run: str | Path, split: str, protocol: str | None) -> RunRanks:
+    """Read what `write_ranks` wrote; `protocol` may be None where the split was evaluated by one protocol only.
 
     Raises:
-        FileNotFoundError: the split was not measured, or not by this protocol; it says how to.
-        ValueError: several protocols to choose from, or a file that cannot be read.
+        FileNotFoundError: the run was not evaluated on the split, or not by this protocol.
+        ValueError: evaluated by several protocols and none given, or a file that cannot be read.
     """
-    found = sorted((Path(run) / "ranks").glob(f"{split}_{protocol or '*'}.npz"))
-    if len(found) > 1:
-        names = ", ".join(file.stem.partition("_")[2] for file in found)
-        raise ValueError(f"{run} was measured on {split} by several protocols; choose one with --protocol: {names}")
-    if not found:
-        more = f" --protocol {protocol}" if protocol else ""
-        raise FileNotFoundError(
-            f"{run} holds no ranks of {split}{f' by {protocol}' if protocol else ''}; measure it first:\n"
-            f"  python -m itembed_tf.evaluate {run} --split {split}{more}"
-        )
+    files = sorted((Path(run) / "ranks").glob(f"{split}_{protocol or '*'}.npz"))
+    if len(files) > 1:
+        names = ", ".join(file.stem.partition("_")[2] for file in files)
+        raise ValueError(f"{run} was evaluated on {split} by several protocols; choose one with --protocol: {names}")
+    command = f"itembed evaluate {quote(str(run))} --split {split}"
+    if not files:
+        option, by = (f" --protocol {protocol}", f" by protocol {protocol}") if protocol else ("", "")
+        raise FileNotFoundError(f"{run} has no ranks of {split}{by}; evaluate it first: {command}{option}")
     try:
-        with np.load(found[0], allow_pickle=False) as file:
-            told = json.loads(str(file["block"]))
-            asked = {}
-            for way in QUERY_DIRECTIONS:
-                others = {n.removeprefix(f"{way} of "): file[n] for n in file.files if n.startswith(f"{way} of ")}
-                asked[way] = QueryRanks(file[f"{way} ranks"], file[f"{way} groups"], others)
-            return {key: told[key] for key in TOLD}, asked
+        with np.load(files[0], allow_pickle=False) as file:
+            header = json.loads(str(file["block"]))
+            queries = {}
+            for direction in QUERY_DIRECTIONS:
+                prefix = f"{direction} of "
+                rates = {name.removeprefix(prefix): file[name] for name in file.files if name.startswith(prefix)}
+                queries[direction] = QueryRanks(file[f"{direction} ranks"], file[f"{direction} groups"], rates)
+            return RunRanks(**{key: header[key] for key in HEADER}, queries=queries)
     except (KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{found[0]} cannot be read ({error}); remove it and measure the run again") from error
+        raise ValueError(f"{files[0]} cannot be read ({error}); write it again: {command}") from error
 
 
 def _file(run: Path, split: str, protocol: str) -> Path:

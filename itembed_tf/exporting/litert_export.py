@@ -11,7 +11,8 @@ import numpy as np
 
 from itembed_tf.config import arguments
 from itembed_tf.data.readers import Group, read_dataset
-from itembed_tf.evaluation.embeddings import Embeddings, embed_split, metrics_block
+from itembed_tf.evaluation.embeddings import Embeddings, embed_split
+from itembed_tf.evaluation.evaluate import evaluate_embeddings
 from itembed_tf.exporting.litert_convert import PRECISIONS, converter, embed_all
 from itembed_tf.exporting.litert_files import file_name, parity_settings, text_parity, write_beside
 from itembed_tf.exporting.litert_targets import (
@@ -26,11 +27,11 @@ from itembed_tf.exporting.pair import EncoderPair, load_pair
 from itembed_tf.exporting.parity import ParityError
 from itembed_tf.files import write_atomically
 from itembed_tf.progress import Steps
+from itembed_tf.retrieval import QUERY_DIRECTIONS, RetrievalTable
 from itembed_tf.training.run_directory import open_run
 
 # Percentage points of R@1 on dev, mean of both directions, that a precision may lose against float32.
 BUDGETS = {"float32": 0.1, "float16": 0.1, "dynamic": 1.0, "int8": 1.0}
-DIRECTIONS = ("image_query", "text_query")
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class MeasuredFile:
     cosine_mean: float  # to the float32 model's embeddings
     cosine_worst: float
     embeddings: np.ndarray = field(repr=False)  # of dev, float32 [n, D]
-    table: dict[str, Any] = field(repr=False)
+    table: RetrievalTable = field(repr=False)
     loss: float  # percentage points of R@1, mean of both directions; below 0 where it is better
     budget: float
     written: bool = False
@@ -58,7 +59,7 @@ class LiteRTExport:
     folder: Path
     dev: Dev
     files: tuple[MeasuredFile, ...]
-    both: dict[str, Any] | None = None
+    both: RetrievalTable | None = None
     both_loss: float = 0.0
 
 
@@ -101,7 +102,7 @@ def read_dev(run: str | Path, overrides: Sequence[str] = ()) -> tuple[EncoderPai
     of_data = [override for override in overrides if override.startswith("dataset.")]
     model, pair = load_pair(run, [override for override in overrides if override not in of_data])
     _, config, groups, live = embed_split(open_run(run), "dev", overrides, model)
-    dev = Dev(config, groups, live, metrics_block(config, "dev", groups, live))
+    dev = Dev(config, groups, live, evaluate_embeddings(config, "dev", groups, live))
     return pair, dev, read_dataset(**{**arguments(config.dataset), "splits": ("train",)})
 
 
@@ -127,7 +128,7 @@ def write_measured(
     if len(int8) < 2:
         return LiteRTExport(out, dev, tuple(files))
     embeddings = Embeddings(int8["image_encoder"], int8["text_encoder"])
-    both = metrics_block(dev.config, "dev", dev.groups, embeddings)
+    both = evaluate_embeddings(dev.config, "dev", dev.groups, embeddings)
     return LiteRTExport(out, dev, tuple(files), both, _loss(dev.table, both))
 
 
@@ -172,8 +173,8 @@ def _measure(target: Target, precision: str, content: bytes, dev: Dev) -> Measur
     cosines = (target.live * embeddings).sum(axis=1) / lengths
     is_text = target.name == "text_encoder"
     mixed = replace(dev.live, captions=embeddings) if is_text else replace(dev.live, images=embeddings)
-    table = metrics_block(dev.config, "dev", dev.groups, mixed)
-    one_query = 50 / min(table["gallery_images"], table["gallery_captions"])  # effect of one query on the mean
+    table = evaluate_embeddings(dev.config, "dev", dev.groups, mixed)
+    one_query = 50 / min(table.gallery_images, table.gallery_captions)  # effect of one query on the mean
     return MeasuredFile(
         encoder=target.name,
         precision=precision,
@@ -189,9 +190,9 @@ def _measure(target: Target, precision: str, content: bytes, dev: Dev) -> Measur
     )
 
 
-def _loss(before: dict[str, Any], after: dict[str, Any]) -> float:
+def _loss(before: RetrievalTable, after: RetrievalTable) -> float:
     """Percentage points of R@1 lost, mean of both directions; below 0 where it is better."""
-    return float(np.mean([before[query]["R@1"] - after[query]["R@1"] for query in DIRECTIONS]))
+    return float(np.mean([before[query]["R@1"] - after[query]["R@1"] for query in QUERY_DIRECTIONS]))
 
 
 def _write(out: Path, content: bytes, file: MeasuredFile, accept_loss: bool) -> bool:
@@ -208,7 +209,7 @@ def _file_entry(file: MeasuredFile) -> dict[str, Any]:
     return {
         "bytes": file.bytes,
         "cosine_to_float32": {"mean": file.cosine_mean, "worst": file.cosine_worst},
-        "dev": {"protocol": file.table["protocol"], **{query: file.table[query]["R@1"] for query in DIRECTIONS}},
+        "dev": {"protocol": file.table.protocol, **{query: file.table[query]["R@1"] for query in QUERY_DIRECTIONS}},
         "R@1_lost": file.loss,
         "allowed": file.budget,
     }

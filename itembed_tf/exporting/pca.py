@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from itembed_tf.evaluation.embeddings import Embeddings, embed_split, metrics_block
+from itembed_tf.evaluation.embeddings import Embeddings, embed_split
+from itembed_tf.evaluation.evaluate import evaluate_embeddings
 from itembed_tf.exporting.pair import EncoderPair, load_pair
 from itembed_tf.models.dual_path import project_encoder
+from itembed_tf.retrieval import RetrievalTable
 from itembed_tf.training.run_directory import open_run
 
 
@@ -22,8 +24,8 @@ class PcaResult:
     dimensions_before: int
     dimensions: int
     kept_percent: float
-    before: dict[str, Any]
-    after: dict[str, Any]
+    before: RetrievalTable
+    after: RetrievalTable
 
     def to_json(self) -> dict[str, Any]:
         """The value of the key ``cut`` in ``encoders.json``."""
@@ -31,8 +33,8 @@ class PcaResult:
             "from": self.dimensions_before,
             "to": self.dimensions,
             "kept_percent": self.kept_percent,
-            "before": self.before,
-            "after": self.after,
+            "before": self.before.to_json(),
+            "after": self.after.to_json(),
         }
 
 
@@ -61,8 +63,8 @@ def apply_pca(run: str | Path, dimensions: int, overrides: Sequence[str] = ()) -
         dimensions_before=full,
         dimensions=dimensions,
         kept_percent=kept_percent,
-        before=metrics_block(config, "dev", groups, dev),
-        after=metrics_block(config, "dev", groups, projected),
+        before=evaluate_embeddings(config, "dev", groups, dev),
+        after=evaluate_embeddings(config, "dev", groups, projected),
     )
     image, text = project_encoder(pair.image_encoder, axes), project_encoder(pair.text_encoder, axes)
     return replace(pair, image_encoder=image, text_encoder=text), result

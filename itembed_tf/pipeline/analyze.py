@@ -8,7 +8,8 @@ from typing import Any
 
 from itembed_tf.analysis.measures import analyze, overlap_figures
 from itembed_tf.data.batches import flatten
-from itembed_tf.evaluation.embeddings import embed_split, metrics_block
+from itembed_tf.evaluation.embeddings import embed_split
+from itembed_tf.evaluation.evaluate import evaluate_embeddings
 from itembed_tf.files import write_atomically
 from itembed_tf.pipeline.outputs import write_page
 from itembed_tf.training.epoch_log import read_history
@@ -28,7 +29,7 @@ def analyze_run(path: str | Path, out: str | Path, split: str, sentences: int) -
     model, config, groups, embeddings = embed_split(run, split)
     items, metrics = flatten(groups), read_metrics(run.path)
     found = analyze(model, items, embeddings, config, run.vocabulary, classes=metrics["classes"], sentences=sentences)
-    block = metrics_block(config, split, groups, embeddings) | {"overlap": overlap_figures(found)}
+    block = evaluate_embeddings(config, split, groups, embeddings).to_json() | {"overlap": overlap_figures(found)}
     about = {key: value for key, value in metrics.items() if key not in ("train", "dev", "test")} | {split: block}
     history = read_history(run.path)
     skipped = read_skipped(run.path) or []

@@ -14,12 +14,14 @@ from itembed_tf.analysis.measures import analyze, overlap_figures
 from itembed_tf.config import Config, arguments
 from itembed_tf.data.batches import Items, flatten
 from itembed_tf.data.readers import Group, attribution
-from itembed_tf.evaluation.embeddings import Embeddings, embedder, metrics_block
+from itembed_tf.evaluation.embeddings import Embeddings, embedder
+from itembed_tf.evaluation.evaluate import evaluate_embeddings
 from itembed_tf.evaluation.protocols import selection_score
 from itembed_tf.exporting import encoder_pair, write_litert_text_encoder, write_saved_models
 from itembed_tf.pipeline import steps as titles
 from itembed_tf.progress import Steps, running_clock
 from itembed_tf.report import write_report
+from itembed_tf.retrieval import RetrievalTable
 from itembed_tf.text import Vocabulary
 from itembed_tf.training.build import load_model
 from itembed_tf.training.checkpoints import drop_checkpoint
@@ -67,10 +69,10 @@ def finish_run(
     cached = features(items) if features else None
     settings = arguments(config.image) | arguments(config.evaluation)
     embeddings = embedder(final, items, vocabulary, **settings, features=cached)()
-    metrics[shown] = metrics_block(config, shown, by_split[shown], embeddings, keep=path)
+    table = evaluate_embeddings(config, shown, by_split[shown], embeddings, ranks_to=path)
     steps.start(titles.ANALYSE)
     analysis = analyze(final, items, embeddings, config, vocabulary, classes=classes)
-    metrics[shown]["overlap"] = overlap_figures(analysis)
+    metrics[shown] = table.to_json() | {"overlap": overlap_figures(analysis)}
     steps.start(titles.EXPORT)
     pair = encoder_pair(final, vocabulary, config)
     write_saved_models(path / "encoders", pair)
@@ -115,7 +117,9 @@ def _selected(keep: str, tables: list[dict[str, Any]], dataset: str) -> dict[str
     """The dev table of the selected weights. The first one is of the stage's initial weights, which may be the best."""
     if not tables:
         return {}
-    return tables[-1] if keep == "last" else max(tables, key=lambda table: selection_score(table, dataset))
+    if keep == "last":
+        return tables[-1]
+    return max(tables, key=lambda table: selection_score(RetrievalTable.from_json(table), dataset))
 
 
 def write_page(

@@ -18,7 +18,7 @@ from itembed_tf.evaluation.embeddings import embedder
 from itembed_tf.evaluation.protocols import selection_score
 from itembed_tf.pipeline.steps import stage_title
 from itembed_tf.progress import Steps
-from itembed_tf.retrieval import retrieval_table
+from itembed_tf.retrieval import RetrievalTable, retrieval_table
 from itembed_tf.text import Vocabulary
 from itembed_tf.training.checkpoints import (
     Arrays,
@@ -74,7 +74,7 @@ def run_stages(
             batches=batches_of(config, model, train, stage, number),
             steps_per_epoch=train.steps_per_epoch(stage.batch_size),
             evaluate=_dev_table(config, model, dev, vocabulary, stage) if dev.images else None,
-            selection_score=partial(selection_score, data_set=config.dataset.name),
+            selection_score=lambda val: selection_score(RetrievalTable.from_json(val), config.dataset.name),
             trained=number > 0 or config.model.start == "cca",
             resume=resume,
             save=save,
@@ -125,15 +125,16 @@ def batches_of(
 def _dev_table(
     config: Config, model: keras.Model, dev: Items, vocabulary: Vocabulary, stage: Stage
 ) -> Callable[[], dict[str, Any]]:
-    """A function that evaluates the model on dev and returns the retrieval table."""
+    """A function that evaluates the model on dev and returns the retrieval table as history.jsonl holds it."""
     frozen, flip = "backbone" in stage.freeze, config.evaluation.flip
     features = image_features(config, model, dev, 1 + flip, mirror=flip) if frozen else None
     embed = embedder(
         model, dev, vocabulary, **arguments(config.image), **arguments(config.evaluation), features=features
     )
 
-    def table() -> dict[str, Any]:
+    def evaluate() -> dict[str, Any]:
         embeddings = embed()
-        return retrieval_table(embeddings.images, embeddings.captions, dev.image_groups, dev.caption_groups)
+        table = retrieval_table(embeddings.images, embeddings.captions, dev.image_groups, dev.caption_groups)
+        return table.to_json()
 
-    return table
+    return evaluate

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from itembed_tf.data.readers import ImageSource
-from itembed_tf.evaluation.protocols import counted
+from itembed_tf.evaluation.catalogue import scored_directions
 from itembed_tf.files import write_atomically
 from itembed_tf.report import charts, headline, learned, strips
 from itembed_tf.report.pictures import Album
@@ -133,7 +133,7 @@ def _directions(metrics: Mapping[str, Any], pictures: Side, sentences: Side) -> 
         ("text_query", "sentence", "picture", sentences[1], pictures[1]),
         ("image_query", "picture", "sentence", pictures[1], sentences[1]),
     ):
-        if way not in counted(table.get("name", "")):
+        if way not in scored_directions(table.get("name", "")):
             continue
         number = len(queries) or table.get(f"gallery_{'captions' if query == 'sentence' else 'images'}", 0)
         rows = headline.direction(table[way], intervals.get(way, {}), queries, items)

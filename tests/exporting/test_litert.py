@@ -20,7 +20,8 @@ import itembed_tf.exporting
 from itembed_tf import export
 from itembed_tf.config import load_config
 from itembed_tf.data.readers import Group
-from itembed_tf.evaluation.embeddings import Embeddings, metrics_block
+from itembed_tf.evaluation.embeddings import Embeddings
+from itembed_tf.evaluation.evaluate import evaluate_embeddings
 from itembed_tf.exporting import EncoderPair, LiteRTExport, ParityError, write_saved_models
 from itembed_tf.exporting import litert_export as edge
 from itembed_tf.exporting.litert_metadata import files_inside
@@ -71,7 +72,7 @@ def dev(pair: EncoderPair) -> edge.Dev:
     ids = pair.vocabulary.encode([g.captions[0] for g in groups])
     images = pair.image_encoder(np.stack([pixels(colour) for colour in COLOURS])).numpy()
     live, config = Embeddings(images, pair.text_encoder(ids).numpy()), load_config(None)
-    return edge.Dev(config, groups, live, metrics_block(config, "dev", groups, live))
+    return edge.Dev(config, groups, live, evaluate_embeddings(config, "dev", groups, live))
 
 
 def export_all(out: Path, pair: EncoderPair, dev: edge.Dev, **changes: Any) -> LiteRTExport:

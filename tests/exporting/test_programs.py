@@ -18,10 +18,11 @@ import benchmarks.export_recall
 from itembed_tf import export
 from itembed_tf.config import dump_config, load_config
 from itembed_tf.data.images import load_image
-from itembed_tf.evaluation.embeddings import Embeddings, format_block
+from itembed_tf.evaluation.embeddings import Embeddings
+from itembed_tf.evaluation.formatting import format_table
 from itembed_tf.exporting.pca import fit_pca, project
 from itembed_tf.models.dual_path import encoder
-from itembed_tf.retrieval import retrieval_table
+from itembed_tf.retrieval import RetrievalTable, retrieval_table
 from itembed_tf.text import Vocabulary
 from itembed_tf.training.build import build_model, load_model
 from itembed_tf.training.run_directory import open_run, save_weights, start_run, write_metrics
@@ -116,7 +117,7 @@ def test_a_cut_is_pca_on_train_inside_the_encoders_and_says_what_it_costs(run, d
     assert contract["contract"] != _contract(exported / "encoders.json")
     assert contract["embedding_size"] == 6 and (contract["cut"]["from"], contract["cut"]["to"]) == (16, 6)
     blocks = contract["cut"]["before"], contract["cut"]["after"]
-    assert all(format_block(block) in said for block in blocks)
+    assert all(format_table(RetrievalTable.from_json(block)) in said for block in blocks)
 
     folder = Path(json.loads(data[1].partition("=")[2]))
     rows = [line.split(",") for line in (folder / "captions.csv").read_text().splitlines()[1:]]
@@ -142,7 +143,7 @@ def test_a_cut_is_pca_on_train_inside_the_encoders_and_says_what_it_costs(run, d
     np.testing.assert_allclose(cut[0] @ cut[1].T, short[0] @ short[1].T, atol=1e-5)  # axes are free in sign
     for block, pair in zip(blocks, ([side[1] for side in whole], cut)):
         table = retrieval_table(*pair, np.arange(8), np.arange(8))
-        assert block["rsum"] == pytest.approx(table["rsum"]) and block["interval_95"]["rsum"][0] < block["rsum"]
+        assert block["rsum"] == pytest.approx(table.rsum) and block["interval_95"]["rsum"][0] < block["rsum"]
 
 
 @pytest.mark.parametrize(("size", "says"), [("16", "1 to 15, not 16"), ("99", "not 99")])

@@ -1,0 +1,77 @@
+"""Evaluation of a run, or of given embeddings, by a protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from itembed_tf.config import Config
+from itembed_tf.data.readers import Group
+from itembed_tf.evaluation.catalogue import PROTOCOLS
+from itembed_tf.evaluation.embeddings import Embeddings, embed_split
+from itembed_tf.evaluation.gallery import Gallery
+from itembed_tf.evaluation.protocols import measure, protocol_for
+from itembed_tf.evaluation.rank_files import write_ranks
+from itembed_tf.files import checksum
+from itembed_tf.retrieval import RetrievalTable, embedding_scores
+from itembed_tf.training.run_directory import open_run
+
+
+def evaluate_run(
+    path: str | Path, split: str, overrides: Sequence[str] = (), protocol: str | None = None
+) -> RetrievalTable:
+    """Evaluate one split of a finished run; `RetrievalTable.to_json` gives what `itembed evaluate --json` prints.
+
+    Without overrides, the per-query ranks are written into the run directory, for `itembed compare`.
+
+    Raises:
+        RunError: the run does not exist or is not finished, or its data set has no such split.
+        ConfigError: an invalid override, or one of dataset.splits.
+        ValueError: the protocol does not fit the split.
+    """
+    run = open_run(path)
+    _, config, groups, embeddings = embed_split(run, split, overrides)
+    return evaluate_embeddings(config, split, groups, embeddings, protocol, None if overrides else run.path)
+
+
+def evaluate_embeddings(
+    config: Config,
+    split: str,
+    groups: Sequence[Group],
+    embeddings: Embeddings,
+    protocol: str | None = None,
+    ranks_to: Path | None = None,
+) -> RetrievalTable:
+    """Retrieval table of the embeddings of a split.
+
+    Args:
+        config: of the run.
+        split: name of the split.
+        groups: of the embeddings, in their order.
+        embeddings: as `embedder` returns them.
+        protocol: one of `PROTOCOLS`; None: the one that published results on the data set use.
+        ranks_to: run directory for the per-query ranks; None writes none.
+    """
+    ids = [number for group in groups for number in group.caption_ids]
+    captions = np.array([group.id for group in groups for _ in group.captions])
+    gallery = Gallery(
+        images=np.array([group.id for group in groups for _ in group.images]),
+        captions=captions,
+        caption_ids=np.array(ids, np.int64) if len(ids) == len(captions) else None,
+    )
+    name = protocol or protocol_for(config.dataset.name, gallery)
+    measured = measure(name, embedding_scores(embeddings.images, embeddings.captions), gallery)
+    averaging = f"flip={'yes' if config.evaluation.flip else 'no'} shifts={config.evaluation.shifts}"
+    table = replace(
+        measured.table,
+        protocol=f"{config.dataset.name} {split}, {name}: {PROTOCOLS[name]}; {averaging}",
+        split=split,
+        dataset=config.dataset.name,
+        gallery=checksum(*(part for g in groups for part in (g.id, str(len(g.images)), *g.captions)))[:16],
+    )
+    if ranks_to:
+        write_ranks(ranks_to, table, measured.queries)
+    return table
