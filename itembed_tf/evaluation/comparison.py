@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from itembed_tf.evaluation.protocols import QueryRanks, query_clusters
+from itembed_tf.evaluation.measurement import QueryRanks, query_clusters
 from itembed_tf.evaluation.rank_files import RunRanks, read_ranks
 from itembed_tf.retrieval import QUERY_DIRECTIONS, RESAMPLES, SEED, Interval, interval_95, resampled_means
 

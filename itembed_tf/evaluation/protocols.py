@@ -8,8 +8,7 @@ captions; an identity with all of its images and captions), except for CxC and E
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,58 +16,18 @@ from numpy.typing import NDArray
 from itembed_tf.evaluation.catalogue import PROTOCOLS, scored_directions, usual_protocol
 from itembed_tf.evaluation.coco_positives import correct_answers
 from itembed_tf.evaluation.gallery import Gallery, first_five, numeric_ids, positions, published_five_thousand, subset
+from itembed_tf.evaluation.measurement import Measurement, QueryRanks, measurement, with_intervals
 from itembed_tf.retrieval import (
-    CUTOFFS,
     QUERY_DIRECTIONS,
-    RESAMPLES,
-    SEED,
-    QueryFigures,
     RetrievalTable,
     Scores,
     average_precision,
     average_precision_at_r,
-    chance_figures,
-    interval_95,
     inverse_negative_penalty,
     r_precision,
-    rank_figures,
     relevant_ranks,
-    resampled_means,
     two_way_ranks,
 )
-
-__all__ = ["PROTOCOLS", "Measurement", "QueryRanks", "measure", "protocol_for", "selection_score"]
-
-
-@dataclass(frozen=True)
-class QueryRanks:
-    """Per-query results of one direction: best rank and group of each query, and other rates of it in [0, 1].
-
-    Attributes:
-        ranks: int64 [q], best rank of a correct item, 1 = first.
-        groups: [q], group of each query.
-        rates: further figures of each query by name, float64 [q], such as average precision ("mAP").
-    """
-
-    ranks: NDArray[np.int64]
-    groups: NDArray[np.str_]
-    rates: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-
-    def per_query(self) -> dict[str, NDArray[Any]]:
-        """All rates of each query, in [0, 1]: found among the first 1, 5, 10, and `rates`."""
-        return {**{f"R@{k}": self.ranks <= k for k in CUTOFFS}, **self.rates}
-
-    def values(self) -> dict[str, float]:
-        """The means over the queries, as `QueryFigures.values` has them."""
-        return {**rank_figures(self.ranks), **{name: float(100 * rate.mean()) for name, rate in self.rates.items()}}
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """A retrieval table and the per-query results that it summarises, by direction."""
-
-    table: RetrievalTable
-    queries: dict[str, QueryRanks]
 
 
 def measure(name: str, scores: Scores, gallery: Gallery) -> Measurement:
@@ -84,7 +43,7 @@ def measure(name: str, scores: Scores, gallery: Gallery) -> Measurement:
         raise ValueError(f"unknown protocol {name!r}; choose one of {', '.join(PROTOCOLS)}")
     measured = _MEASURES[name](scores, gallery)
     table = replace(measured.table, name=f"{name}/{measured.table.gallery_images}x{measured.table.gallery_captions}")
-    return replace(measured, table=_with_intervals(table, measured.queries))
+    return replace(measured, table=with_intervals(table, measured.queries))
 
 
 def protocol_for(data_set: str, gallery: Gallery) -> str:
@@ -115,7 +74,7 @@ def whole(scores: Scores, gallery: Gallery) -> Measurement:
         "image_query": np.array([caption_groups[group] for group in gallery.images.tolist()]),
         "text_query": np.array([image_groups[group] for group in gallery.captions.tolist()]),
     }
-    return _measurement(queries, relevant, gallery)
+    return measurement(queries, relevant, gallery)
 
 
 def flickr_1k(scores: Scores, gallery: Gallery) -> Measurement:
@@ -185,7 +144,7 @@ def by_answers(
         rates = {"R-Precision": r_precision(ranks, counts), "mAP@R": average_precision_at_r(ranks, counts)}
         queries[direction] = QueryRanks(np.array([own[0] for own in ranks]), groups, rates if precision else {})
         relevant[direction] = np.array([len(own) for own in known.values()])
-    return _measurement(queries, relevant, gallery)
+    return measurement(queries, relevant, gallery)
 
 
 _MEASURES: dict[str, Callable[[Scores, Gallery], Measurement]] = {
@@ -208,28 +167,6 @@ def _counts(groups: NDArray[np.str_]) -> dict[str, int]:
     return {group: len(items) for group, items in positions(groups).items()}
 
 
-def _measurement(
-    queries: dict[str, QueryRanks], relevant: Mapping[str, NDArray[np.int64]], gallery: Gallery
-) -> Measurement:
-    """Figures and chance level of both directions; `relevant` counts the correct items of each query."""
-    sizes = {"image_query": len(gallery.captions), "text_query": len(gallery.images)}
-    figures = {
-        direction: QueryFigures(
-            ranks.values(),
-            chance=chance_figures(relevant[direction], sizes[direction]),
-            correct_answers=float(relevant[direction].mean()),
-        )
-        for direction, ranks in queries.items()
-    }
-    table = RetrievalTable(
-        figures["image_query"],
-        figures["text_query"],
-        gallery_images=len(gallery.images),
-        gallery_captions=len(gallery.captions),
-    )
-    return Measurement(table, queries)
-
-
 def _folds(scores: Scores, gallery: Gallery) -> Measurement:
     """Mean over five folds, each a fifth of the images and captions, in their order."""
     size, width = len(gallery.images) // 5, len(gallery.captions) // 5
@@ -249,26 +186,3 @@ def _folds(scores: Scores, gallery: Gallery) -> Measurement:
 
 def _mean(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([each[name] for each in figures])) for name in figures[0]}
-
-
-def _with_intervals(table: RetrievalTable, queries: Mapping[str, QueryRanks]) -> RetrievalTable:
-    """The table with 95 % intervals of its rates and of rsum; both directions resample the same groups."""
-    groups, clusters = query_clusters(queries)
-    means, figures = {}, {}
-    for direction in QUERY_DIRECTIONS:
-        rates = queries[direction].per_query()
-        columns = np.column_stack(list(rates.values()))
-        means[direction] = 100 * resampled_means(columns, clusters[direction], groups, resamples=RESAMPLES)
-        bounds = {name: (float(low), float(high)) for name, (low, high) in zip(rates, interval_95(means[direction]))}
-        figures[direction] = replace(table[direction], intervals=bounds)
-    low, high = interval_95(sum(means[direction][:, : len(CUTOFFS)].sum(axis=1) for direction in QUERY_DIRECTIONS))
-    bootstrap = {"resamples": RESAMPLES, "seed": SEED, "groups": groups}
-    table = replace(table, image_query=figures["image_query"], text_query=figures["text_query"])
-    return replace(table, rsum_interval=(float(low), float(high)), bootstrap=bootstrap)
-
-
-def query_clusters(queries: Mapping[str, QueryRanks]) -> tuple[int, dict[str, NDArray[np.intp]]]:
-    """Number of groups, and the group of each query as an integer that both directions share."""
-    groups = [queries[direction].groups for direction in QUERY_DIRECTIONS]
-    names, numbers = np.unique(np.concatenate(groups), return_inverse=True)
-    return len(names), dict(zip(QUERY_DIRECTIONS, np.split(numbers, [len(groups[0])])))

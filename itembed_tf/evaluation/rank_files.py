@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from itembed_tf.evaluation.protocols import QueryRanks
+from itembed_tf.evaluation.measurement import QueryRanks
 from itembed_tf.files import write_atomically
 from itembed_tf.retrieval import QUERY_DIRECTIONS, RetrievalTable
 

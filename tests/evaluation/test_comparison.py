@@ -9,7 +9,7 @@ import pytest
 
 from itembed_tf import compare
 from itembed_tf.evaluation.comparison import compare_runs, differences
-from itembed_tf.evaluation.protocols import QueryRanks
+from itembed_tf.evaluation.measurement import QueryRanks
 from itembed_tf.evaluation.rank_files import read_ranks, write_ranks
 from itembed_tf.retrieval import QueryFigures, RetrievalTable
 
