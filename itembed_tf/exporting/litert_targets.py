@@ -24,6 +24,7 @@ from itembed_tf.exporting.litert_files import (
     with_text_metadata,
 )
 from itembed_tf.exporting.pair import EncoderPair
+from itembed_tf.retrieval import RetrievalTable
 
 CALIBRATION_CAPTIONS, CALIBRATION_IMAGES = 500, 200  # of train, from which int8 takes its ranges
 
@@ -35,7 +36,7 @@ class Dev:
     config: Config
     groups: list[Group]
     live: Embeddings
-    table: dict[str, Any]
+    table: RetrievalTable
 
 
 @dataclass(frozen=True)
