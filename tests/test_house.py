@@ -72,8 +72,9 @@ WITHOUT_TENSORFLOW = (
     "evaluation.comparison",
     "evaluation.protocols",
     "evaluation.rank_files",
-    "analysis.leave_one_out",
+    "analysis.records",
     "analysis.overlap",
+    "analysis.word_importance",
 )
 SECTIONS = [type(getattr(Config(), f.name)) for f in dataclasses.fields(Config) if f.name != "stages"]
 SECTIONS = [section for section in SECTIONS if dataclasses.is_dataclass(section)]

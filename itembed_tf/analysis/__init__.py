@@ -1,1 +1,1 @@
-"""What the encoders learned: similarity overlap, word importance."""
+"""Analysis of trained encoders: similarity overlap, word importance, similarities before and after training."""

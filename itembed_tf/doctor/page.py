@@ -8,8 +8,8 @@ from typing import Any
 
 from itembed_tf.data.readers import Group
 from itembed_tf.files import write_atomically
-from itembed_tf.report.pictures import thumbnail
 from itembed_tf.report.template import render
+from itembed_tf.report.thumbnails import thumbnail
 
 SETS, MEMBERS, LINES = 200, 12, 50  # sets of pictures shown, groups of each, findings of another kind
 LONGEST = 300  # characters of a caption

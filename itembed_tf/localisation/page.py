@@ -10,8 +10,8 @@ from typing import Any
 from itembed_tf.files import write_atomically
 from itembed_tf.localisation.regions import Regions
 from itembed_tf.localisation.search import MIN_IOU, Localisation
-from itembed_tf.report.pictures import thumbnail
 from itembed_tf.report.template import render
+from itembed_tf.report.thumbnails import thumbnail
 
 CARDS, DRAWN = 24, 3  # phrases in each section, proposals drawn for each phrase
 MAX_CHARACTERS = 200  # of a phrase

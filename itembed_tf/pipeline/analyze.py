@@ -1,61 +1,90 @@
-"""Analysis of a finished run: page and figures about what its encoders learned."""
+"""Analysis of a finished run: a report and a JSON file about one split."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from itembed_tf.analysis.measures import analyze, overlap_figures
+from itembed_tf.analysis.analyze import analyze
+from itembed_tf.analysis.records import Analysis, WordMean
 from itembed_tf.data.batches import flatten
+from itembed_tf.data.readers import attribution
 from itembed_tf.evaluation.embeddings import embed_split
 from itembed_tf.evaluation.evaluate import evaluate_embeddings
 from itembed_tf.files import write_atomically
-from itembed_tf.pipeline.outputs import write_page
+from itembed_tf.report import run_facts, write_report
+from itembed_tf.retrieval import RetrievalTable
 from itembed_tf.training.epoch_log import read_history
 from itembed_tf.training.run_directory import open_run, read_metrics, read_skipped
 
-SENTENCES = 2_000  # some four times those of the page that a training ends with
+
+@dataclass(frozen=True)
+class RunAnalysis:
+    """The analysis of one split of a run, with its retrieval table."""
+
+    run: str
+    table: RetrievalTable
+    analysis: Analysis
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of analysis.json."""
+        return {"run": self.run, **self.table.to_json(), **self.analysis.to_json()}
 
 
-def analyze_run(path: str | Path, out: str | Path, split: str, sentences: int) -> dict[str, Any]:
-    """Analyse one split of a finished run; write `out`/index.html and `out`/analysis.json, and give the latter.
+def analyze_run(path: str | Path, out: str | Path, split: str, captions: int) -> RunAnalysis:
+    """Analyse one split of a finished run; write `out`/index.html and `out`/analysis.json.
+
+    Args:
+        path: run directory.
+        out: folder for both files.
+        split: "train", "dev" or "test".
+        captions: number of captions sampled for word importance.
 
     Raises:
-        RunError: the run is not there or not finished.
-        ValueError: its data set has nothing in that split.
+        RunError: the run does not exist or is not finished.
+        ValueError: its data set has no such split.
     """
     run = open_run(path)
     model, config, groups, embeddings = embed_split(run, split)
     items, metrics = flatten(groups), read_metrics(run.path)
-    found = analyze(model, items, embeddings, config, run.vocabulary, classes=metrics["classes"], sentences=sentences)
-    block = evaluate_embeddings(config, split, groups, embeddings).to_json() | {"overlap": overlap_figures(found)}
-    about = {key: value for key, value in metrics.items() if key not in ("train", "dev", "test")} | {split: block}
-    history = read_history(run.path)
-    skipped = read_skipped(run.path) or []
-    title = f"{run.path.name}, {split}"
-    write_page(Path(out), title, config, model, run.vocabulary, about, history, items, embeddings, skipped, found)
-    told = {"run": run.path.name, **block, **found}
-    write_atomically(Path(out) / "analysis.json", json.dumps(told, allow_nan=False) + "\n")
-    return told
+    analysis = analyze(model, items, embeddings, config, run.vocabulary, classes=metrics["classes"], captions=captions)
+    result = RunAnalysis(run.path.name, evaluate_embeddings(config, split, groups, embeddings), analysis)
+    write_report(
+        out,
+        title=f"{run.path.name}, {split}",
+        metrics=metrics,
+        split=split,
+        table=result.table,
+        history=read_history(run.path),
+        items=items,
+        embeddings=embeddings,
+        skipped=read_skipped(run.path) or [],
+        attribution=attribution(config.dataset.name),
+        facts=run_facts(config, model, run.vocabulary, metrics),
+        analysis=analysis,
+    )
+    write_atomically(Path(out) / "analysis.json", json.dumps(result.to_json(), allow_nan=False) + "\n")
+    return result
 
 
-def format_analysis(told: dict[str, Any]) -> str:
-    """S, the words that tell most and least, and the similarities before and after, as lines to print."""
-    figures, words, similarity = overlap_figures(told), told["words"], told["similarity"]
-    lines = [told["protocol"]]
-    if figures["S"] is not None:
-        pairs = f"{figures['matching_pairs']:,} matching and {figures['other_pairs']:,} other pairs"
-        means = f"mean similarity {figures['mean_matching']:.3f} and {figures['mean_other']:.3f}"
-        lines.append(f"overlap S {figures['S']:.4f} of {pairs} ({means}; {figures['bins']} bins)")
-    for name, rows in (("most", words["most"]), ("least", words["least"])):
-        if rows:
-            lines.append(f"words that tell {name}, by the change of the score without them:")
-            lines += [f"  {row['change']:+.3f}  {row['word']}  ({row['count']} times)" for row in rows[:5]]
-    for name in ("before", "after"):
-        if similarity[name]:
-            total = len(similarity["pictures"])
-            lines.append(
-                f"{name} training, {similarity[name]['found']} of {total} pictures are nearest to their own sentence"
-            )
+def format_analysis(result: RunAnalysis) -> str:
+    """S, the most and least important words, and the similarities before and after training, as lines to print."""
+    overlap, words, similarity = result.analysis.overlap.summary(), result.analysis.words, result.analysis.similarity
+    lines = [result.table.protocol]
+    if overlap["S"] is not None:
+        pairs = f"{overlap['matching_pairs']:,} matching and {overlap['other_pairs']:,} other pairs"
+        means = f"mean similarity {overlap['mean_matching']:.3f} and {overlap['mean_other']:.3f}"
+        lines.append(f"overlap S = {overlap['S']:.4f} of {pairs} ({means}; {overlap['bins']} bins)")
+    lines += _word_lines("most important words (mean change of the similarity without the word):", words.most)
+    lines += _word_lines("least important or misleading words:", words.least)
+    for name, matrix in (("before", similarity.before), ("after", similarity.after)):
+        if matrix:
+            total = len(similarity.images)
+            lines.append(f"{name} training, {matrix.correct} of {total} images are most similar to their own caption")
     return "\n".join(lines)
+
+
+def _word_lines(title: str, words: tuple[WordMean, ...]) -> list[str]:
+    return [title, *(f"  {each.change:+.3f}  {each.word}  ({each.count} times)" for each in words[:5])] if words else []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from itembed_tf.analysis.measures import analyze, overlap_figures
+from itembed_tf.analysis.analyze import analyze
 from itembed_tf.config import Config, arguments
 from itembed_tf.data.batches import Items, flatten
 from itembed_tf.data.readers import Group, attribution
-from itembed_tf.evaluation.embeddings import Embeddings, embedder
+from itembed_tf.evaluation.embeddings import embedder
 from itembed_tf.evaluation.evaluate import evaluate_embeddings
 from itembed_tf.evaluation.protocols import selection_score
 from itembed_tf.exporting import encoder_pair, write_litert_text_encoder, write_saved_models
 from itembed_tf.pipeline import steps as titles
 from itembed_tf.progress import Steps, running_clock
-from itembed_tf.report import write_report
+from itembed_tf.report import run_facts, write_report
 from itembed_tf.retrieval import RetrievalTable
 from itembed_tf.text import Vocabulary
 from itembed_tf.training.build import load_model
@@ -72,17 +71,26 @@ def finish_run(
     table = evaluate_embeddings(config, shown, by_split[shown], embeddings, ranks_to=path)
     steps.start(titles.ANALYSE)
     analysis = analyze(final, items, embeddings, config, vocabulary, classes=classes)
-    metrics[shown] = table.to_json() | {"overlap": overlap_figures(analysis)}
+    metrics[shown] = table.to_json() | {"overlap": analysis.overlap.summary()}
     steps.start(titles.EXPORT)
     pair = encoder_pair(final, vocabulary, config)
     write_saved_models(path / "encoders", pair)
     write_litert_text_encoder(path / "encoders", pair)
     steps.start(titles.REPORT)
-    history = [entry.to_json() for stage in histories for entry in stage]
-    about = metrics | {"finished": True}  # as metrics.json has it a moment later
     with running_clock("writing the report"):
-        write_page(
-            path / "report", path.name, config, final, vocabulary, about, history, items, embeddings, skipped, analysis
+        write_report(
+            path / "report",
+            title=path.name,
+            metrics=metrics | {"finished": True},  # as metrics.json has it a moment later
+            split=shown,
+            table=table,
+            history=[entry.to_json() for stage in histories for entry in stage],
+            items=items,
+            embeddings=embeddings,
+            skipped=skipped,
+            attribution=attribution(config.dataset.name),
+            facts=run_facts(config, final, vocabulary, metrics),
+            analysis=analysis,
         )
     metrics["finished"] = True
     write_metrics(path, metrics)
@@ -120,51 +128,3 @@ def _selected(keep: str, tables: list[dict[str, Any]], dataset: str) -> dict[str
     if keep == "last":
         return tables[-1]
     return max(tables, key=lambda table: selection_score(RetrievalTable.from_json(table), dataset))
-
-
-def write_page(
-    folder: Path,
-    title: str,
-    config: Config,
-    model: keras.Model,
-    vocabulary: Vocabulary,
-    metrics: dict[str, Any],
-    history: list[dict[str, Any]],
-    items: Items,
-    embeddings: Embeddings,
-    skipped: list[dict[str, str]],
-    analysis: dict[str, Any],
-) -> None:
-    """Write the report of a run on one split, with facts from its config; see `itembed_tf.report.write_report`."""
-    seconds = sum(stage["seconds"] for stage in metrics["stages"])
-    variant = config.text_tower.variant
-    variant += f" ({config.sentence.kind})" if variant == "features" else ""
-    facts = {
-        "data set": f"{config.dataset.name} {config.dataset.root}".strip(),
-        "classes": f"{metrics['classes']:,}",
-        "vocabulary": f"{vocabulary.size - 1:,} words, {config.word_vectors.source} vectors",
-        "image tower": f"{config.image_tower.backbone}, {config.image.size} pixels",
-        "text tower": f"{variant}, {model.get_layer('text_tower').count_params():,} parameters",
-        "embedding": f"{config.embedding_size} dimensions",
-        "training time": f"{seconds / 60:.1f} minutes",
-        "seed": str(config.seed),
-        "versions": ", ".join(
-            f"{name} {importlib.metadata.version(name)}" for name in ("tensorflow", "keras", "numpy")
-        ),
-    }
-    write_report(
-        folder,
-        title=title,
-        metrics=metrics,
-        history=history,
-        images=items.images,
-        image_embeddings=embeddings.images,
-        captions=items.captions,
-        caption_embeddings=embeddings.captions,
-        image_groups=items.image_groups,
-        caption_groups=items.caption_groups,
-        skipped=skipped,
-        attribution=attribution(config.dataset.name),
-        facts=facts,
-        analysis=analysis,
-    )

@@ -1,7 +1,8 @@
-"""The page about a run: what was reached, how training went, and what the encoders find and miss."""
+"""The HTML report of a run: retrieval results, training curves, analysis and example queries."""
 
 from __future__ import annotations
 
+from itembed_tf.report.facts import run_facts
 from itembed_tf.report.page import write_report
 
-__all__ = ["write_report"]
+__all__ = ["run_facts", "write_report"]

@@ -1,85 +1,83 @@
-"""What was reached, in numbers and in plain words, with the chance level beside."""
+"""Retrieval results as rows of the report, next to the chance level, and as one sentence."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import numpy as np
-
-Table = Mapping[str, Any]
-
-
-def chance_recall(relevant: np.ndarray, gallery: int, k: int) -> float:
-    """Percent of queries that have a right item among the first k of a random order.
-
-    Args:
-        relevant: int [n], right items of each query in the gallery.
-        gallery: items in the gallery.
-    """
-    right = np.asarray(relevant, np.float64)
-    miss = np.ones_like(right)
-    for place in range(min(k, gallery)):  # no right item at this place, given none before it
-        miss *= np.clip(gallery - right - place, 0, None) / (gallery - place)
-    return float(100 * (1 - miss).mean())
+from itembed_tf.evaluation.catalogue import scored_directions
+from itembed_tf.retrieval import CUTOFFS, DIRECTION_NAMES, Interval, QueryFigures, RetrievalTable
 
 
-def chance_ranks(relevant: np.ndarray, gallery: int) -> tuple[float, float]:
-    """Median and mean of the best rank in a random order; the first of g right items lies at (N + 1) / (g + 1).
+@dataclass(frozen=True)
+class Row:
+    """One measure of a direction: texts of the cells, and the percentages of its bar (None: no bar)."""
 
-    The median is the least k with more than half of the queries found, as in `itembed_tf.retrieval`.
-    """
-    mean = float(((gallery + 1) / (np.asarray(relevant) + 1)).mean())
-    sizes, counts = np.unique(relevant, return_counts=True)
-    miss, share, place = np.ones(len(sizes)), counts / counts.sum(), 0
-    while place < gallery and float((miss * share).sum()) >= 0.5:
-        miss *= np.clip(gallery - sizes - place, 0, None) / (gallery - place)
-        place += 1
-    return float(max(place, 1)), mean
-
-
-def direction(table: Table, bounds: Table, query_groups: np.ndarray, item_groups: np.ndarray) -> list[dict[str, Any]]:
-    """Rows of one direction: name; value, 95 % interval and chance as text; and all of them as percent of the bar.
-
-    Args:
-        table: figures of one query by name, as metrics.json holds them.
-        bounds: [lower, upper] of those that have an interval; may be empty.
-        query_groups, item_groups: int [n]; equal numbers belong together.
-    """
-    groups, counts = np.unique(item_groups, return_counts=True)
-    relevant = counts[np.searchsorted(groups, query_groups).clip(max=len(groups) - 1)] if len(groups) else counts
-    gallery = len(item_groups)
-    rows = []
-    for k in (1, 5, 10):
-        value = float(table[f"R@{k}"])
-        chance = chance_recall(relevant, gallery, k) if gallery else None
-        rows.append(_percent(f"R@{k}", value, bounds, chance))
-    for name in [name for name in table if name not in ("R@1", "R@5", "R@10", "MedR", "MeanR")]:
-        rows.append(_percent(name, float(table[name]), bounds, None))
-    middle, mean = chance_ranks(relevant, gallery) if gallery else (None, None)
-    rows.append(_row("Median rank", f"{table['MedR']:,.0f}", "–" if middle is None else f"{middle:,.0f}"))
-    rows.append(_row("Mean rank", f"{table['MeanR']:,.1f}", "–" if mean is None else f"{mean:,.1f}"))
-    return rows
+    name: str
+    value: str
+    chance: str
+    interval: str = ""
+    bar: float | None = None
+    low: float | None = None
+    high: float | None = None
+    chance_bar: float | None = None
 
 
-def _percent(name: str, value: float, bounds: Table, chance: float | None) -> dict[str, Any]:
-    row = _row(name, f"{value:.1f} %", "–" if chance is None else f"{chance:.1f} %")
-    if name in bounds:
-        low, high = bounds[name]
-        row |= {"interval": f"{low:.1f} to {high:.1f}", "low": low, "high": high}
-    return row | {"bar": value, "tick": chance}
+@dataclass(frozen=True)
+class Direction:
+    """The results of one query direction: "text → image", its kind of query ("text" or "image"), rows and sentence."""
+
+    name: str
+    query: str
+    rows: Sequence[Row]
+    sentence: str
 
 
-def _row(name: str, value: str, chance: str) -> dict[str, Any]:
-    none = {"interval": "", "low": None, "high": None, "bar": None, "tick": None}
-    return {"name": name, "value": value, "chance": chance, **none}
+def directions(table: RetrievalTable) -> list[Direction]:
+    """The directions that the protocol scores, text → image first."""
+    scored = scored_directions(table.name)
+    queries = {"text_query": ("text", table.gallery_captions), "image_query": ("image", table.gallery_images)}
+    return [
+        Direction(
+            DIRECTION_NAMES[key], kind, rows(table[key]), sentence(table[key], count * table.folds, kind == "text")
+        )
+        for key, (kind, count) in queries.items()
+        if key in scored
+    ]
 
 
-def sentence(table: Table, queries: int, query: str, item: str) -> str:
-    """One direction in plain words: "Of 1,000 sentence queries, 48 % have the right picture among the first ten"."""
-    first, ten, median = float(table["R@1"]), float(table["R@10"]), float(table["MedR"])
-    half = f"; half of them have it in place {median:,.0f} or better" if median > 1 else ""
+def rows(figures: QueryFigures) -> list[Row]:
+    """Recalls, other rates, median and mean rank."""
+    names = [f"R@{k}" for k in CUTOFFS] + list(figures.other_rates)
+    rates = [_rate(name, figures[name], figures.intervals.get(name), figures.chance.get(name)) for name in names]
+    median, mean = (figures.chance.get(name) for name in ("MedR", "MeanR"))
+    return [
+        *rates,
+        Row("Median rank", f"{figures['MedR']:,.0f}", "–" if median is None else f"{median:,.0f}"),
+        Row("Mean rank", f"{figures['MeanR']:,.1f}", "–" if mean is None else f"{mean:,.1f}"),
+    ]
+
+
+def _rate(name: str, value: float, interval: Interval | None, chance: float | None) -> Row:
+    low, high = interval or (None, None)
+    return Row(
+        name,
+        value=f"{value:.1f} %",
+        chance="–" if chance is None else f"{chance:.1f} %",
+        interval="" if interval is None else f"{low:.1f} to {high:.1f}",
+        bar=value,
+        low=low,
+        high=high,
+        chance_bar=chance,
+    )
+
+
+def sentence(figures: QueryFigures, queries: int, of_text: bool) -> str:
+    """One direction in words: "Of 1,000 captions, 48 % have a correct image among the first 10 results and ..."."""
+    query, item = ("captions", "image") if of_text else ("images", "caption")
+    article = "a" if figures.correct_answers > 1 else "the"
+    subject = f"Of {queries:,} {query}" if queries else f"Of the {query}"
     return (
-        f"Of {queries:,} {query} queries, {ten:.0f} % have the right {item} among the first ten "
-        f"and {first:.0f} % in the very first place{half}."
+        f"{subject}, {figures['R@10']:.0f} % have {article} correct {item} among the first 10 results, and "
+        f"{figures['R@1']:.0f} % as the first result."
     )

@@ -1,25 +1,26 @@
-"""One run -> report/index.html: one file with everything inside, that asks the network for nothing."""
+"""The report of a run: report/index.html, one self-contained file."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from itembed_tf.data.readers import ImageSource
-from itembed_tf.evaluation.catalogue import scored_directions
+from itembed_tf.analysis.records import Analysis
 from itembed_tf.files import write_atomically
-from itembed_tf.report import charts, headline, learned, strips
-from itembed_tf.report.pictures import Album
+from itembed_tf.report import analysis_sections, charts, headline, queries
 from itembed_tf.report.template import HERE, render
+from itembed_tf.report.thumbnails import Thumbnails
+from itembed_tf.retrieval import RetrievalTable
 
-SEED = 0  # of the sampled queries: two runs on one data set show the same ones
-SAMPLES, WORST = 12, 6  # queries shown each way
-PICTURES, SENTENCES = 10, 5  # answers shown to a query
-SKIPPED = 200  # named at most
-LONGEST = 300  # characters of a caption, so that no caption fills the page
+if TYPE_CHECKING:  # both modules import TensorFlow, which a page does not need
+    from itembed_tf.data.batches import Items
+    from itembed_tf.evaluation.embeddings import Embeddings
+
+LISTED = 200  # unreadable images listed at most
+LONGEST = 300  # characters of a caption
 
 
 def write_report(
@@ -27,141 +28,97 @@ def write_report(
     *,
     title: str,
     metrics: Mapping[str, Any],
+    split: str,
+    table: RetrievalTable | None,
     history: Sequence[Mapping[str, Any]],
-    images: Sequence[ImageSource],
-    image_embeddings: np.ndarray,
-    captions: Sequence[str],
-    caption_embeddings: np.ndarray,
-    image_groups: np.ndarray,
-    caption_groups: np.ndarray,
+    items: Items,
+    embeddings: Embeddings,
     skipped: Sequence[Mapping[str, str]],
     attribution: str,
     facts: Mapping[str, str],
-    analysis: Mapping[str, Any] | None,
+    analysis: Analysis | None,
 ) -> Path:
-    """Write `folder`/index.html. A picture that cannot be drawn leaves a named place; it stops nothing.
+    """Write `folder`/index.html. An image that cannot be shown is replaced by its name and the reason.
 
     Args:
-        folder: the run's report folder.
+        folder: the report folder of the run.
         title: name of the run.
-        metrics: what metrics.json holds (schema 1); "test" may be absent, and so may "val" of a stage.
-        history: one dict an epoch: stage, epoch, seconds, images_per_s, learning_rate, train (losses by name;
-            accuracy_image and accuracy_text from 0 to 1), and where it was measured val (as in metrics.json).
-        images: paths or file bytes of the split shown: test where metrics have one, else dev; may be empty.
-        image_embeddings: float32 [images, D], unit length.
-        captions: sentences of the same split.
-        caption_embeddings: float32 [captions, D], unit length.
-        image_groups: int [images]; equal numbers belong together.
-        caption_groups: int [captions].
-        skipped: dicts of "image" and "reason".
-        attribution: licence line that must stand where the pictures are shown; "" for none.
-        facts: name -> value, shown in this order.
-        analysis: of the split shown, as `itembed_tf.analysis.measures.analyze` gives it; None leaves its parts out.
+        metrics: "dataset", "finished" and "stages" of metrics.json (schema 1).
+        split: the split shown, of `table`, `items`, `embeddings` and `analysis`.
+        table: retrieval results on the split; None if nothing was evaluated.
+        history: entries of history.jsonl: stage, epoch, seconds, images_per_s, learning_rate, train (losses by name;
+            accuracy_image and accuracy_text from 0 to 1), and for evaluated epochs val (as in metrics.json).
+        items: images and captions of the split; may be empty.
+        embeddings: of the items.
+        skipped: unreadable images, each with "image" and "reason".
+        attribution: licence line, shown wherever images are; "" for none.
+        facts: details of the run, as from `run_facts`.
+        analysis: of the split; None leaves its sections out.
 
     Raises:
-        ValueError: embeddings, groups and pictures or captions differ in number.
+        ValueError: the numbers of items, embeddings and groups differ.
     """
-    counts = {"images": (len(images), len(image_embeddings), len(image_groups))}
-    counts["captions"] = (len(captions), len(caption_embeddings), len(caption_groups))
-    for name, count in counts.items():
-        if len(set(count)) > 1:
-            raise ValueError(f"the report needs an embedding and a group for each of the {name}, got {count}")
-    image_groups, caption_groups = np.asarray(image_groups), np.asarray(caption_groups)
-    picture_side = (np.asarray(image_embeddings), image_groups)
-    sentence_side = (np.asarray(caption_embeddings), caption_groups)
-    album = Album(images)
-    captions = [text if len(text) <= LONGEST else f"{text[:LONGEST]}…" for text in captions]
-    drawn = charts.curves(history) + [chart for chart in [analysis and charts.overlap(analysis["overlap"])] if chart]
-    sections = _sections(picture_side, sentence_side)
+    _check_counts(items, embeddings)
+    image_groups, caption_groups = np.asarray(items.image_groups), np.asarray(items.caption_groups)
+    images = queries.Vectors(np.asarray(embeddings.images), image_groups)
+    captions = queries.Vectors(np.asarray(embeddings.captions), caption_groups)
+    texts = [text if len(text) <= LONGEST else f"{text[:LONGEST]}…" for text in items.captions]
+    thumbnails = Thumbnails(items.images)
+    sections = queries.sections(images, captions)
     context = {
         "title": title,
         "kind": "report",
         "metrics": metrics,
-        "split": _split(metrics),
-        "directions": _directions(metrics, picture_side, sentence_side),
-        "charts": drawn,
+        "split": split,
+        "table": table,
+        "directions": headline.directions(table) if table else [],
+        "charts": charts.training_charts(history) + (charts.overlap_charts(analysis.overlap) if analysis else []),
         "history": history,
         "sections": sections,
         "skipped": skipped,
-        "skipped_shown": skipped[:SKIPPED],
+        "listed": skipped[:LISTED],
         "attribution": attribution,
         "facts": facts,
-        "album": album,
-        "captions": captions,
-        "alt": _alternatives(captions, image_groups, caption_groups),
-        "gallery": {"pictures": len(images), "sentences": len(captions)},
-        **_learned(analysis),
+        "thumbnails": thumbnails,
+        "captions": texts,
+        "alt": _alternative_texts(texts, image_groups, caption_groups),
+        "gallery": {"images": len(items.images), "captions": len(texts)},
+        **_analysis_context(analysis),
     }
-    for sentence in context["shaded"]:
-        album[sentence["picture"]]
-    for section in sections:  # read all pictures first: the page's tiles take their common shape
-        for strip in section["strips"]:
-            shown = [strip["query"]] if section["query"] == "picture" else [hit["item"] for hit in _answers(strip)]
-            [album[index] for index in shown]
+    for caption in context["shaded"]:  # all thumbnails are read before rendering, because tiles share one aspect ratio
+        thumbnails[caption.image]
+    for section in sections:
+        for example in section.examples:
+            for index in [example.query] if section.query == "image" else example.shown():
+                thumbnails[index]
     return write_atomically(Path(folder) / "index.html", render(HERE, **context))
 
 
-def _learned(analysis: Mapping[str, Any] | None) -> dict[str, Any]:
-    if analysis is None:
-        return {"squares": None, "shaded": [], "words": {}, "tables": []}
-    words = analysis["words"]
-    shown = {"shaded": learned.shaded(analysis["sentences"]), "words": words, "tables": learned.in_order(words)}
-    return {"squares": learned.squares(analysis["similarity"]), **shown}
-
-
-def _split(metrics: Mapping[str, Any]) -> str:
-    return next((split for split in ("test", "dev", "train") if metrics.get(split)), "dev")
-
-
-def _answers(strip: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [*strip["hits"], strip["missed"]] if strip["missed"] else strip["hits"]
-
-
-Side = tuple[np.ndarray, np.ndarray]
-
-
-def _directions(metrics: Mapping[str, Any], pictures: Side, sentences: Side) -> list[dict[str, Any]]:
-    """The headline, of the queries that count: the figures of the split shown, else the last ones of dev."""
-    table = metrics.get(_split(metrics))
-    if not table:
-        table = next((stage["val"] for stage in reversed(metrics.get("stages", [])) if stage.get("val")), None)
-    if not table:
-        return []
-    intervals = table.get("interval_95", {})
-    found = []
-    for way, query, item, queries, items in (
-        ("text_query", "sentence", "picture", sentences[1], pictures[1]),
-        ("image_query", "picture", "sentence", pictures[1], sentences[1]),
+def _check_counts(items: Items, embeddings: Embeddings) -> None:
+    for name, counts in (
+        ("images", (len(items.images), len(embeddings.images), len(items.image_groups))),
+        ("captions", (len(items.captions), len(embeddings.captions), len(items.caption_groups))),
     ):
-        if way not in scored_directions(table.get("name", "")):
-            continue
-        number = len(queries) or table.get(f"gallery_{'captions' if query == 'sentence' else 'images'}", 0)
-        rows = headline.direction(table[way], intervals.get(way, {}), queries, items)
-        words = headline.sentence(table[way], number, query, item)
-        sums = {"rsum": float(table["rsum"]), "rsum_interval": intervals.get("rsum")}
-        found.append({"query": query, "item": item, "rows": rows, "words": words, **sums})
-    return found
+        if len(set(counts)) > 1:
+            raise ValueError(
+                f"the report needs one embedding and one group for each of the {name}; their numbers are {counts}"
+            )
 
 
-def _sections(pictures: Side, sentences: Side) -> list[dict[str, Any]]:
-    """Sampled and worst queries, both ways."""
-    found = []
-    ways = ("sentence", sentences, pictures, PICTURES), ("picture", pictures, sentences, SENTENCES)
-    for query, one, other, count in ways:
-        vectors, groups = one
-        able, ranks = strips.query_ranks(vectors, other[0], groups, other[1])
-        for kind, chosen in (
-            ("sampled", strips.sample(able, groups, SAMPLES, SEED)),
-            ("worst", strips.worst(able, ranks, groups, WORST)),
-        ):
-            shown = strips.strips(chosen, vectors, other[0], groups, other[1], able, ranks, count)
-            found.append({"kind": kind, "query": query, "queries": len(able), "items": len(other[1]), "strips": shown})
-    return sorted(found, key=lambda section: section["kind"] != "sampled")
+def _analysis_context(analysis: Analysis | None) -> dict[str, Any]:
+    if analysis is None:
+        return {"matrices": None, "shaded": [], "ranking": None, "ranked_words": []}
+    return {
+        "matrices": analysis_sections.matrices(analysis.similarity),
+        "shaded": analysis_sections.shaded_captions(analysis.examples),
+        "ranking": analysis.words,
+        "ranked_words": analysis_sections.ranked_words(analysis.words),
+    }
 
 
-def _alternatives(captions: Sequence[str], image_groups: np.ndarray, caption_groups: np.ndarray) -> list[str]:
-    """What stands for a picture where it cannot be seen: the first caption of its group."""
+def _alternative_texts(captions: Sequence[str], image_groups: np.ndarray, caption_groups: np.ndarray) -> list[str]:
+    """Alternative text of each image: the first caption of its group."""
     first: dict[Any, str] = {}
     for group, caption in zip(caption_groups.tolist(), captions, strict=True):
         first.setdefault(group, caption)
-    return [first.get(group, f"picture {index}") for index, group in enumerate(image_groups.tolist())]
+    return [first.get(group, f"image {index}") for index, group in enumerate(image_groups.tolist())]

@@ -1,4 +1,4 @@
-"""A template and what it shows -> the text of a page: one file with everything inside, that asks for nothing."""
+"""Rendering of self-contained HTML pages: one file with all styles and images inside, without network requests."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from markupsafe import Markup
 HERE = Path(__file__).parent
 
 
-def render(folder: Path, **shown: Any) -> str:
-    """`folder`/page.html, whose style is style.css of this folder and, below it, of its own.
+def render(folder: Path, **context: Any) -> str:
+    """Render `folder`/page.html, with the style.css of this package followed by that of `folder`.
 
     Args:
-        folder: of the template. It can include the templates of this folder, and begins with head.html.
-        shown: what the template names; text in it is escaped, `Markup` is not.
+        folder: of the template, which can include the templates of this package and begins with head.html.
+        context: variables of the template; text is escaped, `Markup` is not.
     """
     pages = Environment(loader=FileSystemLoader([folder, HERE]), autoescape=True, undefined=StrictUndefined)
     pages.trim_blocks = pages.lstrip_blocks = True
     styles = [(place / "style.css").read_text(encoding="utf-8").strip() for place in dict.fromkeys([HERE, folder])]
-    return pages.get_template("page.html").render(style=Markup("\n".join(styles)), **shown)  # ours, no user text in it
+    return pages.get_template("page.html").render(style=Markup("\n".join(styles)), **context)  # no user text in styles
