@@ -224,7 +224,7 @@ def test_the_broken_picture_is_counted_named_and_left_out(road):
 def test_the_report_stands_alone(road):
     report = (road["run"] / "report" / "index.html").read_text()
     assert "data:image/" in report and "zebra" in report
-    assert "Words that tell" in report and "Before and after training" in report
+    assert "Word importance" in report and "Before and after training" in report
     low, high = metrics(road)["test"]["interval_95"]["text_query"]["R@1"]
     assert f'<td class="interval">{low:.1f} to {high:.1f}</td>' in report
     assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*\.(?:png|jpe?g|css|js)"', report)
