@@ -12,9 +12,10 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from itembed_tf.config import Config, ConfigError, arguments, load_config
-from itembed_tf.data.batches import Items, flatten, image_batches
+from itembed_tf.data.batches import Items, flatten
 from itembed_tf.data.images import load_image
 from itembed_tf.data.readers import Group, read_dataset
+from itembed_tf.data.sources import image_batches
 from itembed_tf.data.unreadable import drop_unreadable, find_unreadable
 from itembed_tf.models.dual_path import encoder, feature_encoder
 from itembed_tf.models.inference import inference_function, row_batches
