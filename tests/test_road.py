@@ -291,7 +291,7 @@ def test_a_protocol_that_does_not_fit_and_a_split_by_the_back_door_are_refused(r
 
 def test_choosing_without_dev_is_refused(tmp_path, capsys):
     (tmp_path / "shapes.toml").write_text(STAGES)
-    for splits, words in (('["train", "test"]', "Test never chooses"), ('["dev", "test"]', "from train alone")):
+    for splits, words in (('["train", "test"]', "test is never used to choose"), ('["dev", "test"]', "vocabulary is built from")):
         arguments = [str(tmp_path / "shapes.toml"), str(tmp_path / "run"), "--set", f"dataset.splits={splits}"]
         assert train.main(arguments) == 2
         assert words in capsys.readouterr().err
@@ -314,7 +314,7 @@ def test_another_config_in_the_same_directory_is_refused(road, capsys):
 
 def test_a_wrong_root_can_be_corrected_in_the_same_directory(road, tmp_path, capsys):
     arguments = [road["arguments"][0], str(tmp_path / "run"), *road["arguments"][2:]]
-    assert train.main([*arguments, "--set", 'dataset.root="nowhere"']) == 1
+    assert train.main([*arguments, "--set", 'dataset.root="nowhere"']) == 2
     assert "nowhere" in capsys.readouterr().err
     assert train.main([*arguments, "--set", "max_broken_percent=0.5"]) == 1
     error = capsys.readouterr().err

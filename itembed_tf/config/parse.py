@@ -57,7 +57,8 @@ def _record(cls: Any, table: Mapping[str, Any], where: str) -> Any:
         place, hint = f"{where}{name}", hints[name]
         if dataclasses.is_dataclass(hint):
             if not isinstance(value, Mapping):
-                refuse(place, value, f"is a section; write it as [{name}], with keys {', '.join(type_hints(hint))}")
+                keys = ", ".join(f.name for f in dataclasses.fields(hint))
+                refuse(place, value, f"is a section; write it as [{name}], with keys {keys}")
             values[name] = _record(hint, value, f"{place}.")
         elif name == "stages":
             if not isinstance(value, list) or not value or not all(isinstance(v, Mapping) for v in value):
