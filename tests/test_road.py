@@ -291,7 +291,10 @@ def test_a_protocol_that_does_not_fit_and_a_split_by_the_back_door_are_refused(r
 
 def test_choosing_without_dev_is_refused(tmp_path, capsys):
     (tmp_path / "shapes.toml").write_text(STAGES)
-    for splits, words in (('["train", "test"]', "test is never used to choose"), ('["dev", "test"]', "vocabulary is built from")):
+    for splits, words in (
+        ('["train", "test"]', "test is never used to choose"),
+        ('["dev", "test"]', "vocabulary is built from"),
+    ):
         arguments = [str(tmp_path / "shapes.toml"), str(tmp_path / "run"), "--set", f"dataset.splits={splits}"]
         assert train.main(arguments) == 2
         assert words in capsys.readouterr().err
