@@ -14,6 +14,7 @@ from itembed_tf.config.overrides import apply_override
 from itembed_tf.config.parse import parse_config
 from itembed_tf.config.schema import DEFAULT_STAGES, Config
 from itembed_tf.errors import did_you_mean
+from itembed_tf.files import shipped_folder
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -26,8 +27,9 @@ FORMER_KEYS = ("margin", "temperature", "top", "label_smoothing")  # of a stage,
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
     """Read a TOML file (None: the defaults) and apply ``section.key=value`` overrides, values in TOML.
 
-    A file may begin with ``base = "other.toml"``, a path relative to the file: it then lists only what differs from
-    that one. Sections are merged key by key; so are stages of the same name, and other stages are appended.
+    A file may begin with ``base = "other.toml"``, a path relative to the file, or ``base = "photos"``, the name of a
+    shipped config: it then lists only what differs from that one. Sections are merged key by key; so are stages of the
+    same name, and other stages are appended.
 
     Raises:
         ConfigError: unknown key, wrong type or bad value, naming the key, the value and the allowed values.
@@ -43,8 +45,8 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        hint = f", the base of {above[-1]}" if above else _similar(path)
-        raise ConfigError(f"{path}: no such config file{hint}") from None
+        user = f", the base of {above[-1]}" if above else ""
+        raise ConfigError(f"{path}: no such config file{user}{_similar(path)}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
     _move_former_keys(table, path)
@@ -55,7 +57,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise ConfigError(
             f'{path}: base: expected the name of another config, for example "flickr8k.toml", got {base!r}'
         )
-    below = path.parent / base
+    below = path.parent / base if base.endswith(".toml") else shipped_folder("configs") / f"{base}.toml"
     if any(below.resolve() == file.resolve() for file in (*above, path)):
         raise ConfigError(f"{path}: base = {base!r} leads back to {below}")
     return _merged(_read(below, (*above, path)), table, path)

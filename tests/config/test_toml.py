@@ -115,6 +115,13 @@ def test_a_base_is_looked_for_beside_the_file_and_may_have_one_itself(tmp_path, 
     assert (config.seed, config.embedding_size) == (4, 64)
 
 
+def test_a_base_may_be_the_name_of_a_shipped_config(tmp_path):
+    config = load(tmp_path, 'base = "photos"\nseed = 3\n')
+    assert (config.seed, config.dataset.name) == (3, "folder")
+    with pytest.raises(ConfigError, match=r"the base of .*did you mean 'photos.toml'"):
+        load(tmp_path, 'base = "photo"\n')
+
+
 @pytest.mark.parametrize(
     ("text", "must_name"),
     [
