@@ -1,4 +1,4 @@
-"""Benchmark: hostile requests on loopback; does the local server stay up, keep its memory, and answer the good ones?
+"""Benchmark: malformed and oversized requests. Does the local server stay up, keep its memory, and serve valid ones?
 
 python -m benchmarks.hostile [--requests 100000] [--quick]
 """
@@ -21,13 +21,13 @@ import grpc
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.hostile_requests import KINDS, Attack, drawn
+from benchmarks.hostile_requests import KINDS, Attack, draw_kinds
 from benchmarks.runner import print_versions, verdict
 from benchmarks.served import Served, local_server, sample_image, toy_export
 from itembed_tf.client import Client, ServingError
 
-EVERY = 25  # a good request after so many hostile ones
-GROWTH = 0.10  # of the memory that the server had after the first tenth: what counts as flat
+VALID_EVERY = 25  # hostile requests per valid one
+MAX_GROWTH = 0.10  # of the memory, from the first tenth of the requests to the last
 OPTIONS = ("--max-waiting", str(64 * 2**20), "--max-pixels", "4000000")
 
 
@@ -35,53 +35,52 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hostile", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--requests", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="each kind of attack a few times")
+    parser.add_argument("--quick", action="store_true", help="each kind of request a few times")
     args = parser.parse_args(argv)
     requests = 6 * len(KINDS) if args.quick else args.requests
     print_versions()
     with tempfile.TemporaryDirectory() as folder, local_server(toy_export(Path(folder)), *OPTIONS) as server:
         figures = measure(server, requests, args.seed)
         alive = server.process.poll() is None
-    for kind, answers in sorted(figures["answers"].items()):
-        print(f"  {kind}: " + ", ".join(f"{code} {count:,}" for code, count in answers.most_common()))
+    for kind, codes in sorted(figures["codes"].items()):
+        print(f"  {kind}: " + ", ".join(f"{code} {count:,}" for code, count in codes.most_common()))
     memory = figures["memory"]
     early, late = max(memory[: max(len(memory) // 10, 1)]), max(memory[-max(len(memory) // 10, 1) :])
     growth = late / early - 1
     print("resident memory in MB: " + ", ".join(f"{m / 2**20:.0f}" for m in memory[:: max(len(memory) // 10, 1)]))
-    wrong = len(figures["wrong"])
-    for said in figures["wrong"][:5]:
-        print(f"  {said}")
-    figure = f"{'alive' if alive else 'DEAD'}, memory {growth:+.1%}, {wrong} of {figures['good']:,} good ones wrong"
-    ok = alive and not wrong and (growth <= GROWTH or args.quick)
-    return verdict("hostile", figure, f"alive, at most {GROWTH:+.0%}, 0", ok)
+    failures = len(figures["failures"])
+    for message in figures["failures"][:5]:
+        print(f"  {message}")
+    figure = f"{'alive' if alive else 'DEAD'}, memory {growth:+.1%}, {failures} of {figures['valid']:,} valid requests failed"
+    ok = alive and not failures and (growth <= MAX_GROWTH or args.quick)
+    return verdict("hostile", figure, f"alive, at most {MAX_GROWTH:+.0%}, 0", ok)
 
 
 def measure(server: Served, requests: int, seed: int) -> dict[str, Any]:
-    """What each kind of attack was answered by, what went wrong, and the server's memory over time in bytes.
+    """Status codes by kind of request, failures, and the server's memory over time in bytes.
 
-    An attack that is answered by INTERNAL, UNKNOWN or 5xx other than 503 counts as wrong too: that is an error of the
-    server's.
+    A hostile request that gets INTERNAL, UNKNOWN or HTTP 500 is a failure too: that is an error of the server.
     """
-    draw = random.Random(seed)
-    figures: dict[str, Any] = {"answers": {}, "wrong": [], "good": 0, "memory": []}
+    random_state = random.Random(seed)
+    figures: dict[str, Any] = {"codes": {}, "failures": [], "valid": 0, "memory": []}
     with Client(server.grpc, retries=0) as by_grpc, Client(server.rest, retries=0) as by_rest:
-        good = _good(by_grpc)
-        attack = Attack(server.grpc, urlsplit(server.rest).netloc, draw)
-        for i, name in enumerate(tqdm(drawn(draw, requests), desc="hostile", unit=" requests")):
-            code = _answer(attack, name)
-            figures["answers"].setdefault(name, Counter())[code] += 1
+        expected = _valid_embeddings(by_grpc)
+        attack = Attack(server.grpc, urlsplit(server.rest).netloc, random_state)
+        for i, name in enumerate(tqdm(draw_kinds(random_state, requests), desc="hostile", unit=" requests")):
+            code = _status_code(attack, name)
+            figures["codes"].setdefault(name, Counter())[code] += 1
             if code in ("INTERNAL", "UNKNOWN", "HTTP 500"):
-                figures["wrong"].append(f"{name} was answered by {code}")
-            if i % EVERY == 0:
-                figures["good"] += 1
-                figures["wrong"] += _differs(_good, (by_grpc, by_rest)[figures["good"] % 2], good)
+                figures["failures"].append(f"{name} got {code}")
+            if i % VALID_EVERY == 0:
+                figures["valid"] += 1
+                figures["failures"] += _differs((by_grpc, by_rest)[figures["valid"] % 2], expected)
             if i % max(requests // 200, 1) == 0:
                 figures["memory"].append(_resident(server.process.pid))
         attack.close()
     return figures
 
 
-def _answer(attack: Attack, name: str) -> str:
+def _status_code(attack: Attack, name: str) -> str:
     try:
         return KINDS[name](attack)
     except grpc.RpcError as error:
@@ -90,18 +89,18 @@ def _answer(attack: Attack, name: str) -> str:
         return type(error).__name__
 
 
-def _good(client: Client) -> tuple[np.ndarray, np.ndarray]:
+def _valid_embeddings(client: Client) -> tuple[np.ndarray, np.ndarray]:
     return client.embed_texts(["a dog runs"]).embedding, client.embed_images([sample_image(0), sample_image(1, "PNG")])
 
 
-def _differs(ask: Any, client: Client, right: tuple[np.ndarray, ...]) -> list[str]:
+def _differs(client: Client, expected: tuple[np.ndarray, ...]) -> list[str]:
     started = time.monotonic()
     try:
-        found = ask(client)
+        embeddings = _valid_embeddings(client)
     except ServingError as error:
-        return [f"a good request failed after {time.monotonic() - started:.1f} s: {error}"]
-    off = max(float(np.abs(a - b).max()) for a, b in zip(found, right))
-    return [f"a good request is off by {off:.1e}"] if off > 1e-4 else []
+        return [f"a valid request failed after {time.monotonic() - started:.1f} s: {error}"]
+    off = max(float(np.abs(a - b).max()) for a, b in zip(embeddings, expected))
+    return [f"the embedding of a valid request is off by {off:.1e}"] if off > 1e-4 else []
 
 
 def _resident(pid: int) -> int:

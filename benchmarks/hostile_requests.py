@@ -1,4 +1,4 @@
-"""Ways to attack a server of the encoders: each sends one request and returns what it was answered by."""
+"""Hostile requests to a server of the encoders: each function sends one and returns its status code."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from itembed_tf.client.tensors import as_array
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 TEXT, IMAGE = "/v1/models/text_encoder:predict", "/v1/models/image_encoder:predict"
-HELD = 64  # half-open connections that are held at a time
+MAX_HELD = 64  # half-open connections at a time
 
 
 class Attack:
-    """Connections to both ports, and the numbers that are drawn."""
+    """Connections to both ports, and a random number generator."""
 
     def __init__(self, address: str, rest: str, draw: random.Random) -> None:
         host, _, port = rest.rpartition(":")
@@ -46,7 +46,7 @@ class Attack:
         return self.predict(encode_request(Call("predict", model, signature=signature, inputs=values)))
 
     def raw(self, content: bytes, *, rest: bool = True, answer: bool = True) -> str:
-        """Bytes down a new connection; the first line of what comes back."""
+        """Send bytes on a new connection; returns the status of the response."""
         with socket.create_connection(self.rest if rest else self.grpc_place, timeout=30) as connection:
             connection.sendall(content)
             if not answer:
@@ -61,10 +61,10 @@ class Attack:
         return self.raw(head.encode("latin-1") + body)
 
     def hold(self, content: bytes) -> str:
-        """Open a connection, send a part, and stay silent."""
+        """Open a connection, send part of a request, and stall."""
         self.held.append(socket.create_connection(self.rest, timeout=30))
         self.held[-1].sendall(content)
-        if len(self.held) > HELD:
+        if len(self.held) > MAX_HELD:
             self.held.popleft().close()
         return "held"
 
@@ -78,7 +78,7 @@ def _good_message() -> bytes:
     return encode_request(Call("predict", "text_encoder", inputs={"text": as_array(["a dog runs"])}))
 
 
-def _promise(a: Attack) -> str:
+def _claim_terabytes(a: Attack) -> str:
     request = PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = "text_encoder", "ids"
     proto = request.inputs["ids"]
@@ -97,7 +97,7 @@ def _bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(10**6)))
 
 
-def _cut(a: Attack) -> bytes:
+def _truncated(a: Attack) -> bytes:
     data = sample_image(a.draw.randrange(4), a.draw.choice(["JPEG", "PNG", "GIF", "BMP", "WEBP"]), (300, 200))
     return data[: a.draw.randrange(len(data))]
 
@@ -114,25 +114,25 @@ def _in_json(data: bytes) -> bytes:
 
 
 def _batch(a: Attack) -> str:
-    """One bad picture among good ones."""
-    pictures = [sample_image(0)] * 7
-    pictures[a.draw.randrange(7)] = _cut(a)
-    return a.arrays("image_encoder", image_bytes=pictures)
+    """One invalid image in a batch of valid ones."""
+    images = [sample_image(0)] * 7
+    images[a.draw.randrange(7)] = _truncated(a)
+    return a.arrays("image_encoder", image_bytes=images)
 
 
 BOMB, LARGE, TOO_LARGE = _bomb(), b"a " * 5_000_000, b"a" * 40_000_000
 WRONG = [{"inputs": 1}, {"instances": [1, [2]]}, {"inputs": [None]}, {"inputs": {}}, {"instances": {}}, {}, []]
 
-HEAVY = ("a sentence of 10 MB", "a message above the limit", "REST: a sentence of 10 MB", "REST: a decompression bomb")
-RARER = 20  # times less often than others: they are bound by the loopback, not by the server
+HEAVY = ("a text of 10 MB", "a message above the limit", "REST: a text of 10 MB", "REST: a decompression bomb")
+RARER = 20  # these are sent 20 times less often: they measure the loopback, not the server
 
 KINDS: dict[str, Callable[[Attack], str]] = {
     "garbage to Predict": lambda a: a.predict(a.draw.randbytes(a.draw.randrange(300))),
-    "a message cut short": lambda a: a.predict(_good_message()[: a.draw.randrange(60)]),
+    "a truncated message": lambda a: a.predict(_good_message()[: a.draw.randrange(60)]),
     "a message with flipped bytes": lambda a: a.predict(
         bytes(b ^ (a.draw.randrange(256) if a.draw.random() < 0.05 else 0) for b in _good_message())
     ),
-    "a tensor that promises terabytes": _promise,
+    "a tensor that claims terabytes": _claim_terabytes,
     "a wrong type": lambda a: a.arrays(text=np.ones(3, np.float32)),
     "a wrong shape": lambda a: a.arrays(text=[["a", "b"]]),
     "ids out of the vocabulary": lambda a: a.arrays(signature="ids", ids=np.full((2, 6), 10**6, np.int32)),
@@ -141,27 +141,27 @@ KINDS: dict[str, Callable[[Attack], str]] = {
     "a wrong input": lambda a: a.arrays(words=["a"]),
     "a wrong method": lambda a: a.predict(_good_message(), "/tensorflow.serving.PredictionService/Nothing"),
     "invalid UTF-8": lambda a: a.arrays(text=[a.draw.randbytes(50) for _ in range(3)]),
-    "a sentence of 10 MB": lambda a: a.arrays(text=[LARGE]),
+    "a text of 10 MB": lambda a: a.arrays(text=[LARGE]),
     "a message above the limit": lambda a: a.predict(TOO_LARGE),
     "many items": lambda a: a.arrays(text=["a"] * 5000),
-    "no picture": lambda a: a.arrays("image_encoder", image_bytes=[a.draw.randbytes(a.draw.randrange(2000))]),
-    "a picture cut short": lambda a: a.arrays("image_encoder", image_bytes=[_cut(a)]),
-    "a picture with flipped bytes": lambda a: a.arrays("image_encoder", image_bytes=[_flipped(a)]),
-    "a bad picture among good ones": _batch,
+    "not an image": lambda a: a.arrays("image_encoder", image_bytes=[a.draw.randbytes(a.draw.randrange(2000))]),
+    "a truncated image": lambda a: a.arrays("image_encoder", image_bytes=[_truncated(a)]),
+    "an image with flipped bytes": lambda a: a.arrays("image_encoder", image_bytes=[_flipped(a)]),
+    "an invalid image among valid ones": _batch,
     "a decompression bomb": lambda a: a.arrays("image_encoder", image_bytes=[BOMB]),
-    "a deadline of no time": lambda a: a.predict(_good_message(), timeout=0.0005),
+    "a deadline of 0.5 ms": lambda a: a.predict(_good_message(), timeout=0.0005),
     "HTTP to the gRPC port": lambda a: a.raw(b"GET / HTTP/1.1\r\n\r\n", rest=False, answer=False),
     "noise to the gRPC port": lambda a: a.raw(a.draw.randbytes(200), rest=False, answer=False),
     "REST: garbage": lambda a: a.post(TEXT, a.draw.randbytes(a.draw.randrange(300))),
     "REST: wrong forms": lambda a: a.post(TEXT, json.dumps(a.draw.choice(WRONG)).encode()),
     "REST: deep JSON": lambda a: a.post(TEXT, b"[" * 50_000),
-    "REST: a number without end": lambda a: a.post(TEXT, b'{"inputs": [' + b"9" * 10_000 + b"]}"),
-    "REST: no base64": lambda a: a.post(
+    "REST: a number of 10,000 digits": lambda a: a.post(TEXT, b'{"inputs": [' + b"9" * 10_000 + b"]}"),
+    "REST: not base64": lambda a: a.post(
         IMAGE, b'{"inputs": [{"b64": "' + a.draw.randbytes(40).hex().encode() + b'!"}]}'
     ),
-    "REST: a picture cut short": lambda a: a.post(IMAGE, _in_json(_cut(a))),
+    "REST: a truncated image": lambda a: a.post(IMAGE, _in_json(_truncated(a))),
     "REST: a decompression bomb": lambda a: a.post(IMAGE, _in_json(BOMB)),
-    "REST: a sentence of 10 MB": lambda a: a.post(TEXT, b'{"inputs": ["' + LARGE + b'"]}'),
+    "REST: a text of 10 MB": lambda a: a.post(TEXT, b'{"inputs": ["' + LARGE + b'"]}'),
     "REST: a length above the limit": lambda a: a.raw(
         f"POST {TEXT} HTTP/1.1\r\nContent-Length: {10**12}\r\nHost: a\r\n\r\n".encode()
     ),
@@ -169,18 +169,18 @@ KINDS: dict[str, Callable[[Attack], str]] = {
         "/v1/models/" + a.draw.randbytes(20).hex() + a.draw.choice(["", ":predict"]), b"{}"
     ),
     "REST: wrong methods": lambda a: a.post(TEXT, b"", a.draw.choice(["DELETE", "HEAD", "GET", "PATCH"])),
-    "REST: no HTTP": lambda a: a.raw(a.draw.randbytes(100) + b"\r\n\r\n"),
-    "REST: a head without end": lambda a: a.raw(b"GET / HTTP/1.1\r\n" + b"X: " + b"a" * 60_000 + b"\r\n\r\n"),
-    "REST: gone in the middle of a body": lambda a: a.raw(
+    "REST: not HTTP": lambda a: a.raw(a.draw.randbytes(100) + b"\r\n\r\n"),
+    "REST: an endless header": lambda a: a.raw(b"GET / HTTP/1.1\r\n" + b"X: " + b"a" * 60_000 + b"\r\n\r\n"),
+    "REST: disconnect within a body": lambda a: a.raw(
         f"POST {TEXT} HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc".encode(), answer=False
     ),
-    "REST: half a head": lambda a: a.hold(b"GET /v1/models/text_enc"),
+    "REST: half a header": lambda a: a.hold(b"GET /v1/models/text_enc"),
     "REST: half a body": lambda a: a.hold(f"POST {TEXT} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{{".encode()),
-    "REST: a silent connection": lambda a: a.hold(b""),
+    "REST: an idle connection": lambda a: a.hold(b""),
 }
 
 
-def drawn(draw: random.Random, count: int) -> list[str]:
-    """So many kinds of attack: each once, then by chance."""
+def draw_kinds(draw: random.Random, count: int) -> list[str]:
+    """Names of `count` requests: each kind once, then at random."""
     weights = [1 / RARER if name in HEAVY else 1.0 for name in KINDS]
     return [*KINDS, *draw.choices(list(KINDS), weights, k=max(count - len(KINDS), 0))]

@@ -161,20 +161,20 @@ def read_exports(exports: Path) -> dict[int, Export]:
     Raises:
         UserError: there is none.
     """
-    found = {}
+    available = {}
     for folder in (exports / ENCODERS[0]).glob("*"):
         file = folder / EXTRA_ASSETS / CONTRACT_FILE
         graphs = [exports / encoder / folder.name / "saved_model.pb" for encoder in ENCODERS]
         if folder.name.isdigit() and file.exists() and all(graph.exists() for graph in graphs):
             content = json.loads(file.read_text(encoding="utf-8"))
             size = sum(encoder["bytes"] for encoder in content["encoders"].values())
-            found[int(folder.name)] = Export(content["contract"], tuple(content["allowed_batch_sizes"]), size)
-    if not found:
+            available[int(folder.name)] = Export(content["contract"], tuple(content["allowed_batch_sizes"]), size)
+    if not available:
         raise UserError(
             f"{exports} has no version N with both {ENCODERS[0]}/N and {ENCODERS[1]}/N; "
             f"`itembed export RUN {exports}` writes one"
         )
-    return found
+    return available
 
 
 def _flags(options: KitOptions, sizes: Sequence[int]) -> list[str]:

@@ -126,9 +126,9 @@ class ModelManager:
             only_stable: load a folder only if it has not changed since the last scan, so that one that is still being
                 copied is not loaded.
         """
-        found = await asyncio.to_thread(_find_versions, self.exports)
-        for name in sorted({*found, *self.models}):
-            model, fingerprints = self.models.setdefault(name, Model()), found.get(name, {})
+        folders = await asyncio.to_thread(_find_versions, self.exports)
+        for name in sorted({*folders, *self.models}):
+            model, fingerprints = self.models.setdefault(name, Model()), folders.get(name, {})
             newest = sorted(fingerprints)[-self._newest :]
             wanted = {number for number in fingerprints if number in newest or number in self.labels.values()}
             for number in sorted(wanted - model.versions.keys()):
@@ -181,12 +181,12 @@ class ModelManager:
 
 def _find_versions(exports: Path) -> dict[str, dict[int, Fingerprint]]:
     """Model -> version number -> fingerprint, for every folder that holds a SavedModel."""
-    found: dict[str, dict[int, Fingerprint]] = {}
+    versions: dict[str, dict[int, Fingerprint]] = {}
     for graph in exports.glob("*/*/saved_model.pb"):
         folder = graph.parent
         is_number = folder.name.isascii() and folder.name.isdigit() and len(folder.name) < 19  # fits into an int64
         if is_number and not folder.parent.name.startswith("."):
             files = sorted((path, path.stat()) for path in folder.rglob("*"))
             fingerprint = tuple((str(path.relative_to(folder)), s.st_size, s.st_mtime_ns) for path, s in files)
-            found.setdefault(folder.parent.name, {})[int(folder.name)] = fingerprint
-    return found
+            versions.setdefault(folder.parent.name, {})[int(folder.name)] = fingerprint
+    return versions

@@ -80,8 +80,8 @@ def test_command_line(address, images, tmp_path, capsys):
         files.append(str(tmp_path / f"{i}.jpg"))
     out = tmp_path / "embeddings.npz"
     assert program.main([address, "text", "a dog runs", "zzqx", "--out", str(out)]) == 0
-    said = capsys.readouterr().out
-    assert "NO known word" in said and str(out) in said
+    output = capsys.readouterr().out
+    assert "NO known word" in output and str(out) in output
     with np.load(out) as arrays:
         assert arrays["name"].tolist() == ["a dog runs", "zzqx"] and arrays["known_words"][1] == 0
         assert arrays["embedding"].shape[0] == 2

@@ -91,7 +91,7 @@ def test_the_embedding_does_not_depend_on_the_batch(stub):
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
-def test_pictures_of_every_format(stub, images):
+def test_images_of_every_format(stub, images):
     answer = arrays(stub.Predict(ask("image_encoder", image_bytes=images), timeout=60))
     assert list(answer) == ["embedding"] and answer["embedding"].shape[0] == len(images)
     np.testing.assert_allclose(np.linalg.norm(answer["embedding"], axis=1), 1, atol=1e-5)
@@ -102,8 +102,7 @@ def test_pictures_of_every_format(stub, images):
 def test_ids_in_every_form_of_a_tensor(stub, form):
     request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
     request.model_spec.name = "text_encoder"
-    found = signatures(stub.GetModelMetadata(request, timeout=30))
-    length = found["ids"].inputs["ids"].tensor_shape.dim[1].size
+    length = signatures(stub.GetModelMetadata(request, timeout=30))["ids"].inputs["ids"].tensor_shape.dim[1].size
     sent = TensorProto(dtype=tf.int32.as_datatype_enum)
     for size in (2, length):
         sent.tensor_shape.dim.add(size=size)
@@ -163,8 +162,8 @@ ERRORS = {
 @pytest.mark.parametrize("case", ERRORS)
 def test_predict_errors(stub, case):
     request, code = ERRORS[case]
-    found = code_of(lambda: stub.Predict(request, timeout=30))
-    assert found == code or (code == SIGNATURE and found == INVALID)
+    received = code_of(lambda: stub.Predict(request, timeout=30))
+    assert received == code or (code == SIGNATURE and received == INVALID)
 
 
 def test_an_error_has_the_index_of_the_invalid_image(stub, images):
@@ -186,9 +185,9 @@ def test_deadline(stub, images):
 
 
 def signatures(response):
-    found = get_model_metadata_pb2.SignatureDefMap()
-    assert response.metadata["signature_def"].Unpack(found)
-    return found.signature_def
+    signature_map = get_model_metadata_pb2.SignatureDefMap()
+    assert response.metadata["signature_def"].Unpack(signature_map)
+    return signature_map.signature_def
 
 
 def test_metadata(stub, newest):
@@ -196,9 +195,9 @@ def test_metadata(stub, newest):
     request.model_spec.name = "text_encoder"
     response = stub.GetModelMetadata(request, timeout=30)
     assert (response.model_spec.name, response.model_spec.version.value) == ("text_encoder", newest)
-    found = signatures(response)
-    assert {"serving_default", "ids"} <= set(found)
-    text = found["serving_default"]
+    by_name = signatures(response)
+    assert {"serving_default", "ids"} <= set(by_name)
+    text = by_name["serving_default"]
     assert text.method_name == "tensorflow/serving/predict"
     assert text.inputs["text"].dtype == tf.string.as_datatype_enum
     assert [d.size for d in text.inputs["text"].tensor_shape.dim] == [-1]
@@ -224,9 +223,9 @@ def test_status_of_all_versions_of_one_and_of_none(channel, newest):
     request.model_spec.name = "half"
     assert code_of(lambda: status(request, timeout=30)) == NOT_FOUND
     request.model_spec.name = "image_encoder"
-    found = status(request, timeout=30).model_version_status
-    assert AVAILABLE in [version.state for version in found]
-    assert all(version.status.error_code == 0 for version in found if version.state == AVAILABLE)
+    versions = status(request, timeout=30).model_version_status
+    assert AVAILABLE in [version.state for version in versions]
+    assert all(version.status.error_code == 0 for version in versions if version.state == AVAILABLE)
     request.model_spec.version.value = newest
     (one,) = status(request, timeout=30).model_version_status
     assert (one.version, one.state) == (newest, AVAILABLE)

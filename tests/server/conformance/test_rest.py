@@ -33,7 +33,7 @@ def call(target):
     connection.close()
 
 
-def good(answer):
+def content_of(answer):
     status, content = answer
     assert status == 200, content
     return content
@@ -44,12 +44,12 @@ def b64(data: bytes) -> dict:
 
 
 def newest(call) -> int:
-    found = good(call("GET", TEXT))["model_version_status"]
-    return max(int(v["version"]) for v in found if v["state"] == "AVAILABLE")
+    versions = content_of(call("GET", TEXT))["model_version_status"]
+    return max(int(v["version"]) for v in versions if v["state"] == "AVAILABLE")
 
 
 def columns(call, path=TEXT, **content):
-    return good(call("POST", f"{path}:predict", content))["outputs"]
+    return content_of(call("POST", f"{path}:predict", content))["outputs"]
 
 
 def test_columnar_format_with_a_named_input(call):
@@ -76,49 +76,51 @@ def test_all_request_formats_are_equivalent(call):
         {"instances": [{"text": b64(s.encode())} for s in TEXTS]},
     ]
     for content in same_columns:
-        near(columns(call, **content), answer)
+        assert_close(columns(call, **content), answer)
     for content in same_rows:
-        predictions = good(call("POST", f"{TEXT}:predict", content))["predictions"]
+        predictions = content_of(call("POST", f"{TEXT}:predict", content))["predictions"]
         assert len(predictions) == 3
-        for found, row in zip(predictions, rows):
-            near(found, row)
+        for prediction, row in zip(predictions, rows):
+            assert_close(prediction, row)
 
 
-def near(found, expected):
-    assert found.keys() == expected.keys()
-    assert found["known_words"] == expected["known_words"]
-    np.testing.assert_allclose(found["embedding"], expected["embedding"], atol=1e-5)
+def assert_close(actual, expected):
+    assert actual.keys() == expected.keys()
+    assert actual["known_words"] == expected["known_words"]
+    np.testing.assert_allclose(actual["embedding"], expected["embedding"], atol=1e-5)
 
 
 def test_a_single_output_has_no_name(call, images):
     sent = [b64(data) for data in images]
     by_columns = columns(call, IMAGE, inputs={"image_bytes": sent})
-    by_rows = good(call("POST", f"{IMAGE}:predict", {"instances": [{"image_bytes": data} for data in sent]}))
+    by_rows = content_of(call("POST", f"{IMAGE}:predict", {"instances": [{"image_bytes": data} for data in sent]}))
     assert isinstance(by_columns, list) and len(by_columns) == len(images)
     np.testing.assert_allclose(by_rows["predictions"], by_columns, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(by_columns, axis=1), 1, atol=1e-5)
 
 
 def test_numbers_in_row_and_columnar_format(call):
-    found = good(call("GET", f"{TEXT}/metadata"))["metadata"]["signature_def"]["signature_def"]
-    length = int(found["ids"]["inputs"]["ids"]["tensor_shape"]["dim"][1]["size"])
+    signatures = content_of(call("GET", f"{TEXT}/metadata"))["metadata"]["signature_def"]["signature_def"]
+    length = int(signatures["ids"]["inputs"]["ids"]["tensor_shape"]["dim"][1]["size"])
     ids = [[1] * length, [1] + [0] * (length - 1)]
     answer = columns(call, signature_name="ids", inputs=ids)
     assert answer["known_words"] == [length, 1]
-    rows = good(call("POST", f"{TEXT}:predict", {"signature_name": "ids", "instances": [{"ids": row} for row in ids]}))
-    near(rows["predictions"][0], {name: values[0] for name, values in answer.items()})
-    plain = good(call("POST", f"{TEXT}:predict", {"signature_name": "ids", "instances": ids}))
-    near(plain["predictions"][1], {name: values[1] for name, values in answer.items()})
+    rows = content_of(
+        call("POST", f"{TEXT}:predict", {"signature_name": "ids", "instances": [{"ids": row} for row in ids]})
+    )
+    assert_close(rows["predictions"][0], {name: values[0] for name, values in answer.items()})
+    plain = content_of(call("POST", f"{TEXT}:predict", {"signature_name": "ids", "instances": ids}))
+    assert_close(plain["predictions"][1], {name: values[1] for name, values in answer.items()})
 
 
 def test_version_and_label_in_the_path(target, call):
     latest, number = columns(call, inputs=TEXTS), newest(call)
-    near(columns(call, f"{TEXT}/versions/{number}", inputs=TEXTS), latest)
+    assert_close(columns(call, f"{TEXT}/versions/{number}", inputs=TEXTS), latest)
     status, answer = call("POST", f"{TEXT}/labels/stable:predict", {"inputs": TEXTS})
     if status == 400:
         target.lacks("the label stable")
     assert status == 200 and sorted(answer["outputs"]) == ["embedding", "known_words"]
-    assert good(call("GET", f"{TEXT}/labels/stable/metadata"))["model_spec"]["name"] == "text_encoder"
+    assert content_of(call("GET", f"{TEXT}/labels/stable/metadata"))["model_spec"]["name"] == "text_encoder"
 
 
 def test_grpc_and_rest_agree(target, call, images):
@@ -126,7 +128,7 @@ def test_grpc_and_rest_agree(target, call, images):
 
     with Client(target.grpc) as client:
         texts, embedding = client.embed_texts(TEXTS), client.embed_images(images)
-    near(columns(call, inputs=TEXTS), {"embedding": texts.embedding, "known_words": texts.known_words.tolist()})
+    assert_close(columns(call, inputs=TEXTS), {"embedding": texts.embedding, "known_words": texts.known_words.tolist()})
     sent = {"image_bytes": [b64(data) for data in images]}
     np.testing.assert_allclose(columns(call, IMAGE, inputs=sent), embedding, atol=1e-5)
 
@@ -186,22 +188,22 @@ def test_an_error_has_the_index_of_the_invalid_row(call):
 
 
 def test_metadata(call):
-    answer = good(call("GET", f"{TEXT}/metadata"))
+    answer = content_of(call("GET", f"{TEXT}/metadata"))
     assert answer["model_spec"]["name"] == "text_encoder" and answer["model_spec"]["version"] == str(newest(call))
     text = answer["metadata"]["signature_def"]["signature_def"]["serving_default"]
     assert text["method_name"] == "tensorflow/serving/predict"
     assert text["inputs"]["text"]["dtype"] == "DT_STRING"
     assert text["inputs"]["text"]["tensor_shape"]["dim"][0]["size"] == "-1"
     assert text["outputs"]["embedding"]["dtype"] == "DT_FLOAT"
-    same = good(call("GET", f"{TEXT}/versions/{newest(call)}/metadata"))
+    same = content_of(call("GET", f"{TEXT}/versions/{newest(call)}/metadata"))
     assert same["metadata"] == answer["metadata"]
 
 
 def test_status(call):
     number = newest(call)
     for path in (TEXT, f"{TEXT}/versions/{number}"):
-        found = good(call("GET", path))["model_version_status"]
-        one = next(version for version in found if version["version"] == str(number))
+        versions = content_of(call("GET", path))["model_version_status"]
+        one = next(version for version in versions if version["version"] == str(number))
         assert one == {
             "version": str(number),
             "state": "AVAILABLE",
