@@ -51,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     failures = len(figures["failures"])
     for message in figures["failures"][:5]:
         print(f"  {message}")
-    figure = f"{'alive' if alive else 'DEAD'}, memory {growth:+.1%}, {failures} failures, {figures['valid']:,} valid requests"
+    state = "alive" if alive else "DEAD"
+    figure = f"{state}, memory {growth:+.1%}, {failures} failures, {figures['valid']:,} valid requests"
     ok = alive and not failures and (growth <= MAX_GROWTH or args.quick)
     return verdict("hostile", figure, f"alive, at most {MAX_GROWTH:+.0%}, 0", ok)
 
