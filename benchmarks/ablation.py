@@ -23,8 +23,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.drawn import SMALL, drawn_flickr8k
 from benchmarks.runner import compare_with_paper, figures, flickr8k, print_versions, spread, train, verdict
+from benchmarks.tiny_flickr8k import SMALL, write_tiny_flickr8k
 
 CONFIG = Path(__file__).parents[1] / "configs" / "flickr8k.toml"
 INSTANCE = "{instance_image = 1.0, instance_text = 1.0}"
@@ -149,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     families = {name: FAMILIES[name] for name in args.only if args.tune or name != "stage2"}
     if args.quick:
         with tempfile.TemporaryDirectory() as folder:
-            root = drawn_flickr8k(Path(folder) / "pictures")
+            root = write_tiny_flickr8k(Path(folder) / "pictures")
             few = [Row("8 clusters", ("classes.clusters=8",), (44.7, 31.3)), FAMILIES["stage2"][0]]
             families = {"quick": (FAMILIES["loss"][0], *few)}
             return measure(Path(folder), families, [0], 1, 1, [f"dataset.root={json.dumps(root)}", *SMALL])

@@ -1,14 +1,14 @@
-"""Does every reader answer every kind of broken input with a clear error, and leave nothing half-written?
+"""Fault injection: does every reader report every kind of invalid input with a clear error?
 
-    python -m benchmarks.bad_data [--quick] [--answers]
+    python -m benchmarks.bad_data [--quick] [--errors]
 
-Whole copies of all data sets in miniature are broken in one way at a time (benchmarks/broken_inputs.py) and read. An
-answer is good where the reader raises a plain ValueError or FileNotFoundError that names the file (or the setting),
-says what to do, and can be printed; where the training program then ends with 1 and that very error (of a setting, one
-as good), without a traceback; and where the data are as they were and the run directory holds a whole config.toml and
-nothing else. What does no harm, a byte-order mark and CRLF, must be read as if it were not there.
+Miniature copies of all data sets are damaged in one way at a time (benchmarks/broken_inputs.py) and read. A test case
+passes if the reader raises a plain ValueError or FileNotFoundError that has the file (or the setting), says what to do,
+and is printable; if the training program then exits with 1 and the same error, without a traceback; and if the data is
+unchanged and the run directory has a complete config.toml and nothing else. For settings the error of the program may
+be another one, and the exit code 2. Harmless changes, a byte-order mark and CRLF, must not change what is read.
 
-The figure is the number of bad answers. --answers prints every answer; --quick does without the training program.
+The figure is the number of failures. --errors prints every error message; --quick leaves out the training program.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import tempfile
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -37,145 +38,156 @@ from itembed_tf.config.schema import Dataset
 from itembed_tf.data.readers import Group, coco, read_dataset
 
 ADVICE = re.compile(
-    r"\b(must|docs/|save it|write|give|keep|choose|ask|put|needs?|take|add|repair|pack the|one of)", re.IGNORECASE
+    r"\b(must|docs/|save it|write|give|keep|use|remove|delete|choose|put|needs?|add|repair|set|rerun|one of)",
+    re.IGNORECASE,
 )
-LONGEST = 8000  # letters of an error
+MAX_CHARACTERS = 8000  # of an error message
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # thousands of small files
 Main = Callable[[Sequence[str]], int]
 
 
-def of_copy(copy: Miniature, root: Path) -> dict[str, Any]:
-    """Settings of the dataset section that read this copy."""
+@dataclass(frozen=True)
+class Result:
+    """One damaged copy: what is wrong with the error (nothing, if it is good), and its message."""
+
+    reader: str
+    kind: str
+    problems: list[str]
+    message: str
+
+
+def dataset_settings(copy: Miniature, root: Path) -> dict[str, Any]:
+    """Settings of the dataset section for this copy."""
     return {"name": copy.dataset, copy.setting: str(root), "split_by": copy.split_by}
 
 
 def read(copy: Miniature, root: Path, settings: dict[str, Any]) -> list[Group]:
-    return read_dataset(**arguments(Dataset(**(of_copy(copy, root) | settings))))
+    return read_dataset(**arguments(Dataset(**(dataset_settings(copy, root) | settings))))
 
 
 def contents(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
-def faults_of_text(text: str, names: str) -> list[str]:
-    """What is wrong with an error's text."""
-    found = [] if names in text else [f"does not name {names}"]
-    found += [] if ADVICE.search(text) else ["does not say what to do"]
-    found += [] if len(text) <= LONGEST else [f"is {len(text):,} letters long"]
+def message_problems(text: str, names: str) -> list[str]:
+    """What is wrong with an error message."""
+    problems = [] if names in text else [f"does not have {names}"]
+    problems += [] if ADVICE.search(text) else ["does not say what to do"]
+    problems += [] if len(text) <= MAX_CHARACTERS else [f"has {len(text):,} characters"]
     odd = re.search("[\x00-\x09\x0b-\x1f\x7f\ud800-\udfff]", text)
-    return found + ([f"holds the unprintable {odd.group()!r}"] if odd else [])
+    return problems + ([f"has the unprintable {odd.group()!r}"] if odd else [])
 
 
-def faults_of_reader(copy: Miniature, case: Break, root: Path, whole: list[Group]) -> tuple[list[str], str]:
-    """Faults of the reader's answer, and the answer."""
+def reader_problems(copy: Miniature, case: Break, root: Path, intact: list[Group]) -> tuple[list[str], str]:
+    """Problems of the reader's result, and the error message or a summary."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             groups = read(copy, root, case.settings or {})
     except Exception as error:
-        if case.harmless or case.in_pictures:
-            return ["is an error of the reader's"], repr(error)
+        if case.harmless or case.in_images:
+            return ["is an unexpected error"], repr(error)
         plain = [] if type(error) in (ValueError, FileNotFoundError) else [f"is a {type(error).__name__}"]
-        return plain + faults_of_text(str(error), case.names.replace("<root>", str(root))), str(error)
+        return plain + message_problems(str(error), case.names.replace("<root>", str(root))), str(error)
     if case.harmless:
-        return ([] if groups == whole else ["is not what the whole copy gives"]), f"{len(groups)} groups"
-    return ([] if case.in_pictures else ["is no error"]), f"{len(groups)} groups"
+        return ([] if groups == intact else ["differs from that of the intact copy"]), f"{len(groups)} groups"
+    return ([] if case.in_images else ["is no error"]), f"{len(groups)} groups"
 
 
-def faults_of_program(main: Main, copy: Miniature, case: Break, root: Path, answer: str) -> list[str]:
-    """Faults of the training program's answer to the same, and of what it leaves."""
-    settings = of_copy(copy, root) | (case.settings or {})
+def program_problems(main: Main, copy: Miniature, case: Break, root: Path, message: str) -> list[str]:
+    """Problems of the training program's error, exit code and run directory."""
+    settings = dataset_settings(copy, root) | (case.settings or {})
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         run = Path(folder) / "run"
         command = ["", str(run), "--set", "stages.0.epochs=0"]
         for key, value in settings.items():
             value = list(value) if isinstance(value, tuple) else value
             command += ["--set", f"dataset.{key}={json.dumps(value)}"]
-        said, errors = io.StringIO(), io.StringIO()
+        out, errors = io.StringIO(), io.StringIO()
         try:
-            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(errors), warnings.catch_warnings():
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 code = main(command)
         except BaseException as error:
-            return [f"ends the training program with a bare {type(error).__name__}"]
+            return [f"makes the training program raise {type(error).__name__}"]
         text = errors.getvalue()
-        found = [] if code == 1 else [f"lets the training program end with {code}"]
-        found += ["shows a traceback"] if "Traceback" in text else []
-        if case.in_pictures or case.settings:  # settings may be refused before the reader sees them
-            found += faults_of_text(text[text.find("error: ") :], case.names)
-        elif f"error: {answer}\n" not in text:
-            found += ["is not what the training program prints"]
-        left = contents(run) if run.exists() else {}
-        found += [f"leaves {sorted(left)}"] if set(left) - {"config.toml"} else []
-        if "config.toml" in left:
+        allowed = (1, 2) if case.settings else (1,)
+        problems = [] if code in allowed else [f"makes the training program exit with {code}"]
+        problems += ["shows a traceback"] if "Traceback" in text else []
+        if case.in_images or case.settings:  # settings may be refused before the data is read
+            problems += message_problems(text[text.find("error: ") :], case.names)
+        elif f"error: {message}\n" not in text:
+            problems += ["differs from that of the training program"]
+        files = contents(run) if run.exists() else {}
+        problems += [f"leaves {sorted(files)}"] if set(files) - {"config.toml"} else []
+        if "config.toml" in files:
             load_config(run / "config.toml")
-    return found
+    return problems
 
 
-def feed(main: Main | None, name: str, copy: Miniature) -> list[tuple[str, list[str], str]]:
-    """Break the copy in every way; (kind, faults of the answer, answer) of each."""
-    answers = []
+def check(main: Main | None, name: str, copy: Miniature) -> list[Result]:
+    """Damage the copy in every way, one at a time."""
+    results = []
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         root = Path(folder)
         copy.write(root)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            whole, pristine = read(copy, root, {}), contents(root)
+            intact, files = read(copy, root, {}), contents(root)
         for case in breaks(copy):
-            if case.in_pictures and not main:
+            if case.in_images and not main:
                 continue
             case.do(root)
             before = contents(root)
-            faults, answer = faults_of_reader(copy, case, root, whole)
-            if main and not case.harmless and "is no error" not in faults:
-                faults = faults + faults_of_program(main, copy, case, root, answer)
-            faults += [] if contents(root) == before else ["comes with changes to the data"]
-            answers.append((case.kind, faults, answer.replace(folder, "ROOT")))
-            restore(root, pristine)
-    print(f"{name:26}{len(answers):5}{sum(bool(faults) for _, faults, _ in answers):5}", flush=True)
-    return answers
+            problems, message = reader_problems(copy, case, root, intact)
+            if main and not case.harmless and "is no error" not in problems:
+                problems = problems + program_problems(main, copy, case, root, message)
+            problems += [] if contents(root) == before else ["changes the data"]
+            results.append(Result(name, case.kind, problems, message.replace(folder, "ROOT")))
+            restore(root, files)
+    print(f"{name:26}{len(results):5}{sum(bool(each.problems) for each in results):5}", flush=True)
+    return results
 
 
-def restore(root: Path, pristine: dict[str, bytes]) -> None:
-    """Make the copy whole again, and write no more than that takes."""
-    for path in sorted(root.rglob("*"), reverse=True):  # what is in a folder comes before it
-        if path.is_symlink() or (path.is_file() and str(path.relative_to(root)) not in pristine):
+def restore(root: Path, files: dict[str, bytes]) -> None:
+    """Repair the copy, writing only what has changed."""
+    for path in sorted(root.rglob("*"), reverse=True):  # files come before their folder
+        if path.is_symlink() or (path.is_file() and str(path.relative_to(root)) not in files):
             path.unlink()
         elif path.is_dir() and not any(path.iterdir()):
             path.rmdir()
-    there = contents(root)
-    for name, data in pristine.items():
-        if there.get(name) != data:
+    existing = contents(root)
+    for name, data in files.items():
+        if existing.get(name) != data:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_bytes(data)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="the readers alone, without the training program")
-    parser.add_argument("--answers", action="store_true", help="print every answer")
+    parser.add_argument("--quick", action="store_true", help="only the readers, without the training program")
+    parser.add_argument("--errors", action="store_true", help="print every error message")
     args = parser.parse_args(argv)
     program: Main | None = None
     if not args.quick:
         from itembed_tf.train import main as program
     print_versions()
-    print(f"\n{'reader':26}{'fed':>5}{'bad':>5}")
-    with mock.patch.dict(coco.RANDOM_SIZES, {"test": 2, "dev": 2}):  # of 12 pictures, not of 123,287
-        answers = {name: feed(program, name, copy) for name, copy in MINIATURES.items()}
-    kinds: dict[str, list[list[str]]] = defaultdict(list)
-    for own in answers.values():
-        for kind, faults, _ in own:
-            kinds[kind].append(faults)
+    print(f"\n{'reader':26}{'cases':>6}{'bad':>5}")
+    with mock.patch.dict(coco.RANDOM_SIZES, {"test": 2, "dev": 2}):  # of 12 images instead of 123,287
+        results = [each for name, copy in MINIATURES.items() for each in check(program, name, copy)]
+    kinds: dict[str, list[Result]] = defaultdict(list)
+    for each in results:
+        kinds[each.kind].append(each)
     print(f"\n{'kind':44}{'readers':>8}{'bad':>5}")
-    for kind, every in kinds.items():
-        print(f"{kind:44}{len(every):8}{sum(map(bool, every)):5}")
-    shown = [(n, kind, faults, text) for n, own in answers.items() for kind, faults, text in own]
-    for name, kind, faults, text in shown:
-        if faults or args.answers:
-            print(f"\n{name}, {kind}: {'the answer ' + ', '.join(faults) if faults else 'good'}\n  {text[:1500]!r}")
-    bad = sum(bool(faults) for _, _, faults, _ in shown)
-    print(f"\n{len(shown)} broken inputs of {len(kinds)} kinds to {len(MINIATURES)} readers")
-    return verdict("bad_data", f"{bad} bad answers", "0", bad == 0)
+    for kind, of_kind in kinds.items():
+        print(f"{kind:44}{len(of_kind):8}{sum(bool(each.problems) for each in of_kind):5}")
+    for each in results:
+        if each.problems or args.errors:
+            outcome = "the error " + ", ".join(each.problems) if each.problems else "good"
+            print(f"\n{each.reader}, {each.kind}: {outcome}\n  {each.message[:1500]!r}")
+    bad = sum(bool(each.problems) for each in results)
+    print(f"\n{len(results)} invalid inputs of {len(kinds)} kinds to {len(MINIATURES)} readers")
+    return verdict("bad_data", f"{bad} bad errors", "0", bad == 0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One way to break a copy of a data set, and the tools to do it with."""
+"""Test cases of fault injection, and functions that damage files."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-HUGE = "@huge@"  # stands for a number of 5,000 digits, which Python does not write
+HUGE = "@huge@"  # placeholder of a number of 5,000 digits, which Python does not write
 OVERFLOW = "@overflow@"  # 1e400
-DEEP = "@deep@"  # 100,000 lists in each other
+DEEP = "@deep@"  # 100,000 nested lists
 RAW = {HUGE: "9" * 5000, OVERFLOW: "1e400", DEEP: "[" * 100_000 + "]" * 100_000}
 
 
 @dataclass(frozen=True)
 class Break:
-    """One way to break a copy.
+    """One way to damage a copy of a data set.
 
     Attributes:
-        kind: what is wrong, in a few words.
-        do: does it, to the copy in that folder.
-        names: what the error must hold: the file, or the setting.
-        settings: of the dataset section, in place of the copy's own.
-        harmless: it must be read as the whole copy is.
-        in_pictures: only the training program, which decodes the pictures, can find it.
+        kind: short description.
+        do: damages the copy in a folder.
+        names: what the error message must have: the file, or the setting.
+        settings: overrides of the dataset section.
+        harmless: the result must equal that of the intact copy.
+        in_images: only the training program, which decodes the images, can detect it.
     """
 
     kind: str
@@ -32,7 +32,7 @@ class Break:
     names: str
     settings: dict[str, Any] | None = None
     harmless: bool = False
-    in_pictures: bool = False
+    in_images: bool = False
 
 
 def nothing(root: Path) -> None:
@@ -44,7 +44,7 @@ def rewrite(path: Path, by: Callable[[bytes], bytes]) -> None:
 
 
 def load_json(path: Path) -> Any:
-    """What a file holds; of JSON lines a list."""
+    """The content of a JSON file; a list for JSON lines."""
     text = path.read_text()
     return [json.loads(line) for line in text.splitlines()] if path.suffix == ".jsonl" else json.loads(text)
 
@@ -52,13 +52,13 @@ def load_json(path: Path) -> Any:
 def save_json(path: Path, content: Any) -> None:
     lines = [json.dumps(line) for line in content] if path.suffix == ".jsonl" else [json.dumps(content)]
     text = "\n".join(lines) + "\n"
-    for mark, raw in RAW.items():
-        text = text.replace(f'"{mark}"', raw)
+    for placeholder, raw in RAW.items():
+        text = text.replace(f'"{placeholder}"', raw)
     path.write_text(text, encoding="utf-8")
 
 
 def setting(file: str, place: tuple[Any, ...], value: Any, *, remove: bool = False) -> Callable[[Path], None]:
-    """Puts something else at one place of a JSON file, by the keys and numbers that lead there; () is all of it."""
+    """Replace or remove one value of a JSON file; `place` is its path of keys and indices, () the whole content."""
 
     def do(root: Path) -> None:
         content = {"": load_json(root / file)}

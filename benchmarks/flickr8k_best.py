@@ -17,9 +17,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.drawn import SMALL, drawn_flickr8k
 from benchmarks.flickr8k_frozen import measure
 from benchmarks.runner import flickr8k, print_versions, verdict
+from benchmarks.tiny_flickr8k import SMALL, write_tiny_flickr8k
 
 CONFIG = Path(__file__).parents[1] / "configs" / "flickr8k_best.toml"
 BAR = (37.2, 27.7)  # R@1 image -> text and text -> image: NAA, ResNet
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.quick:
         small = [*SMALL, "stages.0.epochs=1"]
         with tempfile.TemporaryDirectory() as folder:
-            root = drawn_flickr8k(Path(folder) / "pictures")
+            root = write_tiny_flickr8k(Path(folder) / "pictures")
             tables, bar = measure(CONFIG, Path(folder) / "quick", root, [0], small), (0.0, 0.0)
     else:
         tables, bar = measure(CONFIG, Path(args.out), flickr8k(), range(args.seeds), []), BAR

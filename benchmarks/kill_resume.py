@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.drawn import drawn_flickr8k
+from benchmarks.tiny_flickr8k import write_tiny_flickr8k
 
 TIMES = ("seconds", "images_per_s")
 CONFIG = """
@@ -149,7 +149,7 @@ def differences(expected: dict[str, Any], found: dict[str, Any]) -> list[str]:
 def measure(kills: int, seed: int, place: Path) -> int:
     """Number of differences to the undisturbed run, summed over all disturbed runs."""
     config = place / "drawn.toml"
-    config.write_text(CONFIG.format(root=drawn_flickr8k(place / "images")), encoding="utf-8")
+    config.write_text(CONFIG.format(root=write_tiny_flickr8k(place / "images")), encoding="utf-8")
     begun = time.monotonic()
     if start(config, place / "undisturbed", place / "cache").wait():
         raise SystemExit((place / "undisturbed.log").read_text(encoding="utf-8")[-3000:])

@@ -1,4 +1,4 @@
-"""Whole copies of the data sets in miniature, each in the exact layout that its reader asks for."""
+"""Miniature copies of all data sets, in the exact layouts of their readers."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ class Miniature:
     """One layout of one data set.
 
     Attributes:
-        dataset: its name in a config.
-        split_by: the convention of its splits.
-        file: the file of captions, relative to the root.
+        dataset: dataset.name.
+        split_by: dataset.split_by.
+        file: the caption file, relative to the root.
         format: of that file: tokens, csv, jsonl, karpathy, captions (of COCO), persons or index (of a shard).
-        pictures: folder of the first picture, relative to the root.
-        lists: files that say which picture is in which split, train first.
-        write: writes all of it into a folder.
-        setting: of the dataset section, that names this folder.
+        images: folder of the first image, relative to the root.
+        write: writes the copy into a folder.
+        lists: files with the images of each split, train first.
+        setting: the setting of the dataset section that has the folder.
     """
 
     dataset: str
     split_by: str
     file: str
     format: str
-    pictures: str
+    images: str
     write: Callable[[Path], None]
     lists: tuple[str, ...] = ()
     setting: str = "root"
 
 
 def captions(number: int) -> list[str]:
-    return [f"a picture with the number {number}", f"number {number} , seen from the left"]
+    return [f"an image with the number {number}", f"number {number} , seen from the left"]
 
 
 def jpeg() -> bytes:
@@ -90,7 +90,7 @@ def flickr8k(layout: str) -> Callable[[Path], None]:
     names = [f"{n:02d}_{n:x}.jpg" for n in range(COUNT)]
 
     def into(root: Path) -> None:
-        folder = "Images" if layout == "widespread" else "Flicker8k_Dataset"
+        folder = "Images" if layout == "common" else "Flicker8k_Dataset"
         for name in names:
             write(root / folder / name, jpeg())
         if layout == "karpathy":
@@ -146,7 +146,7 @@ def coco(layout: str) -> Callable[[Path], None]:
 
 
 def persons(file: str, key: str = "file_path", splits: bool = True) -> Callable[[Path], None]:
-    """Two photographs an identity, of identities at the borders of CUHK-PEDES' fixed split."""
+    """Two images per identity, of the first and last identities of CUHK-PEDES' splits."""
     ids = {"train": (1, 2, 11003), "val": (11004, 12003), "test": (12004, 13003)}
 
     def into(root: Path) -> None:
@@ -166,8 +166,8 @@ def folder(file: str) -> Callable[[Path], None]:
 
     def into(root: Path) -> None:
         for name in names:
-            write(root / "pictures" / name, jpeg())
-        rows = [(f"pictures/{name}", c, s) for n, (name, s) in enumerate(zip(names, SPLITS)) for c in captions(n)]
+            write(root / "images" / name, jpeg())
+        rows = [(f"images/{name}", c, s) for n, (name, s) in enumerate(zip(names, SPLITS)) for c in captions(n)]
         if file.endswith(".csv"):
             write(root / file, "image,caption,split\n" + "".join(f'{name},"{c}",{s}\n' for name, c, s in rows))
         else:
@@ -178,7 +178,7 @@ def folder(file: str) -> Callable[[Path], None]:
 
 
 def shards(root: Path) -> None:
-    """The miniature folder, packed: two shards of train, one of dev and one of test."""
+    """The miniature folder as shards: two of train, one of dev and one of test."""
     from itembed_tf.data.packing import pack
     from itembed_tf.data.readers.folder import read
     from itembed_tf.data.readers.group import SPLITS
@@ -186,7 +186,7 @@ def shards(root: Path) -> None:
     with tempfile.TemporaryDirectory() as source:
         folder("captions.csv")(Path(source))
         groups = read(root=source, splits=SPLITS, split_by="base", held_out_percent=10)
-        sizes = {"short_side": 8, "quality": 95, "shard_pictures": 4}
+        sizes = {"short_side": 8, "quality": 95, "shard_images": 4}
         pack(groups, root, name="folder", split_by="base", max_broken_percent=0.0, **sizes)
 
 
@@ -201,9 +201,7 @@ MINIATURES = {
         flickr8k("original"),
         tuple(f"Flickr8k_text/{name}" for name in F8K_LISTS),
     ),
-    "flickr8k, widespread": Miniature(
-        "flickr8k", "base", "captions.txt", "csv", "Images", flickr8k("widespread"), F8K_LISTS
-    ),
+    "flickr8k, common": Miniature("flickr8k", "base", "captions.txt", "csv", "Images", flickr8k("common"), F8K_LISTS),
     "flickr8k, Karpathy": Miniature(
         "flickr8k", "karpathy", "dataset_flickr8k.json", "karpathy", "Flicker8k_Dataset", flickr8k("karpathy")
     ),
@@ -233,7 +231,7 @@ MINIATURES = {
     "rstpreid": Miniature(
         "rstpreid", "base", "data_captions.json", "persons", "imgs", persons("data_captions.json", "img_path")
     ),
-    "folder, csv": Miniature("folder", "base", "captions.csv", "csv", "pictures", folder("captions.csv")),
-    "folder, jsonl": Miniature("folder", "base", "captions.jsonl", "jsonl", "pictures", folder("captions.jsonl")),
+    "folder, csv": Miniature("folder", "base", "captions.csv", "csv", "images", folder("captions.csv")),
+    "folder, jsonl": Miniature("folder", "base", "captions.jsonl", "jsonl", "images", folder("captions.jsonl")),
     "folder, packed": Miniature("folder", "base", "train-00000-of-00002.json", "index", "", shards, setting="shards"),
 }

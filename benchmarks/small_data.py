@@ -18,8 +18,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.drawn import SMALL, drawn_flickr8k
 from benchmarks.runner import figures, flickr8k, print_versions, train, verdict
+from benchmarks.tiny_flickr8k import SMALL, write_tiny_flickr8k
 
 CONFIG = Path(__file__).parents[1] / "configs" / "flickr8k.toml"
 BAR = 5.0
@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print_versions()
     with tempfile.TemporaryDirectory() as folder:
         if args.quick:
-            out, root = Path(folder), drawn_flickr8k(Path(folder) / "pictures")
+            out, root = Path(folder), write_tiny_flickr8k(Path(folder) / "pictures")
             for name in QUICK:
                 run_row(out / name, root, 1, (*ROWS[name], *SMALL))
         else:

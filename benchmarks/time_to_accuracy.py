@@ -33,8 +33,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.drawn import SMALL, drawn_flickr8k
 from benchmarks.runner import RECALL_HEAD, flickr8k, follow, print_versions, recalls, times, train, verdict
+from benchmarks.tiny_flickr8k import SMALL, write_tiny_flickr8k
 
 HERE = Path(__file__).parents[1]
 CONFIG = HERE / "configs" / "flickr8k.toml"
@@ -94,7 +94,7 @@ def write_data(folder: Path, overrides: Sequence[str]) -> None:
 
     # The functions of the training program: the same unreadable images and the same cached features.
     from itembed_tf.pipeline.train import _readable_groups
-    from itembed_tf.text import build_vocabulary
+    from itembed_tf.text import build_vocabulary, tokenize_captions
     from itembed_tf.training.build import build_model
     from itembed_tf.training.frozen_outputs import image_features
 
@@ -102,7 +102,7 @@ def write_data(folder: Path, overrides: Sequence[str]) -> None:
     groups, _ = _readable_groups(config, folder)
     items = {split: flatten([g for g in groups if g.split == split]) for split in ("train", "dev")}
     vocabulary = build_vocabulary(
-        items["train"].captions,
+        tokenize_captions(items["train"].captions, tokenizer="words", lowercase=True),
         tokenizer="words",
         lowercase=True,
         length=1,
@@ -195,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"load average: {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "", flush=True)
     if args.quick:
         with tempfile.TemporaryDirectory() as folder:
-            overrides = [*SMALL, f"dataset.root={json.dumps(drawn_flickr8k(Path(folder) / 'images'))}"]
+            overrides = [*SMALL, f"dataset.root={json.dumps(write_tiny_flickr8k(Path(folder) / 'images'))}"]
             return compare(Path(folder) / "out", python, args, [1], overrides, TINY_PEER)
     overrides = [f"seed={args.seed}", f"dataset.root={json.dumps(flickr8k())}"]
     return compare(Path(args.out), python, args, sorted(args.lengths), overrides, ("--seed", str(args.seed)))

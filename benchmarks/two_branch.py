@@ -29,8 +29,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.drawn import drawn_flickr8k
 from benchmarks.runner import compare_with_paper, figures, flickr8k, print_versions, spread, times, train, verdict
+from benchmarks.tiny_flickr8k import write_tiny_flickr8k
 
 CONFIG = Path(__file__).parents[1] / "configs" / "flickr8k_spe.toml"
 BAR, AIM, MINUTES = (24.8, 20.3), (31.0, 21.3), 5.0  # R@1 image -> text and text -> image
@@ -154,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print_versions()
     if args.quick:
         with tempfile.TemporaryDirectory() as folder:
-            root = drawn_flickr8k(Path(folder) / "pictures")
+            root = write_tiny_flickr8k(Path(folder) / "pictures")
             small = [f"dataset.root={json.dumps(root)}", *SMALL]
             return measure(Path(folder) / "runs", ["hglmm"], [0], small, (-1.0, -1.0), 60.0)
     more = [f"dataset.root={json.dumps(flickr8k())}"]

@@ -42,16 +42,17 @@ def main(argv: Sequence[str]) -> int:
     require_data(config)
     load_tensorflow()
     from itembed_tf.data.readers.group import SPLITS
-    from itembed_tf.data.summary import format_summary
-    from itembed_tf.pipeline.prepare import prepare
+    from itembed_tf.data.summary import format_counts
+    from itembed_tf.pipeline.prepare import format_prepared, prepare
 
-    sizes = {"short_side": args.short_side, "quality": args.quality, "shard_pictures": args.shard_images}
+    sizes = {"short_side": args.short_side, "quality": args.quality, "shard_images": args.shard_images}
     given = ("--short-side", args.short_side, "--quality", args.quality, "--shard-images", args.shard_images)
     with resumable(command_line("prepare", *config_words(args), *map(str, given))):
-        packed = prepare(config, folder, **sizes)
-    for unreadable in packed["skipped"][:20]:
-        print(f"skipped: {unreadable['image']}: {unreadable['reason']}")
-    print(f"\n{format_summary(packed['summary'], config.dataset.name)}\n")
+        prepared = prepare(config, folder, **sizes)
+    for unreadable in prepared.skipped[:20]:
+        print(f"skipped: {unreadable.image}: {unreadable.reason}")
+    print(f"{config.dataset.name}: {format_counts(prepared.data)}")
+    print(f"\n{format_prepared(prepared, config.dataset.name)}\n")
     missing = [split for split in SPLITS if split not in config.dataset.splits]
     if missing:
         print(f"not packed: {', '.join(missing)}, which dataset.splits does not name")

@@ -46,9 +46,9 @@ def deterministic_ops_end() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A small Flickr8k of drawn boxes; its folder."""
-    from benchmarks.drawn import drawn_flickr8k
+    from benchmarks.tiny_flickr8k import write_tiny_flickr8k
 
-    return drawn_flickr8k(tmp_path_factory.mktemp("drawn"))
+    return write_tiny_flickr8k(tmp_path_factory.mktemp("drawn"))
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ _head_dropout = partial(key, 0.5, "fc-bn-relu-dropout-fc: dropout rate after the
 class Dataset:
     """Images and captions, and their splits."""
 
-    target: ClassVar[str] = "itembed_tf.data.readers.read_dataset"
+    target: ClassVar[str] = "itembed_tf.data.readers.read_data"
     name: str = key("openmoji", "folder: your own images (docs/your_images.md)", choices=tuple(choices.DATASETS))
     root: str = key("", "folder of the data set (openmoji has none: it is in installed packages)")
     shards: str = key("", "folder that `itembed prepare` has written, read instead of root")

@@ -1,8 +1,8 @@
-"""File bytes -> pixels: the whole picture for evaluation and serving, a random crop for training.
+"""Image decoding, resizing and augmentation: the whole image for evaluation and serving, a random crop for training.
 
-Every function works on one scalar string tensor with TensorFlow's own ops, so that it runs inside tf.data and inside an
-exported encoder alike. Both roads share one decoder and one resize (bilinear with antialiasing, which stays within
-0..255). A JPEG is turned upright by its EXIF orientation (CIPA DC-008-2023, 4.6.5), as viewers and browsers show it.
+Every function takes a scalar string tensor and uses TensorFlow's own ops, so that it runs in tf.data and in an exported
+encoder. All share one decoder and one resize (bilinear with antialiasing, which stays within 0..255). JPEGs are rotated
+by their EXIF orientation (CIPA DC-008-2023, 4.6.5), as in viewers and browsers.
 """
 
 from __future__ import annotations
@@ -11,21 +11,23 @@ from typing import Any
 
 import tensorflow as tf
 
-_EXIF_WITHIN, _NOTES = 1 << 17, 64  # bytes and segments at a JPEG's head that are looked through for EXIF data
+_EXIF_BYTES, _SEGMENTS = 1 << 17, 64  # of a JPEG, from its start, that are searched for EXIF data
 
 
 def load_image(data: Any, *, size: int, fit: str) -> tf.Tensor:
-    """A JPEG, PNG, GIF (first frame), BMP or WebP, whole -> float32 [size, size, 3], 0..255.
+    """Decode and resize a whole image: float32 [size, size, 3], 0..255.
 
     Args:
-        data: scalar string tensor, the file's content. Transparent PNGs are laid on white.
-        fit: "stretch" the picture to the square, or "crop" its central square first.
+        data: scalar string tensor, the bytes of a JPEG, PNG (transparency on white), GIF (first frame), BMP or WebP.
+        size: height and width of the result in pixels.
+        fit: "stretch" to a square, or "crop" to the central square first.
 
     Raises:
-        tf.errors.InvalidArgumentError: bytes that are no whole picture.
+        ValueError: another `fit`.
+        tf.errors.InvalidArgumentError: not a complete image.
     """
     if fit not in ("stretch", "crop"):
-        raise ValueError(f"image.fit is {fit!r}; choose stretch or crop")
+        raise ValueError(f"image.fit is {fit!r}; it must be stretch or crop")
     pixels = _decode(data, size)
     if fit == "crop":
         height, width = tf.shape(pixels)[0], tf.shape(pixels)[1]
@@ -37,27 +39,34 @@ def load_image(data: Any, *, size: int, fit: str) -> tf.Tensor:
 def augment_image(
     data: Any, seed: Any, *, size: int, crop_area: tuple[float, ...], crop_aspect: tuple[float, ...], flip: bool
 ) -> tf.Tensor:
-    """A random part of the picture -> float32 [size, size, 3], 0..255; the same seed gives the same pixels.
+    """Decode an image and take a random crop, resized and possibly flipped: float32 [size, size, 3], 0..255.
 
-    A rectangle of random aspect, as large as fits, is shrunk to a random area, put at a random place and resized (as
-    the released code does, there with bicubic interpolation).
+    The crop is the largest rectangle of a random aspect ratio, scaled to a random area, at a random position (as in the
+    released code, which resizes with bicubic interpolation). Deterministic given the seed.
 
     Args:
         data: scalar string tensor, as for ``load_image``.
         seed: int32 [2].
-        crop_area: least and most share of that largest rectangle's area, drawn uniformly.
-        crop_aspect: least and most width over height, drawn log-uniformly.
-        flip: mirror half of the pictures.
+        size: height and width of the result in pixels.
+        crop_area: minimum and maximum area, relative to that of the largest rectangle; uniform.
+        crop_aspect: minimum and maximum width over height; log-uniform.
+        flip: mirror half of the images horizontally.
 
     Raises:
-        ValueError: ranges that are no ranges.
-        tf.errors.InvalidArgumentError: bytes that are no whole picture.
+        ValueError: an invalid range.
+        tf.errors.InvalidArgumentError: not a complete image.
     """
     if len(crop_area) != 2 or not 0 < crop_area[0] <= crop_area[1] <= 1:
-        raise ValueError(f"augmentation.crop_area is {crop_area}; give least and most share, such as [0.64, 1.0]")
+        raise ValueError(
+            f"augmentation.crop_area is {crop_area}; it must be minimum and maximum, 0 < minimum <= maximum <= 1, "
+            "such as [0.64, 1.0]"
+        )
     if len(crop_aspect) != 2 or not 0 < crop_aspect[0] <= crop_aspect[1]:
-        raise ValueError(f"augmentation.crop_aspect is {crop_aspect}; give least and most, such as [0.75, 1.3333]")
-    # One named generator: "auto" may choose another on another device, and a continued run would see other crops.
+        raise ValueError(
+            f"augmentation.crop_aspect is {crop_aspect}; it must be minimum and maximum, 0 < minimum <= maximum, such "
+            "as [0.75, 1.3333]"
+        )
+    # An explicit algorithm: "auto" depends on the device, and a continued run would get other crops.
     draws = tf.random.stateless_uniform([5], seed, alg="philox")
     pixels = _decode(data, size)
     top, left, height, width = _crop_window(tf.shape(pixels), draws, crop_area, crop_aspect)
@@ -66,16 +75,17 @@ def augment_image(
 
 
 def load_crops(data: Any, boxes: Any, *, size: int) -> tf.Tensor:
-    """Parts of a picture, each stretched to a square: float32 [n, size, size, 3], 0..255.
+    """Decode an image and resize crops of it to squares: float32 [n, size, size, 3], 0..255.
 
     Args:
         data: scalar string tensor, as for ``load_image``.
-        boxes: int32 [n, 4], left, top, right, bottom in its pixels; the last row and column belong to the part.
+        boxes: int32 [n, 4], left, top, right and bottom in pixels, right and bottom inclusive.
+        size: height and width of the results in pixels.
 
     Raises:
-        tf.errors.InvalidArgumentError: bytes that are no whole picture, or a box outside it.
+        tf.errors.InvalidArgumentError: not a complete image, or a box outside it.
     """
-    pixels = _decode(data, 1 << 24)  # at no JPEG's own scale: the boxes count its pixels
+    pixels = _decode(data, 1 << 24)  # full scale: boxes are in pixels of the original
 
     def crop(box: tf.Tensor) -> tf.Tensor:
         left, top, right, bottom = tf.unstack(box, num=4)
@@ -85,16 +95,17 @@ def load_crops(data: Any, boxes: Any, *, size: int) -> tf.Tensor:
 
 
 def shrink_image(data: Any, *, short_side: int, quality: int) -> tf.Tensor:
-    """A picture's file -> that of a JPEG whose short side has at most `short_side` pixels, its shape kept.
+    """Shrink an image file to a JPEG whose short side has at most `short_side` pixels; the aspect ratio is kept.
 
-    A JPEG that is small enough stays as it is, byte for byte.
+    A JPEG that is small enough is returned unchanged.
 
     Args:
         data: scalar string tensor, as for ``load_image``.
-        quality: of the JPEG, 1 to 100.
+        short_side: maximum length of the short side in pixels.
+        quality: JPEG quality, 1 to 100.
 
     Raises:
-        tf.errors.InvalidArgumentError: bytes that are no whole picture.
+        tf.errors.InvalidArgumentError: not a complete image.
     """
     pixels = _decode(data, short_side)
     shape = tf.cast(tf.shape(pixels)[:2], tf.float32)
@@ -113,7 +124,7 @@ def shrink_image(data: Any, *, short_side: int, quality: int) -> tf.Tensor:
 def _crop_window(
     shape: tf.Tensor, draws: tf.Tensor, crop_area: tuple[float, ...], crop_aspect: tuple[float, ...]
 ) -> tuple[tf.Tensor, ...]:
-    """Top, left, height, width (int32) of the crop that four draws from [0, 1) choose."""
+    """Top, left, height and width (int32) of a random crop, from four uniform draws."""
     height, width = tf.cast(shape[0], tf.float32), tf.cast(shape[1], tf.float32)
     low, high = tf.math.log(crop_aspect[0]), tf.math.log(crop_aspect[1])
     aspect = tf.exp(low + draws[0] * (high - low))
@@ -126,7 +137,7 @@ def _crop_window(
 
 
 def _decode(data: Any, size: int) -> tf.Tensor:
-    """Bytes -> uint8 [H, W, 3]; a large JPEG comes out smaller, its short side still at least twice `size`."""
+    """Decode an image, uint8 [H, W, 3]. Large JPEGs are scaled down; their short side stays at least twice `size`."""
     data = tf.convert_to_tensor(data, tf.string)
     head = tf.strings.substr(data, 0, 4)
     pixels = tf.cond(
@@ -138,7 +149,7 @@ def _decode(data: Any, size: int) -> tf.Tensor:
 
 
 def _decode_jpeg(data: tf.Tensor, size: int) -> tf.Tensor:
-    """Scales by 1/2, 1/4 or 1/8 inside the decoder, where it saves most of the work; upright."""
+    """Decode a JPEG, at 1/2, 1/4 or 1/8 of its size if large (which is faster), and apply its EXIF orientation."""
     short = tf.reduce_min(tf.io.extract_jpeg_shape(data)[:2])
     halvings = tf.reduce_sum(tf.cast(short >= tf.constant([4, 8, 16]) * size, tf.int32))
 
@@ -147,55 +158,56 @@ def _decode_jpeg(data: tf.Tensor, size: int) -> tf.Tensor:
 
     pixels = tf.switch_case(halvings, [decoder(ratio) for ratio in (1, 2, 4, 8)])
     orientation = jpeg_orientation(data)
-    return tf.cond(orientation > 1, lambda: _upright(pixels, orientation), lambda: pixels)
+    return tf.cond(orientation > 1, lambda: _apply_orientation(pixels, orientation), lambda: pixels)
 
 
 def jpeg_orientation(data: Any) -> tf.Tensor:
-    """What the EXIF data of a JPEG say of its orientation: int32, 1 (upright) to 8; 1 where they say nothing valid."""
-    raw = tf.io.decode_raw(tf.strings.substr(data, 0, _EXIF_WITHIN), tf.uint8)
+    """EXIF orientation of a JPEG, int32: 1 (upright) to 8; 1 if there is none, or an invalid one."""
+    raw = tf.io.decode_raw(tf.strings.substr(data, 0, _EXIF_BYTES), tf.uint8)
 
-    def at(places: tf.Tensor) -> tf.Tensor:
-        return tf.cast(tf.gather(raw, tf.clip_by_value(places, 0, tf.size(raw) - 1)), tf.int32)
+    def at(offsets: tf.Tensor) -> tf.Tensor:
+        return tf.cast(tf.gather(raw, tf.clip_by_value(offsets, 0, tf.size(raw) - 1)), tf.int32)
 
-    def is_note(place: tf.Tensor, found: tf.Tensor) -> tf.Tensor:
-        """APP0 to APP15 or a comment: EXIF data stand among these, before the tables of the picture."""
-        mark = at(place + tf.range(2))
-        note = (mark[1] >= 0xE0) & (mark[1] <= 0xEF) | (mark[1] == 0xFE)
-        return ~found & note & (mark[0] == 0xFF) & (place + 10 < tf.size(raw))
+    def is_metadata(offset: tf.Tensor, is_exif: tf.Tensor) -> tf.Tensor:
+        """Segments APP0 to APP15 and comments: EXIF data is one of these, before the tables of the image."""
+        marker = at(offset + tf.range(2))
+        metadata = (marker[1] >= 0xE0) & (marker[1] <= 0xEF) | (marker[1] == 0xFE)
+        return ~is_exif & metadata & (marker[0] == 0xFF) & (offset + 10 < tf.size(raw))
 
-    def step(place: tf.Tensor, found: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        head = at(place + tf.range(10))
-        found = (head[1] == 0xE1) & tf.reduce_all(head[4:] == list(b"Exif\0\0"))
-        return place + tf.where(found, 10, 2 + 256 * head[2] + head[3]), found
+    def next_segment(offset: tf.Tensor, is_exif: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        head = at(offset + tf.range(10))
+        is_exif = (head[1] == 0xE1) & tf.reduce_all(head[4:] == list(b"Exif\0\0"))
+        return offset + tf.where(is_exif, 10, 2 + 256 * head[2] + head[3]), is_exif
 
-    tiff, found = tf.while_loop(is_note, step, (tf.constant(2), tf.constant(False)), maximum_iterations=_NOTES)
+    start = (tf.constant(2), tf.constant(False))
+    tiff, is_exif = tf.while_loop(is_metadata, next_segment, start, maximum_iterations=_SEGMENTS)
 
     def read() -> tf.Tensor:
         little = tf.reduce_all(at(tiff + tf.range(2)) == list(b"II"))
 
-        def short(places: tf.Tensor) -> tf.Tensor:
-            first, second = at(places), at(places + 1)
+        def short(offsets: tf.Tensor) -> tf.Tensor:
+            first, second = at(offsets), at(offsets + 1)
             return tf.where(little, first + 256 * second, 256 * first + second)
 
-        # The directory's place has four bytes; in a segment of at most 64 KB the upper two are 0.
+        # The directory's offset has four bytes; in a segment of at most 64 KB the upper two are 0.
         directory = tiff + short(tiff + tf.where(little, 4, 6))
         entries = directory + 2 + 12 * tf.range(short(directory))
         is_orientation = (short(entries) == 0x0112) & (short(entries + 2) == 3) & (entries + 12 <= tf.size(raw))
-        said = tf.reduce_max(tf.where(is_orientation, short(entries + 8), 0))
-        return tf.where((said >= 1) & (said <= 8), said, 1)
+        value = tf.reduce_max(tf.where(is_orientation, short(entries + 8), 0))
+        return tf.where((value >= 1) & (value <= 8), value, 1)
 
-    return tf.cond(found, read, lambda: tf.constant(1))
+    return tf.cond(is_exif, read, lambda: tf.constant(1))
 
 
-def _upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """5 to 8 lie on their side; then 3, 4, 7, 8 stand on their head and 2, 3, 6, 7 are mirrored."""
+def _apply_orientation(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Transpose orientations 5 to 8; then flip 3, 4, 7 and 8 vertically, and 2, 3, 6 and 7 horizontally."""
     pixels = tf.cond(orientation >= 5, lambda: tf.transpose(pixels, [1, 0, 2]), lambda: pixels)
-    down, across = (tf.reduce_any(orientation == turned) for turned in ((3, 4, 7, 8), (2, 3, 6, 7)))
-    return tf.raw_ops.Reverse(tensor=pixels, dims=tf.stack([down, across, False]))
+    vertical, horizontal = (tf.reduce_any(orientation == values) for values in ((3, 4, 7, 8), (2, 3, 6, 7)))
+    return tf.raw_ops.Reverse(tensor=pixels, dims=tf.stack([vertical, horizontal, False]))
 
 
 def _decode_png(data: tf.Tensor) -> tf.Tensor:
-    """Lays transparency on white. An opaque picture of 1, 2 or 4 bits comes with an alpha of 1, 3 or 15, not 255."""
+    """Decode a PNG on white. TensorFlow gives opaque images of 1, 2 or 4 bits an alpha of 1, 3 or 15, not 255."""
     pixels = tf.cast(tf.io.decode_png(data, channels=4), tf.float32)
     colour, alpha = pixels[..., :3], pixels[..., 3:]
     bits = tf.cast(tf.io.decode_raw(tf.strings.substr(data, 24, 1), tf.uint8)[0], tf.float32)

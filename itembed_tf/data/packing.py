@@ -1,15 +1,16 @@
-"""Groups -> shards: small JPEGs and their captions in TFRecord files, one shard after the other, each whole or absent.
+"""Packing: writes a data set as shards, TFRecord files of small JPEGs with their captions, resumably.
 
-Training reads its pictures in a new random order every epoch, so the index of a shard says where each lies, and any
-one can be read alone. `itembed_tf.data.readers.shards` describes the folder, and reads it.
+Training reads images in a new random order every epoch, so the index of a shard has each image's offset and length.
+`itembed_tf.data.readers.shards` describes the folder, and reads it.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,11 @@ from tqdm import tqdm
 from itembed_tf.data.images import shrink_image
 from itembed_tf.data.readers import FilePart, Group, read_image
 from itembed_tf.data.readers.shards import MANIFEST, SCHEMA, read_manifest, shard_path
-from itembed_tf.data.unreadable import named_pictures, or_reason, refuse_too_many
+from itembed_tf.data.unreadable import NamedImage, UnreadableImage, named_images, or_unreadable, refuse_too_many
 from itembed_tf.files import checksum, write_atomically
 
-HEADER = 12  # bytes before each record of a TFRecord file: its length and that length's CRC
-FOOTER = 4  # and behind it: its CRC
+HEADER = 12  # bytes before each record of a TFRecord file: its length, and the CRC of the length
+FOOTER = 4  # bytes after it: its CRC
 
 
 def pack(
@@ -34,28 +35,29 @@ def pack(
     split_by: str,
     short_side: int,
     quality: int,
-    shard_pictures: int,
+    shard_images: int,
     max_broken_percent: float,
-) -> list[dict[str, str]]:
-    """Write the shards that are not there yet; a stopped packing goes on by the same call.
+) -> list[UnreadableImage]:
+    """Write the missing shards; after an interruption, the same call continues.
 
     Args:
         groups: of any splits; their order within a split is kept.
         folder: of the shards.
-        name, split_by: of the data set, to be asked for when it is read.
-        short_side: pictures are shrunk to this, in pixels, never enlarged.
-        quality: of the JPEGs, 1 to 100. A JPEG that is small enough already is kept as it is.
-        shard_pictures: pictures after which a shard ends.
-        max_broken_percent: share of all pictures that may be unreadable; they are left out.
+        name, split_by: the dataset settings with which the shards will be read.
+        short_side: maximum length of an image's short side in pixels; larger images are shrunk.
+        quality: JPEG quality, 1 to 100. A JPEG within short_side is copied unchanged.
+        shard_images: images per shard; a group is never divided.
+        max_broken_percent: maximum percentage of unreadable images, which are left out.
 
     Returns:
-        {"image", "reason"} for each picture that was left out.
+        The images that were left out.
 
     Raises:
-        ValueError: the folder holds shards of other groups or settings.
-        TooManyUnreadable: more pictures cannot be read than allowed.
+        ValueError: the folder has shards of other groups or settings.
+        TooManyUnreadable: more images are unreadable than allowed.
     """
-    shards = {split: _cut([g for g in groups if g.split == split], shard_pictures) for split in _splits(groups)}
+    splits = dict.fromkeys(group.split for group in groups)
+    shards = {split: _divide([g for g in groups if g.split == split], shard_images) for split in splits}
     manifest = {
         "schema": SCHEMA,
         "name": name,
@@ -65,31 +67,28 @@ def pack(
         "shards": {split: len(parts) for split, parts in shards.items()},
         "contents": _contents(groups),
     }
-    _claim(folder, manifest)
+    _write_manifest(folder, manifest)
     encode = _encoder(short_side, quality)
-    total, skipped = sum(len(group.images) for group in groups), []
-    with tqdm(total=total, desc="packing", unit=" pictures") as bar, ThreadPoolExecutor() as pool:
+    total, skipped = sum(len(group.images) for group in groups), list[UnreadableImage]()
+    with tqdm(total=total, desc="packing", unit=" images") as bar, ThreadPoolExecutor() as pool:
         for split, parts in shards.items():
             for number, part in enumerate(parts):
                 path = shard_path(folder, split, number, len(parts))
                 if not path.with_suffix(".json").exists():
-                    _write_shard(path, part, lambda pictures: pool.map(encode, pictures), bar)
+                    _write_shard(path, part, lambda images: pool.map(encode, images), bar)
                 else:
                     bar.update(sum(len(group.images) for group in part))
-                skipped += json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["skipped"]
+                index = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+                skipped += [UnreadableImage(**entry) for entry in index["skipped"]]
                 refuse_too_many(skipped, total, max_broken_percent)
     return skipped
 
 
-def _splits(groups: Sequence[Group]) -> list[str]:
-    return list(dict.fromkeys(group.split for group in groups))
-
-
-def _cut(groups: Sequence[Group], pictures: int) -> list[list[Group]]:
+def _divide(groups: Sequence[Group], shard_images: int) -> list[list[Group]]:
     parts: list[list[Group]] = [[]]
     count = 0
     for group in groups:
-        if count >= pictures:
+        if count >= shard_images:
             parts.append([])
             count = 0
         parts[-1].append(group)
@@ -98,7 +97,7 @@ def _cut(groups: Sequence[Group], pictures: int) -> list[list[Group]]:
 
 
 def _contents(groups: Sequence[Group]) -> str:
-    """Changes with ids, splits, captions, and the names and sizes of pictures, but not with the place of the folder."""
+    """Checksum of ids, splits, captions, and names and sizes of image files, whatever folder these are in."""
     parts: list[str] = []
     for group in groups:
         parts += [group.id, group.split, group.label, *group.captions, *map(str, group.caption_ids)]
@@ -110,51 +109,54 @@ def _contents(groups: Sequence[Group]) -> str:
     return checksum(*parts)
 
 
-def _claim(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write the manifest, or make sure that the one that is there says the same."""
+def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write the manifest, or check that an existing one is equal."""
     if not (folder / MANIFEST).exists():
         write_atomically(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
         return
-    found = read_manifest(folder)
-    other = [key for key in manifest if found.get(key) != manifest[key]]
-    if other:
-        said = "; ".join(f"{key} was {found.get(key)!r} and is {manifest[key]!r}" for key in other)
-        raise ValueError(f"{folder} holds another packing ({said}); choose another folder, or remove this one")
+    existing = read_manifest(folder)
+    different = [key for key in manifest if existing.get(key) != manifest[key]]
+    if different:
+        changes = "; ".join(f"{key} was {existing.get(key)!r} and is {manifest[key]!r}" for key in different)
+        raise ValueError(
+            f"{folder} has shards of another data set or other settings ({changes}); choose another folder, or remove "
+            "this one"
+        )
 
 
-def _encoder(short_side: int, quality: int) -> Any:
-    """A function from (name, picture) to (name, JPEG bytes or the reason why there are none)."""
+def _encoder(short_side: int, quality: int) -> Callable[[NamedImage], Any]:
+    """A function from a named image to JPEG bytes, or UnreadableImage."""
 
     @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
     def shrink(data: tf.Tensor) -> tf.Tensor:
         return shrink_image(data, short_side=short_side, quality=quality)
 
-    return or_reason(shrink)
+    return or_unreadable(shrink)
 
 
 def _write_shard(path: Path, groups: Sequence[Group], encode_all: Any, bar: tqdm) -> None:
-    """The records first, under another name; then the index, whose presence says that the shard is whole."""
-    temporary = path.with_suffix(".partial")  # of a killed process, written over
-    entries, skipped, place = [], [], 0
-    found = iter(encode_all([pair for group in groups for pair in named_pictures(group)]))
+    """Write the records under a temporary name, then the index: a shard with an index is complete."""
+    temporary = path.with_suffix(".partial")  # that of a killed process is overwritten
+    entries, skipped, offset = [], list[UnreadableImage](), 0
+    results = iter(encode_all([pair for group in groups for pair in named_images(group)]))
     with tf.io.TFRecordWriter(str(temporary)) as writer:
         for group in groups:
             jpegs = []
             for _ in group.images:
-                name, result = next(found)
-                if isinstance(result, str):
-                    skipped.append({"image": name, "reason": result})
+                result = next(results)
+                if isinstance(result, UnreadableImage):
+                    skipped.append(result)
                 else:
                     jpegs.append(result)
                 bar.update()
             if jpegs:
                 record = _record(group, jpegs)
                 writer.write(record)
-                parts = [FilePart(str(path), place + HEADER + record.index(jpeg), len(jpeg)) for jpeg in jpegs]
+                parts = [FilePart(str(path), offset + HEADER + record.index(jpeg), len(jpeg)) for jpeg in jpegs]
                 entries.append(_entry(group, parts))
-                place += HEADER + len(record) + FOOTER
+                offset += HEADER + len(record) + FOOTER
     os.replace(temporary, path)
-    index = {"bytes": path.stat().st_size, "groups": entries, "skipped": skipped}
+    index = {"bytes": path.stat().st_size, "groups": entries, "skipped": [asdict(each) for each in skipped]}
     write_atomically(path.with_suffix(".json"), json.dumps(index, ensure_ascii=False) + "\n")
 
 

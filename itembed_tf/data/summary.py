@@ -1,84 +1,149 @@
-"""What a data set holds, in figures, beside those that the paper gives of the same one."""
+"""Statistics of a data set, beside those of the paper, and the counts that commands print after reading."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from itembed_tf.config import Config
-from itembed_tf.data.readers import Group
+from itembed_tf.data.readers import Group, ReadData
+from itembed_tf.data.readers.group import SPLITS
+from itembed_tf.text import tokenize_captions
 from itembed_tf.text.word_table import word_table
 
-# Paper section 6.1 and released code, of the three data sets it uses: (all pictures, captions, pictures of train / dev
-# / test, classes, d, L, words a caption). Its d counts the words that GoogleNews has a vector of; on Flickr30k those of
-# the dev captions too.
+# Paper section 6.1 and the released code. The dictionary size d counts words with a GoogleNews vector; on Flickr30k
+# also those of dev captions.
 PAPER: dict[str, dict[str, str]] = {
     "flickr30k": {
-        "pictures": "31,783",
+        "images": "31,783",
         "captions": "158,915",
-        "pictures by split": "29,783 / 1,000 / 1,000",
+        "images by split": "29,783 / 1,000 / 1,000",
         "classes": "29,783",
         "dictionary size d": "20,074",
         "text length L": "32",
-        "words a caption, mean": "10.5",
+        "words per caption, mean": "10.5",
     },
     "coco": {
-        "pictures": "123,287",
+        "images": "123,287",
         "captions": "616,767",
-        "pictures by split": "113,287 / 5,000 / 5,000",
+        "images by split": "113,287 / 5,000 / 5,000",
         "classes": "113,287",
         "dictionary size d": "29,972",
         "text length L": "32",
-        "words a caption, mean": "8.7",
+        "words per caption, mean": "8.7",
     },
     "cuhk-pedes": {
-        "pictures": "40,206",
+        "images": "40,206",
         "captions": "80,440",
-        "pictures by split": "34,054 / 3,078 / 3,074",
+        "images by split": "34,054 / 3,078 / 3,074",
         "classes": "11,003",
         "dictionary size d": "7,263",
         "text length L": "56",
-        "words a caption, mean": "19.6",
+        "words per caption, mean": "19.6",
     },
 }
 
 
-def summarise(groups: Sequence[Group], config: Config) -> dict[str, Any]:
-    """Figures by name: counts, or texts for several counts in one. Words are those of the training captions."""
+@dataclass(frozen=True)
+class DataSummary:
+    """Statistics of a data set; those of words are of the training captions.
+
+    Attributes:
+        images, captions: counts by split.
+        classes: groups in train, the classes of the instance loss.
+        vocabulary: words, the dictionary size d.
+        vector_source: word_vectors.source.
+        vector_coverage_percent: share of the vocabulary with a word vector; None without word vectors.
+        text_length: L, the maximum number of words that are read.
+        truncated_percent: share of the captions with more than L known words.
+        words_mean, words_99_percent, words_max: words per caption.
+    """
+
+    images: dict[str, int]
+    captions: dict[str, int]
+    classes: int
+    vocabulary: int
+    vector_source: str
+    vector_coverage_percent: float | None
+    text_length: int
+    truncated_percent: float
+    words_mean: float
+    words_99_percent: int
+    words_max: int
+
+
+def summarise(groups: Sequence[Group], config: Config) -> DataSummary:
+    """Compute the statistics of the splits in dataset.splits."""
     by_split = {split: [g for g in groups if g.split == split] for split in config.dataset.splits}
-    captions = [caption for group in by_split["train"] for caption in group.captions]
-    vocabulary, vectors, coverage = word_table(config, captions)
-    known = vocabulary.ids
-    sentences = [vocabulary.tokenize(caption) for caption in captions]
-    words = np.array([len(sentence) for sentence in sentences])
-    kept = np.array([sum(word in known for word in sentence) for sentence in sentences])
+    captions = tokenize_captions(
+        (caption for group in by_split["train"] for caption in group.captions),
+        tokenizer=config.text.tokenizer,
+        lowercase=config.text.lowercase,
+    )
+    table = word_table(config, captions)
+    ids = table.vocabulary.ids
+    words = np.array([len(caption) for caption in captions])
+    known = np.array([sum(word in ids for word in caption) for caption in captions])
+    return DataSummary(
+        images=_sums(by_split, lambda group: len(group.images)),
+        captions=_sums(by_split, lambda group: len(group.captions)),
+        classes=len(by_split["train"]),
+        vocabulary=len(ids),
+        vector_source=config.word_vectors.source,
+        vector_coverage_percent=round(100 * table.coverage, 1) if table.vectors is not None else None,
+        text_length=table.vocabulary.length,
+        truncated_percent=round(100 * float(np.mean(known > table.vocabulary.length)), 2),
+        words_mean=round(float(words.mean()), 1),
+        words_99_percent=int(np.percentile(words, 99)),
+        words_max=int(words.max()),
+    )
+
+
+def _sums(by_split: Mapping[str, Sequence[Group]], size: Callable[[Group], int]) -> dict[str, int]:
+    return {split: sum(map(size, groups)) for split, groups in by_split.items()}
+
+
+def format_summary(summary: DataSummary, name: str, more: Mapping[str, str] | None = None) -> str:
+    """Format statistics as a table, with a column of the paper's figures for its data sets; `more` adds rows."""
+    paper = PAPER.get(name, {})
+    rows = _rows(summary) | dict(more or {})
+    width, value_width = max(map(len, rows)), max(*map(len, rows.values()), 4)
+    lines = [f"{'':{width}}  {'here':>{value_width}}" + "  paper" * bool(paper)]
+    lines += [f"{key:{width}}  {value:>{value_width}}  {paper.get(key, '')}".rstrip() for key, value in rows.items()]
+    return "\n".join(lines)
+
+
+def _rows(summary: DataSummary) -> dict[str, str]:
+    coverage = summary.vector_coverage_percent
     return {
-        "pictures": sum(len(group.images) for group in groups),
-        "captions": sum(len(group.captions) for group in groups),
-        "pictures by split": _each(by_split, lambda group: len(group.images)),
-        "captions by split": _each(by_split, lambda group: len(group.captions)),
-        "classes": len(by_split["train"]),
-        "dictionary size d": len(known),
-        f"of them in {config.word_vectors.source}": f"{100 * coverage:.1f} %" if vectors is not None else "no vectors",
-        "text length L": vocabulary.length,
-        "captions with more known words": f"{100 * np.mean(kept > vocabulary.length):.2f} %",
-        "words a caption, mean": round(float(words.mean()), 1),
-        "words a caption, 99 % have at most": int(np.percentile(words, 99)),
-        "words a caption, most": int(words.max()),
+        "images": f"{sum(summary.images.values()):,}",
+        "captions": f"{sum(summary.captions.values()):,}",
+        "images by split": " / ".join(f"{n:,}" for n in summary.images.values()),
+        "captions by split": " / ".join(f"{n:,}" for n in summary.captions.values()),
+        "classes": f"{summary.classes:,}",
+        "dictionary size d": f"{summary.vocabulary:,}",
+        f"of these in {summary.vector_source}": "no word vectors" if coverage is None else f"{coverage} %",
+        "text length L": f"{summary.text_length:,}",
+        "captions truncated to L words": f"{summary.truncated_percent:.2f} %",
+        "words per caption, mean": f"{summary.words_mean}",
+        "words per caption, 99 % have at most": f"{summary.words_99_percent:,}",
+        "words per caption, maximum": f"{summary.words_max:,}",
     }
 
 
-def _each(by_split: Mapping[str, Sequence[Group]], size: Any) -> str:
-    return " / ".join(f"{sum(map(size, groups)):,}" for groups in by_split.values())
+def format_counts(data: ReadData, groups: Sequence[Group] | None = None) -> str:
+    """One line about what was read: ``1,000 train, 100 dev groups; 13 in test, not used by this config; ...``.
 
-
-def format_summary(summary: Mapping[str, Any], name: str) -> str:
-    """A table in lines, with the paper's figures where it has some of this data set."""
-    paper = PAPER.get(name, {})
-    shown = {key: f"{value:,}" if isinstance(value, int) else str(value) for key, value in summary.items()}
-    wide, far = max(map(len, shown)), max(*map(len, shown.values()), 4)
-    lines = [f"{'':{wide}}  {'here':>{far}}" + "  paper" * bool(paper)]
-    lines += [f"{key:{wide}}  {value:>{far}}  {paper.get(key, '')}".rstrip() for key, value in shown.items()]
-    return "\n".join(lines)
+    Args:
+        data: what `read_data` returned.
+        groups: those to count, if not all of `data` (without unreadable images).
+    """
+    counts = Counter(group.split for group in (data.groups if groups is None else groups))
+    parts = [", ".join(f"{counts[split]:,} {split}" for split in SPLITS if counts[split]) + " groups"]
+    parts += [f"{n:,} in {split}, not used by this config" for split, n in data.unused_groups.items()]
+    if n := data.images_without_caption:
+        parts.append(f"{n:,} {'file' if n == 1 else 'files'} without a caption")
+    return "; ".join(parts)

@@ -1,11 +1,12 @@
-"""Which pictures cannot be read: found and named before training, and left out unless they are too many."""
+"""Unreadable images: found by decoding every image before training, and left out unless there are too many."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -15,76 +16,94 @@ from itembed_tf.data.images import load_image
 from itembed_tf.data.readers import Group, ImageSource, read_image
 from itembed_tf.errors import UserError
 
+LISTED = 50  # unreadable images in an error message
+MAX_CHARACTERS = 200  # of a reason
+NamedImage: TypeAlias = tuple[str, ImageSource]
+
+
+@dataclass(frozen=True)
+class UnreadableImage:
+    """An image that cannot be decoded: its name (`named_images`) and the decoder's or the system's reason."""
+
+    image: str
+    reason: str
+
 
 class TooManyUnreadable(UserError, RuntimeError):
-    """More pictures cannot be read than the run was told to accept."""
+    """More images are unreadable than max_broken_percent allows."""
 
 
-def find_unreadable(groups: Sequence[Group]) -> list[dict[str, str]]:
-    """Decode every picture once, as training will; give {"image", "reason"} for each that cannot be read."""
-    found = small_pictures(groups, size=32)
-    return [{"image": name, "reason": picture} for name, picture in found if isinstance(picture, str)]
+def find_unreadable(groups: Sequence[Group]) -> list[UnreadableImage]:
+    """Decode every image once, with the decoder that training uses, and return those that fail."""
+    return [result for result in decode_thumbnails(groups, size=32) if isinstance(result, UnreadableImage)]
 
 
-def small_pictures(groups: Sequence[Group], size: int) -> Iterator[tuple[str, np.ndarray | str]]:
-    """Every picture, in order: its name, and uint8 [size, size, 3] or the reason why it cannot be read."""
+def decode_thumbnails(groups: Sequence[Group], size: int) -> Iterator[np.ndarray | UnreadableImage]:
+    """Decode every image in order, as uint8 [size, size, 3]."""
 
     @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
     def decode(data: tf.Tensor) -> tf.Tensor:
         return tf.cast(tf.round(load_image(data, size=size, fit="stretch")), tf.uint8)
 
-    look = or_reason(decode)
-    named = [pair for group in groups for pair in named_pictures(group)]
+    named = [pair for group in groups for pair in named_images(group)]
     with ThreadPoolExecutor() as pool:
-        yield from tqdm(pool.map(look, named), total=len(named), desc="checking pictures", unit=" pictures")
+        results = pool.map(or_unreadable(decode), named)
+        yield from tqdm(results, total=len(named), desc="checking images", unit=" images")
 
 
-def or_reason(one: Any) -> Callable[[tuple[str, ImageSource]], tuple[str, Any]]:
-    """A function for threads, from (name, picture) to (name, what `one` makes of its bytes or the reason why not).
+def or_unreadable(function: Any) -> Callable[[NamedImage], Any]:
+    """Wrap a function of an image file's bytes: it takes a named image, and returns UnreadableImage where it fails.
 
     Args:
-        one: tf.function of a scalar string, the file's bytes, with an input signature.
+        function: tf.function of a scalar string, with an input signature.
     """
-    traced = one.get_concrete_function()  # here, once: the threads would each begin to
+    traced = function.get_concrete_function()  # once, rather than in every thread
 
-    def look(item: tuple[str, ImageSource]) -> tuple[str, Any]:
-        name, image = item
+    def call(named: NamedImage) -> Any:
+        name, image = named
         try:
             data = tf.io.read_file(image) if isinstance(image, str) else tf.constant(read_image(image))
-            return name, traced(data).numpy()
+            return traced(data).numpy()
         except tf.errors.OpError as error:
-            return name, error.message.splitlines()[0][:200]
+            return UnreadableImage(name, _reason(error.message))
         except OSError as error:
-            return name, str(error)
+            return UnreadableImage(name, str(error))
 
-    return look
-
-
-def named_pictures(group: Group) -> list[tuple[str, ImageSource]]:
-    """The group's pictures under the names that they are reported by."""
-    return [(i if isinstance(i, str) else f"{group.id}, picture {n}", i) for n, i in enumerate(group.images, 1)]
+    return call
 
 
-def refuse_too_many(broken: Sequence[dict[str, str]], total: int, max_percent: float) -> None:
+def _reason(message: str) -> str:
+    """What is wrong, from the message of a TensorFlow error: its last line, without the names of nodes and ops."""
+    lines = [line for line in message.splitlines() if line and not line[0].isspace()]  # indented: the trace of a graph
+    return re.sub(r"^\{\{.*?\}\} |\s*\[Op:\w+\]$", "", (lines or [message])[-1])[:MAX_CHARACTERS]
+
+
+def named_images(group: Group) -> list[NamedImage]:
+    """The images of a group with the names that messages use: the path, or the group's id and a number."""
+    return [(i if isinstance(i, str) else f"{group.id}, image {n}", i) for n, i in enumerate(group.images, 1)]
+
+
+def refuse_too_many(unreadable: Sequence[UnreadableImage], total: int, max_percent: float) -> None:
     """Raise TooManyUnreadable if more than `max_percent` of `total` images are unreadable; the message lists them."""
-    if len(broken) > max_percent / 100 * total:
-        listed = "\n".join(f"  {b['image']}: {b['reason']}" for b in broken[:50])
+    if len(unreadable) > max_percent / 100 * total:
+        lines = [f"  {each.image}: {each.reason}" for each in unreadable[:LISTED]]
+        lines += ["  ..."] if len(unreadable) > LISTED else []
         raise TooManyUnreadable(
-            f"{len(broken)} of {total} pictures cannot be read, more than the {max_percent} % that max_broken_percent"
-            f" allows. Repair or remove them, or raise the limit:\n{listed}" + ("\n  ..." if len(broken) > 50 else "")
+            f"{len(unreadable)} of {total} images are unreadable, more than max_broken_percent = {max_percent} allows. "
+            "Repair or remove them, or raise that setting:\n" + "\n".join(lines)
         )
 
 
-def drop_unreadable(groups: Sequence[Group], broken: Sequence[dict[str, str]], max_percent: float) -> list[Group]:
-    """The groups without their broken pictures, and without the groups that have none left.
+def drop_unreadable(groups: Sequence[Group], unreadable: Sequence[UnreadableImage], max_percent: float) -> list[Group]:
+    """Remove unreadable images, and groups that have no other image.
 
     Raises:
-        TooManyUnreadable: they are more than `max_percent` of all pictures; the message lists them.
+        TooManyUnreadable: more than `max_percent` of all images are unreadable.
     """
-    refuse_too_many(broken, sum(len(group.images) for group in groups), max_percent)
-    names = {b["image"] for b in broken}
-    kept = [
-        replace(group, images=tuple(image for name, image in named_pictures(group) if name not in names))
+    refuse_too_many(unreadable, sum(len(group.images) for group in groups), max_percent)
+    names = {each.image for each in unreadable}
+    readable = [
+        replace(group, images=tuple(image for name, image in named_images(group) if name not in names))
         for group in groups
     ]
-    return [group for group in kept if group.images]
+    return [group for group in readable if group.images]

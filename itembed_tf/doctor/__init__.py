@@ -1,1 +1,1 @@
-"""Is a data set clean? Pictures that are there twice, captions that say the same or nothing, splits that leak."""
+"""Data set checks: near-duplicate images, leakage between splits, misleading captions, unreadable images."""

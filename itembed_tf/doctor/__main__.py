@@ -1,4 +1,4 @@
-"""Check a dataset before training: duplicates within and across splits, unreadable images, unusable captions."""
+"""Check a data set before training: near-duplicates, leakage between splits, unreadable images, misleading captions."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def main(argv: Sequence[str]) -> int:
     load_tensorflow()
     from itembed_tf.doctor.run import doctor, summary
 
-    report = doctor(config, folder)
-    print(f"\n{summary(report)}\n")
+    findings = doctor(config, folder)
+    print(f"\n{summary(findings)}\n")
     print(f"page:      {folder / 'index.html'}")
     print(f"findings:  {folder / 'doctor.json'}")
     print(f"merge:     {folder / 'merge.jsonl'}  (delete the lines that are wrong)")
-    leaks = report["leaks"] > 0 and config.dataset.leaks != "keep"
-    if report["alike"]:
+    leaks = findings.leaks > 0 and config.dataset.leaks != "keep"
+    if findings.near_duplicates:
         merge = [
             "--set",
             f"dataset.merge={folder / 'merge.jsonl'}",
@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"  {command_line('train', *config_words(args), *merge)}")
     if leaks:
         print(
-            f"error: {report['leaks']:,} images are in several splits, so training would see evaluation images. "
+            f"error: {findings.leaks:,} images are in several splits, so training would see evaluation images. "
             'Set dataset.leaks = "drop" to remove them from the training split, or "keep" to accept this.',
             file=sys.stderr,
         )

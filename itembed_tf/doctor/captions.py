@@ -1,97 +1,168 @@
-"""Captions that mislead: the same words on different groups, no words, more words than are read, too few captions."""
+"""Caption checks: duplicates across groups, empty, without words, out of vocabulary, truncated, or too few."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 from tqdm import tqdm
 
-from itembed_tf.config import Config, arguments
+from itembed_tf.config import Config
 from itembed_tf.data.readers import Group
-from itembed_tf.text import Vocabulary, build_vocabulary, tokenize
-from itembed_tf.text.word_vectors import load_word_vectors
+from itembed_tf.text import tokenize_captions
+from itembed_tf.text.word_table import training_vocabulary
 
-SHOWN = 1000  # findings of a kind that are listed; all are counted
-
-
-def known_words(config: Config, groups: Sequence[Group]) -> Vocabulary | None:
-    """The vocabulary that training would build of these groups; None without a training split."""
-    captions = [caption for group in groups if group.split == "train" for caption in group.captions]
-    if not captions:
-        return None
-    text, source = config.text, config.word_vectors.source
-    vectors: Any = None
-    # Vectors are read where they decide which words are known; those learnt of the captions know all of these.
-    if source not in ("random", "skip-gram") and (text.only_with_vectors or config.word_vectors.extra_words):
-        sentences = [tokenize(caption, tokenizer=text.tokenizer, lowercase=text.lowercase) for caption in captions]
-        width = config.text_tower.word_width
-        vectors = load_word_vectors(
-            **arguments(config.word_vectors), width=width, sentences=sentences, seed=config.seed
-        )
-    extra = vectors.index_to_key[: config.word_vectors.extra_words] if vectors is not None else []
-    settings = arguments(text)
-    if source == "skip-gram":
-        settings["only_with_vectors"] = False
-    return build_vocabulary(captions, **settings, vectors=vectors, extra_words=extra)
+SHOWN = 1000  # findings of each kind that are listed; all are counted
+MAX_CHARACTERS = 300  # of a caption in a finding
+GROUPS = 20  # groups of a duplicate caption that are listed
 
 
-def look_at_captions(groups: Sequence[Group], config: Config) -> dict[str, Any]:
-    """What is wrong with the captions, as doctor.json holds it; of each kind a count and up to SHOWN findings.
+@dataclass(frozen=True)
+class Caption:
+    """A caption to look at, with the number of its words that the vocabulary has."""
 
-    - same: one sentence, as the tokenizer sees it, on several groups; most groups first. Of training groups these are
-      false negatives: the instance loss and every ranking loss push a picture away from words that are true of it.
-    - empty: nothing but white space. - wordless: characters, but no word. - unknown: words, but none that training
-      knows. - long: more known words than `text.length`; the rest is not read.
-    - few: groups with less than half as many captions with words as the median group of their split.
+    group: str
+    split: str
+    caption: str
+    known_words: int
+
+
+@dataclass(frozen=True)
+class FewCaptions:
+    """A group with few captions, and the median of its split."""
+
+    group: str
+    split: str
+    captions: int
+    median: float
+
+
+@dataclass(frozen=True)
+class DuplicateCaption:
+    """A caption of several groups: its words, the number of groups, their splits, and the first ids."""
+
+    caption: str
+    count: int
+    splits: list[str]
+    groups: list[str]
+
+
+@dataclass(frozen=True)
+class CaptionList:
+    """All captions of one kind: their number, and the first of them."""
+
+    count: int
+    shown: list[Caption]
+
+
+@dataclass(frozen=True)
+class FewCaptionsList:
+    """All groups with few captions: their number, and the first of them."""
+
+    count: int
+    shown: list[FewCaptions]
+
+
+@dataclass(frozen=True)
+class DuplicateCaptions:
+    """Captions that several groups have, those of most groups first.
+
+    Attributes:
+        count: distinct captions.
+        groups: groups that have one of them.
+        in_training: captions of several training groups. These are false negatives: the losses push an image away from
+            a text that describes it.
+        shown: the first of them.
     """
-    vocabulary, text = known_words(config, groups), config.text
-    kinds: dict[str, list[dict[str, Any]]] = {kind: [] for kind in ("empty", "wordless", "unknown", "long", "few")}
-    holders: dict[tuple[str, ...], list[int]] = {}
-    usable = []
-    for number, group in enumerate(tqdm(groups, desc="reading captions", unit=" groups")):
-        usable.append(0)
-        for caption in group.captions:
-            words = tuple(tokenize(caption, tokenizer=text.tokenizer, lowercase=text.lowercase))
-            known = sum(word in vocabulary.ids for word in words) if vocabulary else len(words)
-            found = {"group": group.id, "split": group.split, "caption": caption[:300], "words": known}
-            if not words:
-                kinds["wordless" if caption.strip() else "empty"].append(found)
-                continue
-            usable[-1] += 1
-            if known > text.length:
-                kinds["long"].append(found)
-            elif not known:
-                kinds["unknown"].append(found)
-            if not (ids := holders.setdefault(words, [])) or ids[-1] != number:
-                ids.append(number)
-    middle = {s: median(u for u, g in zip(usable, groups) if g.split == s) for s in {g.split for g in groups}}
-    for group, count in zip(groups, usable):
-        if count < middle[group.split] / 2:
-            found = {"group": group.id, "split": group.split, "captions": count, "median": middle[group.split]}
-            kinds["few"].append(found)
-    report: dict[str, Any] = {"captions": sum(len(group.captions) for group in groups), "same": _same(holders, groups)}
-    kinds["long"].sort(key=lambda found: -found["words"])
-    return report | {kind: {"count": len(found), "shown": found[:SHOWN]} for kind, found in kinds.items()}
+
+    count: int
+    groups: int
+    in_training: int
+    shown: list[DuplicateCaption]
 
 
-def _same(holders: dict[tuple[str, ...], list[int]], groups: Sequence[Group]) -> dict[str, Any]:
-    """Sentences that several groups have."""
-    shared = sorted(((words, ids) for words, ids in holders.items() if len(ids) > 1), key=lambda s: (-len(s[1]), s[0]))
-    in_training = [sum(groups[i].split == "train" for i in ids) for _, ids in shared]
-    shown = [
-        {
-            "sentence": " ".join(words)[:300],
-            "count": len(ids),
-            "splits": sorted({groups[i].split for i in ids}),
-            "groups": [groups[i].id for i in ids[:20]],
-        }
-        for words, ids in shared[:SHOWN]
+@dataclass(frozen=True)
+class CaptionFindings:
+    """What the caption checks found.
+
+    Attributes:
+        captions: number of captions checked.
+        duplicates: captions of several groups, compared as words.
+        empty: only white space.
+        without_words: characters, but no word.
+        unknown: words, but none in the vocabulary of the training captions.
+        truncated: more known words than text.length; those with most words first.
+        few: groups with less than half as many captions with words as the median group of their split.
+    """
+
+    captions: int
+    duplicates: DuplicateCaptions
+    empty: CaptionList
+    without_words: CaptionList
+    unknown: CaptionList
+    truncated: CaptionList
+    few: FewCaptionsList
+
+
+def check_captions(groups: Sequence[Group], config: Config) -> CaptionFindings:
+    """Check all captions, with the tokenizer and vocabulary that training would use."""
+    text = config.text
+    tokenized = [
+        tokenize_captions(group.captions, tokenizer=text.tokenizer, lowercase=text.lowercase)
+        for group in tqdm(groups, desc="checking captions", unit=" groups")
     ]
-    return {
-        "count": len(shared),
-        "groups": len({i for _, ids in shared for i in ids}),
-        "in_training": sum(count > 1 for count in in_training),
-        "shown": shown,
-    }
+    training = [words for group, own in zip(groups, tokenized) if group.split == "train" for words in own]
+    vocabulary = training_vocabulary(config, training) if training else None
+    kinds: dict[str, list[Caption]] = {kind: [] for kind in ("empty", "without_words", "unknown", "truncated")}
+    for group, own in zip(groups, tokenized):
+        for caption, words in zip(group.captions, own):
+            known = sum(word in vocabulary.ids for word in words) if vocabulary else len(words)
+            if kind := _kind(caption, len(words), known, text.length):
+                kinds[kind].append(Caption(group.id, group.split, caption[:MAX_CHARACTERS], known))
+    kinds["truncated"].sort(key=lambda each: -each.known_words)
+    return CaptionFindings(
+        captions=sum(len(group.captions) for group in groups),
+        duplicates=_duplicates(groups, tokenized),
+        few=_few(groups, [sum(map(bool, own)) for own in tokenized]),
+        **{kind: CaptionList(len(listed), listed[:SHOWN]) for kind, listed in kinds.items()},
+    )
+
+
+def _kind(caption: str, words: int, known: int, length: int) -> str:
+    if not words:
+        return "without_words" if caption.strip() else "empty"
+    return "truncated" if known > length else "" if known else "unknown"
+
+
+def _few(groups: Sequence[Group], counts: Sequence[int]) -> FewCaptionsList:
+    splits = {group.split for group in groups}
+    medians = {s: median(n for n, group in zip(counts, groups) if group.split == s) for s in splits}
+    few = [
+        FewCaptions(group.id, group.split, n, medians[group.split])
+        for group, n in zip(groups, counts)
+        if n < medians[group.split] / 2
+    ]
+    return FewCaptionsList(len(few), few[:SHOWN])
+
+
+def _duplicates(groups: Sequence[Group], tokenized: Sequence[Sequence[Sequence[str]]]) -> DuplicateCaptions:
+    owners: dict[tuple[str, ...], list[int]] = {}
+    for number, own in enumerate(tokenized):
+        for words in {tuple(words) for words in own if words}:
+            owners.setdefault(words, []).append(number)
+    shared = [(words, numbers) for words, numbers in owners.items() if len(numbers) > 1]
+    shared.sort(key=lambda each: (-len(each[1]), each[0]))
+    in_training = [sum(groups[i].split == "train" for i in numbers) for _, numbers in shared]
+    shown = [
+        DuplicateCaption(
+            caption=" ".join(words)[:MAX_CHARACTERS],
+            count=len(numbers),
+            splits=sorted({groups[i].split for i in numbers}),
+            groups=[groups[i].id for i in numbers[:GROUPS]],
+        )
+        for words, numbers in shared[:SHOWN]
+    ]
+    return DuplicateCaptions(
+        len(shared), len({i for _, numbers in shared for i in numbers}), sum(n > 1 for n in in_training), shown
+    )

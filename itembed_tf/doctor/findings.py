@@ -1,103 +1,158 @@
-"""A data set -> everything that is wrong with it: its pictures in one pass, its captions in another."""
+"""Checks a data set and collects all findings: one pass over its images and one over its captions."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from itembed_tf.config import Config
-from itembed_tf.data.readers import Group, ImageSource, read_image
+from itembed_tf.data.readers import Group, ImageSource, ReadData, read_image
 from itembed_tf.data.readers.group import SPLITS
-from itembed_tf.data.readers.merge import joined
-from itembed_tf.data.unreadable import small_pictures
-from itembed_tf.doctor.alike import SIDE, Pair, find_alike
-from itembed_tf.doctor.captions import look_at_captions
+from itembed_tf.data.readers.merge import connected_sets
+from itembed_tf.data.unreadable import NamedImage, UnreadableImage, decode_thumbnails, named_images
+from itembed_tf.doctor.captions import CaptionFindings, check_captions
+from itembed_tf.doctor.near_duplicates import SIDE, Pair, find_near_duplicates
+
+SCHEMA = 2  # of doctor.json
 
 
-def examine(groups: Sequence[Group], config: Config) -> dict[str, Any]:
-    """What doctor.json holds.
+@dataclass(frozen=True)
+class DuplicatePair:
+    """Two near-duplicate images.
 
-    ::
-
-        {"schema": 1, "dataset", "pictures": n, "groups": {split: n}, "mirrored": whether mirror images count,
-         "alike": [{"groups": [id, ...], "splits": [...],
-                    "pairs": [{"groups": [id, id], "images": [name, name], "difference", "mirrored", "same_file"}]}],
-         "leaks": sets of "alike" that are in several splits,
-         "captions": as `look_at_captions` gives it,
-         "broken": [{"image", "reason"}]}
-
-    3 KB are kept of every picture, and as much again while they are compared.
+    Attributes:
+        groups: ids of their groups.
+        images: their names.
+        difference: residual of the worst block after registration, in grey levels.
+        mirrored: one is the mirror image of the other.
+        same_file: the files are equal.
     """
-    names, owners, pixels, broken = _read(groups)
+
+    groups: list[str]
+    images: list[str]
+    difference: float
+    mirrored: bool
+    same_file: bool
+
+
+@dataclass(frozen=True)
+class DuplicateSet:
+    """Groups that show the same image, the splits they are in, and the pairs that connect them."""
+
+    groups: list[str]
+    splits: list[str]
+    pairs: list[DuplicatePair]
+
+    @property
+    def leaks(self) -> bool:
+        """Whether the image is in several splits."""
+        return len(self.splits) > 1
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The content of doctor.json.
+
+    Attributes:
+        schema: version of the format.
+        dataset: dataset.name.
+        images: number of images.
+        groups: number of groups by split.
+        unused_groups: number of groups in other splits, which were not checked.
+        images_without_caption: image files that no caption names.
+        mirrored: whether mirror images count as duplicates.
+        near_duplicates: sets of groups that show the same image; those in several splits first, then the largest.
+        leaks: number of sets in several splits.
+        captions: findings about captions.
+        unreadable: images that cannot be decoded.
+    """
+
+    schema: int
+    dataset: str
+    images: int
+    groups: dict[str, int]
+    unused_groups: dict[str, int]
+    images_without_caption: int
+    mirrored: bool
+    near_duplicates: list[DuplicateSet]
+    leaks: int
+    captions: CaptionFindings
+    unreadable: list[UnreadableImage]
+
+
+def check_data(data: ReadData, config: Config) -> Findings:
+    """Check images and captions. Memory: 3 KB per image, and as much again during the comparison."""
+    groups = data.groups
+    images, owners, pixels, unreadable = _decode(groups)
     mirrored = config.augmentation.flip
-    pairs = find_alike(pixels, owners, mirrored=mirrored)
-    alike = _sets(groups, names, owners, pairs)
-    return {
-        "schema": 1,
-        "dataset": config.dataset.name,
-        "pictures": len(pixels) + len(broken),
-        "groups": {split: n for split in SPLITS if (n := Counter(group.split for group in groups)[split])},
-        "mirrored": mirrored,
-        "alike": alike,
-        "leaks": sum(len(found["splits"]) > 1 for found in alike),
-        "captions": look_at_captions(groups, config),
-        "broken": broken,
-    }
+    pairs = find_near_duplicates(pixels, owners, mirrored=mirrored)
+    near_duplicates = _sets(groups, images, owners, pairs)
+    counts = Counter(group.split for group in groups)
+    return Findings(
+        schema=SCHEMA,
+        dataset=config.dataset.name,
+        images=len(pixels) + len(unreadable),
+        groups={split: counts[split] for split in SPLITS if counts[split]},
+        unused_groups=data.unused_groups,
+        images_without_caption=data.images_without_caption,
+        mirrored=mirrored,
+        near_duplicates=near_duplicates,
+        leaks=sum(each.leaks for each in near_duplicates),
+        captions=check_captions(groups, config),
+        unreadable=unreadable,
+    )
 
 
-Named = tuple[str, ImageSource]
-
-
-def _read(groups: Sequence[Group]) -> tuple[list[Named], np.ndarray, np.ndarray, list[dict[str, str]]]:
-    """Of every picture that can be read: name and source, number of its group, pixels; and those that cannot."""
-    sources = [(number, image) for number, group in enumerate(groups) for image in group.images]
-    names: list[Named] = []
+def _decode(groups: Sequence[Group]) -> tuple[list[NamedImage], np.ndarray, np.ndarray, list[UnreadableImage]]:
+    """The readable images, their group numbers [n] and thumbnails [n, 32, 32, 3]; and the unreadable images."""
+    sources = [(number, named) for number, group in enumerate(groups) for named in named_images(group)]
+    images: list[NamedImage] = []
     owners: list[int] = []
-    broken = []
+    unreadable = []
     pixels = np.zeros((len(sources), SIDE, SIDE, 3), np.uint8)
-    for (owner, image), (name, picture) in zip(sources, small_pictures(groups, SIDE), strict=True):
-        if isinstance(picture, str):
-            broken.append({"image": name, "reason": picture})
+    for (owner, named), thumbnail in zip(sources, decode_thumbnails(groups, SIDE), strict=True):
+        if isinstance(thumbnail, UnreadableImage):
+            unreadable.append(thumbnail)
             continue
-        pixels[len(names)] = picture
-        names.append((name, image))
+        pixels[len(images)] = thumbnail
+        images.append(named)
         owners.append(owner)
-    return names, np.array(owners, np.int64), pixels[: len(names)], broken
+    return images, np.array(owners, np.int64), pixels[: len(images)], unreadable
 
 
 def _sets(
-    groups: Sequence[Group], names: Sequence[Named], owners: np.ndarray, pairs: Sequence[Pair]
-) -> list[dict[str, Any]]:
-    """Sets of groups that show the same with the pairs by which they were found; leaks first, then the large ones."""
-    found: list[dict[str, Any]] = []
+    groups: Sequence[Group], images: Sequence[NamedImage], owners: np.ndarray, pairs: Sequence[Pair]
+) -> list[DuplicateSet]:
+    """Connect pairs to sets of groups."""
+    duplicates = []
     for pair in pairs:
-        (one, first), (other, second) = names[pair.first], names[pair.second]
-        found.append(
-            {
-                "groups": [groups[owners[picture]].id for picture in (pair.first, pair.second)],
-                "images": [one, other],
-                "difference": round(pair.difference, 2),
-                "mirrored": pair.mirrored,
-                "same_file": not pair.mirrored and _same_bytes(first, second),
-            }
+        (first_name, first), (second_name, second) = images[pair.first], images[pair.second]
+        duplicates.append(
+            DuplicatePair(
+                groups=[groups[owners[index]].id for index in (pair.first, pair.second)],
+                images=[first_name, second_name],
+                difference=round(pair.difference, 2),
+                mirrored=pair.mirrored,
+                same_file=not pair.mirrored and _same_bytes(first, second),
+            )
         )
     split = {group.id: group.split for group in groups}
-    sets: list[dict[str, Any]] = []
-    place: dict[str, list[dict[str, Any]]] = {}
-    for ids in joined(entry["groups"] for entry in found):
+    sets: list[DuplicateSet] = []
+    set_of: dict[str, DuplicateSet] = {}
+    for ids in connected_sets(pair.groups for pair in duplicates):
         splits = {split[id] for id in ids}
-        sets.append({"groups": list(ids), "splits": [s for s in SPLITS if s in splits], "pairs": []})
-        place |= dict.fromkeys(ids, sets[-1]["pairs"])
-    for entry in found:
-        place[entry["groups"][0]].append(entry)
-    return sorted(sets, key=lambda entry: (len(entry["splits"]) < 2, -len(entry["groups"]), entry["groups"]))
+        sets.append(DuplicateSet(list(ids), [s for s in SPLITS if s in splits], []))
+        set_of |= dict.fromkeys(ids, sets[-1])
+    for each in duplicates:
+        set_of[each.groups[0]].pairs.append(each)
+    return sorted(sets, key=lambda each: (not each.leaks, -len(each.groups), each.groups))
 
 
-def _same_bytes(one: ImageSource, other: ImageSource) -> bool:
-    if isinstance(one, str) and isinstance(other, str) and os.path.getsize(one) != os.path.getsize(other):
+def _same_bytes(first: ImageSource, second: ImageSource) -> bool:
+    if isinstance(first, str) and isinstance(second, str) and os.path.getsize(first) != os.path.getsize(second):
         return False
-    return read_image(one) == read_image(other)
+    return read_image(first) == read_image(second)

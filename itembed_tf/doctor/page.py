@@ -1,64 +1,88 @@
-"""Findings -> OUT/index.html: one file with the pictures side by side, that asks the network for nothing."""
+"""Writes the findings as one HTML page with the images side by side, without any network request."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from itembed_tf.data.readers import Group
+from itembed_tf.doctor.findings import DuplicateSet, Findings
 from itembed_tf.files import write_atomically
 from itembed_tf.report.template import render
-from itembed_tf.report.thumbnails import thumbnail
+from itembed_tf.report.thumbnails import Thumbnail, thumbnail
 
-SETS, MEMBERS, LINES = 200, 12, 50  # sets of pictures shown, groups of each, findings of another kind
-LONGEST = 300  # characters of a caption
+SETS, MEMBERS, LINES = 200, 12, 50  # sets of duplicates, groups of each set, and other findings of a kind
+MAX_CHARACTERS = 300  # of a caption
+
+
+@dataclass(frozen=True)
+class Member:
+    """A group of a set of duplicates: its duplicate image (or its first) and its captions."""
+
+    id: str
+    split: str
+    image: Thumbnail
+    captions: list[str]
+
+
+@dataclass(frozen=True)
+class ShownSet:
+    """A set of duplicates as the page shows it; `more` counts the groups that are not shown."""
+
+    members: list[Member]
+    more: int
+    splits: list[str]
+    difference: float
+    mirrored: int
+    same_file: int
 
 
 def write_page(
-    folder: str | Path, report: Mapping[str, Any], groups: Sequence[Group], *, title: str, attribution: str
+    folder: str | Path, findings: Findings, groups: Sequence[Group], *, title: str, attribution: str
 ) -> Path:
-    """Write `folder`/index.html about a report of `itembed_tf.doctor.findings.examine`.
+    """Write `folder`/index.html.
 
     Args:
-        folder: where it goes.
-        report: what doctor.json holds.
-        groups: the groups that were examined.
+        folder: created if it does not exist.
+        findings: of `check_data`.
+        groups: the groups that were checked.
         title: name of the data set.
-        attribution: licence line that must stand where the pictures are shown; "" for none.
+        attribution: licence notice that must accompany the images; "" for none.
     """
     by_id = {group.id: group for group in groups}
     text = render(
         Path(__file__).parent,
         title=title,
         kind="doctor",
-        report=report,
-        sets=[_set(found, by_id) for found in report["alike"][:SETS]],
+        findings=findings,
+        sets=[_shown_set(each, by_id) for each in findings.near_duplicates[:SETS]],
         lines=LINES,
         attribution=attribution,
     )
     return write_atomically(Path(folder) / "index.html", text)
 
 
-def _set(found: Mapping[str, Any], by_id: Mapping[str, Group]) -> dict[str, Any]:
-    """One set with its pictures: for each group the picture that was found, or its first."""
-    chosen: dict[str, str] = {}
-    for pair in found["pairs"]:
-        for id, name in zip(pair["groups"], pair["images"]):
-            chosen.setdefault(id, name)
+def _shown_set(duplicates: DuplicateSet, by_id: Mapping[str, Group]) -> ShownSet:
+    image_of: dict[str, str] = {}
+    for pair in duplicates.pairs:
+        for id, name in zip(pair.groups, pair.images):
+            image_of.setdefault(id, name)
     members = []
-    for id in found["groups"][:MEMBERS]:
-        group = by_id[id]
-        named = {image: image for image in group.images if isinstance(image, str)}
-        picture = thumbnail(named.get(chosen.get(id, ""), group.images[0]), Path(str(chosen.get(id, id))).name)
-        captions = [text if len(text) <= LONGEST else f"{text[:LONGEST]}…" for text in dict.fromkeys(group.captions)]
-        members.append({"id": id, "split": group.split, "picture": picture, "captions": captions})
-    worst = max(pair["difference"] for pair in found["pairs"])
-    return {
-        "members": members,
-        "more": len(found["groups"]) - len(members),
-        "splits": found["splits"],
-        "difference": worst,
-        "mirrored": sum(pair["mirrored"] for pair in found["pairs"]),
-        "same_file": sum(pair["same_file"] for pair in found["pairs"]),
-    }
+    for id in duplicates.groups[:MEMBERS]:
+        group, name = by_id[id], image_of.get(id, id)
+        image = next((image for image in group.images if image == name), group.images[0])
+        captions = [_shorten(caption) for caption in dict.fromkeys(group.captions)]
+        members.append(Member(id, group.split, thumbnail(image, Path(name).name), captions))
+    return ShownSet(
+        members=members,
+        more=len(duplicates.groups) - len(members),
+        splits=duplicates.splits,
+        difference=max(pair.difference for pair in duplicates.pairs),
+        mirrored=sum(pair.mirrored for pair in duplicates.pairs),
+        same_file=sum(pair.same_file for pair in duplicates.pairs),
+    )
+
+
+def _shorten(caption: str) -> str:
+    return caption if len(caption) <= MAX_CHARACTERS else f"{caption[:MAX_CHARACTERS]}…"

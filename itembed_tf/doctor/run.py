@@ -1,61 +1,65 @@
-"""A check of the dataset of a config, and the files it writes."""
+"""Runs all checks on the data set of a config, writes the results, and summarises them for the console."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from itembed_tf.config import Config, arguments
-from itembed_tf.data.readers import attribution, read_dataset
-from itembed_tf.doctor.findings import examine
+from itembed_tf.data.readers import attribution, read_data
+from itembed_tf.data.summary import format_counts
+from itembed_tf.doctor.findings import DuplicateSet, Findings, check_data
 from itembed_tf.doctor.page import write_page
 from itembed_tf.files import write_atomically
+from itembed_tf.progress import Steps
 
 
-def doctor(config: Config, folder: Path) -> dict[str, Any]:
-    """Examine the data set of a config, and write `folder`; gives what doctor.json holds."""
-    groups = read_dataset(**arguments(config.dataset))
-    report = examine(groups, config)
+def doctor(config: Config, folder: Path) -> Findings:
+    """Check the data set of a config, and write index.html, doctor.json and merge.jsonl into `folder`."""
+    steps = Steps(["read the data set", "check images and captions", "write the page"])
+    steps.start("read the data set")
+    data = read_data(**arguments(config.dataset))
+    print(f"{config.dataset.name}: {format_counts(data)}")
+    steps.start("check images and captions")
+    findings = check_data(data, config)
+    steps.start("write the page")
     lines = Path(config.dataset.merge).read_text("utf-8-sig").splitlines() if config.dataset.merge else []
-    lines += [json.dumps({"groups": f["groups"], "why": _why(f)}, ensure_ascii=False) for f in report["alike"]]
+    lines += [
+        json.dumps({"groups": each.groups, "why": _reason(each)}, ensure_ascii=False)
+        for each in findings.near_duplicates
+    ]
     write_atomically(folder / "merge.jsonl", "".join(f"{line}\n" for line in lines if line.strip()))
-    write_atomically(folder / "doctor.json", json.dumps(report, ensure_ascii=False, indent=1) + "\n")
+    write_atomically(folder / "doctor.json", json.dumps(asdict(findings), ensure_ascii=False, indent=1) + "\n")
     name = config.dataset.name if config.dataset.name != "folder" else Path(config.dataset.root).name
-    write_page(folder, report, groups, title=name, attribution=attribution(config.dataset.name))
-    return report
+    write_page(folder, findings, data.groups, title=name, attribution=attribution(config.dataset.name))
+    return findings
 
 
-def _why(found: Mapping[str, Any]) -> str:
-    pairs = found["pairs"]
-    parts = [f"alike, difference {max(pair['difference'] for pair in pairs):.1f}", " and ".join(found["splits"])]
-    parts += ["mirrored"] if any(pair["mirrored"] for pair in pairs) else []
+def _reason(duplicates: DuplicateSet) -> str:
+    difference = max(pair.difference for pair in duplicates.pairs)
+    parts = [f"near-duplicates, difference {difference:.1f}", " and ".join(duplicates.splits)]
+    parts += ["mirrored"] if any(pair.mirrored for pair in duplicates.pairs) else []
     return ", ".join(parts)
 
 
-def summary(report: Mapping[str, Any]) -> str:
-    """The counts in lines, as the program prints them."""
-    captions, alike = report["captions"], report["alike"]
-    pairs = [pair for found in alike for pair in found["pairs"]]
-    involved = sum(len(found["groups"]) for found in alike)
-    same = captions["same"]
+def summary(findings: Findings) -> str:
+    """The number of findings of each kind, for the console."""
+    captions, duplicates = findings.captions, findings.captions.duplicates
+    pairs = [pair for each in findings.near_duplicates for pair in each.pairs]
+    groups = sum(len(each.groups) for each in findings.near_duplicates)
     lines = [
-        f"{report['dataset']}: {report['pictures']:,} pictures, {captions['captions']:,} captions, groups: "
-        + ", ".join(f"{n:,} {split}" for split, n in report["groups"].items()),
-        f"  the same picture: {len(alike):,} sets of {involved:,} groups"
-        f" ({sum(pair['same_file'] for pair in pairs):,} pairs byte for byte, "
-        f"{sum(pair['mirrored'] for pair in pairs):,} mirrored); {report['leaks']:,} sets across splits",
-        f"  the same sentence: {same['count']:,} on {same['groups']:,} groups, {same['in_training']:,} in training",
+        f"{findings.dataset}: {findings.images:,} images, {captions.captions:,} captions",
+        f"  near-duplicate images: {len(findings.near_duplicates):,} sets of {groups:,} groups"
+        f" ({sum(pair.same_file for pair in pairs):,} pairs of equal files,"
+        f" {sum(pair.mirrored for pair in pairs):,} mirrored)",
+        f"  leakage between splits: {findings.leaks:,} of these sets",
+        f"  duplicate captions: {duplicates.count:,} in {duplicates.groups:,} groups;"
+        f" {duplicates.in_training:,} in several training groups",
+        *(f'    "{each.caption}" in {each.count:,} groups' for each in duplicates.shown[:3]),
+        f"  unusable captions: {captions.empty.count:,} empty, {captions.without_words.count:,} without words,"
+        f" {captions.unknown.count:,} with out-of-vocabulary words only; {captions.truncated.count:,} truncated",
+        f"  groups with few captions: {captions.few.count:,}",
+        f"  unreadable images: {len(findings.unreadable):,}",
     ]
-    lines += [f'    "{entry["sentence"]}" on {entry["count"]:,}' for entry in same["shown"][:3]]
-    kinds = {
-        "empty": "empty",
-        "wordless": "without any word",
-        "unknown": "without a known word",
-        "long": "over-long",
-    }
-    counts = [f"{captions[kind]['count']:,} {name}" for kind, name in kinds.items()]
-    lines += [f"  captions: {', '.join(counts)}; {captions['few']['count']:,} groups with few captions"]
-    lines += [f"  cannot be read: {len(report['broken']):,} pictures"]
     return "\n".join(lines)

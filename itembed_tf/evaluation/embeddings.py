@@ -104,11 +104,11 @@ def embed_split(
     config = load_config(run.path / "config.toml", [*overrides, f'dataset.splits=["{split}"]'])
     groups = read_dataset(**arguments(config.dataset))
     unreadable = find_unreadable(groups)
-    for image in unreadable[:20]:
-        print(f"skipped: {image['image']}: {image['reason']}")
+    for each in unreadable[:20]:
+        print(f"skipped: {each.image}: {each.reason}")
     # Training checked the limit over all splits together; images known to the run may exceed it in one split alone.
-    known = {image["image"] for image in read_skipped(run.path) or []}
-    new = any(image["image"] not in known for image in unreadable)
+    known = {each.image for each in read_skipped(run.path) or []}
+    new = any(each.image not in known for each in unreadable)
     groups = drop_unreadable(groups, unreadable, config.max_broken_percent if new else 100.0)
     embed = embedder(model, flatten(groups), run.vocabulary, **arguments(config.image), **arguments(config.evaluation))
     return model, config, groups, embed()

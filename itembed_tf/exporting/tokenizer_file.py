@@ -24,7 +24,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from itembed_tf.text import LONGEST, RULES_VERSION, Vocabulary
+from itembed_tf.text import MAX_BYTES, RULES_VERSION, Vocabulary
 from itembed_tf.text.tokenizer import (
     HAN,
     HIRAGANA,
@@ -50,7 +50,7 @@ def tokenizer_file(vocabulary: Vocabulary) -> str:
         f"tokenizer {vocabulary.tokenizer}",
         f"lowercase {str(vocabulary.lowercase).lower()}",
         f"length {vocabulary.length}",
-        f"longest {LONGEST}",
+        f"longest {MAX_BYTES}",
     ]
     if before is not None:
         lines += _table("before", before)

@@ -22,8 +22,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from itembed_tf.data.readers.group import SPLITS, some
-from itembed_tf.data.readers.source import find, read_lines
+from itembed_tf.data.readers.group import SPLITS, format_items
+from itembed_tf.data.readers.source import find_path, read_lines
 from itembed_tf.localisation.annotations import read_annotations
 
 IMAGE_FOLDERS = ("flickr30k-images/", "flickr30k_images/", "images/")
@@ -88,8 +88,10 @@ def read_entities(root: str | Path, splits: Sequence[str] = SPLITS) -> list[Anno
     root = Path(root)
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder; expected the folder of Flickr30k Entities. {ADVICE}")
-    images = _stems(find(root, IMAGE_FOLDERS, "the folder of images", ADVICE))
-    folders = {name: find(root, (f"{name}/",), f"the folder {name}", ADVICE) for name in ("Sentences", "Annotations")}
+    images = _stems(find_path(root, IMAGE_FOLDERS, "the folder of images", ADVICE))
+    folders = {
+        name: find_path(root, (f"{name}/",), f"the folder {name}", ADVICE) for name in ("Sentences", "Annotations")
+    }
     unrelated = _unrelated(root / "UNRELATED_CAPTIONS")
     found, problems = [], []
     listed = _listed(root, splits)
@@ -102,7 +104,9 @@ def read_entities(root: str | Path, splits: Sequence[str] = SPLITS) -> list[Anno
         except ValueError as error:
             problems.append(str(error))
     if problems:
-        raise ValueError(f"{root}: {len(problems)} of {len(listed)} images cannot be used:\n{some(problems)}\n{ADVICE}")
+        raise ValueError(
+            f"{root}: {len(problems)} of {len(listed)} images cannot be used:\n{format_items(problems)}\n{ADVICE}"
+        )
     if not any(image.boxes for image in found):
         raise ValueError(
             f"{root}: no phrase of {', '.join(splits)} has a box, so there is nothing to localise. {ADVICE}"
@@ -215,7 +219,7 @@ def _listed(root: Path, splits: Sequence[str]) -> dict[str, str]:
         if split not in splits and not (root / name).is_file():
             continue
         for line in filter(
-            None, map(str.strip, read_lines(find(root, (name,), f"the list of {split}", ADVICE), ADVICE))
+            None, map(str.strip, read_lines(find_path(root, (name,), f"the list of {split}", ADVICE), ADVICE))
         ):
             if line in owner:
                 problems.append(f"{name}: {line[:60]} is also in {LISTS[owner[line]]}")
@@ -223,7 +227,7 @@ def _listed(root: Path, splits: Sequence[str]) -> dict[str, str]:
                 problems.append(f"{name}: {line[:60]!r} is not an id (a file name without suffix)")
             owner[line] = split
     if problems:
-        raise ValueError(f"{root}: {len(problems)} invalid lines in the lists:\n{some(problems)}\n{ADVICE}")
+        raise ValueError(f"{root}: {len(problems)} invalid lines in the lists:\n{format_items(problems)}\n{ADVICE}")
     return {id: split for id, split in owner.items() if split in splits}
 
 

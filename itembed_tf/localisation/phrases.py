@@ -10,7 +10,7 @@ from itembed_tf.config import Config, arguments
 from itembed_tf.models.inference import inference_function, predict
 from itembed_tf.sentence_features.fitting import BATCH, fit_sentences
 from itembed_tf.sentence_features.layers import sentence_features
-from itembed_tf.text import tokenize
+from itembed_tf.text import tokenize, tokenize_captions
 from itembed_tf.text.word_table import word_table
 
 # Stop words: articles, pronouns, prepositions and forms of "be", which do not distinguish entities.
@@ -34,7 +34,9 @@ def phrase_features(config: Config, training: Sequence[str], phrases: Sequence[s
 
     Vocabulary and features are fitted on the `training` phrases only. A phrase without a known word gives zeros.
     """
-    vocabulary, table, _ = word_table(config, training)
+    words = tokenize_captions(training, tokenizer=config.text.tokenizer, lowercase=config.text.lowercase)
+    table = word_table(config, words)
+    vocabulary = table.vocabulary
     features = sentence_features(
         **arguments(config.sentence),
         vocabulary_size=len(vocabulary.words) + 1,
@@ -43,8 +45,8 @@ def phrase_features(config: Config, training: Sequence[str], phrases: Sequence[s
     )
     fit_sentences(
         features,
-        vocabulary.encode(training),
-        table,
+        vocabulary.encode_words(words),
+        table.vectors,
         components=config.sentence.components,
         size=config.sentence.size,
         seed=config.seed,

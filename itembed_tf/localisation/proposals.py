@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from itembed_tf.data.readers.group import some
+from itembed_tf.data.readers.group import format_items
 from itembed_tf.data.readers.source import parse_json
 from itembed_tf.files import write_atomically
 from itembed_tf.localisation.boxes import clean_proposals
@@ -110,7 +110,7 @@ def _is_box(box: Any) -> bool:
 def _complete(boxes: dict[str, np.ndarray], images: Sequence[AnnotatedImage], where: str) -> dict[str, np.ndarray]:
     without = [image.id for image in images if not len(boxes.get(image.id, ()))]
     if without:
-        raise ValueError(f"{where} has no box within {len(without)} of {len(images)} images:\n{some(without)}")
+        raise ValueError(f"{where} has no box within {len(without)} of {len(images)} images:\n{format_items(without)}")
     return boxes
 
 

@@ -13,6 +13,7 @@ from itembed_tf.analysis.analyze import analyze
 from itembed_tf.config import Config, arguments
 from itembed_tf.data.batches import Items, flatten
 from itembed_tf.data.readers import Group, attribution
+from itembed_tf.data.unreadable import UnreadableImage
 from itembed_tf.evaluation.embeddings import embedder
 from itembed_tf.evaluation.evaluate import evaluate_embeddings
 from itembed_tf.evaluation.protocols import selection_score
@@ -34,7 +35,7 @@ def finish_run(
     vocabulary: Vocabulary,
     by_split: dict[str, list[Group]],
     histories: Sequence[Sequence[EpochEntry]],
-    skipped: list[dict[str, str]],
+    skipped: Sequence[UnreadableImage],
     *,
     model: keras.Model,
     features: Callable[[Items], list[np.ndarray]] | None,

@@ -1,49 +1,76 @@
-"""Packing a data set into shards, with a summary of what it holds."""
+"""Packs a data set into shards, with statistics of the data set."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from itembed_tf.config import Config, arguments
 from itembed_tf.data.packing import pack
-from itembed_tf.data.readers import Group, read_dataset
-from itembed_tf.data.summary import summarise
-from itembed_tf.data.unreadable import drop_unreadable
+from itembed_tf.data.readers import Group, ReadData, read_data
+from itembed_tf.data.summary import DataSummary, format_summary, summarise
+from itembed_tf.data.unreadable import UnreadableImage, drop_unreadable
 from itembed_tf.files import write_atomically
 
 
-def prepare(config: Config, folder: Path, *, short_side: int, quality: int, shard_pictures: int) -> dict[str, Any]:
-    """Pack the data set of a config into `folder`; gives what summary.json holds."""
+@dataclass(frozen=True)
+class Prepared:
+    """A packed data set.
+
+    Attributes:
+        data: what was read.
+        summary: statistics of the readable groups.
+        skipped: unreadable images, which were left out.
+        image_megabytes: total size of the image files.
+        shard_megabytes: total size of the shards.
+        shards: their number.
+    """
+
+    data: ReadData
+    summary: DataSummary
+    skipped: list[UnreadableImage]
+    image_megabytes: float
+    shard_megabytes: float
+    shards: int
+
+
+def prepare(config: Config, folder: Path, *, short_side: int, quality: int, shard_images: int) -> Prepared:
+    """Pack the data set of a config into `folder`, and write statistics into `folder`/summary.json."""
     dataset = config.dataset
-    groups = read_dataset(**arguments(replace(dataset, shards="", merge="")))
+    data = read_data(**arguments(replace(dataset, shards="", merge="")))
     skipped = pack(
-        groups,
+        data.groups,
         folder,
         name=dataset.name,
         split_by=dataset.split_by,
         short_side=short_side,
         quality=quality,
-        shard_pictures=shard_pictures,
+        shard_images=shard_images,
         max_broken_percent=config.max_broken_percent,
     )
-    groups = drop_unreadable(groups, skipped, config.max_broken_percent)
+    groups = drop_unreadable(data.groups, skipped, config.max_broken_percent)
     shards = sorted(folder.glob("*.tfrecord"))
-    summary = {
-        **summarise(groups, config),
-        "pictures left out, unreadable": len(skipped),
-        "MB of picture files": _megabytes(groups),
-        "MB packed": round(sum(path.stat().st_size for path in shards) / 1e6, 1),
-        "shards": len(shards),
+    megabytes = round(sum(path.stat().st_size for path in shards) / 1e6, 1)
+    prepared = Prepared(data, summarise(groups, config), skipped, _image_megabytes(groups), megabytes, len(shards))
+    content = {key: value for key, value in asdict(prepared).items() if key != "data"}
+    write_atomically(folder / "summary.json", json.dumps(content, indent=1) + "\n")
+    return prepared
+
+
+def format_prepared(prepared: Prepared, name: str) -> str:
+    """Format the statistics and sizes as a table; `name` is dataset.name."""
+    more = {
+        "unreadable images, left out": f"{len(prepared.skipped):,}",
+        "image files, MB": f"{prepared.image_megabytes}",
+        "shards, MB": f"{prepared.shard_megabytes}",
+        "shards": f"{prepared.shards:,}",
     }
-    write_atomically(folder / "summary.json", json.dumps({"summary": summary, "skipped": skipped}, indent=1) + "\n")
-    return {"summary": summary, "skipped": skipped}
+    return format_summary(prepared.summary, name, more)
 
 
-def _megabytes(groups: Sequence[Group]) -> float:
+def _image_megabytes(groups: Sequence[Group]) -> float:
     images = [image for group in groups for image in group.images]
     sizes = (Path(i).stat().st_size if isinstance(i, str) else len(i) for i in images)
     return round(sum(sizes) / 1e6, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,15 @@ import tensorflow as tf
 
 from itembed_tf.config import Config, arguments
 from itembed_tf.data.batches import Items, flatten
-from itembed_tf.data.readers import Group, read_dataset
-from itembed_tf.data.unreadable import drop_unreadable, find_unreadable
+from itembed_tf.data.readers import Group, read_data
+from itembed_tf.data.summary import format_counts
+from itembed_tf.data.unreadable import UnreadableImage, drop_unreadable, find_unreadable
 from itembed_tf.pipeline import steps as titles
 from itembed_tf.pipeline.outputs import finish_run
 from itembed_tf.pipeline.stages import continues, run_stages
 from itembed_tf.pipeline.steps import training_steps
 from itembed_tf.progress import Steps, running_clock
-from itembed_tf.text import Vocabulary
+from itembed_tf.text import Vocabulary, tokenize_captions
 from itembed_tf.text.word_table import word_table
 from itembed_tf.training.build import build_model
 from itembed_tf.training.checkpoints import load_checkpoint
@@ -65,12 +67,13 @@ def train(config: Config, path: Path, steps: Steps | None = None) -> dict[str, A
     by_split = {split: [g for g in groups if g.split == split] for split in config.dataset.splits}
     items = flatten(by_split["train"])
     steps.start(titles.WORDS)
-    vocabulary, words = (open_run(path).vocabulary, None) if saved else _words(config, path, items)
+    captions = tokenize_captions(items.captions, tokenizer=config.text.tokenizer, lowercase=config.text.lowercase)
+    vocabulary, words = (open_run(path).vocabulary, None) if saved else _words(config, path, captions)
     steps.start(titles.MODEL)
     with running_clock("building the model"):
         classes = config.classes.clusters or len(by_split["train"])
         model = build_model(config, vocabulary_size=vocabulary.size, classes=classes)
-        ids = vocabulary.encode(items.captions)
+        ids = vocabulary.encode_words(captions)
     train_set = TrainSet(items, ids, _class_labels(config, path, model, items))
     if saved is None:
         steps.start(titles.WEIGHTS)
@@ -85,32 +88,35 @@ def train(config: Config, path: Path, steps: Steps | None = None) -> dict[str, A
     return finish_run(config, path, vocabulary, by_split, histories, skipped, model=model, features=cached, steps=steps)
 
 
-def _readable_groups(config: Config, path: Path) -> tuple[list[Group], list[dict[str, str]]]:
+def _readable_groups(config: Config, path: Path) -> tuple[list[Group], list[UnreadableImage]]:
     """The groups of the data set without unreadable images. A continued run does not check the images again."""
     with running_clock("reading the data set"):
-        groups = read_dataset(**arguments(config.dataset))
+        data = read_data(**arguments(config.dataset))
     known = read_skipped(path)
-    skipped = find_unreadable(groups) if known is None else known
-    for image in skipped[:20]:
-        print(f"skipped: {image['image']}: {image['reason']}")
-    groups = drop_unreadable(groups, skipped, config.max_broken_percent)
+    skipped = find_unreadable(data.groups) if known is None else known
+    for each in skipped[:20]:
+        print(f"skipped: {each.image}: {each.reason}")
+    groups = drop_unreadable(data.groups, skipped, config.max_broken_percent)
     write_skipped(path, skipped)  # not where there are too many, so that a rerun checks repaired images again
-    counts = ", ".join(f"{sum(g.split == s for g in groups):,} {s}" for s in config.dataset.splits)
-    print(f"{config.dataset.name}: {counts} groups; {len(skipped):,} unreadable images skipped", flush=True)
+    print(
+        f"{config.dataset.name}: {format_counts(data, groups)}; {len(skipped):,} unreadable images skipped", flush=True
+    )
     return groups, skipped
 
 
-def _words(config: Config, path: Path, items: Items) -> tuple[Vocabulary, np.ndarray | None]:
+def _words(config: Config, path: Path, captions: Sequence[Sequence[str]]) -> tuple[Vocabulary, np.ndarray | None]:
     """The vocabulary, built from the training captions alone, and the initial word table, if there is one."""
     with running_clock("building the vocabulary"):
-        vocabulary, table, coverage = word_table(config, items.captions)
+        table = word_table(config, captions)
+    vocabulary = table.vocabulary
     vocabulary.save(path / "vocabulary.txt")
     source = config.word_vectors.source
     others = f" and {source}" if config.word_vectors.extra_words else ""
-    print(f"vocabulary: {vocabulary.size - 1:,} words of {len(items.captions):,} training captions{others}", flush=True)
-    if table is not None:
-        print(f"word vectors: {source} has {100 * coverage:.1f} % of them; the others start at random", flush=True)
-    return vocabulary, table
+    print(f"vocabulary: {vocabulary.size - 1:,} words of {len(captions):,} training captions{others}", flush=True)
+    if table.vectors is not None:
+        percent = 100 * table.coverage
+        print(f"word vectors: {source} has {percent:.1f} % of these; the others are initialised at random", flush=True)
+    return vocabulary, table.vectors
 
 
 def _class_labels(config: Config, path: Path, model: keras.Model, items: Items) -> np.ndarray:

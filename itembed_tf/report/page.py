@@ -17,6 +17,7 @@ from itembed_tf.retrieval import RetrievalTable
 
 if TYPE_CHECKING:  # both modules import TensorFlow, which a page does not need
     from itembed_tf.data.batches import Items
+    from itembed_tf.data.unreadable import UnreadableImage
     from itembed_tf.evaluation.embeddings import Embeddings
 
 LISTED = 200  # unreadable images listed at most
@@ -33,7 +34,7 @@ def write_report(
     history: Sequence[Mapping[str, Any]],
     items: Items,
     embeddings: Embeddings,
-    skipped: Sequence[Mapping[str, str]],
+    skipped: Sequence[UnreadableImage],
     attribution: str,
     facts: Mapping[str, str],
     analysis: Analysis | None,
@@ -50,7 +51,7 @@ def write_report(
             accuracy_image and accuracy_text from 0 to 1), and for evaluated epochs val (as in metrics.json).
         items: images and captions of the split; may be empty.
         embeddings: of the items.
-        skipped: unreadable images, each with "image" and "reason".
+        skipped: unreadable images.
         attribution: licence line, shown wherever images are; "" for none.
         facts: details of the run, as from `run_facts`.
         analysis: of the split; None leaves its sections out.

@@ -1,14 +1,15 @@
-"""Captions to token ids: tokenizer and vocabulary (no TensorFlow); `text.graph` does the same inside a graph."""
+"""Text processing without TensorFlow: tokenizer and vocabulary. `text.graph` is the same inside a TensorFlow graph."""
 
-from itembed_tf.text.tokenizer import LONGEST, RULES_VERSION, TOKENIZERS, tokenize
-from itembed_tf.text.vocabulary import Vocabulary, build_vocabulary, load_vocabulary
+from itembed_tf.text.tokenizer import MAX_BYTES, RULES_VERSION, TOKENIZERS, tokenize
+from itembed_tf.text.vocabulary import Vocabulary, build_vocabulary, load_vocabulary, tokenize_captions
 
 __all__ = [
-    "LONGEST",
+    "MAX_BYTES",
     "RULES_VERSION",
     "TOKENIZERS",
     "Vocabulary",
     "build_vocabulary",
     "load_vocabulary",
     "tokenize",
+    "tokenize_captions",
 ]

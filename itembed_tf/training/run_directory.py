@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from itembed_tf.config import Config, ConfigError, check_settings, dump_config, load_config
+from itembed_tf.data.unreadable import UnreadableImage
 from itembed_tf.files import write_atomically
 from itembed_tf.text import Vocabulary, load_vocabulary
 from itembed_tf.training.checkpoints import has_checkpoint
@@ -100,14 +101,16 @@ def read_metrics(path: Path) -> dict[str, Any]:
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
-def write_skipped(path: Path, skipped: Sequence[dict[str, str]]) -> None:
-    write_atomically(path / "skipped.json", json.dumps(list(skipped), indent=1) + "\n")
+def write_skipped(path: Path, skipped: Sequence[UnreadableImage]) -> None:
+    write_atomically(path / "skipped.json", json.dumps([asdict(each) for each in skipped], indent=1) + "\n")
 
 
-def read_skipped(path: Path) -> list[dict[str, str]] | None:
-    """The unreadable images that the run left out, {"image", "reason"} each; None before the images were checked."""
+def read_skipped(path: Path) -> list[UnreadableImage] | None:
+    """The unreadable images that the run left out; None before the images were checked."""
     file = path / "skipped.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    if not file.exists():
+        return None
+    return [UnreadableImage(**entry) for entry in json.loads(file.read_text(encoding="utf-8"))]
 
 
 def write_classes(path: Path, classes: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Every reader answers every broken input with a clear error; and the program that says so can say otherwise."""
+"""Every reader reports every invalid input with a clear error, and the benchmark detects errors that are not clear."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from benchmarks.miniatures import MINIATURES
 from itembed_tf.data.readers import DATASETS, folder
 
 
-def test_no_reader_gives_a_bad_answer_nor_does_the_training_program(
+def test_all_readers_and_the_training_program_report_invalid_input(
     capsys: pytest.CaptureFixture[str], deterministic_ops_end: None
 ) -> None:
     assert bad_data.main([]) == 0
-    said = capsys.readouterr().out
-    assert said.rstrip().endswith("bad_data: 0 bad answers (bar 0) ok")
+    assert capsys.readouterr().out.rstrip().endswith("bad_data: 0 bad errors (bar 0) ok")
 
 
-def test_every_reader_of_files_is_fed_thirty_kinds_and_more() -> None:
+def test_every_reader_is_tested_with_at_least_thirty_kinds() -> None:
     assert {copy.dataset for copy in MINIATURES.values()} == set(DATASETS) - {"openmoji"}
     for copy in MINIATURES.values():
         kinds = [case.kind for case in breaks(copy)]
@@ -29,35 +28,35 @@ def test_every_reader_of_files_is_fed_thirty_kinds_and_more() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "fault"),
+    ("error", "problem"),
     [
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "captions.csv must be UTF-8"), "is a UnicodeDecodeError"),
         (KeyError("captions.csv must"), "is a KeyError"),
-        (ValueError("a line must not be empty"), "does not name captions.csv"),
+        (ValueError("a line must not be empty"), "does not have captions.csv"),
         (ValueError("captions.csv is bad"), "does not say what to do"),
-        (ValueError("captions.csv must not hold \x1b[31m"), "holds the unprintable '\\x1b'"),
-        (ValueError("captions.csv must be shorter " * 1000), "is 29,000 letters long"),
+        (ValueError("captions.csv must not hold \x1b[31m"), "has the unprintable '\\x1b'"),
+        (ValueError("captions.csv must be shorter " * 1000), "has 29,000 characters"),
         (None, "is no error"),
     ],
 )
-def test_a_bad_answer_is_called_one(
-    error: Exception | None, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_benchmark_detects_bad_errors(
+    error: Exception | None, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = MINIATURES["folder, csv"]
     copy.write(tmp_path)
-    plain = folder.read
+    read = folder.read
 
     def reader(**settings: object) -> list:
         if error:
             raise error
-        return plain(**settings)  # type: ignore[arg-type]
+        return read(**settings)  # type: ignore[arg-type]
 
     monkeypatch.setitem(DATASETS, "folder", reader)
-    faults, _ = bad_data.faults_of_reader(copy, Break("any", nothing, "captions.csv"), tmp_path, [])
-    assert faults == [fault]
+    problems, _ = bad_data.reader_problems(copy, Break("any", nothing, "captions.csv"), tmp_path, [])
+    assert problems == [problem]
 
 
-def test_the_training_program_must_end_with_that_very_error(tmp_path: Path) -> None:
+def test_the_training_program_must_print_the_same_error(tmp_path: Path) -> None:
     copy, case = MINIATURES["folder, csv"], Break("any", nothing, "captions.csv")
 
     def program(argv: object) -> int:
@@ -65,14 +64,14 @@ def test_the_training_program_must_end_with_that_very_error(tmp_path: Path) -> N
         (Path(argv[1]) / "weights" / "half").touch()  # type: ignore[index]
         return 0
 
-    def bare(argv: object) -> int:
+    def failing(argv: object) -> int:
         raise TypeError
 
-    assert bad_data.faults_of_program(program, copy, case, tmp_path, "captions.csv must be there") == [
-        "lets the training program end with 0",
-        "is not what the training program prints",
+    assert bad_data.program_problems(program, copy, case, tmp_path, "captions.csv must be there") == [
+        "makes the training program exit with 0",
+        "differs from that of the training program",
         "leaves ['weights/half']",
     ]
-    assert bad_data.faults_of_program(bare, copy, case, tmp_path, "") == [
-        "ends the training program with a bare TypeError"
+    assert bad_data.program_problems(failing, copy, case, tmp_path, "") == [
+        "makes the training program raise TypeError"
     ]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import runner
-from benchmarks.drawn import SMALL, drawn_flickr8k
 from benchmarks.small_data import CONFIG, ROWS
+from benchmarks.tiny_flickr8k import SMALL, write_tiny_flickr8k
 from itembed_tf.config import arguments, load_config
 from itembed_tf.config.schema import Dataset
 from itembed_tf.data.readers import read_dataset
@@ -61,7 +61,7 @@ def test_verdict_line(capsys):
 
 @pytest.mark.filterwarnings("ignore:.*not the official list")
 def test_generated_images_are_read_as_flickr8k(tmp_path):
-    root = drawn_flickr8k(tmp_path)
+    root = write_tiny_flickr8k(tmp_path)
     groups = read_dataset(**arguments(Dataset(name="flickr8k", root=root, splits=("train", "dev"))))
     assert [sum(group.split == split for group in groups) for split in ("train", "dev")] == [24, 8]
     assert all(len(group.captions) == 2 and Path(group.images[0]).is_file() for group in groups)

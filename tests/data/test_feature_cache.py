@@ -1,4 +1,4 @@
-"""Cached features: the right numbers, computed once, and again whenever anything they depend on has changed."""
+"""Feature cache: correct values, computed once, and again when something that they depend on changes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIZE = 16
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[str]:
+def images(tmp_path: Path) -> list[str]:
     random = np.random.default_rng(0)
     for n in range(5):
         Image.fromarray(random.integers(0, 255, (20, 30, 3), dtype=np.uint8)).save(tmp_path / f"{n}.png")
@@ -50,115 +50,115 @@ def augment(data: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return augment_image(data, seed, size=SIZE, crop_area=(0.3, 0.9), crop_aspect=(0.75, 1.33), flip=True)
 
 
-def features(backbone: keras.Model, pictures: list[Any], views: int = 1, **changed: Any) -> list:
+def features(backbone: keras.Model, images: list[Any], views: int = 1, **changed: Any) -> list:
     usual = {"mirror": True, "load": load, "augment": augment, "settings": "a", "crop_settings": "a"}
-    return cached_features(backbone, pictures, views=views, **usual | changed)
+    return cached_features(backbone, images, views=views, **usual | changed)
 
 
-def test_views_are_the_picture_its_mirror_image_and_crops(backbone, pictures):
-    found = features(backbone, pictures, views=4, batch_size=2)
-    pixels = np.stack([load(tf.io.read_file(path)).numpy() for path in pictures])
-    np.testing.assert_allclose(found[0], backbone(pixels), atol=1e-5)
-    np.testing.assert_allclose(found[1], backbone(pixels[:, :, ::-1]), atol=1e-5)
-    assert [view.shape for view in found] == [(5, backbone.output.shape[-1])] * 4
-    assert found[0].dtype == np.float32 and isinstance(found[0], np.memmap)
+def test_views_are_the_image_its_mirror_image_and_crops(backbone, images):
+    views = features(backbone, images, views=4, batch_size=2)
+    pixels = np.stack([load(tf.io.read_file(path)).numpy() for path in images])
+    np.testing.assert_allclose(views[0], backbone(pixels), atol=1e-5)
+    np.testing.assert_allclose(views[1], backbone(pixels[:, :, ::-1]), atol=1e-5)
+    assert [view.shape for view in views] == [(5, backbone.output.shape[-1])] * 4
+    assert views[0].dtype == np.float32 and isinstance(views[0], np.memmap)
     for a, b in ((0, 2), (1, 2), (2, 3)):
-        assert np.abs(found[a] - found[b]).max(axis=1).min() > 1e-3  # of every picture another crop
+        assert np.abs(views[a] - views[b]).max(axis=1).min() > 1e-3  # a different crop of every image
 
 
-def test_the_second_call_reads_nothing(backbone, pictures, cache):
-    first = [np.array(view) for view in features(backbone, pictures, views=2)]
+def test_the_second_call_decodes_nothing(backbone, images, cache):
+    first = [np.array(view) for view in features(backbone, images, views=2)]
     files = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
     assert len(files) == 2 and all(path.suffix == ".npy" for path in files)
 
     def fail(data: tf.Tensor) -> tf.Tensor:
-        raise AssertionError("a cached picture was decoded again")
+        raise AssertionError("a cached image was decoded again")
 
-    again = features(backbone, pictures, views=2, load=fail)
+    again = features(backbone, images, views=2, load=fail)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == files
-    features(backbone, pictures, views=3)
-    assert len(list(cache.iterdir())) == 3  # more views add to those that there are
+    features(backbone, images, views=3)
+    assert len(list(cache.iterdir())) == 3  # more views are added to the cached ones
 
 
-def test_whatever_they_depend_on_makes_new_ones(backbone, pictures, cache):
-    before = np.array(features(backbone, pictures)[0])
+def test_a_change_of_any_dependency_gives_new_features(backbone, images, cache):
+    before = np.array(features(backbone, images)[0])
     assert len(list(cache.iterdir())) == 1
-    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(pictures[2])
-    os.utime(pictures[2], ns=(1, 1))
-    changed = np.array(features(backbone, pictures)[0])
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(images[2])
+    os.utime(images[2], ns=(1, 1))
+    changed = np.array(features(backbone, images)[0])
     assert len(list(cache.iterdir())) == 2
     assert np.flatnonzero(np.abs(changed - before).max(axis=1) > 1e-6).tolist() == [2]
-    features(backbone, pictures, settings="b")
+    features(backbone, images, settings="b")
     assert len(list(cache.iterdir())) == 3
-    features(backbone, pictures[::-1])
+    features(backbone, images[::-1])
     assert len(list(cache.iterdir())) == 4
     backbone.trainable_variables[0].assign_add(tf.ones(backbone.trainable_variables[0].shape))
-    moved = np.array(features(backbone, pictures)[0])
+    moved = np.array(features(backbone, images)[0])
     assert len(list(cache.iterdir())) == 5
     assert np.abs(moved - changed).max() > 1e-3
 
 
-def test_other_crops_leave_the_plain_views_as_they_are(backbone, pictures, cache):
-    features(backbone, pictures, views=3)
-    features(backbone, pictures, views=3, crop_settings="b")
-    assert len(list(cache.iterdir())) == 4  # the picture, its mirror image, one crop of each kind
+def test_other_crop_settings_keep_the_views_of_whole_images(backbone, images, cache):
+    features(backbone, images, views=3)
+    features(backbone, images, views=3, crop_settings="b")
+    assert len(list(cache.iterdir())) == 4  # the image, its mirror image, one crop of each kind
 
 
-def contents(pictures: list[str]) -> list[bytes]:
-    return [Path(path).read_bytes() for path in pictures]
+def contents(images: list[str]) -> list[bytes]:
+    return [Path(path).read_bytes() for path in images]
 
 
-def in_one_file(pictures: list[str], path: Path) -> list[FilePart]:
-    """The pictures as `itembed_tf.prepare` packs them: one after another."""
-    parts = contents(pictures)
+def in_one_file(images: list[str], path: Path) -> list[FilePart]:
+    """The images as parts of one file, as `itembed prepare` packs them."""
+    parts = contents(images)
     path.write_bytes(b"".join(parts))
     ends = np.cumsum([len(part) for part in parts]).tolist()
     return [FilePart(str(path), end - len(part), len(part)) for end, part in zip(ends, parts, strict=True)]
 
 
-def test_pictures_from_memory_and_from_parts_of_a_file_give_the_same(backbone, pictures, tmp_path, monkeypatch):
-    from_files = features(backbone, pictures)[0]
-    for name, others in (("memory", contents(pictures)), ("parts", in_one_file(pictures, tmp_path / "packed"))):
+def test_images_from_memory_and_from_parts_of_a_file_have_the_same_features(backbone, images, tmp_path, monkeypatch):
+    from_files = features(backbone, images)[0]
+    for name, others in (("memory", contents(images)), ("parts", in_one_file(images, tmp_path / "packed"))):
         monkeypatch.setenv("ITEMBED_CACHE", str(tmp_path / name))
         np.testing.assert_array_equal(from_files, features(backbone, others)[0])
 
 
-def test_pictures_that_were_touched_moved_copied_or_packed_are_known_again(backbone, pictures, tmp_path, cache):
-    features(backbone, pictures)
+def test_touched_moved_copied_or_packed_images_are_cached(backbone, images, tmp_path, cache):
+    features(backbone, images)
 
     def fail(data: tf.Tensor) -> tf.Tensor:
-        raise AssertionError("a picture was encoded again")
+        raise AssertionError("an image was encoded again")
 
-    moved = shutil.copytree(Path(pictures[0]).parent, tmp_path.parent / f"{tmp_path.name}-moved")
-    os.utime(pictures[3], ns=(1, 1))
+    moved = shutil.copytree(Path(images[0]).parent, tmp_path.parent / f"{tmp_path.name}-moved")
+    os.utime(images[3], ns=(1, 1))
     for same in (
-        pictures,
-        [str(moved / Path(path).name) for path in pictures],
-        contents(pictures),
-        in_one_file(pictures, tmp_path / "packed"),
+        images,
+        [str(moved / Path(path).name) for path in images],
+        contents(images),
+        in_one_file(images, tmp_path / "packed"),
     ):
         features(backbone, same, load=fail)
     assert len(list(cache.iterdir())) == 1
 
 
-def test_features_half_done_are_not_taken_for_whole(backbone, pictures, cache):
-    Path(pictures[4]).write_bytes(b"broken")
+def test_incomplete_features_are_not_cached(backbone, images, cache):
+    Path(images[4]).write_bytes(b"broken")
     with pytest.raises(tf.errors.OpError):
-        features(backbone, pictures, batch_size=2)
+        features(backbone, images, batch_size=2)
     assert not list(cache.iterdir())
 
 
-def test_bfloat16_features_are_kept_as_float32(pictures):
+def test_bfloat16_features_are_cached_as_float32(images):
     keras.config.set_dtype_policy("mixed_bfloat16")
     image = keras.Input((SIZE, SIZE, 3), name="image")
     backbone = keras.Model(image, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(image)), name="b")
-    assert features(backbone, pictures)[0].dtype == np.float32
+    assert features(backbone, images)[0].dtype == np.float32
 
 
-def test_without_mirror_the_second_view_is_a_crop(backbone, pictures):
-    plain, crop = features(backbone, pictures, views=2, mirror=False)
-    same_plain, mirror, same_crop = features(backbone, pictures, views=3)
-    np.testing.assert_array_equal(plain, same_plain)
+def test_without_mirror_the_second_view_is_a_crop(backbone, images):
+    whole, crop = features(backbone, images, views=2, mirror=False)
+    same_whole, mirror, same_crop = features(backbone, images, views=3)
+    np.testing.assert_array_equal(whole, same_whole)
     np.testing.assert_array_equal(crop, same_crop)
     assert not np.array_equal(crop, mirror)

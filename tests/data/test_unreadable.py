@@ -1,4 +1,4 @@
-"""What becomes of pictures that cannot be read."""
+"""Unreadable images are found, left out, or refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def png(value: int = 0) -> bytes:
 
 @pytest.fixture
 def mixed(tmp_path: Path) -> list[Group]:
-    """4 groups with 6 pictures: one cut short, one that is text, one that is not there."""
+    """4 groups with 6 images: two truncated, one that is text, one that is missing."""
     (tmp_path / "good.png").write_bytes(png())
     (tmp_path / "cut.png").write_bytes(png(3)[:60])
     (tmp_path / "words.jpg").write_text("not a picture")
@@ -36,36 +36,37 @@ def mixed(tmp_path: Path) -> list[Group]:
     ]
 
 
-def test_broken_pictures_are_found_and_named(mixed):
-    broken = find_unreadable(mixed)
-    assert [Path(b["image"]).name for b in broken] == ["cut.png", "words.jpg", "gone.png", "d, picture 2"]
-    assert all(b["reason"] for b in broken)
-    assert "No such file" in broken[2]["reason"]
+def test_unreadable_images_are_found_and_named(mixed):
+    unreadable = find_unreadable(mixed)
+    assert [Path(each.image).name for each in unreadable] == ["cut.png", "words.jpg", "gone.png", "d, image 2"]
+    png, text, missing, _ = (each.reason for each in unreadable)
+    assert png == "Invalid PNG data, size 60" and text.startswith("Unknown image file format")
+    assert missing.endswith("gone.png; No such file or directory") and "{{" not in missing
 
 
-def test_broken_pictures_are_left_out_and_groups_without_any(mixed):
-    kept = drop_unreadable(mixed, find_unreadable(mixed), max_percent=70)
-    assert [g.id for g in kept] == ["a", "d"]
-    assert [Path(i).name for i in kept[0].images] == ["good.png"]
-    assert kept[1].images == (png(9),)
+def test_unreadable_images_and_groups_without_other_images_are_left_out(mixed):
+    readable = drop_unreadable(mixed, find_unreadable(mixed), max_percent=70)
+    assert [g.id for g in readable] == ["a", "d"]
+    assert [Path(i).name for i in readable[0].images] == ["good.png"]
+    assert readable[1].images == (png(9),)
 
 
-def test_too_many_broken_pictures_stop_with_the_list(mixed):
-    broken = find_unreadable(mixed)
-    with pytest.raises(TooManyUnreadable, match=r"4 of 6 pictures cannot be read.*max_broken_percent") as error:
-        drop_unreadable(mixed, broken, max_percent=66)
-    assert "words.jpg" in str(error.value) and "d, picture 2" in str(error.value)
-    assert drop_unreadable(mixed, broken[:0], max_percent=0) == mixed
+def test_too_many_unreadable_images_are_refused_with_a_list(mixed):
+    unreadable = find_unreadable(mixed)
+    with pytest.raises(TooManyUnreadable, match=r"4 of 6 images are unreadable.*max_broken_percent") as error:
+        drop_unreadable(mixed, unreadable, max_percent=66)
+    assert "words.jpg" in str(error.value) and "d, image 2" in str(error.value)
+    assert drop_unreadable(mixed, [], max_percent=0) == mixed
 
 
-def test_pictures_are_checked_by_the_decoder_that_training_uses():
-    """A PNG with 4 bits a pixel is one that decoders differ on; what passes the check must load."""
+def test_images_are_checked_with_the_decoder_of_training():
+    """Decoders differ on PNGs with 4 bits a pixel; an image that passes the check must load."""
     out = io.BytesIO()
     Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) % 16).convert("P").save(out, "PNG", bits=4)
     jpeg = io.BytesIO()
     Image.fromarray(np.full((700, 600, 3), 90, np.uint8)).save(jpeg, "JPEG")
-    pictures = (out.getvalue(), jpeg.getvalue(), jpeg.getvalue()[:600])
-    broken = {b["image"] for b in find_unreadable([Group("g", pictures, ("x",), "train")])}
-    assert broken == {"g, picture 3"}
-    for picture in pictures[:2]:
-        load_image(tf.constant(picture), size=32, fit="stretch")
+    images = (out.getvalue(), jpeg.getvalue(), jpeg.getvalue()[:600])
+    unreadable = {each.image for each in find_unreadable([Group("g", images, ("x",), "train")])}
+    assert unreadable == {"g, image 3"}
+    for image in images[:2]:
+        load_image(tf.constant(image), size=32, fit="stretch")

@@ -1,4 +1,4 @@
-"""The doctor finds copies, however they were altered, and nothing else; what it writes makes the data set clean."""
+"""The doctor finds near-duplicates, and nothing else; its merge file repairs the data set."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from PIL import Image, ImageEnhance, ImageOps
 from itembed_tf.config import arguments, load_config
 from itembed_tf.config.schema import Dataset
 from itembed_tf.data.readers import Group, read_dataset
-from itembed_tf.data.readers.merge import joined, merge_groups, read_merge
+from itembed_tf.data.readers.merge import connected_sets, merge_groups, read_merge
 from itembed_tf.doctor.__main__ import main
-from itembed_tf.doctor.alike import RADIUS, find_alike, near_hashes, perceptual_hash
-from itembed_tf.doctor.captions import look_at_captions
+from itembed_tf.doctor.captions import check_captions
+from itembed_tf.doctor.near_duplicates import RADIUS, find_near_duplicates, near_hashes, perceptual_hash
 
 
 def scene(seed: int) -> Image.Image:
-    """A picture with large and small structure, like a photograph's: smooth noise of several scales."""
+    """An image like a photograph: smooth noise at several scales."""
     random = np.random.default_rng(seed)
     layers = [Image.fromarray(random.integers(0, 256, (n, n, 3), np.uint8)).resize((240, 200), 3) for n in (3, 7, 20)]
     mixed = sum(np.asarray(layer, np.float32) * weight for layer, weight in zip(layers, (0.55, 0.3, 0.15)))
@@ -48,16 +48,16 @@ COPIES = {
 
 @pytest.mark.parametrize("kind", COPIES)
 def test_an_altered_copy_is_found_and_nothing_else(kind):
-    pictures = [scene(seed) for seed in range(12)]
-    pixels = np.stack([small(p) for p in [*pictures, COPIES[kind](pictures[5])]])
-    found = find_alike(pixels, np.arange(13), mirrored=True)
+    images = [scene(seed) for seed in range(12)]
+    pixels = np.stack([small(p) for p in [*images, COPIES[kind](images[5])]])
+    found = find_near_duplicates(pixels, np.arange(13), mirrored=True)
     assert [(pair.first, pair.second, pair.mirrored) for pair in found] == [(5, 12, kind == "mirrored")]
-    assert find_alike(pixels, np.array([*range(12), 5]), mirrored=True) == [], "pictures of one group"
+    assert find_near_duplicates(pixels, np.array([*range(12), 5]), mirrored=True) == [], "images of one group"
     if kind == "mirrored":
-        assert find_alike(pixels, np.arange(13), mirrored=False) == []
+        assert find_near_duplicates(pixels, np.arange(13), mirrored=False) == []
 
 
-def test_a_small_part_of_a_drawing_makes_it_another():
+def test_drawings_with_a_small_difference_are_not_duplicates():
     def face(mouth: int, colour: str) -> np.ndarray:
         picture = Image.new("RGB", (256, 256), "white")
         from PIL import ImageDraw
@@ -70,25 +70,25 @@ def test_a_small_part_of_a_drawing_makes_it_another():
         return small(picture)
 
     pixels = np.stack([face(1, "yellow"), face(-1, "yellow"), face(1, "orange"), face(1, "yellow")])
-    assert [pair[:2] for pair in find_alike(pixels, np.arange(4), mirrored=True)] == [(0, 3)]
+    assert [pair[:2] for pair in find_near_duplicates(pixels, np.arange(4), mirrored=True)] == [(0, 3)]
 
 
-def test_plain_pictures_are_alike_only_in_one_colour():
+def test_plain_images_are_duplicates_only_in_the_same_colour():
     colours = [(255, 255, 255), (0, 0, 0), (220, 30, 30), (30, 30, 220), (220, 30, 30)]
     pixels = np.stack([np.full((32, 32, 3), colour, np.uint8) for colour in colours])
-    assert [pair[:2] for pair in find_alike(pixels, np.arange(5), mirrored=True)] == [(2, 4)]
+    assert [pair[:2] for pair in find_near_duplicates(pixels, np.arange(5), mirrored=True)] == [(2, 4)]
 
 
 def test_a_thousand_copies_give_a_thousand_pairs():
     pixels = np.repeat(small(scene(1))[None], 1001, axis=0)
-    found = find_alike(pixels, np.arange(1001), mirrored=True)
+    found = find_near_duplicates(pixels, np.arange(1001), mirrored=True)
     assert len(found) == 1000
-    assert find_alike(pixels[:0], np.arange(0), mirrored=True) == []
+    assert find_near_duplicates(pixels[:0], np.arange(0), mirrored=True) == []
 
 
-def test_near_hashes_are_those_that_counting_every_pair_gives(monkeypatch):
-    monkeypatch.setattr("itembed_tf.doctor.alike.ROWS", 3)
-    monkeypatch.setattr("itembed_tf.doctor.alike.COLUMNS", 6)
+def test_near_hashes_equal_an_exhaustive_comparison(monkeypatch):
+    monkeypatch.setattr("itembed_tf.doctor.near_duplicates.ROWS", 3)
+    monkeypatch.setattr("itembed_tf.doctor.near_duplicates.COLUMNS", 6)
     random = np.random.default_rng(0)
     base = random.integers(0, 2**63, 4, np.uint64)
     hashes = np.concatenate([base ^ np.uint64(sum(1 << int(b) for b in random.choice(63, k))) for k in (0, 3, 12, 13)])
@@ -103,7 +103,7 @@ def group(id: str, split: str, *captions: str, label: str = "") -> Group:
     return Group(id, (f"{id}.jpg",), captions, split, label)
 
 
-def test_captions_that_mislead_are_counted():
+def test_misleading_captions_are_counted():
     groups = [
         group("a", "train", "A dog, running!", "two   CATS", "x y z", "red"),
         group("b", "train", "a dog running", "a dog running .", "green", "blue"),
@@ -112,17 +112,17 @@ def test_captions_that_mislead_are_counted():
         group("e", "dev", "A Dog Running", "zebra"),
         group("f", "dev", "a", "dog"),
     ]
-    found = look_at_captions(groups, load_config(None, ["text.length=4", "word_vectors.source=random"]))
-    first = found["same"]["shown"][0]
-    assert (first["sentence"], first["groups"], first["splits"]) == ("a dog running", ["a", "b", "e"], ["dev", "train"])
-    assert found["same"]["count"] == found["same"]["in_training"] == 1
-    assert [entry["group"] for entry in found["empty"]["shown"]] == ["c"]
-    assert [entry["caption"] for entry in found["wordless"]["shown"]] == ["..."]
-    assert [entry["caption"] for entry in found["unknown"]["shown"]] == ["zebra"]
-    assert [(entry["group"], entry["words"]) for entry in found["long"]["shown"]] == [("c", 5)]
-    assert found["few"]["count"] == 0
-    few = look_at_captions([*groups, group("g", "train", "one")], load_config(None, ["word_vectors.source=random"]))
-    assert [entry["group"] for entry in few["few"]["shown"]] == ["g"]
+    findings = check_captions(groups, load_config(None, ["text.length=4", "word_vectors.source=random"]))
+    first = findings.duplicates.shown[0]
+    assert (first.caption, first.groups, first.splits) == ("a dog running", ["a", "b", "e"], ["dev", "train"])
+    assert findings.duplicates.count == findings.duplicates.in_training == 1
+    assert [each.group for each in findings.empty.shown] == ["c"]
+    assert [each.caption for each in findings.without_words.shown] == ["..."]
+    assert [each.caption for each in findings.unknown.shown] == ["zebra"]
+    assert [(each.group, each.known_words) for each in findings.truncated.shown] == [("c", 5)]
+    assert findings.few.count == 0
+    findings = check_captions([*groups, group("g", "train", "one")], load_config(None, ["word_vectors.source=random"]))
+    assert [each.group for each in findings.few.shown] == ["g"]
 
 
 def write_merge(path: Path, *lines: str) -> str:
@@ -153,7 +153,7 @@ def test_merged_groups_are_one_class(tmp_path):
     assert merged[0].images == ("a.jpg", "b.jpg", "e.jpg")
     assert (merged[0].label, merged[0].split) == ("thing", "train")
     assert merge_groups(GROUPS, merge="", leaks="refuse") == GROUPS
-    assert joined([("b", "a"), ("d", "c"), ("c", "b")]) == [("a", "b", "c", "d")]
+    assert connected_sets([("b", "a"), ("d", "c"), ("c", "b")]) == [("a", "b", "c", "d")]
 
 
 def test_leaks_are_refused_dropped_or_kept(tmp_path):
@@ -163,14 +163,14 @@ def test_leaks_are_refused_dropped_or_kept(tmp_path):
     assert ids(merge_groups(GROUPS, merge=merge, leaks="drop")) == [("c", ("three",)), ("d", ("four",))]
     kept = merge_groups(GROUPS, merge=merge, leaks="keep")
     assert ids(kept) == [("a", ("one", "two")), ("c", ("three",)), ("d", ("four",)), ("e", ("five",))]
-    with pytest.raises(ValueError, match="'yes' is not known; choose one of refuse, drop, keep"):
+    with pytest.raises(ValueError, match="'yes' is unknown; it must be one of refuse, drop, keep"):
         merge_groups(GROUPS, merge=merge, leaks="yes")
 
 
 @pytest.mark.parametrize(
     "line", ["[1, 2]", '{"groups": ["a"]}', '{"groups": ["a", 1]}', '{"ids": ["a", "b"]}', '{"groups": ', "\xff\xfe"]
 )
-def test_a_merge_file_that_is_wrong_names_the_line(tmp_path, line):
+def test_errors_of_a_merge_file_have_the_line(tmp_path, line):
     path = tmp_path / "m.jsonl"
     path.write_bytes(b'{"groups": ["a", "b"]}\n' + line.encode("latin-1") + b"\n")
     with pytest.raises(ValueError, match=r"m\.jsonl, line 2"):
@@ -178,33 +178,42 @@ def test_a_merge_file_that_is_wrong_names_the_line(tmp_path, line):
     with pytest.raises(FileNotFoundError, match=r"dataset\.merge"):
         read_merge(tmp_path / "none.jsonl")
     write_merge(path, '{"groups": ["x", "y"]}')
-    with pytest.warns(UserWarning, match="names none of the 5 groups"):
+    with pytest.warns(UserWarning, match="has none of the 5 groups"):
         assert merge_groups(GROUPS, merge=str(path), leaks="refuse") == GROUPS
 
 
-def test_the_program_finds_a_leak_and_its_merge_file_mends_it(tmp_path, capsys):
-    root, out = tmp_path / "pictures", tmp_path / "out"
+def test_the_command_finds_leakage_and_its_merge_file_repairs_it(tmp_path, capsys):
+    root, out = tmp_path / "images", tmp_path / "out"
     root.mkdir()
     lines = ["image,caption,split"]
     for seed in range(6):
         scene(seed).save(root / f"{seed}.png")
-        lines.append(f"{seed}.png,picture <b>{seed}</b>,{'dev' if seed == 5 else 'train'}")
+        lines.append(f"{seed}.png,image <b>{seed}</b>,{'dev' if seed == 5 else 'train'}")
+    for name in ("spare.png", "test.png"):  # without a caption, and in a split that the config does not use
+        scene(7).save(root / name)
     scene(5).save(root / "again.jpg", quality=70)
     (root / "twin.png").write_bytes((root / "0.png").read_bytes())
     (root / "cut.png").write_bytes((root / "0.png").read_bytes()[:500])
-    lines += ["again.jpg,picture again,train", "twin.png,a twin,train", "cut.png,cut,train"]
+    lines += [
+        "again.jpg,image again,train",
+        "twin.png,a twin,train",
+        "cut.png,cut,train",
+        "test.png,image of test,test",
+    ]
     (root / "captions.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     settings = ["dataset.name=folder", f"dataset.root={root}", 'dataset.splits=["train","dev"]']
     (tmp_path / "my.toml").write_text("")
     sets = [part for each in [*settings, "word_vectors.source=random"] for part in ("--set", each)]
 
     assert main([str(tmp_path / "my.toml"), str(out), *sets]) == 1
-    assert "1 pictures are in several splits" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert "1 images are in several splits" in printed.err
+    assert "8 train, 1 dev groups; 1 in test, not used by this config; 1 file without a caption\n" in printed.out
     report = json.loads((out / "doctor.json").read_text(encoding="utf-8"))
-    leak, twins = report["alike"]
+    leak, twins = report["near_duplicates"]
     assert (leak["splits"], sorted(leak["groups"])) == (["train", "dev"], ["5.png", "again.jpg"])
     assert (twins["pairs"][0]["same_file"], sorted(twins["groups"])) == (True, ["0.png", "twin.png"])
-    assert [Path(entry["image"]).name for entry in report["broken"]] == ["cut.png"]
+    assert [Path(entry["image"]).name for entry in report["unreadable"]] == ["cut.png"]
     page = (out / "index.html").read_text(encoding="utf-8")
     assert page.count('<img src="data:image/') == 4 and "&lt;b&gt;" in page and "<b>5</b>" not in page
     assert "http:" not in page and "https:" not in page
@@ -213,11 +222,11 @@ def test_the_program_finds_a_leak_and_its_merge_file_mends_it(tmp_path, capsys):
     assert main([str(tmp_path / "my.toml"), str(out), *sets, *merge]) == 1
     assert "5.png (dev), again.jpg (train)" in capsys.readouterr().err
     for leaks, groups in (("drop", 7), ("keep", 8)):  # of 9: twin.png is joined, again.jpg dropped or kept
-        told = [*sets, *merge, "--set", f"dataset.leaks={leaks}"]
-        assert main([str(tmp_path / "my.toml"), str(tmp_path / leaks), *told]) == 0
+        overrides = [*sets, *merge, "--set", f"dataset.leaks={leaks}"]
+        assert main([str(tmp_path / "my.toml"), str(tmp_path / leaks), *overrides]) == 0
         after = json.loads((tmp_path / leaks / "doctor.json").read_text(encoding="utf-8"))
         assert sum(after["groups"].values()) == groups
-        assert len(after["alike"]) == (leaks == "keep")
+        assert len(after["near_duplicates"]) == (leaks == "keep")
         assert read_merge(tmp_path / leaks / "merge.jsonl") == read_merge(out / "merge.jsonl")
     dataset = Dataset("folder", str(root), splits=("train", "dev"), merge=str(out / "merge.jsonl"), leaks="drop")
     assert {g.id for g in read_dataset(**arguments(dataset))} >= {"0.png", "5.png"}
@@ -228,6 +237,6 @@ def test_the_benchmark_counts_what_is_missed(monkeypatch, capsys):
 
     monkeypatch.setattr("sys.argv", ["doctor", "--quick"])
     assert benchmark.main() == 0
-    monkeypatch.setattr("itembed_tf.doctor.alike.WORST", (0.1, 0.1))
+    monkeypatch.setattr("itembed_tf.doctor.near_duplicates.WORST", (0.1, 0.1))
     assert benchmark.main() == 1
     assert "missed: photograph" in capsys.readouterr().out

@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 
 from itembed_tf.exporting.tokenizer_file import tokenizer_file
-from itembed_tf.text import LONGEST, Vocabulary, tokenize
+from itembed_tf.text import MAX_BYTES, Vocabulary, tokenize
 from tests.support.golden_sentences import generated, golden
 
 ROOT = Path(__file__).parents[2]
 EDGE = ROOT / "export" / "edge"
 SENTENCES = [sentence for _, sentence, _ in golden("words")] + generated(1_000, seed=3)
-SENTENCES += ["é" * LONGEST + " dog", "dog " + "é" * LONGEST]
+SENTENCES += ["é" * MAX_BYTES + " dog", "dog " + "é" * MAX_BYTES]
 SENTENCES += [" ".join(f"a{chr(c)}b" for c in range(first, first + 24)) for first in range(0, 0x3100, 24)]
 
 

@@ -97,7 +97,7 @@ def test_proposals_file_round_trip(tmp_path: Path) -> None:
         ("[1, 2]", "line 1: '[1, 2]'; expected {"),
         ('{"image": "1", "boxes": [[1, 2, 3]]}', "line 1: "),
         ('{"image": "1", "boxes": [[1, 2, 3, "4"]]}', "line 1: "),
-        ('{"image": "1", "boxes": [[1, 2, 3, NaN]]}', "NaN is no JSON number"),
+        ('{"image": "1", "boxes": [[1, 2, 3, NaN]]}', "NaN is not a JSON number"),
         ('{"image": "1", "boxes": [[1, 2, 3, 1e300]]}', "line 1: "),
         ('{"image": "1", "boxes": [[200, 0, 300, 5]]}', "has no box within 1 of 1 images:\n  1"),
         ('{"image": "2", "boxes": [[0, 0, 3, 5]]}', "has no box within 1 of 1 images"),

@@ -21,6 +21,7 @@ from itembed_tf.analysis.records import (
     WordRanking,
 )
 from itembed_tf.data.batches import Items
+from itembed_tf.data.unreadable import UnreadableImage
 from itembed_tf.evaluation.embeddings import Embeddings
 from itembed_tf.report import queries, write_report
 from itembed_tf.report.charts import overlap_charts
@@ -84,7 +85,7 @@ def example_run() -> dict[str, Any]:
         "history": history,
         "items": Items([image_bytes(group) for group in groups], groups, texts, caption_groups),
         "embeddings": Embeddings(images, captions),
-        "skipped": [{"image": f"bad_{index}.jpg", "reason": "not an image"} for index in range(3)],
+        "skipped": [UnreadableImage(f"bad_{index}.jpg", "not an image") for index in range(3)],
         "attribution": "Drawings by someone, CC BY-SA 4.0",
         "facts": {"Backbone": "none", "Seed": "0"},
         "analysis": analysis(),
@@ -186,7 +187,7 @@ def test_exactly_the_correct_results_are_marked(page: Page) -> None:
 
 def test_nothing_is_fetched_and_user_text_is_escaped(run: dict[str, Any], tmp_path: Path) -> None:
     run["items"] = replace(run["items"], captions=[HOSTILE] * 60)
-    run["skipped"] = [{"image": HOSTILE, "reason": HOSTILE}]
+    run["skipped"] = [UnreadableImage(HOSTILE, HOSTILE)]
     run["facts"] = {HOSTILE: HOSTILE}
     run |= {"title": HOSTILE, "attribution": HOSTILE, "analysis": analysis(*[HOSTILE] * 4)}
     run["history"][0]["stage"] = HOSTILE

@@ -1,4 +1,4 @@
-"""The awkward sentences of golden/sentences.json, and a recipe for as many more as one likes."""
+"""Difficult texts with their expected words (golden/sentences.json), and a generator of more."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 FILE = Path(__file__).parent / "golden" / "sentences.json"
-SOME = (
+FRAGMENTS = (
     "a the two dogs man's don't black-and-white café cafe\u0301 Straße İZMİR ΟΔΥΣΣΕΥΣ 3.5 U.S.A. 👩🏽\u200d🚀 1️⃣ ❤️ "
     "ﬁsh ５ｋｍ رجلٌ שָׁלוֹם दौड़ क्\u200dष 犬がボールを 一个男人 หมาวิ่ง 개가 Ёлка Người \u0301 \u0000 \u00ad \u200b "
     "\u3099 \ufeff ½ ㍿ Ⅳ"
 )
-PIECES = SOME.split(" ")
+PIECES = FRAGMENTS.split(" ")
 BYTES = (b"\xff\xfe", b"\xc3", b"\xe2\x82", b"\xf0\x9f\x98", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80", b"\x80")
 
 
 def golden(tokenizer: str) -> list[tuple[str, str | bytes, list[str]]]:
-    """Name, sentence and expected words (lower-cased) of each."""
+    """Name, text and expected words (lower-cased) of each."""
     return [
         (entry["name"], _sentence(entry), _expected(entry, tokenizer)) for entry in json.loads(FILE.read_text("utf-8"))
     ]
@@ -35,7 +35,7 @@ def _expected(entry: dict[str, Any], tokenizer: str) -> list[str]:
 
 
 def generated(count: int, seed: int) -> list[bytes]:
-    """Captions of pieces, of any characters, and of broken bytes, glued or spaced: the same for the same seed."""
+    """Random texts of fragments, arbitrary characters and invalid bytes, with and without spaces; deterministic."""
     draw = random.Random(seed)
 
     def piece() -> bytes:

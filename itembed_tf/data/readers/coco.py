@@ -1,4 +1,4 @@
-"""MSCOCO 2014: 123,287 photographs with five captions or a few more, by Karpathy's split or by a random one."""
+"""MSCOCO 2014 reader: 123,287 images with five to seven captions each, Karpathy's split or a random one."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from typing import Any
 
 import numpy as np
 
-from itembed_tf.data.readers.group import SPLITS, Group, some
+from itembed_tf.data.readers.group import SPLITS, Group, format_items
 from itembed_tf.data.readers.karpathy import PAGE, read_karpathy
 from itembed_tf.data.readers.source import (
-    check_pictures,
-    fault_of_path,
-    find,
-    is_sentence,
+    check_images,
+    find_path,
+    is_caption,
     open_root,
+    path_problem,
     read_json,
-    warn_of_captions,
+    warn_of_caption_counts,
     warn_unless_official,
 )
 
 PARTS = ("train2014", "val2014")
 KARPATHY = "dataset_coco.json"
 CAPTIONS = ("annotations/captions_{part}.json", "captions_{part}.json")
-RANDOM_SIZES = {"test": 5000, "dev": 5000}  # as the released code; the other pictures are train
+RANDOM_SIZES = {"test": 5000, "dev": 5000}  # as in the released code; all other images are train
 ADVICE = (
     "train2014, val2014 and their annotations (captions_train2014.json, captions_val2014.json): "
-    f"https://cocodataset.org/#download. {KARPATHY}: {PAGE}. docs/data_sets.md shows how they must lie."
+    f"https://cocodataset.org/#download. {KARPATHY}: {PAGE}. docs/data_sets.md shows the expected directory layout."
 )
-# checksum(*sorted file names) of Karpathy's lists as published in kelvinxu/arctic-captions. Those of val and test are
-# the same as in peteanderson80/bottom-up-attention, that of test also the same as in the package eccv-caption.
+# checksum(*sorted file names) of Karpathy's lists as published in kelvinxu/arctic-captions. Those of val and test equal
+# the lists in peteanderson80/bottom-up-attention, and that of test the one in the package eccv-caption.
 OFFICIAL = {
     "train": "fd39799117d18fb9ed645cbd56ef6950b9ea2d4f09a9c963f0634d0425b7c390",
     "dev": "7872b37c55d5e0a21050f529028505f477ea4683c89a1ac47eb58891bdfc4a83",
@@ -41,7 +41,7 @@ OFFICIAL = {
 
 
 def read(*, root: str, splits: Sequence[str], split_by: str, **_others: object) -> list[Group]:
-    """One group a photograph: its path and its captions; its id is COCO's. In the order of the files.
+    """Read one group per image, with COCO's image id, in the order of the files.
 
     ::
 
@@ -50,73 +50,76 @@ def read(*, root: str, splits: Sequence[str], split_by: str, **_others: object) 
         root/annotations/captions_train2014.json       split_by = "random": captions (or both files in root itself)
         root/annotations/captions_val2014.json
 
-    "karpathy" is what published results are on: 113,287 (restval among them), 5,000 and 5,000. "random" has the same
-    sizes over train2014 and then val2014, as in the released code, but **not the same pictures**: it draws them with
-    MATLAB's randperm(n, k) from seed 1, whose method is not published; we draw with NumPy's RandomState(1).
+    "karpathy" is the split of published results: 113,287 (with restval), 5,000 and 5,000. "random" has the same sizes,
+    over train2014 and then val2014, as in the released code, but **different images**: the released code uses MATLAB's
+    randperm(n, k) with seed 1, whose algorithm is not published; here it is NumPy's RandomState(1).
 
     Raises:
-        FileNotFoundError: a file or a folder of pictures is missing, or none of the pictures is in them.
-        ValueError: a file that cannot be read, or a picture without captions.
+        FileNotFoundError: a file or an image folder is missing, or all images are.
+        ValueError: a file cannot be parsed, or an image has no captions.
     """
     folder = open_root(root, "MSCOCO", ADVICE)
     if split_by == "karpathy":
-        path = find(folder, (KARPATHY,), "Karpathy's file", ADVICE)
+        path = find_path(folder, (KARPATHY,), "Karpathy's file", ADVICE)
         folders = {part: folder / part for part in PARTS}
-        groups = read_karpathy(path, "coco", folders, splits, ADVICE)
+        groups = read_karpathy(path, "coco", folders, ADVICE)
         for split in splits:
             names = [Path(str(group.images[0])).name for group in groups if group.split == split]
             warn_unless_official(path, names, split, OFFICIAL[split])
     else:
         path = folder
-        groups = _random_split([group for part in PARTS for group in _read_part(folder, part)], splits)
-    for part in sorted({Path(str(group.images[0])).parent.name for group in groups}):
-        find(folder, (f"{part}/",), "a folder of pictures", ADVICE)
-    warn_of_captions(groups, 5, 7, path)
-    check_pictures(groups, ADVICE)
+        groups = _random_split([group for part in PARTS for group in _read_part(folder, part)])
+    used = [group for group in groups if group.split in splits]
+    for part in sorted({Path(str(group.images[0])).parent.name for group in used}):
+        find_path(folder, (f"{part}/",), "an image folder", ADVICE)
+    warn_of_caption_counts(used, 5, 7, path)
+    check_images(used, ADVICE)
     return groups
 
 
-def _random_split(groups: Sequence[Group], splits: Sequence[str]) -> list[Group]:
+def _random_split(groups: Sequence[Group]) -> list[Group]:
     held_out = sum(RANDOM_SIZES.values())
     if len(groups) <= held_out:
         raise ValueError(
-            f"MSCOCO: {len(groups):,} pictures; the random split holds out {held_out:,} of 123,287. {ADVICE}"
+            f"MSCOCO: {len(groups):,} images; the random split needs all 123,287, of which it holds out {held_out:,}. "
+            f"{ADVICE}"
         )
-    drawn = np.random.RandomState(1).permutation(len(groups))  # NumPy's frozen generator: the same in every version
-    place = np.full(len(groups), SPLITS.index("train"))
+    drawn = np.random.RandomState(1).permutation(len(groups))  # NumPy's legacy generator: the same in every version
+    splits = np.full(len(groups), SPLITS.index("train"))
     start = 0
     for split, size in RANDOM_SIZES.items():
-        place[drawn[start : start + size]] = SPLITS.index(split)
+        splits[drawn[start : start + size]] = SPLITS.index(split)
         start += size
-    named = ((group, SPLITS[i]) for group, i in zip(groups, place))
-    return [replace(group, split=split) for group, split in named if split in splits]
+    return [replace(group, split=SPLITS[i]) for group, i in zip(groups, splits)]
 
 
 def _read_part(folder: Path, part: str) -> list[Group]:
-    """The pictures of captions_train2014.json or captions_val2014.json, in its order, all called train."""
+    """Read captions_train2014.json or captions_val2014.json, in file order, all groups as train."""
     choices = [choice.format(part=part) for choice in CAPTIONS]
-    path = find(folder, choices, f"the captions of {part}", ADVICE)
+    path = find_path(folder, choices, f"the captions of {part}", ADVICE)
     content = read_json(path, ADVICE)
     images, annotations = (content.get(k) if isinstance(content, dict) else None for k in ("images", "annotations"))
     if not isinstance(images, list) or not isinstance(annotations, list) or not images:
-        raise ValueError(f'{path} is not a file of captions: it needs the lists "images" and "annotations". {ADVICE}')
+        raise ValueError(
+            f'{path} is not a COCO caption file: it must have the lists "images" and "annotations". {ADVICE}'
+        )
     problems: list[str] = []
     names: dict[int, str] = {}
     for number, image in enumerate(images):
-        fault = _fault_of_image(image)
-        if not fault and image["id"] in names:
-            fault = f"the id {image['id']} is there already, of {names[image['id']]}"
-        if fault:
-            problems.append(f"images[{number}]: {fault}")
+        problem = _image_problem(image)
+        if not problem and image["id"] in names:
+            problem = f"the id {image['id']} is that of {names[image['id']]}"
+        if problem:
+            problems.append(f"images[{number}]: {problem}")
         else:
             names[image["id"]] = image["file_name"]
     captions = _captions(annotations, names, path, problems)
-    bare = [name for id, name in names.items() if id not in captions]
-    problems += [f"{name}: no caption" for name in ([] if problems else bare)]
+    if not problems:
+        problems += [f"{name}: no caption" for id, name in names.items() if id not in captions]
     if len(set(names.values())) != len(names):
-        problems.append("one file_name stands at two ids")
+        problems.append("two images have the same file_name")
     if problems:
-        raise ValueError(f"{path}: {len(problems)} faults:\n{some(problems)}\n{ADVICE}")
+        raise ValueError(f"{path}: {len(problems)} invalid entries:\n{format_items(problems)}\n{ADVICE}")
     return [
         Group(
             id=str(id),
@@ -129,39 +132,39 @@ def _read_part(folder: Path, part: str) -> list[Group]:
     ]
 
 
-def _fault_of_image(image: Any) -> str:
+def _image_problem(image: Any) -> str:
     if not isinstance(image, dict) or "id" not in image or "file_name" not in image:
         return 'not an object with "id" and "file_name"'
     if type(image["id"]) is not int or image["id"] < 0:
-        return f"id {str(image['id'])[:60]!r}; it must be a whole number"
-    return fault_of_path(image["file_name"])
+        return f"id {str(image['id'])[:60]!r}; it must be an integer >= 0"
+    return path_problem(image["file_name"])
 
 
 def _captions(
     annotations: Sequence[Any], names: dict[int, str], path: Path, problems: list[str]
 ) -> dict[int, list[tuple[int, str]]]:
-    """Ids and captions by picture. What is wrong with others is added to `problems`; of empty ones it warns."""
+    """Ids and captions by image id. Adds invalid entries to `problems`, and warns of empty captions."""
     captions: dict[int, list[tuple[int, str]]] = {}
     seen: set[object] = set()
     empty = 0
     for number, entry in enumerate(annotations):
-        fault = ""
+        problem = ""
         if not isinstance(entry, dict) or not {"image_id", "caption", "id"} <= entry.keys():
-            fault = 'not an object with "id", "image_id" and "caption"'
+            problem = 'not an object with "id", "image_id" and "caption"'
         elif type(entry["image_id"]) is not int or entry["image_id"] not in names:
-            fault = f"image_id {str(entry['image_id'])[:60]!r} is of no picture in this file"
+            problem = f'image_id {str(entry["image_id"])[:60]!r} is not in "images"'
         elif type(entry["id"]) is not int or entry["id"] in seen:
-            fault = f"id {str(entry['id'])[:60]!r}; it must be a whole number, and no other caption's"
+            problem = f"id {str(entry['id'])[:60]!r}; it must be a unique integer"
         elif isinstance(entry["caption"], str) and not entry["caption"].strip():
             empty += 1
-        elif not is_sentence(entry["caption"]):
-            fault = f"the caption {str(entry['caption'])[:60]!a} is not text that can be read"
+        elif not is_caption(entry["caption"]):
+            problem = f"the caption {str(entry['caption'])[:60]!a} is not valid text"
         else:
             captions.setdefault(entry["image_id"], []).append((entry["id"], entry["caption"].strip()))
-        if fault:
-            problems.append(f"annotations[{number}]: {fault}")
+        if problem:
+            problems.append(f"annotations[{number}]: {problem}")
         else:
             seen.add(entry["id"])
     if empty:
-        warnings.warn(f"{path}: {empty} captions are empty, and left out", stacklevel=3)
+        warnings.warn(f"{path}: {empty} captions are empty and ignored", stacklevel=3)
     return captions

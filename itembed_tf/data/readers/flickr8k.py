@@ -1,4 +1,4 @@
-"""Flickr8k in its original layout and in the widespread one (`Images/`, `captions.txt`), by the official lists."""
+"""Flickr8k reader: the original layout or the common one (`Images/`, `captions.txt`); official lists or Karpathy's."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from itembed_tf.data.readers.group import SPLITS, Group, some
+from itembed_tf.data.readers.group import SPLITS, Group, format_items
 from itembed_tf.data.readers.karpathy import PAGE, read_karpathy
 from itembed_tf.data.readers.source import (
-    check_pictures,
-    find,
+    check_images,
+    find_path,
     open_root,
     read_lines,
     read_text,
     warn_unless_official,
 )
-from itembed_tf.data.readers.tokens import fault_of_token, picture_name, read_tokens
+from itembed_tf.data.readers.tokens import image_name, read_tokens, token_problem
 
-PICTURES = ("Flicker8k_Dataset/", "Images/")
+IMAGES = ("Flicker8k_Dataset/", "Images/")
 KARPATHY = "dataset_flickr8k.json"
 TOKENS = ("Flickr8k_text/Flickr8k.token.txt", "Flickr8k.token.txt")
 TABLE = "captions.txt"
 LISTS = ("Flickr8k_text/Flickr_8k.{split}Images.txt", "Flickr_8k.{split}Images.txt")
-ADVICE = f"docs/data_sets.md shows how Flickr8k must lie. ({KARPATHY}: {PAGE})"
-# checksum(*sorted names) of the official lists; we have not had the one of test.
+ADVICE = f"docs/data_sets.md shows the expected directory layout of Flickr8k. ({KARPATHY}: {PAGE})"
+# checksum(*sorted names) of the official lists; that of test was not available.
 OFFICIAL = {
     "train": "8fddc9ff20c7e2e3914abb97b1d0db4572e17f95947d8d44076ae1483efbe46f",
     "dev": "4e29930f15daec375e5daec8354d33d970e57c681d2722e06b3573ad70713d0e",
@@ -33,7 +33,7 @@ OFFICIAL = {
 
 
 def read(*, root: str, splits: Sequence[str], split_by: str, **_others: object) -> list[Group]:
-    """One group a picture of the lists asked for: its path and its captions (five, in the real data).
+    """Read one group per listed image, with its captions (five in the published data).
 
     ::
 
@@ -42,37 +42,39 @@ def read(*, root: str, splits: Sequence[str], split_by: str, **_others: object) 
         root/Flickr8k_text/Flickr_8k.trainImages.txt    or  the lists in root itself
         root/Flickr8k_text/Flickr_8k.devImages.txt
         root/Flickr8k_text/Flickr_8k.testImages.txt
-        root/dataset_flickr8k.json                      split_by = "karpathy": in place of captions and lists
+        root/dataset_flickr8k.json                      split_by = "karpathy": instead of captions and lists
 
-    A picture that is listed but has no file keeps its group: `itembed_tf.data.unreadable` counts and names those.
+    Groups whose image file is missing are kept; `itembed_tf.data.unreadable` counts and names them.
 
     Raises:
-        FileNotFoundError: the folder, the pictures' folder, the captions or a list asked for is missing, or not one of
-            the pictures is there.
-        ValueError: a malformed line, a listed picture without a caption, or one picture in two lists.
+        FileNotFoundError: the folder, the image folder, the captions or a requested list is missing, or all images are.
+        ValueError: a malformed line, a listed image without a caption, or an image in two lists.
     """
     folder = open_root(root, "Flickr8k", ADVICE)
-    pictures = find(folder, PICTURES, "the folder of pictures", ADVICE)
+    images = find_path(folder, IMAGES, "the image folder", ADVICE)
     if split_by == "karpathy":
-        path = find(folder, (KARPATHY,), "Karpathy's file", ADVICE)
-        groups = read_karpathy(path, "flickr8k", {"": pictures}, splits, ADVICE)
+        path = find_path(folder, (KARPATHY,), "Karpathy's file", ADVICE)
+        groups = read_karpathy(path, "flickr8k", {"": images}, ADVICE)
     else:
-        groups = _by_lists(folder, pictures, splits)
-    check_pictures(groups, ADVICE)
+        groups = _by_lists(folder, images, splits)
+    check_images([group for group in groups if group.split in splits], ADVICE)
     return groups
 
 
-def _by_lists(folder: Path, pictures: Path, splits: Sequence[str]) -> list[Group]:
+def _by_lists(folder: Path, images: Path, splits: Sequence[str]) -> list[Group]:
     lists = {split: _read_list(folder, split) for split in SPLITS if split in splits or _find_list(folder, split)}
     _check_lists(folder, lists)
     captions = _read_captions(folder)
-    bare = [name for split in splits for name in lists[split] if name not in captions]
-    if bare:
-        raise ValueError(f"Flickr8k in {folder}: {len(bare)} listed pictures have no caption:\n{some(bare)}\n{ADVICE}")
+    missing = [name for split in splits for name in lists[split] if name not in captions]
+    if missing:
+        raise ValueError(
+            f"Flickr8k in {folder}: {len(missing)} listed images have no caption:\n{format_items(missing)}\n{ADVICE}"
+        )
     return [
-        Group(id=Path(name).stem, images=(str(pictures / name),), captions=tuple(captions[name]), split=split)
-        for split in splits
-        for name in lists[split]
+        Group(id=Path(name).stem, images=(str(images / name),), captions=tuple(captions[name]), split=split)
+        for split, names in lists.items()
+        for name in names
+        if name in captions
     ]
 
 
@@ -83,13 +85,13 @@ def _find_list(folder: Path, split: str) -> bool:
 def _read_list(folder: Path, split: str) -> list[str]:
     choices = [choice.format(split=split) for choice in LISTS]
     if not _find_list(folder, split):
-        there = [other for other in SPLITS if _find_list(folder, other)]
+        existing = [other for other in SPLITS if _find_list(folder, other)]
         raise FileNotFoundError(
-            f"Flickr8k in {folder}: the list of {split} is missing; it must be {' or '.join(choices)} there. "
-            f"Lists of {', '.join(there) or 'no split'} are there: put the official list beside them, "
-            f"or ask for other splits in dataset.splits. {ADVICE}"
+            f"Flickr8k in {folder}: the list of {split} is missing; it must be {' or '.join(choices)}. Lists of "
+            f"{', '.join(existing) or 'no split'} exist: add the official list, or leave {split} out of "
+            f"dataset.splits. {ADVICE}"
         )
-    path = find(folder, choices, f"the list of {split}", ADVICE)
+    path = find_path(folder, choices, f"the list of {split}", ADVICE)
     names = [line.strip() for line in read_lines(path, ADVICE) if line.strip()]
     if split in OFFICIAL:
         warn_unless_official(path, names, split, OFFICIAL[split])
@@ -98,41 +100,41 @@ def _read_list(folder: Path, split: str) -> list[str]:
 
 def _check_lists(folder: Path, lists: dict[str, list[str]]) -> None:
     owner: dict[str, str] = {}
-    twice = []
+    duplicates = []
     for split, names in lists.items():
         for name in names:
             if name in owner:
-                twice.append(f"{name}: {owner[name]} and {split}")
+                duplicates.append(f"{name}: {owner[name]} and {split}")
             owner[name] = split
-    if twice:
+    if duplicates:
         raise ValueError(
-            f"Flickr8k in {folder}: {len(twice)} pictures are listed twice; once is the limit:\n{some(twice)}\n"
-            "Take one of the two lines out, or get the official lists."
+            f"Flickr8k in {folder}: {len(duplicates)} images are listed twice:\n{format_items(duplicates)}\n"
+            "Remove one of the two lines, or use the official lists."
         )
 
 
 def _read_captions(folder: Path) -> dict[str, list[str]]:
-    path = find(folder, (*TOKENS, TABLE), "the file of captions", ADVICE)
+    path = find_path(folder, (*TOKENS, TABLE), "the caption file", ADVICE)
     if path.name != TABLE:
         return read_tokens(path, ADVICE)
     captions: dict[str, list[str]] = {}
     problems = []
-    for number, written, caption in _table_lines(path):
-        name = picture_name(written)
-        fault = fault_of_token(name, caption)
-        if not fault and "\n" in caption:
-            fault = "a quotation mark is opened here and not closed on the line"
-        if fault:
-            problems.append(f"line {number}: {fault}")
+    for number, image, caption in _table_lines(path):
+        name = image_name(image)
+        problem = token_problem(name, caption)
+        if not problem and "\n" in caption:
+            problem = "a quotation mark is not closed on this line"
+        if problem:
+            problems.append(f"line {number}: {problem}")
         else:
             captions.setdefault(name, []).append(caption.strip())
     if problems:
-        raise ValueError(f"{path}: {len(problems)} lines cannot be read:\n{some(problems)}\n{ADVICE}")
+        raise ValueError(f"{path}: {len(problems)} invalid lines:\n{format_items(problems)}\n{ADVICE}")
     return captions
 
 
 def _table_lines(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Lines of `name.jpg,caption` under that header, quoted as CSV where the caption has commas."""
+    """Line number, image and caption of each row `name.jpg,caption`; the caption may be in quotation marks."""
     rows = csv.reader(io.StringIO(read_text(path, ADVICE), newline=""))
     try:
         header = [cell.strip() for cell in next(rows, [])]

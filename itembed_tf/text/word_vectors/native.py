@@ -1,4 +1,4 @@
-"""gensim's own KeyedVectors file, which is a pickle, read without letting it build anything but inert stand-ins."""
+"""Safe reader of gensim's KeyedVectors files, which are pickles, with placeholders for the objects in them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from itembed_tf.text.word_vectors.formats import Rows, Wanted, check_width, sele
 
 
 class _Saved:
-    """Stands in for whatever a pickle wants to build: it keeps arguments and state, and does nothing."""
+    """Placeholder for an object of a pickle: it stores arguments and state, and runs nothing."""
 
     args: tuple[Any, ...]
     state: Any
@@ -34,7 +34,7 @@ class _SavedVectors(_Saved):
 
 
 class _SavedArray(_Saved):
-    """State: version, shape, dtype, whether in Fortran's order, bytes."""
+    """Placeholder for an ndarray. State: version, shape, dtype, Fortran order, bytes."""
 
     def array(self) -> np.ndarray:
         _, shape, dtype, fortran, raw = self.state
@@ -44,7 +44,7 @@ class _SavedArray(_Saved):
         return np.frombuffer(raw, order + kind).reshape(shape, order="F" if fortran else "C")
 
 
-STANDS_FOR = {
+PLACEHOLDERS = {
     ("gensim.models.keyedvectors", "KeyedVectors"): _SavedVectors,
     ("numpy", "ndarray"): _Saved,
     ("numpy", "dtype"): _Saved,
@@ -54,34 +54,37 @@ STANDS_FOR = {
 
 
 def read_keyed_vectors(path: Path, wanted: Wanted, width: int) -> Rows:
-    """What `KeyedVectors.save(path)` of gensim 4 wrote: the pickle, and large vectors as `path`.vectors.npy beside it.
+    """Read a file of gensim 4's `KeyedVectors.save(path)`: the pickle, and `path`.vectors.npy for large vectors.
 
     Raises:
-        FileNotFoundError: the vectors do not lie beside it.
-        ValueError: the pickle holds, or asks for, anything but KeyedVectors; or another width.
+        FileNotFoundError: `path`.vectors.npy is missing.
+        ValueError: the pickle has anything but KeyedVectors, or vectors of another width.
     """
     try:
         with path.open("rb") as file:
-            saved = safe_load(file, STANDS_FOR)
+            saved = safe_load(file, PLACEHOLDERS)
         state = saved.state
-        words, inside = state["index_to_key"], state.get("vectors")
-        matrix = inside.array() if inside is not None else None
+        words, inline = state["index_to_key"], state.get("vectors")
+        matrix = inline.array() if inline is not None else None
         if not isinstance(saved, _SavedVectors) or not all(isinstance(word, str) for word in words):
             raise ValueError("no list of words")
-    except Exception as error:  # whatever a broken or hostile pickle raises
+    except Exception as error:  # a damaged or hostile pickle can raise anything
         raise ValueError(
-            f"{path} is refused as gensim KeyedVectors: {error or type(error).__name__}. Nothing in it was run. Write "
+            f"{path} is refused as gensim KeyedVectors: {error or type(error).__name__}. No code in it was run. Write "
             'it with gensim 4 as model.wv.save(path), or as .wv.save_word2vec_format(path) and source = "word2vec"'
         ) from None
     if matrix is None:
         beside = path.with_name(f"{path.name}.vectors.npy")
         if not beside.is_file():
-            raise FileNotFoundError(f"{path} keeps its vectors in {beside.name}, which must lie beside it and does not")
+            raise FileNotFoundError(f"{beside} is missing; {path.name} needs it in the same folder. Copy both files")
         try:
             matrix = np.load(beside, mmap_mode="r", allow_pickle=False)
         except ValueError as error:
-            raise ValueError(f"{beside} is no whole array of plain numbers: {error}") from None
+            raise ValueError(f"{beside} is not a complete array of numbers ({error}); copy it again") from None
     if matrix.ndim != 2 or matrix.dtype.kind != "f" or len(matrix) < len(words):
-        raise ValueError(f"{path}: {len(words)} words but vectors of shape {matrix.shape} and type {matrix.dtype}")
+        raise ValueError(
+            f"{path}: {len(words)} words, but vectors of shape {matrix.shape} and dtype {matrix.dtype}; save it again "
+            "with gensim 4"
+        )
     check_width(str(path), matrix.shape[1], width)
     return select(words, matrix, wanted)

@@ -1,4 +1,4 @@
-"""MSCOCO: Karpathy's split and the random one from miniature copies, and what is said of broken ones."""
+"""MSCOCO reader: both splits, and the errors of invalid files, on miniature copies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from itembed_tf.data.readers import Group, coco, read_dataset
 from itembed_tf.files import checksum
 
 # (id, folder, Karpathy's split), in the order of his file
-PICTURES = [
+IMAGES = [
     (391895, "val2014", "test"),
     (57870, "train2014", "train"),
     (522418, "val2014", "restval"),
@@ -49,17 +49,17 @@ def karpathy_json() -> dict[str, Any]:
                 for i, c in enumerate(captions(id))
             ],
         }
-        for number, (id, part, split) in enumerate(PICTURES)
+        for number, (id, part, split) in enumerate(IMAGES)
     ]
     return {"images": images, "dataset": "coco"}
 
 
 def captions_json(part: str) -> dict[str, Any]:
-    own = [id for id, where, _ in PICTURES if where == part]
+    ids = [id for id, where, _ in IMAGES if where == part]
     annotations = [
-        {"image_id": id, "id": 10 * id + i, "caption": c} for id in reversed(own) for i, c in enumerate(captions(id))
+        {"image_id": id, "id": 10 * id + i, "caption": c} for id in reversed(ids) for i, c in enumerate(captions(id))
     ]
-    images = [{"id": id, "file_name": file_name(id, part), "license": 1, "height": 6, "width": 8} for id in own]
+    images = [{"id": id, "file_name": file_name(id, part), "license": 1, "height": 6, "width": 8} for id in ids]
     return {"info": {}, "images": images, "licenses": [], "annotations": annotations}
 
 
@@ -67,7 +67,7 @@ def captions_json(part: str) -> dict[str, Any]:
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     splits = {"train": ("train", "restval"), "dev": ("val",), "test": ("test",)}
     official = {
-        ours: checksum(*sorted(file_name(id, part) for id, part, split in PICTURES if split in theirs))
+        ours: checksum(*sorted(file_name(id, part) for id, part, split in IMAGES if split in theirs))
         for ours, theirs in splits.items()
     }
     monkeypatch.setattr(coco, "OFFICIAL", official)
@@ -76,7 +76,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / part).mkdir()
         (tmp_path / "annotations").mkdir(exist_ok=True)
         (tmp_path / "annotations" / f"captions_{part}.json").write_text(json.dumps(captions_json(part)))
-    for id, part, _ in PICTURES:
+    for id, part, _ in IMAGES:
         (tmp_path / part / file_name(id, part)).touch()
     (tmp_path / "dataset_coco.json").write_text(json.dumps(karpathy_json()))
     return tmp_path
@@ -86,7 +86,7 @@ def read(root: Path, split_by: str, splits: tuple[str, ...] = ALL) -> list[Group
     return read_dataset(**arguments(Dataset(name="coco", root=str(root), splits=splits, split_by=split_by)))
 
 
-def test_karpathys_split_takes_restval_into_train_and_keeps_his_order(root: Path) -> None:
+def test_karpathys_split_has_restval_in_train_and_keeps_the_file_order(root: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         groups = read(root, "karpathy")
@@ -103,9 +103,9 @@ def test_karpathys_split_takes_restval_into_train_and_keeps_his_order(root: Path
     assert groups[4].caption_ids == (90, 91, 92, 93, 94, 95)
 
 
-def test_the_random_split_is_ours_in_the_sizes_of_the_released_code(root: Path) -> None:
+def test_the_random_split_has_the_sizes_of_the_released_code(root: Path) -> None:
     groups = read(root, "random")
-    order = [id for part in coco.PARTS for id, where, _ in PICTURES if where == part]
+    order = [id for part in coco.PARTS for id, where, _ in IMAGES if where == part]
     assert [int(group.id) for group in groups] == order
     test, *dev = np.random.RandomState(1).permutation(6)[:3]
     expected = {order[test]: "test", **{order[i]: "dev" for i in dev}}
@@ -115,24 +115,24 @@ def test_the_random_split_is_ours_in_the_sizes_of_the_released_code(root: Path) 
 
 
 def test_the_random_split_never_changes() -> None:
-    # NumPy promises RandomState's stream for good
+    # NumPy guarantees the stream of RandomState
     assert np.random.RandomState(1).permutation(123_287)[:3].tolist() == [80425, 26251, 99013]
 
 
-def test_the_random_split_refuses_too_few_pictures(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_random_split_refuses_too_few_images(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coco, "RANDOM_SIZES", {"test": 5000, "dev": 5000})
-    with pytest.raises(ValueError, match="6 pictures; the random split holds out 10,000 of 123,287"):
+    with pytest.raises(ValueError, match="6 images; the random split needs all 123,287, of which it holds out 10,000"):
         read(root, "random")
 
 
-def test_only_the_folders_of_the_splits_asked_for_are_needed(root: Path) -> None:
+def test_only_the_folders_of_requested_splits_are_required(root: Path) -> None:
     (root / "train2014").rename(root / "elsewhere")
     assert len(read(root, "karpathy", ("test",))) == 2
-    with pytest.raises(FileNotFoundError, match=r"folder of pictures is missing; it must be train2014 there.*cocodata"):
+    with pytest.raises(FileNotFoundError, match=r"image folder is missing; it must be train2014\..*cocodata"):
         read(root, "karpathy")
 
 
-def test_caption_files_may_lie_in_the_root_itself(root: Path) -> None:
+def test_caption_files_may_be_in_the_root_folder(root: Path) -> None:
     for part in coco.PARTS:
         (root / "annotations" / f"captions_{part}.json").rename(root / f"captions_{part}.json")
     assert len(read(root, "random")) == 6
@@ -150,43 +150,43 @@ def test_a_list_that_is_not_karpathys_warns(root: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*(official|captions)")
-def test_all_faults_of_karpathys_file_are_listed(root: Path) -> None:
+def test_all_invalid_entries_of_karpathys_file_are_listed(root: Path) -> None:
     content = karpathy_json()
     content["images"][0]["filepath"] = "test2014"
     content["images"][1]["cocoid"] = "57870"
     content["images"][3]["cocoid"] = 9
     content["images"][5]["sentences"][1]["sentid"] = None
     (root / "dataset_coco.json").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match="4 pictures cannot be used") as caught:
+    with pytest.raises(ValueError, match="4 invalid images") as caught:
         read(root, "karpathy")
-    for said in (
+    for message in (
         "filepath 'test2014'; it must be train2014 or val2014",
         "cocoid '57870'",
-        "is images[3] already",
+        "duplicates images[3]",
         "sentid",
     ):
-        assert said in str(caught.value)
+        assert message in str(caught.value)
 
 
 @pytest.mark.filterwarnings("ignore:.*captions")
-def test_all_faults_of_a_caption_file_are_listed(root: Path) -> None:
+def test_all_invalid_entries_of_a_caption_file_are_listed(root: Path) -> None:
     content = captions_json("val2014")
     content["annotations"][0]["image_id"] = 12
     content["annotations"][1]["caption"] = None
     content["annotations"][2]["id"] = content["annotations"][3]["id"]
     content["images"][0]["id"] = 522418
     (root / "annotations" / "captions_val2014.json").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=r"captions_val2014\.json: \d+ faults") as caught:
+    with pytest.raises(ValueError, match=r"captions_val2014\.json: \d+ invalid entries") as caught:
         read(root, "random")
-    for said in ("image_id '12'", "'None' is not text", "no other caption's", "the id 522418 is there already"):
-        assert said in str(caught.value)
+    for message in ("image_id '12'", "'None' is not valid text", "a unique integer", "the id 522418 is that of"):
+        assert message in str(caught.value)
 
 
-def test_an_empty_caption_is_left_out_and_warned_of(root: Path) -> None:
+def test_empty_captions_are_ignored_with_a_warning(root: Path) -> None:
     content = captions_json("train2014")
     content["annotations"][0]["caption"] = " \n"
     (root / "annotations" / "captions_train2014.json").write_text(json.dumps(content))
-    with pytest.warns(UserWarning, match="1 captions are empty, and left out"):
+    with pytest.warns(UserWarning, match="1 captions are empty and ignored"):
         groups = read(root, "random")
     assert sum(len(group.captions) for group in groups) == 30
     assert sorted(len(group.caption_ids) for group in groups) == [5, 5, 5, 5, 5, 5]

@@ -1,4 +1,4 @@
-"""Flickr30k: both conventions of splits from miniature copies, what is warned of, and what is said of missing parts."""
+"""Flickr30k reader: both splits, warnings and errors, on miniature copies."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def karpathy_json() -> dict[str, Any]:
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A whole copy of four photographs, whose lists are the official ones."""
+    """A complete copy with four images and official lists."""
     official = {
         by: {split: checksum(*sorted(f"{n}.jpg" for n in names)) for split, names in lists.items()}
         for by, lists in (("karpathy", KARPATHY), ("entities", ENTITIES))
@@ -69,7 +69,7 @@ def read(root: Path, split_by: str, splits: tuple[str, ...] = ALL) -> list[Group
 
 
 @pytest.mark.parametrize(("split_by", "lists"), [("karpathy", KARPATHY), ("entities", ENTITIES)])
-def test_each_convention_puts_its_photographs_where_it_says(root: Path, split_by: str, lists: dict) -> None:
+def test_each_split_has_its_images(root: Path, split_by: str, lists: dict) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         groups = read(root, split_by)
@@ -78,17 +78,16 @@ def test_each_convention_puts_its_photographs_where_it_says(root: Path, split_by
     assert all(group.images == (str(root / "flickr30k-images" / f"{group.id}.jpg"),) for group in groups)
 
 
-def test_one_convention_needs_no_file_of_the_other(root: Path) -> None:
-    (root / "dataset_flickr30k.json").rename(root / "kept.json")
+def test_one_split_needs_no_file_of_the_other(root: Path) -> None:
+    (root / "dataset_flickr30k.json").rename(root / "other.json")
     assert len(read(root, "entities")) == 4
-    (root / "kept.json").rename(root / "dataset_flickr30k.json")
+    (root / "other.json").rename(root / "dataset_flickr30k.json")
     for name in ("results_20130124.token", "train.txt", "val.txt", "test.txt"):
         (root / name).unlink()
     assert len(read(root, "karpathy")) == 4
 
 
-def test_official_sizes_are_those_that_are_published() -> None:
-    # what the checksums are of: 64 hexadecimal digits each, no two alike
+def test_the_official_checksums_are_valid() -> None:
     sums = [value for lists in flickr30k.OFFICIAL.values() for value in lists.values()]
     assert len(set(sums)) == 6 and all(len(value) == 64 for value in sums)
 
@@ -100,14 +99,14 @@ def test_a_list_that_is_not_the_official_one_warns(root: Path) -> None:
         read(root, "entities", ("test",))
 
 
-def test_a_picture_without_five_captions_warns(root: Path) -> None:
+def test_images_without_five_captions_warn(root: Path) -> None:
     tokens = root / "results_20130124.token"
     tokens.write_text("".join(tokens.read_text().splitlines(keepends=True)[:-1]))
-    with pytest.warns(UserWarning, match=r"1 pictures do not have 5 captions:\n  1018148011: 4"):
+    with pytest.warns(UserWarning, match=r"1 images do not have 5 captions:\n  1018148011: 4"):
         read(root, "entities")
 
 
-def test_missing_parts_are_named_with_where_to_get_them(root: Path) -> None:
+def test_errors_of_missing_files_say_where_to_get_them(root: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"'nowhere' is not a folder.*DenotationGraph.*docs/data_sets"):
         read(Path("nowhere"), "karpathy")
     (root / "dataset_flickr30k.json").unlink()
@@ -118,28 +117,28 @@ def test_missing_parts_are_named_with_where_to_get_them(root: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"list of dev is missing; it must be val\.txt.*flickr30k_entities"):
         read(root, "entities")
     (root / "flickr30k-images").rename(root / "images")
-    with pytest.raises(FileNotFoundError, match=r"folder of pictures is missing; it must be flickr30k-images or"):
+    with pytest.raises(FileNotFoundError, match=r"image folder is missing; it must be flickr30k-images or"):
         read(root, "entities")
 
 
-def test_an_empty_folder_of_pictures_is_refused_and_a_gap_warned_of(root: Path) -> None:
+def test_an_empty_image_folder_is_refused_and_missing_images_warn(root: Path) -> None:
     (root / "flickr30k-images" / "10002456.jpg").unlink()
-    with pytest.warns(UserWarning, match=r"1 of 4 pictures have no file(.|\n)*10002456\.jpg"):
+    with pytest.warns(UserWarning, match=r"1 of 4 image files are missing(.|\n)*10002456\.jpg"):
         assert len(read(root, "karpathy")) == 4
     for file in (root / "flickr30k-images").iterdir():
         file.unlink()
-    with pytest.raises(FileNotFoundError, match=r"None of the 4 pictures is there; the first would be .*1000092795"):
+    with pytest.raises(FileNotFoundError, match=r"none of the 4 images exists; the first should be .*1000092795"):
         read(root, "karpathy")
 
 
-def test_one_picture_in_two_lists_is_refused_even_if_only_one_is_asked_for(root: Path) -> None:
+def test_an_image_in_two_lists_is_refused_even_if_one_list_is_not_used(root: Path) -> None:
     (root / "val.txt").write_text("1018148011\n10002456\n")
-    with pytest.raises(ValueError, match=r"val\.txt: 10002456 stands in train\.txt already"):
+    with pytest.raises(ValueError, match=r"val\.txt: 10002456 is also in train\.txt"):
         read(root, "entities", ("test",))
 
 
 @pytest.mark.filterwarnings("ignore:.*official")
-def test_all_bad_entries_of_the_json_are_listed(root: Path) -> None:
+def test_all_invalid_entries_are_listed(root: Path) -> None:
     content = karpathy_json()
     content["images"][0]["split"] = "training"
     content["images"][1]["filename"] = "../10002456.jpg"
@@ -147,15 +146,21 @@ def test_all_bad_entries_of_the_json_are_listed(root: Path) -> None:
     content["images"][3]["sentences"][0]["raw"] = 7
     content["images"].append({"filename": "x.jpg"})
     (root / "dataset_flickr30k.json").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match="5 pictures cannot be used") as caught:
+    with pytest.raises(ValueError, match="5 invalid images") as caught:
         read(root, "karpathy")
-    for said in ("images[0]: split 'training'", "lies outside", "images[2]: no caption", "'7'", "no split and no sent"):
-        assert said in str(caught.value)
+    for message in (
+        "images[0]: split 'training'",
+        "is outside",
+        "images[2]: no caption",
+        "'7'",
+        "no split and no sent",
+    ):
+        assert message in str(caught.value)
 
 
-def test_another_data_sets_file_is_told_apart(root: Path) -> None:
+def test_the_file_of_another_data_set_is_refused(root: Path) -> None:
     (root / "dataset_flickr30k.json").write_text(json.dumps({**karpathy_json(), "dataset": "flickr8k"}))
-    with pytest.raises(ValueError, match="is of the data set 'flickr8k', not of 'flickr30k'"):
+    with pytest.raises(ValueError, match="belongs to the data set 'flickr8k'; it must be 'flickr30k'"):
         read(root, "karpathy")
 
 

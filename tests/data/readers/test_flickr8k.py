@@ -1,4 +1,4 @@
-"""Flickr8k: both layouts, what is said of a missing part, and the official lists."""
+"""Flickr8k reader: both layouts, the official lists, and errors."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def lists_are_official(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flickr8k, "OFFICIAL", {split: checksum(*sorted(names)) for split, names in LISTS.items()})
 
 
-def pictures(folder: Path) -> None:
+def write_images(folder: Path) -> None:
     folder.mkdir(parents=True)
     for name in CAPTIONS:
         Image.new("RGB", (8, 6), "red").save(folder / name)
 
 
-def lists(folder: Path) -> None:
+def write_lists(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     for split, names in LISTS.items():
         (folder / f"Flickr_8k.{split}Images.txt").write_text("".join(f"{name}\n" for name in names))
@@ -42,18 +42,18 @@ def lists(folder: Path) -> None:
 
 @pytest.fixture
 def original(tmp_path: Path) -> Path:
-    pictures(tmp_path / "Flicker8k_Dataset")
-    lists(tmp_path / "Flickr8k_text")
+    write_images(tmp_path / "Flicker8k_Dataset")
+    write_lists(tmp_path / "Flickr8k_text")
     lines = [f"{name}#{i}\t{caption} \n" for name, own in CAPTIONS.items() for i, caption in enumerate(own)]
     (tmp_path / "Flickr8k_text" / "Flickr8k.token.txt").write_text("".join(lines))
     return tmp_path
 
 
 @pytest.fixture
-def widespread(tmp_path: Path) -> Path:
-    root = tmp_path / "widespread"
-    pictures(root / "Images")
-    lists(root)
+def common(tmp_path: Path) -> Path:
+    root = tmp_path / "common"
+    write_images(root / "Images")
+    write_lists(root)
     quoted = {
         'A sign says " stop " .': '"A sign says "" stop "" ."',
         "A brown dog , running .": '"A brown dog , running ."',
@@ -67,11 +67,11 @@ def read(root: Path, splits: tuple[str, ...] = ALL) -> list[Group]:
     return read_dataset(**arguments(Dataset(name="flickr8k", root=str(root), splits=splits)))
 
 
-def test_both_layouts_give_the_same_groups(original: Path, widespread: Path) -> None:
+def test_both_layouts_give_the_same_groups(original: Path, common: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         groups = read(original)
-        others = read(widespread)
+        others = read(common)
     assert [(group.id, group.split) for group in groups] == [
         ("11_a", "train"),
         ("12_b", "train"),
@@ -84,38 +84,38 @@ def test_both_layouts_give_the_same_groups(original: Path, widespread: Path) -> 
     assert groups[0].images == (str(original / "Flicker8k_Dataset" / "11_a.jpg"),)
 
 
-def test_unasked_list_may_be_absent(original: Path) -> None:
+def test_lists_of_other_splits_are_optional(original: Path) -> None:
     (original / "Flickr8k_text" / "Flickr_8k.testImages.txt").unlink()
     assert {group.split for group in read(original, ("train", "dev"))} == {"train", "dev"}
     with pytest.raises(FileNotFoundError, match=r"list of test is missing.*Flickr_8k\.testImages\.txt.*train, dev"):
         read(original)
 
 
-def test_widespread_layout_without_lists_says_which(widespread: Path) -> None:
-    for path in widespread.glob("Flickr_8k*"):
+def test_the_common_layout_needs_the_lists(common: Path) -> None:
+    for path in common.glob("Flickr_8k*"):
         path.unlink()
     with pytest.raises(FileNotFoundError, match=r"list of train is missing; it must be .*Flickr_8k\.trainImages\.txt"):
-        read(widespread)
+        read(common)
 
 
 def test_missing_parts_are_named(original: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere.*is not a folder"):
         read(tmp_path / "nowhere")
-    (original / "Flicker8k_Dataset").rename(original / "pictures")
-    with pytest.raises(FileNotFoundError, match=r"folder of pictures is missing.*Flicker8k_Dataset or Images"):
+    (original / "Flicker8k_Dataset").rename(original / "renamed")
+    with pytest.raises(FileNotFoundError, match=r"image folder is missing.*Flicker8k_Dataset or Images"):
         read(original)
-    (original / "pictures").rename(original / "Flicker8k_Dataset")
+    (original / "renamed").rename(original / "Flicker8k_Dataset")
     (original / "Flickr8k_text" / "Flickr8k.token.txt").unlink()
-    with pytest.raises(FileNotFoundError, match=r"file of captions is missing.*Flickr8k\.token\.txt.*captions\.txt"):
+    with pytest.raises(FileNotFoundError, match=r"caption file is missing.*Flickr8k\.token\.txt.*captions\.txt"):
         read(original)
 
 
-def test_a_missing_picture_keeps_its_group(original: Path) -> None:
+def test_groups_with_a_missing_image_are_kept(original: Path) -> None:
     (original / "Flicker8k_Dataset" / "12_b.jpg").unlink()
     assert "12_b" in {group.id for group in read(original)}
 
 
-def test_name_with_a_number_behind_it(original: Path) -> None:
+def test_image_names_with_a_number_suffix(original: Path) -> None:
     tokens = original / "Flickr8k_text" / "Flickr8k.token.txt"
     tokens.write_text(tokens.read_text().replace("12_b.jpg#", "12_b.jpg.1#"))
     assert next(group for group in read(original) if group.id == "12_b").captions == ("Two girls .",)
@@ -137,28 +137,28 @@ def test_order_of_a_list_does_not_matter(original: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*official")
-def test_one_picture_in_two_lists_is_refused_even_if_only_one_is_asked_for(original: Path) -> None:
+def test_an_image_in_two_lists_is_refused_even_if_one_list_is_not_used(original: Path) -> None:
     (original / "Flickr8k_text" / "Flickr_8k.devImages.txt").write_text("13_c.jpg\n11_a.jpg\n")
     with pytest.raises(ValueError, match=r"listed twice(.|\n)*11_a\.jpg: train and dev"):
         read(original, ("train",))
 
 
 @pytest.mark.filterwarnings("ignore:.*official")
-def test_listed_pictures_need_captions(original: Path) -> None:
+def test_listed_images_need_captions(original: Path) -> None:
     (original / "Flickr8k_text" / "Flickr_8k.devImages.txt").write_text("13_c.jpg\n99_z.jpg\n")
-    with pytest.raises(ValueError, match=r"1 listed pictures have no caption:\n  99_z\.jpg"):
+    with pytest.raises(ValueError, match=r"1 listed images have no caption:\n  99_z\.jpg"):
         read(original)
 
 
-def test_all_bad_lines_are_listed(original: Path, widespread: Path) -> None:
+def test_all_bad_lines_are_listed(original: Path, common: Path) -> None:
     tokens = original / "Flickr8k_text" / "Flickr8k.token.txt"
-    tokens.write_text(tokens.read_text() + "15_e.jpg#0\t \nno picture here\n")
-    with pytest.raises(ValueError, match=r"2 lines cannot be read:\n  line 6: no caption\n  line 7: no picture"):
+    tokens.write_text(tokens.read_text() + "15_e.jpg#0\t \nno image here\n")
+    with pytest.raises(ValueError, match=r"2 invalid lines:\n  line 6: no caption\n  line 7: no image"):
         read(original)
-    table = widespread / "captions.txt"
+    table = common / "captions.txt"
     table.write_text(table.read_text() + '15_e.jpg,"never closed\n16_f.jpg,A cat .\n')
     with pytest.raises(ValueError, match="quotation mark"):
-        read(widespread)
-    table.write_text("picture|text\n")
+        read(common)
+    table.write_text("image|text\n")
     with pytest.raises(ValueError, match="must be 'image,caption'"):
-        read(widespread)
+        read(common)

@@ -1,4 +1,4 @@
-"""Your own pictures: both files, labels, splits, and that everything wrong is said at once."""
+"""Folder reader: both caption files, labels, splits, what was not used, and errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from PIL import Image
 
 from itembed_tf.config import arguments
 from itembed_tf.config.schema import Dataset
-from itembed_tf.data.readers import Group, read_dataset
+from itembed_tf.data.readers import Group, read_data, read_dataset
+from itembed_tf.data.summary import format_counts
 
 
 def read(root: Path, splits: tuple[str, ...] = ("train",), held_out_percent: int = 10) -> list[Group]:
@@ -32,7 +33,7 @@ def write_jsonl(root: Path, *rows: dict[str, Any] | str) -> Path:
     return root
 
 
-def test_csv_and_jsonl_say_the_same(tmp_path: Path) -> None:
+def test_csv_and_jsonl_are_equivalent(tmp_path: Path) -> None:
     first, second = tmp_path / "csv", tmp_path / "jsonl"
     for root in (first, second):
         (root / "cats").mkdir(parents=True)
@@ -48,7 +49,7 @@ def test_csv_and_jsonl_say_the_same(tmp_path: Path) -> None:
         assert (beetle.captions, beetle.split, beetle.label) == (("ein Käfer",), "dev", "")
 
 
-def test_pictures_of_one_label_are_one_group(tmp_path: Path) -> None:
+def test_images_with_one_label_are_one_group(tmp_path: Path) -> None:
     rows = "p1/a.png,a red shirt,ann\np1/b.png,she wears red,ann\np2/a.png,a blue coat,bob\nc.png,a tree,\n"
     groups = read(write_csv(tmp_path, "image,caption,label\n" + rows), held_out_percent=1)
     ann = next(group for group in groups if group.label == "ann")
@@ -57,7 +58,7 @@ def test_pictures_of_one_label_are_one_group(tmp_path: Path) -> None:
     assert [group.id for group in groups] == ["c.png", "label:ann", "label:bob"]
 
 
-def test_splits_are_drawn_from_the_id_alone(tmp_path: Path) -> None:
+def test_the_split_depends_on_the_id_alone(tmp_path: Path) -> None:
     rows = [{"image": f"{i}.png", "caption": f"number {i}"} for i in range(1000)]
     groups = read(write_jsonl(tmp_path, *rows), ("train", "dev", "test"), 20)
     split_of = {group.id: group.split for group in groups}
@@ -68,7 +69,7 @@ def test_splits_are_drawn_from_the_id_alone(tmp_path: Path) -> None:
     assert {group.id: group.split for group in half}.items() <= split_of.items()
 
 
-def test_all_bad_lines_are_reported_at_once(tmp_path: Path) -> None:
+def test_all_invalid_lines_are_listed(tmp_path: Path) -> None:
     write_jsonl(
         tmp_path,
         {"image": "good.png", "caption": "fine"},
@@ -88,7 +89,7 @@ def test_all_bad_lines_are_reported_at_once(tmp_path: Path) -> None:
         "{'image': 'j.png'}",
         "[1]",
         {"image": "k.png", "caption": "x", "label": 0},
-        '{"image": "l.png", "caption": "half a pair \\ud83d"}',
+        '{"image": "l.png", "caption": "a lone surrogate \\ud83d"}',
         {"image": "good.png", "caption": "fine"},
     )
     with pytest.raises(ValueError) as caught:
@@ -96,36 +97,45 @@ def test_all_bad_lines_are_reported_at_once(tmp_path: Path) -> None:
     text = str(caught.value)
     assert "captions.jsonl" in text and "line 1:" not in text
     assert [number for number in range(2, 20) if f"line {number}:" not in text] == []
-    faults = ("outside the folder", "instead of \\", "no image", "empty caption", "colour", "'training'", "not JSON")
-    for words in faults:
-        assert words in text
-    assert "line 19: good.png has this caption already (line 1)" in text
+    for problem in (
+        "outside the folder",
+        "instead of \\",
+        "no image",
+        "is empty",
+        "colour",
+        "'training'",
+        "not valid JSON",
+    ):
+        assert problem in text
+    assert "line 19: the caption of good.png duplicates line 1" in text
 
 
-def test_a_long_list_of_faults_is_cut(tmp_path: Path) -> None:
+def test_a_long_list_of_invalid_lines_is_truncated(tmp_path: Path) -> None:
     write_csv(tmp_path, "image,caption\n" + "x.png,\n" * 50)
-    with pytest.raises(ValueError, match=r"50 faults:(.|\n)*\.\.\. and 30 more"):
+    with pytest.raises(ValueError, match=r"50 invalid lines:(.|\n)*\.\.\. and 30 more"):
         read(tmp_path)
 
 
-def test_csv_lines_with_a_loose_comma_or_a_wrong_header(tmp_path: Path) -> None:
+def test_csv_with_an_unquoted_comma_or_a_wrong_header(tmp_path: Path) -> None:
     write_csv(tmp_path, "image,caption\n\nb.png,red, green\n")
-    with pytest.raises(ValueError, match=r"line 3: 3 columns where .* names 2.*quotation marks"):
+    with pytest.raises(ValueError, match=r"line 3: 3 columns instead of 2.*quotation marks"):
         read(tmp_path)
     write_csv(tmp_path, "image;caption\na.png;x\n")
     with pytest.raises(ValueError, match=r"image;caption.*separated by commas"):
         read(tmp_path)
     write_csv(tmp_path, "image,caption,colour\na.png,x,red\n")
-    with pytest.raises(ValueError, match="unknown colour"):
+    with pytest.raises(ValueError, match="unknown column colour"):
         read(tmp_path)
 
 
-def test_a_quotation_mark_left_open_swallows_no_lines(tmp_path: Path) -> None:
+def test_an_unclosed_quotation_mark_is_an_error(tmp_path: Path) -> None:
     write_csv(tmp_path, 'image,caption\na.png,"open\nb.png,lost\nc.png,closed"\nd.png,\n')
-    with pytest.raises(ValueError, match=r"line 2: runs on to line 4(.|\n)*line 5: an empty caption"):
+    with pytest.raises(
+        ValueError, match=r"line 2: a quotation mark is not closed before line 4(.|\n)*line 5: a caption that is empty"
+    ):
         read(tmp_path)
     write_csv(tmp_path, 'image,caption\na.png,"open\nb.png,lost\n')
-    with pytest.raises(ValueError, match="is not CSV"):
+    with pytest.raises(ValueError, match="is not valid CSV"):
         read(tmp_path)
     write_csv(tmp_path, 'image,caption\na.png,"a ""red"" car, parked"\n')
     assert read(tmp_path, held_out_percent=1)[0].captions == ('a "red" car, parked',)
@@ -147,16 +157,16 @@ def test_the_examples_of_the_page_can_be_read(tmp_path: Path) -> None:
     ]
 
 
-def test_a_picture_or_label_in_two_splits_is_refused(tmp_path: Path) -> None:
+def test_an_image_or_label_in_two_splits_is_refused(tmp_path: Path) -> None:
     rows = "a.png,x,train,\na.png,y,test,\nb.png,x,train,ann\nc.png,x,dev,ann\nd.png,x,,\nb.png,z,train,bob\n"
     write_csv(tmp_path, "image,caption,split,label\n" + rows)
     with pytest.raises(ValueError) as caught:
         read(tmp_path)
     text = str(caught.value)
-    assert "line 3: a.png is in test, in line 2 it is in train" in text
-    assert "line 5: label ann is in dev, in line 4 it is in train" in text
-    assert "line 6: no split, though other lines have one" in text
-    assert "line 7: b.png has label 'bob', in line 4 'ann'" in text
+    assert "line 3: a.png is in test, but in train in line 2" in text
+    assert "line 5: label ann is in dev, but in train in line 4" in text
+    assert "line 6: no split, although other lines have one" in text
+    assert "line 7: b.png has the label 'bob', but 'ann' in line 4" in text
 
 
 def test_an_empty_split_says_what_to_do(tmp_path: Path) -> None:
@@ -168,14 +178,14 @@ def test_an_empty_split_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no group is in dev.*held_out_percent = 1 of 1 groups.*split column"):
         read(tmp_path, ("train", "dev"), 1)
     write_csv(tmp_path, "image,caption\n")
-    with pytest.raises(ValueError, match="holds no captions"):
+    with pytest.raises(ValueError, match="has no captions"):
         read(tmp_path)
 
 
-def test_caption_file_missing_double_or_not_utf8(tmp_path: Path) -> None:
+def test_a_missing_duplicate_or_wrongly_encoded_caption_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="is not a folder"):
         read(tmp_path / "none")
-    with pytest.raises(FileNotFoundError, match=r"neither captions\.jsonl nor captions\.csv"):
+    with pytest.raises(FileNotFoundError, match=r"has no caption file; write captions\.jsonl or captions\.csv"):
         read(tmp_path)
     (tmp_path / "captions.csv").write_bytes("image,caption\na.png,Käfer\n".encode("latin-1"))
     with pytest.raises(ValueError, match="not UTF-8"):
@@ -183,3 +193,17 @@ def test_caption_file_missing_double_or_not_utf8(tmp_path: Path) -> None:
     write_jsonl(tmp_path, {"image": "a.png", "caption": "x"})
     with pytest.raises(ValueError, match=r"both captions\.jsonl and captions\.csv"):
         read(tmp_path)
+
+
+def test_unused_splits_and_images_are_counted(tmp_path: Path) -> None:
+    write_csv(tmp_path, "image,caption,split\na.png,x,train\nsub/b.PNG,x,train\nc.png,x,dev\nd.jpg,x,test\n")
+    for name in ("a.png", "sub/b.PNG", "sub/new.webp", "e.JPEG", "f.png", ".hidden/g.png", ".h.png", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    settings = Dataset(name="folder", root=f"{tmp_path}/.", splits=("train", "dev"))
+    data = read_data(**arguments(settings))
+    assert (data.unused_groups, data.images_without_caption) == ({"test": 1}, 3)
+    counts = format_counts(data)
+    assert counts == "2 train, 1 dev groups; 1 in test, not used by this config; 3 files without a caption"
+    whole = read_data(**arguments(Dataset(name="folder", root=str(tmp_path), splits=("train", "dev", "test"))))
+    assert whole.unused_groups == {} and format_counts(whole, whole.groups[:1]).startswith("1 train groups; 3 files")

