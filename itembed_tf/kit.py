@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from itembed_tf.program import Parser, program
+from itembed_tf.server.defaults import ENCODERS_IMAGE, SERVER_IMAGE
 from itembed_tf.server.labels import version_label
 
 EXAMPLES = """
@@ -56,8 +57,8 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     )
     add("--cpus", type=int, default=2, metavar="N", help="CPU cores of one server (default: 2)")
     image = "name of the image for Kubernetes, with its registry (default: %(default)s)"
-    add("--image", default="itembed-encoders", help=image)
-    add("--server", default="tensorflow/serving:2.21.0", help="image of TF Serving (default: %(default)s)")
+    add("--image", default=ENCODERS_IMAGE, help=image)
+    add("--server", default=SERVER_IMAGE, help="image of TF Serving (default: %(default)s)")
     add("--no-batching", action="store_true", help="run every request by itself")
     args = parser.parse_args(argv)
     if args.cpus < 1:

@@ -13,6 +13,7 @@ from itembed_tf.errors import UserError
 from itembed_tf.extras import require
 from itembed_tf.program import Parser, program
 from itembed_tf.quiet import load_tensorflow
+from itembed_tf.server.defaults import GRPC_PORT, REST_PORT
 from itembed_tf.server.labels import version_label
 from itembed_tf.server.limits import Limits
 from itembed_tf.server.local_server import ServerOptions, check_exports, serve
@@ -64,8 +65,8 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("exports", metavar="EXPORTS", help="folder that `itembed export RUN EXPORTS` wrote")
     add("--host", default="127.0.0.1", help="0.0.0.0 accepts connections from other machines, unencrypted")
-    add("--grpc-port", type=int, default=8500, metavar="PORT", help="0: any free port (default: 8500)")
-    add("--rest-port", type=int, default=8501, metavar="PORT", help="0: any free port (default: 8501)")
+    add("--grpc-port", type=int, default=GRPC_PORT, metavar="PORT", help="0: any free port (default: %(default)s)")
+    add("--rest-port", type=int, default=REST_PORT, metavar="PORT", help="0: any free port (default: %(default)s)")
     add("--versions", type=int, default=1, metavar="N", help="serve the newest N versions of each model (default: 1)")
     add(
         "--label",

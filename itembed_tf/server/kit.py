@@ -16,7 +16,7 @@ from itembed_tf.errors import UserError
 from itembed_tf.export_layout import CONTRACT_FILE, ENCODERS, EXTRA_ASSETS
 from itembed_tf.files import folder_atomically, shipped_folder, write_atomically
 from itembed_tf.server.dashboard import dashboard
-from itembed_tf.server.defaults import GRPC_PORT, METRICS_PATH, REST_PORT
+from itembed_tf.server.defaults import ENCODERS_IMAGE, GRPC_PORT, METRICS_PATH, REST_PORT, SERVER_IMAGE
 
 TEMPLATES = shipped_folder("serving/templates")
 FIXED_VALUES = {
@@ -44,8 +44,8 @@ class KitOptions:
 
     labels: Mapping[str, int] = field(default_factory=dict)
     cpus: int = 2
-    image: str = "itembed-encoders"
-    server: str = "tensorflow/serving:2.21.0"
+    image: str = ENCODERS_IMAGE
+    server: str = SERVER_IMAGE
     batching: bool = True
 
 
