@@ -45,10 +45,12 @@ def measure(
     out: Path, seeds: Sequence[int], overrides: Sequence[str], max_proposals: int
 ) -> dict[str, list[dict[str, Any]]]:
     """Test metrics after each row of ROWS, for every seed."""
+    import keras
+
     from itembed_tf.config import HARD_NEGATIVES, load_config
     from itembed_tf.data.readers import openmoji
     from itembed_tf.localisation.entities import read_entities, summary
-    from itembed_tf.localisation.experiment import evaluate, learn, new_model, prepare
+    from itembed_tf.localisation.experiment import evaluate, new_model, prepare, train
     from itembed_tf.localisation.page import write_localisation_page
     from itembed_tf.localisation.proposals import compute_proposals, read_proposals, write_proposals
 
@@ -64,13 +66,14 @@ def measure(
     tables: dict[str, list[dict[str, Any]]] = {row: [] for row in ROWS}
     for seed in seeds:
         seeded = dataclasses.replace(config, seed=seed)
+        keras.utils.set_random_seed(seed)
         model = new_model(seeded, data)
-        learn(model, seeded, data, first, 0)
+        train(model, seeded, data, first, 0)
         tables["I"].append(evaluate(model, data, "test")[1])
         after_first = model.get_weights()
         for row, stage in zip(ROWS[1:], (second, without)):
             model.set_weights(after_first)
-            entry = learn(model, seeded, data, stage, 1)
+            entry = train(model, seeded, data, stage, 1)
             found, figures = evaluate(model, data, "test")
             tables[row].append(figures)
             if row == ROWS[1]:

@@ -26,24 +26,26 @@ def main(argv: Sequence[str]) -> int:
     parser = Parser("localise", __doc__, examples=EXAMPLES.strip("\n"))
     add_config(parser, "OUT", "run directory (default: runs/<name of the config>)")
     parser.add_argument("--proposals", default="", metavar="FILE", help="proposed boxes of each image, in JSON lines")
-    most = f"maximum number of proposals per image (default: {PROPOSALS})"
-    parser.add_argument("--most", type=int, default=PROPOSALS, metavar="N", help=most)
-    parser.add_argument("--no-places", action="store_true", help="do not use the positions of the boxes as features")
+    limit = f"maximum number of proposals per image (default: {PROPOSALS})"
+    parser.add_argument("--max-proposals", type=int, default=PROPOSALS, metavar="N", help=limit)
+    parser.add_argument("--no-positions", action="store_true", help="do not use the positions of the boxes as features")
     args = parser.parse_args(argv)
     if args.config is None:
         raise ConfigError("give a config: itembed localise localisation --set dataset.root=FOLDER")
-    if args.most < 1:
-        parser.error(f"--most is {args.most}; the minimum is 1")
+    if args.max_proposals < 1:
+        parser.error(f"--max-proposals is {args.max_proposals}; the minimum is 1")
     config, folder = named_config(args)
     check_localisation(config)
     if not args.proposals:
         require("computing region proposals")
     load_tensorflow()
-    from itembed_tf.localisation.run import line, localise
+    from itembed_tf.localisation.run import format_recalls, localise
 
-    metrics = localise(config, folder, proposals=args.proposals, most=args.most, places=not args.no_places)
+    metrics = localise(
+        config, folder, proposals=args.proposals, max_proposals=args.max_proposals, positions=not args.no_positions
+    )
     split = metrics["split"]
-    print(f"\n{split}:     {line(metrics[split]['all'])}")
+    print(f"\n{split}:     {format_recalls(metrics[split]['all'])}")
     print(f"page:      {folder / 'index.html'}")
     print(f"figures:   {folder / 'metrics.json'}")
     print(f"proposals: {folder / 'proposals.jsonl'}  (to use them again: --proposals)")

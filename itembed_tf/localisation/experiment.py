@@ -64,8 +64,7 @@ def prepare(
 
 
 def new_model(config: Config, data: LocalisationData) -> keras.Model:
-    """A new `localiser` with weights initialised from the config's seed."""
-    keras.utils.set_random_seed(config.seed)
+    """A new `localiser` for the widths of the data. Its weights depend on the global random seed."""
     return localiser(config, data.regions["train"].width, data.phrases.shape[1])
 
 
@@ -75,7 +74,7 @@ def pairs_of(config: Config, data: LocalisationData) -> Pairs:
     return known_pairs(((phrase.row, data.row_of_phrase[phrase.normalised]) for phrase in train.located), config.seed)
 
 
-def learn(model: keras.Model, config: Config, data: LocalisationData, stage: Stage, index: int) -> dict[str, Any]:
+def train(model: keras.Model, config: Config, data: LocalisationData, stage: Stage, index: int) -> dict[str, Any]:
     """Train one stage in place and return its summary.
 
     If the stage's losses include hard negatives, these are mined first, with the model as it is.
@@ -84,12 +83,13 @@ def learn(model: keras.Model, config: Config, data: LocalisationData, stage: Sta
         index: of the stage; part of the seed of the batch order.
     """
     started = time.monotonic()
-    train = data.regions["train"]
+    regions = data.regions["train"]
     hard: dict[int, np.ndarray] = {}
     if HARD_NEGATIVES in stage.losses:
         parameters = stage.losses[HARD_NEGATIVES].parameters
-        hard = hard_negatives(train, data.phrases, data.row_of_phrase, _embedders(model), **parameters)
-    loss = train_stage(model, train, data.phrases, pairs_of(config, data), stage, hard=hard, seed=(config.seed, index))
+        hard = hard_negatives(regions, data.phrases, data.row_of_phrase, _embedders(model), **parameters)
+    seed = (config.seed, index)
+    loss = train_stage(model, regions, data.phrases, pairs_of(config, data), stage, hard=hard, seed=seed)
     return {
         "name": stage.name,
         "epochs": stage.epochs,

@@ -316,7 +316,7 @@ def test_training_brings_pairs_together(two_images: Regions) -> None:
 def test_program_from_data_to_page(scenes: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setenv("ITEMBED_CACHE", str(tmp_path / "cache"))
     sets = [part for each in (*SMALL, f'dataset.root="{scenes}"') for part in ("--set", each)]
-    assert program.main([str(CONFIG), str(tmp_path / "out"), "--most", "20", *sets]) == 0
+    assert program.main([str(CONFIG), str(tmp_path / "out"), "--max-proposals", "20", *sets]) == 0
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert [stage["name"] for stage in metrics["stages"]] == ["I", "II"] and metrics["split"] == "test"
     assert metrics["test"] == metrics["stages"][1]["test"]
@@ -332,7 +332,7 @@ def test_program_from_data_to_page(scenes: Path, tmp_path: Path, monkeypatch, ca
     ("arguments", "said"),
     [
         ([], "give a config"),
-        ([str(CONFIG), "--set", 'dataset.splits=["train"]'], 'needs "train" and a split to evaluate'),
+        ([str(CONFIG), "--set", 'dataset.splits=["train"]'], 'must have "train" and a split to evaluate'),
         ([str(CONFIG), "--set", "dataset.root=nowhere"], "nowhere is not a folder"),
     ],
 )
