@@ -1,3 +1,24 @@
-"""itembed_tf: captioned pictures in, two encoders out."""
+"""itembed_tf: image-text embeddings, trained on captioned images.
+
+`load` opens a trained run, `train` makes one; see docs/library.md. Importing the package imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from itembed_tf.api import ImageTextModel, Ranking, load, train
 
 __version__ = "0.1.0"
+__all__ = ["ImageTextModel", "Ranking", "__version__", "load", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """The library on first use. `train` is the module of `itembed train`, which can be called as a function."""
+    if name == "train":
+        return importlib.import_module("itembed_tf.train")
+    if name in __all__:
+        return getattr(importlib.import_module("itembed_tf.api"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

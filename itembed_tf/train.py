@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from itembed_tf.config import check_config, dump_config, named_config
 from itembed_tf.extras import require_training
 from itembed_tf.pipeline.steps import LOAD, training_steps
 from itembed_tf.program import Parser, add_config, command_line, config_words, program, resumable
 from itembed_tf.quiet import load_tensorflow
+
+if TYPE_CHECKING:
+    from itembed_tf.api import ImageTextModel
 
 EXAMPLES = """
   itembed train                                              OpenMoji, into runs/openmoji
@@ -54,6 +58,17 @@ def main(argv: Sequence[str]) -> int:
     print("  your own images: docs/your_images.md")
     return 0
 
+
+class _CallableModule(ModuleType):
+    """``itembed_tf.train`` is this module, and the library's function too: `itembed_tf.api.train`."""
+
+    def __call__(self, *args: Any, **settings: Any) -> ImageTextModel:
+        from itembed_tf.api import train
+
+        return train(*args, **settings)
+
+
+sys.modules[__name__].__class__ = _CallableModule
 
 if __name__ == "__main__":
     sys.exit(main())

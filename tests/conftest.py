@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,3 +68,27 @@ def toy_server(toy_exports: ToyExports, tmp_path_factory: pytest.TempPathFactory
     exports = toy_exports.copy(tmp_path_factory.mktemp("served"))
     with local_server(exports, "--label", "stable=1", "--max-text", "1000") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of sixteen random images with captions (`tests.support.small_run`)."""
+    from tests.support.small_run import write_dataset
+
+    return write_dataset(tmp_path_factory.mktemp("small_dataset"))
+
+
+@pytest.fixture(scope="session")
+def small_run(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of a tiny model on `small_dataset`. Copy it before changing it."""
+    from tests.support.small_run import write_run
+
+    return write_run(tmp_path_factory.mktemp("small_run") / "small", small_dataset)
+
+
+@pytest.fixture(scope="session")
+def small_export(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The SavedModels of `small_run`. Copy the folder before changing it."""
+    from itembed_tf.exporting import export_saved_models
+
+    return export_saved_models(small_run, tmp_path_factory.mktemp("small_export")).models.folder

@@ -47,6 +47,7 @@ LAYERS = (
     "localisation",
     "server",
     "pipeline",
+    "api",
 )
 # Layers of one module.
 LOW_MODULES = {

@@ -54,11 +54,11 @@ def converter(encoder: keras.Model, name: str) -> Iterator[Convert]:
     module = tf.Module()
     module.weights = [variable.value for variable in encoder.variables]
 
-    @tf.function(input_signature=[tf.TensorSpec([1, *encoder.input.shape[1:]], encoder.input.dtype, name=name)])
+    @tf.function(
+        input_signature=[tf.TensorSpec([1, *encoder.input.shape[1:]], encoder.input.dtype, name=name)], autograph=False
+    )
     def embed(x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"embedding": encoder(x, training=False)}
-
-    module.embed = embed
 
     def to_precision(precision: str, samples: Sequence[np.ndarray]) -> bytes:
         if precision not in PRECISIONS:

@@ -25,7 +25,7 @@ from itembed_tf.exporting.contract import (
     signatures,
     tokenizer_settings,
 )
-from itembed_tf.exporting.endpoints import image_endpoint, text_endpoint
+from itembed_tf.exporting.endpoints import Endpoint, image_endpoint, text_endpoint
 from itembed_tf.exporting.pair import EncoderPair, check_pair
 from itembed_tf.exporting.parity import TOLERANCE, ParityError, compare_embeddings, sample_images, sample_texts
 from itembed_tf.exporting.warmup import write_warmup
@@ -33,8 +33,6 @@ from itembed_tf.files import folder_atomically, write_atomically
 from itembed_tf.progress import running_clock
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
-IMAGE_FUNCTIONS = {DEFAULT_SIGNATURE: "serve"}  # signature -> function of the endpoint's module
-TEXT_FUNCTIONS = {DEFAULT_SIGNATURE: "serve", IDS_SIGNATURE: "serve_ids"}
 
 
 @dataclass(frozen=True)
@@ -86,10 +84,10 @@ def write_saved_models(
         words = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "vocabulary.txt"
         pair.vocabulary.save(words)
         with running_clock("writing the SavedModel of image_encoder"):
-            _save(folders[0], image_endpoint(pair.image_encoder, size=pair.size, fit=pair.fit), IMAGE_FUNCTIONS)
+            _save(folders[0], image_endpoint(pair.image_encoder, size=pair.size, fit=pair.fit))
         with running_clock("writing the SavedModel of text_encoder"):
             text = text_endpoint(pair.text_encoder, vocabulary=pair.vocabulary, vocabulary_file=str(words))
-            _save(folders[1], text, TEXT_FUNCTIONS)
+            _save(folders[1], text)
         with running_clock("reloading both, comparing them with the live model"):
             parity = _check_image(folders[0], pair, images), _check_text(folders[1], pair, texts)
         contract = _contract(pair, folders, parity, version, allowed_batch_sizes, cut)
@@ -143,9 +141,9 @@ def _next_version(out: Path) -> int:
     return max(versions, default=0) + 1
 
 
-def _save(folder: Path, module: tf.Module, functions: Mapping[str, str]) -> None:
-    concrete = {signature: getattr(module, name).get_concrete_function() for signature, name in functions.items()}
-    tf.saved_model.save(module, str(folder), signatures=concrete)
+def _save(folder: Path, endpoint: Endpoint) -> None:
+    concrete = {signature: function.get_concrete_function() for signature, function in endpoint.functions.items()}
+    tf.saved_model.save(endpoint.module, str(folder), signatures=concrete)
 
 
 def _check_image(folder: Path, pair: EncoderPair, images: Mapping[str, bytes]) -> Parity:

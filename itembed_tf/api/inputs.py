@@ -1,0 +1,56 @@
+"""Checks of images and texts that a caller passes, with errors that say which item is wrong."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+ImageInput: TypeAlias = "str | PathLike[str] | bytes | NDArray[np.uint8]"
+FORMATS = "JPEG, PNG, GIF, BMP or WebP"
+
+
+def list_of(values: Any, function: str, kind: str) -> list[Any]:
+    if isinstance(values, (str, bytes, PathLike)):
+        raise TypeError(f"{function} takes a list of {kind}s; put the single {kind} into a list: [{kind}]")
+    items = list(values)
+    if not items:
+        raise ValueError(f"{function}: the list of {kind}s is empty")
+    return items
+
+
+def image_content(item: Any, index: int) -> bytes:
+    if isinstance(item, bytes):
+        return item
+    if isinstance(item, (str, PathLike)):
+        if not Path(item).is_file():
+            raise FileNotFoundError(f"images[{index}]: no file at {item}")
+        return Path(item).read_bytes()
+    if not isinstance(item, np.ndarray):
+        raise TypeError(f"images[{index}] is a {type(item).__name__}; expected a path, bytes, or a uint8 array")
+    if item.dtype != np.uint8 or item.ndim != 3 or item.shape[2] != 3 or not item.size:
+        raise TypeError(
+            f"images[{index}] is an array {item.dtype} {item.shape}; expected RGB uint8 [height, width, 3], 0 to 255"
+        )
+    import tensorflow as tf
+
+    return bytes(tf.io.encode_png(item).numpy())  # lossless: arrays are prepared by the same code as files
+
+
+def text_content(item: Any, index: int) -> bytes:
+    if isinstance(item, bytes):
+        return item
+    if not isinstance(item, str):
+        raise TypeError(f"texts[{index}] is a {type(item).__name__}; expected a str, or bytes in UTF-8")
+    return item.encode("utf-8", "replace")
+
+
+def image_name(item: Any) -> str:
+    return f" ({item})" if isinstance(item, (str, PathLike)) else ""
+
+
+def is_embedding(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim in (1, 2)

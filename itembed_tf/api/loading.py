@@ -1,0 +1,112 @@
+"""`load` a run or an export, and `train` a run; TensorFlow is imported once the arguments are checked."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from itembed_tf.api.model import ImageTextModel
+from itembed_tf.export_layout import CONTRACT_FILE, DEFAULT_SIGNATURE, ENCODERS
+
+
+def load(path: str | PathLike[str]) -> ImageTextModel:
+    """Load the encoders of a finished run directory, or of a folder that ``itembed export`` wrote.
+
+    Raises:
+        FileNotFoundError: neither a run directory nor an export.
+        RunError: the run has not finished.
+        ExportError: an export that this version cannot read.
+    """
+    path = Path(path)
+    if (path / "config.toml").is_file():
+        return _load_run(path)
+    if (path / CONTRACT_FILE).is_file():
+        return _load_export(path)
+    missing = "has neither config.toml nor encoders.json" if path.is_dir() else "does not exist"
+    raise FileNotFoundError(
+        f"{path} {missing}: expected the directory of a finished run (`itembed train` makes one), or a folder that "
+        "`itembed export` wrote"
+    )
+
+
+def train(
+    config: str | PathLike[str],
+    run: str | PathLike[str] | None = None,
+    *,
+    settings: Mapping[str, Any] | None = None,
+) -> ImageTextModel:
+    """Train as ``itembed train`` does, and load the result. A stopped training is continued by the same call.
+
+    Args:
+        config: name of a config, a TOML file, or a folder of images with a ``captions.csv``.
+        run: run directory; None: ``runs/<name of the config>``.
+        settings: "section.key" -> value, for example ``{"model.scale": 10.0, "stages.0.epochs": 5}``.
+
+    Raises:
+        ConfigError: an unknown config, setting or value.
+        RunError: `run` holds a run of another config.
+    """
+    from itembed_tf.config import check_selection, named_config
+
+    overrides = [f"{key}={_toml(value)}" for key, value in (settings or {}).items()]
+    out = None if run is None else str(run)
+    loaded, path = named_config(argparse.Namespace(config=str(config), out=out, set=overrides))
+    check_selection(loaded)
+    from itembed_tf.pipeline.train import train as train_run
+
+    train_run(loaded, path)
+    return load(path)
+
+
+def _load_run(path: Path) -> ImageTextModel:
+    import tensorflow as tf
+
+    from itembed_tf.exporting import load_pair
+    from itembed_tf.exporting.endpoints import image_endpoint, text_endpoint
+
+    _, pair = load_pair(path)
+    image = image_endpoint(pair.image_encoder, size=pair.size, fit=pair.fit).functions[DEFAULT_SIGNATURE]
+    vocabulary_file = str((path / "vocabulary.txt").absolute())
+    endpoint = text_endpoint(pair.text_encoder, vocabulary=pair.vocabulary, vocabulary_file=vocabulary_file)
+    text = endpoint.functions[DEFAULT_SIGNATURE]
+    return ImageTextModel(
+        path,
+        pair.embedding_size,
+        pair.contract,
+        lambda contents: image(tf.constant(contents)),
+        lambda contents: text(tf.constant(contents)),
+    )
+
+
+def _load_export(path: Path) -> ImageTextModel:
+    import tensorflow as tf
+
+    from itembed_tf.exporting import read_contract
+
+    contract = read_contract(path)
+    if "tensorflow_text" in contract.needs:  # registers its ops
+        importlib.import_module("tensorflow_text")
+    image, text = (tf.saved_model.load(str(path / name / str(contract.version))) for name in ENCODERS)
+    encode_image, encode_text = image.signatures[DEFAULT_SIGNATURE], text.signatures[DEFAULT_SIGNATURE]
+    return ImageTextModel(
+        path,
+        contract.embedding_size,
+        contract.contract,
+        lambda contents: encode_image(image_bytes=tf.constant(contents)),
+        lambda contents: encode_text(text=tf.constant(contents)),
+    )
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, PathLike):
+        value = str(value)
+    return json.dumps(value, ensure_ascii=False)
