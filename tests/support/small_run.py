@@ -16,6 +16,7 @@ SMALL = [
     "text_tower.width=0.125",
     "text_tower.blocks=[1]",
     "text_tower.word_width=8",
+    "word_vectors.source=random",
 ]
 
 
