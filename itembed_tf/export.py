@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from itembed_tf.files import shipped_folder
 from itembed_tf.program import Parser, add_settings, command_line, program, run_config
 from itembed_tf.quiet import load_tensorflow
 
@@ -127,7 +128,8 @@ def _export_litert(args: argparse.Namespace) -> int:
     for encoder in dict.fromkeys(file.encoder for file in written):
         print(f"{Path(args.out) / encoder}.json: the settings and the figures on dev, which each file also holds")
     if written:
-        print("next: docs/edge.md explains the files; export/edge has tokenizers for apps and a search example")
+        kit = shipped_folder("export/edge")
+        print(f"next: {kit / 'README.md'} has tokenizers for apps (Python, JavaScript, Java) and a search example")
     return 1 if refused else 0
 
 

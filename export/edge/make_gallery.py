@@ -1,8 +1,9 @@
-"""Pictures -> the gallery that an app carries: their embeddings, their names, and the contract of the encoders.
+"""Embed a folder of images as a gallery for an app: embeddings, file names, and the contract hash of the encoders.
 
-    python export/edge/make_gallery.py ENCODERS PICTURES GALLERY
+    python make_gallery.py ENCODERS IMAGES GALLERY
 
-ENCODERS is a run's ``encoders/`` folder, or one that export.saved_model wrote; PICTURES a folder. Plain TensorFlow.
+ENCODERS is the folder ``encoders/`` of a run, or one that `itembed export` wrote; IMAGES is a folder. It needs
+TensorFlow only.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ KINDS = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp"}
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("encoders", "pictures", "gallery"):
+    for name in ("encoders", "images", "gallery"):
         parser.add_argument(name, type=Path)
     args = parser.parse_args(argv)
     contract = json.loads((args.encoders / "encoders.json").read_text(encoding="utf-8"))
-    files = sorted(path for path in args.pictures.iterdir() if path.suffix.lower() in KINDS)
+    files = sorted(path for path in args.images.iterdir() if path.suffix.lower() in KINDS)
     if not files:
-        print(f"error: no picture in {args.pictures} ({', '.join(sorted(KINDS))})", file=sys.stderr)
+        print(f"error: no images in {args.images} (allowed: {', '.join(sorted(KINDS))})", file=sys.stderr)
         return 1
     encoder = tf.saved_model.load(args.encoders / "image_encoder" / str(contract["version"]))
     encode = encoder.signatures["serving_default"]
@@ -36,13 +37,13 @@ def main(argv: list[str] | None = None) -> int:
             rows.append(encode(image_bytes=tf.constant([path.read_bytes()]))["embedding"].numpy()[0])
             names.append(path.name)
         except tf.errors.InvalidArgumentError as error:
-            print(f"left out: {path}: {error.message.splitlines()[0][:200]}", file=sys.stderr)
+            print(f"skipped: {path}: {error.message.splitlines()[0][:200]}", file=sys.stderr)
     args.gallery.mkdir(parents=True, exist_ok=True)
     np.array(rows, "<f4").tofile(args.gallery / "embeddings.f32")
     (args.gallery / "names.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-    about = {"contract": contract["contract"], "pictures": len(names), "embedding_size": contract["embedding_size"]}
+    about = {"contract": contract["contract"], "images": len(names), "embedding_size": contract["embedding_size"]}
     (args.gallery / "gallery.json").write_text(json.dumps(about) + "\n", encoding="utf-8")
-    print(f"{args.gallery}: {len(names)} pictures of {args.pictures}")
+    print(f"{args.gallery}: {len(names)} images of {args.images}")
     return 0
 
 

@@ -1,5 +1,5 @@
 /**
- * A sentence -> the ids of a text encoder, for browsers and Node, without dependencies.
+ * Tokenizer of an exported text encoder: a text to ids, for browsers and Node, without dependencies.
  *
  *   const files = filesInside(bytesOfTheTfliteFile);   // or fetch tokenizer.txt and vocabulary.txt
  *   const tokenizer = new Tokenizer(files.get("tokenizer.txt"), files.get("vocabulary.txt"));
@@ -16,7 +16,7 @@ export class Tokenizer {
   constructor(rules, vocabulary) {
     const [first, ...lines] = rules.split("\n").filter((line) => line !== "");
     if (first !== FIRST_LINE) {
-      throw new Error(`tokenizer.txt begins with "${first}", this reader knows "${FIRST_LINE}"; take the newer reader`);
+      throw new Error(`tokenizer.txt starts with "${first}", this file supports "${FIRST_LINE}"; use the tokenizer.mjs of the itembed_tf version that exported it`);
     }
     this.settings = {};
     this.tables = { before: new Runs(), after: new Runs() };
@@ -38,32 +38,32 @@ export class Tokenizer {
   }
 
   /**
-   * All words of a sentence, known or not.
-   * @param {string | Uint8Array} sentence bytes are UTF-8; what is not parts words
+   * All words of a text, known or not.
+   * @param {string | Uint8Array} text bytes are UTF-8; invalid bytes separate words
    * @returns {string[]}
    */
-  words(sentence) {
-    const bytes = typeof sentence === "string" ? new TextEncoder().encode(sentence) : sentence;
-    let text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes.subarray(0, this.longest));
-    if (this.spaced.length) text = translate(text, this.tables.before).normalize("NFKC");
-    text = translate(text, this.tables.after);
-    if (this.spaced.length) text = this.#space(text.normalize("NFC"));
-    return text.split(" ").filter((word) => word !== "");
+  words(text) {
+    const bytes = typeof text === "string" ? new TextEncoder().encode(text) : text;
+    let characters = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes.subarray(0, this.longest));
+    if (this.spaced.length) characters = translate(characters, this.tables.before).normalize("NFKC");
+    characters = translate(characters, this.tables.after);
+    if (this.spaced.length) characters = this.#space(characters.normalize("NFC"));
+    return characters.split(" ").filter((word) => word !== "");
   }
 
   /**
-   * The model's input: unknown words dropped, then cut to `length`, 0 to the right.
-   * @param {string | Uint8Array} sentence
+   * The model's input: unknown words removed, then truncated to `length` or padded with 0 on the right.
+   * @param {string | Uint8Array} text
    * @returns {Int32Array}
    */
-  encode(sentence) {
-    const known = this.words(sentence).filter((word) => this.ids.has(word)).map((word) => this.ids.get(word));
+  encode(text) {
+    const known = this.words(text).filter((word) => this.ids.has(word)).map((word) => this.ids.get(word));
     const row = new Int32Array(this.length);
     row.set(known.slice(0, this.length));
     return row;
   }
 
-  /** Put spaces around the words of scripts that have none. */
+  /** Put spaces around the words of scripts without spaces. */
   #space(text) {
     const all = Array.from(text, (character) => character.codePointAt(0));
     const out = [];
@@ -80,14 +80,14 @@ export class Tokenizer {
 }
 
 /**
- * The files inside a .tflite file: it ends with a ZIP archive of uncompressed entries.
+ * The files inside a .tflite file, which ends with a ZIP archive of uncompressed entries.
  * @param {Uint8Array} bytes
  * @returns {Map<string, string>} name -> content
  */
 export function filesInside(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const end = bytes.byteLength - 22; // the archive has no comment, so its last record stands here
-  if (end < 0 || view.getUint32(end, true) !== 0x06054b50) throw new Error("no files inside; was it written by export.tflite?");
+  const end = bytes.byteLength - 22; // the archive has no comment, so its last record starts here
+  if (end < 0 || view.getUint32(end, true) !== 0x06054b50) throw new Error("no files inside; write it with: itembed export RUN OUT --to litert");
   const files = new Map();
   let entry = view.getUint32(end + 16, true);
   for (let i = view.getUint16(end + 10, true); i > 0; i--) {
@@ -102,7 +102,7 @@ export function filesInside(bytes) {
   return files;
 }
 
-/** Runs of code points, each with what becomes of it. */
+/** Ranges of code points, each with its action. */
 class Runs {
   constructor(ranges = []) {
     this.runs = [];
@@ -117,7 +117,7 @@ class Runs {
     this.sorted = false;
   }
 
-  /** The run that a code point lies in, or undefined. */
+  /** The range that contains a code point, or undefined. */
   find(code) {
     if (!this.sorted) this.runs.sort((a, b) => a.first - b.first);
     this.sorted = true;

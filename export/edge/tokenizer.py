@@ -1,9 +1,9 @@
-"""A sentence -> the ids of a text encoder, with nothing but Python's standard library.
+"""Tokenizer of an exported text encoder: a text to ids, with Python's standard library only.
 
-    python tokenizer.py text_encoder.int8.tflite "a dog runs" ...     words known to the model, and the ids
+    python tokenizer.py text_encoder.int8.tflite "a dog runs" ...     prints the known words and the ids
 
-Copy this file into your project. It reads what `python -m export.tflite` wrote: ``tokenizer.txt`` and
-``vocabulary.txt``, from their folder or from inside the .tflite file.
+Copy this file into your project. It reads ``tokenizer.txt`` and ``vocabulary.txt``, which `itembed export --to litert`
+writes, from their folder or from inside the .tflite file.
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ FIRST_LINE = "itembed_tf tokenizer 1"
 
 
 class Tokenizer:
-    """Sentences -> words -> ids.
+    """Text -> words -> ids.
 
     Args:
-        path: the folder of ``tokenizer.txt`` and ``vocabulary.txt``, or a .tflite file that holds them.
+        path: folder of ``tokenizer.txt`` and ``vocabulary.txt``, or a .tflite file that contains them.
 
     Raises:
-        ValueError: rules of another version than this file knows.
+        ValueError: the rules have a version that this file does not support.
     """
 
     def __init__(self, path: str | Path) -> None:
         lines = _read(Path(path), "tokenizer.txt").splitlines()
         if lines[0] != FIRST_LINE:
             raise ValueError(
-                f"{path} begins with {lines[0]!r}, this reader knows {FIRST_LINE!r}; take the newer reader"
+                f"{path} starts with {lines[0]!r}, this file supports {FIRST_LINE!r}; use the tokenizer.py of the "
+                "itembed_tf version that exported it"
             )
         self.settings: dict[str, str] = {}
         self.tables = {"before": Table(), "after": Table()}
@@ -51,9 +52,9 @@ class Tokenizer:
         words = _read(Path(path), "vocabulary.txt").split("\n")[:-1]
         self.ids = {word: i for i, word in enumerate(words, start=1)}
 
-    def words(self, sentence: str | bytes) -> list[str]:
-        """All words of a sentence, known or not; bytes are UTF-8, and what is not parts words."""
-        data = sentence.encode("utf-8", "replace") if isinstance(sentence, str) else sentence
+    def words(self, text: str | bytes) -> list[str]:
+        """All words of a text, known or not. Bytes are UTF-8; invalid bytes separate words."""
+        data = text.encode("utf-8", "replace") if isinstance(text, str) else text
         text = data[: self.longest].decode("utf-8", "replace")
         if self.spaced:
             text = unicodedata.normalize("NFKC", text.translate(self.tables["before"]))
@@ -62,21 +63,21 @@ class Tokenizer:
             text = self.spaced.sub(r" \g<0> ", unicodedata.normalize("NFC", text))
         return text.split()
 
-    def encode(self, sentence: str | bytes) -> list[int]:
-        """The model's input, `length` ids: unknown words dropped, then cut, 0 to the right."""
-        known = [self.ids[word] for word in self.words(sentence) if word in self.ids][: self.length]
+    def encode(self, text: str | bytes) -> list[int]:
+        """The model's input, `length` ids: unknown words removed, then truncated or padded with 0 on the right."""
+        known = [self.ids[word] for word in self.words(text) if word in self.ids][: self.length]
         return known + [0] * (self.length - len(known))
 
 
 class Table(dict[int, "int | None"]):
-    """What each code point becomes, for `str.translate`: runs of (first, last, action), looked up as they are met."""
+    """Character mapping for `str.translate`: ranges (first, last, action), looked up on first use."""
 
     def __init__(self) -> None:
         super().__init__()
         self.runs: list[tuple[int, int, str]] = []
 
     def add(self, line: str) -> None:
-        """One line's action and ranges; the runs are to be sorted before the first look-up."""
+        """Add the action and ranges of one line; sort `runs` before the first look-up."""
         action, *ranges = line.split()
         self.runs += [(*_ends(range_), action) for range_ in ranges]
 
@@ -110,5 +111,5 @@ def _class(ranges: str) -> str:
 
 if __name__ == "__main__":
     tokenizer = Tokenizer(sys.argv[1])
-    for said in sys.argv[2:]:
-        print([word for word in tokenizer.words(said) if word in tokenizer.ids], tokenizer.encode(said))
+    for text in sys.argv[2:]:
+        print([word for word in tokenizer.words(text) if word in tokenizer.ids], tokenizer.encode(text))

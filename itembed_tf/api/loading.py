@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
-import json
+import os
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -51,12 +50,16 @@ def train(
         ConfigError: an unknown config, setting or value.
         RunError: `run` holds a run of another config.
     """
-    from itembed_tf.config import check_selection, named_config
+    from itembed_tf.config import check_config, load_config, resolve_config
+    from itembed_tf.config.dump import toml_value
+    from itembed_tf.extras import require_training
 
-    overrides = [f"{key}={_toml(value)}" for key, value in (settings or {}).items()]
-    out = None if run is None else str(run)
-    loaded, path = named_config(argparse.Namespace(config=str(config), out=out, set=overrides))
-    check_selection(loaded)
+    named = resolve_config(os.fspath(config))
+    overrides = [f"{key}={toml_value(_plain(value))}" for key, value in (settings or {}).items()]
+    loaded = load_config(named.path, [*named.overrides, *overrides])
+    check_config(loaded)
+    require_training(loaded)
+    path = Path(run or Path("runs") / named.name)
     from itembed_tf.pipeline.train import train as train_run
 
     train_run(loaded, path)
@@ -102,11 +105,10 @@ def _load_export(path: Path) -> ImageTextModel:
     )
 
 
-def _toml(value: Any) -> str:
+def _plain(value: Any) -> Any:
+    """A setting as TOML has it: tables, lists and strings in place of mappings, tuples and paths."""
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + " }"
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, PathLike):
-        value = str(value)
-    return json.dumps(value, ensure_ascii=False)
+        return [_plain(item) for item in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value

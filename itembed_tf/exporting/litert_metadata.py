@@ -1,4 +1,4 @@
-"""A TFLite file -> the same with metadata and files inside, laid out as TensorFlow Lite's metadata readers expect.
+"""Metadata and associated files inside a .tflite file, in the format that TensorFlow Lite's metadata readers expect.
 
 The description is a ModelMetadata flatbuffer (schema M001 of tflite-support and MediaPipe) in the buffer named
 TFLITE_METADATA; the files follow the model as an uncompressed ZIP archive, which any ZIP reader opens.
@@ -16,8 +16,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 BUFFER = b"TFLITE_METADATA"
-ALIGNMENT = 16  # of every buffer: LiteRT's kernels read weights in place
-# Fields of the tables of metadata_schema.fbs, by their place; and the kinds of files.
+ALIGNMENT = 16  # bytes, of every buffer: LiteRT's kernels read weights in place
+# Field numbers of the tables in metadata_schema.fbs, and file types.
 NAME, DESCRIPTION, VERSION_OF_MODEL, SUBGRAPHS, MODEL_FILES, MIN_PARSER = 0, 1, 2, 3, 6, 7
 INPUTS, OUTPUTS = 2, 3
 FILE_TYPE, DESCRIPTIONS, VOCABULARY = 2, 1, 5
@@ -33,13 +33,13 @@ def with_metadata(
     outputs: Mapping[str, str],
     files: Mapping[str, str],
 ) -> bytes:
-    """The model with metadata; the same arguments give the same bytes.
+    """Add metadata and files to a model; equal arguments give equal bytes.
 
     Args:
         content: a TFLite model without metadata.
         name, description, version: of the model.
         inputs, outputs: name -> description of each tensor, in the model's order.
-        files: name -> content, UTF-8; a vocabulary is told by its name.
+        files: name -> content, UTF-8. A name that starts with "vocabulary" gets the type of a vocabulary.
     """
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
     metadata, buffer = schema.MetadataT(), schema.BufferT()
@@ -54,15 +54,17 @@ def with_metadata(
 
 
 def files_inside(content: bytes) -> dict[str, str]:
-    """The files that `with_metadata` put in, name -> content."""
+    """The files that `with_metadata` added: name -> content."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return {name: archive.read(name).decode("utf-8") for name in archive.namelist()}
 
 
 class _Builder(flatbuffers.Builder):
-    """Aligns byte vectors as the C++ schema asks, which the generated Python forgets, and stores zero points once.
+    """A flatbuffer builder that aligns byte vectors as the schema requires, and stores equal zero points once.
 
-    Converted files repeat a vector of int64 zeros for every tensor quantised by channel: 4 % of a small model.
+    The generated Python code ignores the alignment (`force_align` in the schema), so this sets `head` as
+    `Builder.CreateByteVector` does; the tests check the alignment of every buffer. Converted files repeat a vector of
+    int64 zeros for every tensor quantised per channel: 4 % of a small model.
     """
 
     def __init__(self, size: int) -> None:
@@ -83,11 +85,11 @@ class _Builder(flatbuffers.Builder):
 
 
 def _archive(files: Mapping[str, str], offset: int) -> bytes:
-    """A ZIP archive whose entries count their places from the start of the file it is appended to."""
+    """A ZIP archive whose offsets count from the start of the file that it is appended to."""
     out = io.BytesIO(b"\0" * offset)
     with zipfile.ZipFile(out, "a", zipfile.ZIP_STORED) as archive:
         for name, content in files.items():
-            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))  # no clock in it: the same bytes again
+            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))  # a fixed date: the same bytes every time
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, content.encode("utf-8"))
     return out.getvalue()[offset:]
@@ -113,7 +115,7 @@ def _model_metadata(
 def _table(
     builder: Any, texts: Mapping[int, str], offsets: Mapping[int, int] | None = None, kind: int | None = None
 ) -> int:
-    """One table: strings, offsets of what was written before, and of a file its kind."""
+    """One table: strings, offsets of objects already written, and the type of a file."""
     fields = {**{field: builder.CreateString(text) for field, text in texts.items()}, **(offsets or {})}
     builder.StartObject(8)
     for field, offset in fields.items():

@@ -1,20 +1,20 @@
-"""The tokeniser as data: one text file from which another language does what `itembed_tf.text.vocabulary` does.
+"""The tokenizer as a text file, so that other languages can implement `itembed_tf.text.tokenizer` exactly.
 
-One line a fact, values parted by single spaces, code points in hexadecimal, ranges as ``first-last``:
+One rule per line, values separated by single spaces, code points in hexadecimal, ranges as ``first-last``:
 
-    itembed_tf tokenizer 1           the version of the rules (`itembed_tf.text.vocabulary.RULES_VERSION`)
+    itembed_tf tokenizer 1           version of the rules (`itembed_tf.text.vocabulary.RULES_VERSION`)
     tokenizer words
     lowercase true
-    length 32                        ids of a sentence
-    longest 65536                    bytes of a sentence that are read
-    before drop ad 34f ...           tokenizer "unicode" alone, before NFKC: what is left out
-    before part 0-1f ...             ... and what becomes a space
-    after drop ad 34f ...            then: what is left out,
-    after part 0-2f 3a-40 ...        what becomes a space,
-    after +32 41-5a c0 ...           what becomes another character, by what is added to its code point,
-    after =61 c1 e0-e5 ...           or by what it becomes
-    spaced 3005 4e00-9fff | 300-36f  tokenizer "unicode" alone, after NFC: one of the left and all of the right that
-                                     follow it are a word; the first such line that fits
+    length 32                        ids per text
+    longest 65536                    bytes of a text that are read
+    before drop ad 34f ...           tokenizer "unicode" only, before NFKC: characters that are removed
+    before part 0-1f ...             ... and that become a space
+    after drop ad 34f ...            then: characters that are removed,
+    after part 0-2f 3a-40 ...        that become a space,
+    after +32 41-5a c0 ...           that are mapped by adding to their code point,
+    after =61 c1 e0-e5 ...           or that are mapped to one code point
+    spaced 3005 4e00-9fff | 300-36f  tokenizer "unicode" only, after NFC: a character of the left and all characters of
+                                     the right that follow it form a word; the first line that matches applies
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from itembed_tf.text.tokenizer import (
 )
 
 TOKENIZER_FILE = "tokenizer.txt"
-# As `itembed_tf.text.vocabulary.SCRIPT_WORDS` has them: heads and tails of words in scripts without spaces.
+# Heads and tails of words in scripts without spaces, as in `itembed_tf.text.tokenizer.SCRIPT_WORDS`.
 SPACED = ((HAN + SOUTH_EAST_ASIAN, TAIL), (HIRAGANA, HIRAGANA + KANA_TAIL), (KATAKANA, KATAKANA + KANA_TAIL))
 
 
 def tokenizer_file(vocabulary: Vocabulary) -> str:
-    """The content of ``tokenizer.txt``: all that decides the words of a sentence, but for the vocabulary itself."""
+    """The content of ``tokenizer.txt``: everything that decides the words of a text, except the vocabulary."""
     after, before = characters(vocabulary.tokenizer, vocabulary.lowercase)
     lines = [
         f"itembed_tf tokenizer {RULES_VERSION}",
@@ -62,13 +62,13 @@ def tokenizer_file(vocabulary: Vocabulary) -> str:
 
 def _table(name: str, table: Characters) -> list[str]:
     index, pages = table.pages
-    to = pages[index].reshape(-1)  # of every code point: -1 itself, 0 dropped
+    to = pages[index].reshape(-1)  # target of every code point: -1 itself, 0 removed
     codes = np.flatnonzero(to > 0)
     codes = codes[to[codes] != SPACE]
     shifts, targets = Counter((to[codes] - codes).tolist()), Counter(to[codes].tolist())
     by_action: dict[str, list[int]] = {}
     for code, value in zip(codes.tolist(), to[codes].tolist()):
-        # Cases differ by few shifts, accented letters share few bases: whichever makes fewer lines.
+        # Letter cases differ by a few shifts, accented letters share a few bases: use whichever makes fewer lines.
         action = f"={value:x}" if targets[value] > shifts[value - code] else f"{value - code:+d}"
         by_action.setdefault(action, []).append(code)
     lines = [f"{name} {action} {_ranges(codes)}" for action, codes in by_action.items()]
@@ -79,7 +79,7 @@ def _table(name: str, table: Characters) -> list[str]:
 
 
 def _listed(class_: str) -> list[int]:
-    """The code points of a character class without its brackets, such as "a-cx"."""
+    """Code points of a character class without its brackets, such as "a-cx"."""
     codes, i = set(), 0
     while i < len(class_):
         last = class_[i + 2] if class_[i + 1 : i + 2] == "-" else class_[i]
@@ -89,7 +89,7 @@ def _listed(class_: str) -> list[int]:
 
 
 def _ranges(codes: Sequence[int] | np.ndarray) -> str:
-    """Ascending code points as ``first-last`` and single ones."""
-    found = np.asarray(codes)
-    runs = np.split(found, np.flatnonzero(np.diff(found) != 1) + 1)
+    """Ascending code points as ranges ``first-last`` and single code points."""
+    array = np.asarray(codes)
+    runs = np.split(array, np.flatnonzero(np.diff(array) != 1) + 1)
     return " ".join(f"{run[0]:x}" if len(run) == 1 else f"{run[0]:x}-{run[-1]:x}" for run in runs)

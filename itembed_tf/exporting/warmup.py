@@ -1,4 +1,4 @@
-"""TF Serving's warm-up records: requests that a server runs by itself before it takes the first real one."""
+"""Warm-up records for TF Serving: requests that the server runs when it loads a version, before real requests."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def write_warmup(
     examples: Mapping[str, tuple[str, np.ndarray]],
     batch_sizes: Sequence[int],
 ) -> int:
-    """Write one PredictionLog for each signature and batch size as a TFRecord file; returns how many.
+    """Write one PredictionLog per signature and batch size as a TFRecord file; return their number.
 
     Args:
-        folder: a SavedModel's folder.
-        model_name: the endpoint's name as the server's config gives it.
-        examples: signature -> (name of its input, array of example items), repeated to fill a batch.
-        batch_sizes: those that the server is allowed to form.
+        folder: of the SavedModel.
+        model_name: name of the model in the server's config.
+        examples: signature -> (name of its input, array of example items); the items are repeated to fill a batch.
+        batch_sizes: allowed batch sizes of the server.
     """
     path = folder / EXTRA_ASSETS / WARMUP_FILE
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The tokenisers for apps, in Python, JavaScript and Java, give the words and ids of ours, from one golden file."""
+"""The tokenizers of the edge kit (Python, JavaScript, Java) give the words and ids of the training tokenizer."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from tests.support.golden_sentences import generated, golden
 
 ROOT = Path(__file__).parents[2]
 EDGE = ROOT / "export" / "edge"
-SENTENCES = [sentence for _, sentence, _ in golden("words")] + generated(1_000, seed=3)
-SENTENCES += ["é" * MAX_BYTES + " dog", "dog " + "é" * MAX_BYTES]
-SENTENCES += [" ".join(f"a{chr(c)}b" for c in range(first, first + 24)) for first in range(0, 0x3100, 24)]
+TEXTS = [text for _, text, _ in golden("words")] + generated(1_000, seed=3)
+TEXTS += ["é" * MAX_BYTES + " dog", "dog " + "é" * MAX_BYTES]
+TEXTS += [" ".join(f"a{chr(c)}b" for c in range(first, first + 24)) for first in range(0, 0x3100, 24)]
 
 
 @pytest.fixture(scope="module", params=[("words", True), ("unicode", True), ("unicode", False)])
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Vocabulary, Path]:
-    """A vocabulary of all words of the sentences but every fifth, and a stand-in of a .tflite file that carries it."""
+    """A vocabulary of four fifths of all words of the texts, and a placeholder for a .tflite file that contains it."""
     tokenizer, lowercase = request.param
-    words = sorted({w for s in SENTENCES for w in tokenize(s, tokenizer=tokenizer, lowercase=lowercase)})
-    kept = tuple(word for i, word in enumerate(words) if i % 5)
-    vocabulary = Vocabulary(kept, tokenizer=tokenizer, lowercase=lowercase, length=24)
+    words = sorted({w for s in TEXTS for w in tokenize(s, tokenizer=tokenizer, lowercase=lowercase)})
+    known = tuple(word for i, word in enumerate(words) if i % 5)
+    vocabulary = Vocabulary(known, tokenizer=tokenizer, lowercase=lowercase, length=24)
     file = tmp_path_factory.mktemp("edge") / "text_encoder.int8.tflite"
-    file.write_bytes(b"a model stands here" * 7)
+    file.write_bytes(b"the model is here" * 7)
     with zipfile.ZipFile(file, "a") as inside:
         inside.writestr("tokenizer.txt", tokenizer_file(vocabulary))
         inside.writestr("vocabulary.txt", "".join(f"{word}\n" for word in vocabulary.words))
@@ -42,20 +42,20 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def expected(vocabulary: Vocabulary) -> list[dict[str, Any]]:
-    rows = vocabulary.encode(SENTENCES).tolist()
-    return [{"words": vocabulary.tokenize(s), "ids": ids} for s, ids in zip(SENTENCES, rows)]
+    rows = vocabulary.encode(TEXTS).tolist()
+    return [{"words": vocabulary.tokenize(s), "ids": ids} for s, ids in zip(TEXTS, rows)]
 
 
-def assert_same(vocabulary: Vocabulary, found: Sequence[dict[str, Any]]) -> None:
-    wrong = [(s, a, b) for s, a, b in zip(SENTENCES, expected(vocabulary), found, strict=True) if a != b]
+def assert_same(vocabulary: Vocabulary, results: Sequence[dict[str, Any]]) -> None:
+    wrong = [(s, a, b) for s, a, b in zip(TEXTS, expected(vocabulary), results, strict=True) if a != b]
     assert wrong[:5] == []
-    known = {s if isinstance(s, str) else bytes(s): row["words"] for s, row in zip(SENTENCES, found)}
+    words_of = {s if isinstance(s, str) else bytes(s): row["words"] for s, row in zip(TEXTS, results)}
     if vocabulary.lowercase:
-        assert all(known[sentence] == words for _, sentence, words in golden(vocabulary.tokenizer))
+        assert all(words_of[text] == words for _, text, words in golden(vocabulary.tokenizer))
 
 
-def sent() -> str:
-    data = [s.encode("utf-8", "replace") if isinstance(s, str) else s for s in SENTENCES]
+def as_base64() -> str:
+    data = [s.encode("utf-8", "replace") if isinstance(s, str) else s for s in TEXTS]
     return "".join(base64.b64encode(d).decode() + "\n" for d in data)
 
 
@@ -66,11 +66,11 @@ def test_python(case: tuple[Vocabulary, Path]) -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     tokenizer = module.Tokenizer(file)
-    assert_same(vocabulary, [{"words": tokenizer.words(s), "ids": tokenizer.encode(s)} for s in SENTENCES])
+    assert_same(vocabulary, [{"words": tokenizer.words(s), "ids": tokenizer.encode(s)} for s in TEXTS])
 
 
-def test_python_stands_alone(case: tuple[Vocabulary, Path], tmp_path: Path) -> None:
-    """In a folder of its own, without site-packages, from the files beside the model."""
+def test_python_needs_the_standard_library_only(case: tuple[Vocabulary, Path], tmp_path: Path) -> None:
+    """Copied to another folder, without site-packages, with the files beside the model."""
     vocabulary, file = case
     shutil.copy(EDGE / "tokenizer.py", tmp_path)
     with zipfile.ZipFile(file) as inside:
@@ -84,7 +84,7 @@ def test_python_stands_alone(case: tuple[Vocabulary, Path], tmp_path: Path) -> N
 def test_javascript(case: tuple[Vocabulary, Path]) -> None:
     vocabulary, file = case
     command = ["node", str(ROOT / "tests/support/edge/words.mjs"), str(file)]
-    assert_same(vocabulary, answers(command))
+    assert_same(vocabulary, run_lines(command))
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +100,10 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_java(case: tuple[Vocabulary, Path], classes: Path) -> None:
     vocabulary, file = case
-    assert_same(vocabulary, answers(["java", "-cp", str(classes), "Words", str(file)]))
+    assert_same(vocabulary, run_lines(["java", "-cp", str(classes), "Words", str(file)]))
 
 
-def answers(command: Sequence[str]) -> list[dict[str, Any]]:
-    done = subprocess.run(command, input=sent().encode(), capture_output=True, check=False)
+def run_lines(command: Sequence[str]) -> list[dict[str, Any]]:
+    done = subprocess.run(command, input=as_base64().encode(), capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     return [json.loads(line) for line in done.stdout.decode("utf-8").split("\n")[:-1]]

@@ -1,4 +1,4 @@
-"""Every precision is measured on dev as an app would get it; what loses too much is refused, the rest written."""
+"""LiteRT files at every precision are measured on dev; a file that loses too much is refused."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from itembed_tf.config import load_config
 from itembed_tf.data.readers import Group
 from itembed_tf.evaluation.embeddings import Embeddings
 from itembed_tf.evaluation.evaluate import evaluate_embeddings
-from itembed_tf.exporting import EncoderPair, LiteRTExport, ParityError, write_saved_models
+from itembed_tf.exporting import EncoderPair, LiteRTExport, ParityError
 from itembed_tf.exporting import litert_export as edge
 from itembed_tf.exporting.litert_metadata import files_inside
 from itembed_tf.text import Vocabulary
 
-ROOT = Path(__file__).parents[2]
+EDGE = Path(__file__).parents[2] / "export" / "edge"
 ALL = ("float32", "float16", "dynamic", "int8")
 COLOURS = {
     "blue": (20, 40, 230),
@@ -46,13 +46,13 @@ def pixels(colour: str) -> np.ndarray:
 
 
 def group(colour: str, split: str) -> Group:
-    picture = tf.io.encode_png(pixels(colour).astype(np.uint8)).numpy()
-    return Group(f"{split} {colour}", (picture,), (f"the {colour} one",), split)
+    image = tf.io.encode_png(pixels(colour).astype(np.uint8)).numpy()
+    return Group(f"{split} {colour}", (image,), (f"the {colour} one",), split)
 
 
 @pytest.fixture(scope="module")
 def pair() -> EncoderPair:
-    """Encoders that know colours: one sees them, the other has their names' embeddings in its table."""
+    """Encoders of colours: the text encoder's word table holds the embeddings of the images."""
     keras.utils.set_random_seed(0)
     image = keras.Input((SIZE, SIZE, 3), name="image")
     f = layers.Dense(D)(layers.Dense(32, activation="relu")(layers.GlobalAveragePooling2D()(image / 255.0)))
@@ -88,7 +88,7 @@ def exported(pair, dev, tmp_path_factory) -> tuple[Path, LiteRTExport]:
     return out, export_all(out, pair, dev)
 
 
-def test_rows_say_what_the_files_do(pair, dev, exported):
+def test_the_measurements_agree_with_the_files(pair, dev, exported):
     out, export = exported
     assert dev.table["text_query"]["R@1"] == dev.table["image_query"]["R@1"] == 100
     ids = pair.vocabulary.encode([f"{colour}, unknown" for colour in COLOURS])
@@ -113,9 +113,9 @@ def test_rows_say_what_the_files_do(pair, dev, exported):
     assert export.both is not None and export.both["text_query"]["R@1"] > 80
 
 
-def test_files_carry_what_stands_beside_them(exported):
+def test_files_contain_the_files_beside_them(exported):
     out, export = exported
-    text = told(out)
+    text = text_json(out)
     assert list(text["files"]) == [f"text_encoder.{precision}.tflite" for precision in ALL]
     assert text["files"]["text_encoder.int8.tflite"]["cosine_to_float32"]["mean"] == export.files[3].cosine_mean
     assert text["parity"]["max_abs_difference"] <= 1e-5
@@ -127,11 +127,11 @@ def test_files_carry_what_stands_beside_them(exported):
     image = json.loads((out / "image_encoder.json").read_text())
     assert image["contract"] == text["contract"] and image["input"]["pixels"]["shape"] == [1, SIZE, SIZE, 3]
     assert json.loads(files_inside((out / "image_encoder.int8.tflite").read_bytes())["image_encoder.json"])["size"] == 8
-    assert not (out / "text_encoder.int4.tflite").exists(), "it may be of other weights"
+    assert not (out / "text_encoder.int4.tflite").exists(), "an earlier export may have other weights"
 
 
 def test_over_budget_is_refused_and_can_be_accepted(pair, dev, tmp_path, monkeypatch, capsys):
-    """An int8 file that answers the opposite of what it should: nothing is found at the first place."""
+    """An int8 file whose embeddings point the other way: no query finds its match first."""
     right, file = edge.embed_all, tmp_path / "text_encoder.int8.tflite"
 
     def wrong(content, inputs, **progress):
@@ -147,17 +147,17 @@ def test_over_budget_is_refused_and_can_be_accepted(pair, dev, tmp_path, monkeyp
     file.write_bytes(b"of an earlier export")
     command = ["run", str(tmp_path), "--to", "litert", "--text", "float32,int8", "--image", ""]
     assert export.main(command) == 1
-    said = capsys.readouterr()
-    assert f"{file} was not written: it loses" in said.err and "--accept-loss" in said.err
-    assert "refused" in said.out and (tmp_path / "text_encoder.float32.tflite").exists()
+    output = capsys.readouterr()
+    assert f"{file} was not written: it loses" in output.err and "--accept-loss" in output.err
+    assert "refused" in output.out and (tmp_path / "text_encoder.float32.tflite").exists()
     assert not file.exists()
-    assert list(told(tmp_path)["files"]) == ["text_encoder.float32.tflite"]
+    assert list(text_json(tmp_path)["files"]) == ["text_encoder.float32.tflite"]
     assert export.main([*command, "--accept-loss"]) == 0
     assert file.exists()
 
 
-def test_an_encoder_that_says_nothing_is_an_error(pair, dev, tmp_path, monkeypatch):
-    """Retrieval refuses NaN as a diverged training would give it; here it is the file that is wrong."""
+def test_embeddings_that_are_nan_are_an_error(pair, dev, tmp_path, monkeypatch):
+    """NaN usually comes from a diverged training; here the message must name the file."""
     right = edge.embed_all
     monkeypatch.setattr(edge, "embed_all", lambda content, inputs, **_: (right(content, inputs)[0] * np.nan, 1.0))
     with pytest.raises(ParityError, match=r"text_encoder.float16.tflite: some of its embeddings of dev are NaN"):
@@ -165,28 +165,28 @@ def test_an_encoder_that_says_nothing_is_an_error(pair, dev, tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_query_is_always_forgiven(exported):
+def test_a_budget_allows_at_least_one_query(exported):
     _, export = exported
     assert export.files[1].budget == 50 / len(COLOURS), "one of seven, in the mean of two directions"
 
 
-def test_unknown_precisions_are_named(tmp_path, capsys):
+def test_an_unknown_precision_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
         export.main(["run", str(tmp_path), "--to", "litert", "--text", "int4"])
     assert "no precision 'int4'; allowed values: float32, float16, dynamic, int8" in capsys.readouterr().err
 
 
-NODE = ROOT / "export" / "edge" / "node"
+NODE = EDGE / "node"
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")
 @pytest.mark.skipif(not (NODE / "node_modules").exists(), reason="needs `npm ci` in export/edge/node")
 @pytest.mark.parametrize("precision", ALL)
-def test_the_example_finds_pictures_in_litert_js(dev, exported, tmp_path, precision):
+def test_the_example_finds_images_with_litert_js(dev, exported, tmp_path, precision):
     out, _ = exported
     dev.live.images.astype("<f4").tofile(tmp_path / "embeddings.f32")
     (tmp_path / "names.txt").write_text("".join(f"{colour}.jpg\n" for colour in COLOURS))
-    (tmp_path / "gallery.json").write_text(json.dumps({"contract": told(out)["contract"]}))
+    (tmp_path / "gallery.json").write_text(json.dumps({"contract": text_json(out)["contract"]}))
     command = ["node", NODE / "search.mjs", out / f"text_encoder.{precision}.tflite", tmp_path]
     done = subprocess.run([*command, "The RED one!", "nothing known"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -200,23 +200,23 @@ def test_the_example_finds_pictures_in_litert_js(dev, exported, tmp_path, precis
     assert done.returncode == 1 and "made by another pair of encoders" in done.stderr
 
 
-def test_a_gallery_holds_what_the_encoder_says(pair, tmp_path):
-    """Pictures that are none are named and left out."""
-    write_saved_models(tmp_path / "encoders", pair)
-    (tmp_path / "pictures").mkdir()
-    for colour in ("red", "blue"):
-        picture = tf.io.encode_png(pixels(colour).astype(np.uint8)).numpy()
-        (tmp_path / "pictures" / f"{colour}.png").write_bytes(picture)
-    (tmp_path / "pictures" / "cut.jpg").write_bytes(b"\xff\xd8\xff")
-    folders = [tmp_path / name for name in ("encoders", "pictures", "gallery")]
-    command = [sys.executable, ROOT / "export" / "edge" / "make_gallery.py", *folders]
+def test_a_gallery_has_the_embeddings_of_the_encoder(small_export, small_dataset, tmp_path):
+    """Unreadable images are named and left out."""
+    (tmp_path / "images").mkdir()
+    for name in ("0.png", "1.png"):
+        shutil.copy(small_dataset / name, tmp_path / "images")
+    (tmp_path / "images" / "cut.jpg").write_bytes(b"\xff\xd8\xff")
+    command = [sys.executable, EDGE / "make_gallery.py", small_export, tmp_path / "images", tmp_path / "gallery"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "cut.jpg" in done.stderr, done.stderr[-2000:]
-    assert (tmp_path / "gallery/names.txt").read_text() == "blue.png\nred.png\n"
-    found = np.fromfile(tmp_path / "gallery/embeddings.f32", "<f4").reshape(2, D)
-    live = pair.image_encoder(np.stack([pixels("blue"), pixels("red")]))
-    np.testing.assert_allclose(found, live, atol=1e-5)
+    assert (tmp_path / "gallery/names.txt").read_text() == "0.png\n1.png\n"
+    embeddings = np.fromfile(tmp_path / "gallery/embeddings.f32", "<f4").reshape(2, -1)
+    encode = tf.saved_model.load(str(small_export / "image_encoder/1")).signatures["serving_default"]
+    files = [(small_dataset / name).read_bytes() for name in ("0.png", "1.png")]
+    np.testing.assert_allclose(embeddings, encode(image_bytes=tf.constant(files))["embedding"], atol=1e-5)
+    contract = json.loads((small_export / "encoders.json").read_text())["contract"]
+    assert json.loads((tmp_path / "gallery/gallery.json").read_text())["contract"] == contract
 
 
-def told(out: Path) -> dict[str, Any]:
+def text_json(out: Path) -> dict[str, Any]:
     return json.loads((out / "text_encoder.json").read_text())

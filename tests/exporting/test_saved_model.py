@@ -24,6 +24,7 @@ from itembed_tf.exporting import (
     EncoderPair,
     ParityError,
     parity,
+    read_contract,
     saved_model,
     write_litert_text_encoder,
     write_saved_models,
@@ -34,7 +35,7 @@ from itembed_tf.text import Vocabulary, load_vocabulary
 
 SIZE, LENGTH, D = 32, 6, 128
 WORDS = ("a", "bike", "dog", "man", "on", "red", "runs", "the")
-SENTENCES = ["A man on THE red bike", "", "zeppelin", "dog dog dog dog dog dog dog dog", b"\xff the dog"]
+TEXTS = ["A man on THE red bike", "", "zeppelin", "dog dog dog dog dog dog dog dog", b"\xff the dog"]
 KNOWN = [6, 0, 0, 6, 2]
 
 
@@ -83,47 +84,47 @@ LOADER = """
 import json, sys
 import numpy as np
 import tensorflow as tf
-out, asked, answers = sys.argv[1:]
-asked = json.load(open(asked))
+out, inputs, outputs = sys.argv[1:]
+inputs = json.load(open(inputs))
 image = tf.saved_model.load(out + "/image_encoder/1").signatures
 text = tf.saved_model.load(out + "/text_encoder/1").signatures
-given = {
-    "image": image["serving_default"](image_bytes=tf.constant([bytes.fromhex(p) for p in asked["pictures"]])),
-    "text": text["serving_default"](text=tf.constant([bytes.fromhex(s) for s in asked["sentences"]])),
-    "ids": text["ids"](ids=tf.constant(asked["ids"], tf.int32)),
+results = {
+    "image": image["serving_default"](image_bytes=tf.constant([bytes.fromhex(i) for i in inputs["images"]])),
+    "text": text["serving_default"](text=tf.constant([bytes.fromhex(t) for t in inputs["texts"]])),
+    "ids": text["ids"](ids=tf.constant(inputs["ids"], tf.int32)),
 }
-np.savez(answers, **{f"{k}-{name}": v.numpy() for k, answer in given.items() for name, v in answer.items()})
+np.savez(outputs, **{f"{k}-{name}": v.numpy() for k, result in results.items() for name, v in result.items()})
 print(json.dumps([m for m in sys.modules if m.split(".")[0] in ("itembed_tf", "tensorflow_text")]))
 """
 
 
-def test_a_stock_loader_gives_the_live_answers(pair, exported, tmp_path):
-    """Another process, a moved folder, TensorFlow alone: raw bytes and strings in, the live embeddings out."""
+def test_tensorflow_alone_gives_the_live_embeddings(pair, exported, tmp_path):
+    """Another process, a moved folder, without itembed_tf: image files and strings in, the live embeddings out."""
     shutil.copytree(exported, tmp_path / "moved")
-    pictures, ids = list(parity.sample_images().values()), vocabulary().encode(SENTENCES)
-    raw = [s if isinstance(s, bytes) else s.encode() for s in SENTENCES]
-    asked = {"pictures": [p.hex() for p in pictures], "sentences": [s.hex() for s in raw], "ids": ids.tolist()}
-    (tmp_path / "asked.json").write_text(json.dumps(asked))
-    command = [sys.executable, "-c", LOADER, tmp_path / "moved", tmp_path / "asked.json", tmp_path / "answers.npz"]
+    images, ids = list(parity.sample_images().values()), vocabulary().encode(TEXTS)
+    raw = [text if isinstance(text, bytes) else text.encode() for text in TEXTS]
+    inputs = {"images": [i.hex() for i in images], "texts": [t.hex() for t in raw], "ids": ids.tolist()}
+    (tmp_path / "inputs.json").write_text(json.dumps(inputs))
+    command = [sys.executable, "-c", LOADER, tmp_path / "moved", tmp_path / "inputs.json", tmp_path / "outputs.npz"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert json.loads(done.stdout.splitlines()[-1]) == [], "the loader had Python of ours at hand"
-    answers = np.load(tmp_path / "answers.npz")
-    live_images = pair.image_encoder(tf.stack([load_image(p, size=SIZE, fit="stretch") for p in pictures]))
+    assert json.loads(done.stdout.splitlines()[-1]) == [], "the other process imported itembed_tf or tensorflow_text"
+    results = np.load(tmp_path / "outputs.npz")
+    live_images = pair.image_encoder(tf.stack([load_image(p, size=SIZE, fit="stretch") for p in images]))
     live_texts = pair.text_encoder(ids)
-    outputs = "ids-embedding ids-known_words image-embedding text-embedding text-known_words"
-    assert sorted(answers.files) == outputs.split()
+    names = "ids-embedding ids-known_words image-embedding text-embedding text-known_words"
+    assert sorted(results.files) == names.split()
     for name, live in (("image", live_images), ("text", live_texts), ("ids", live_texts)):
-        embedding = answers[f"{name}-embedding"]
+        embedding = results[f"{name}-embedding"]
         assert embedding.dtype == np.float32 and embedding.shape == live.shape
         np.testing.assert_allclose(embedding, live, atol=1e-5)
         np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1, atol=1e-6)
     for name in ("text", "ids"):
-        assert answers[f"{name}-known_words"].dtype == np.int32
-        assert answers[f"{name}-known_words"].tolist() == KNOWN
+        assert results[f"{name}-known_words"].dtype == np.int32
+        assert results[f"{name}-known_words"].tolist() == KNOWN
 
 
-def test_the_contract_file_says_what_the_endpoints_take_and_give(pair, exported):
+def test_the_contract_file_describes_the_signatures(pair, exported):
     contract = json.loads((exported / "encoders.json").read_text())
     assert contract["embedding_size"] == D and contract["length"] == LENGTH and contract["version"] == 1
     assert contract["vocabulary"] == {"sha256": vocabulary().checksum(), "size": 9}
@@ -135,11 +136,11 @@ def test_the_contract_file_says_what_the_endpoints_take_and_give(pair, exported)
         for signature, described in encoder["signatures"].items():
             function = loaded[signature]
             inputs, outputs = function.structured_input_signature[1], function.structured_outputs
-            for found, side in ((inputs, described["inputs"]), (outputs, described["outputs"])):
-                plain = {n: {"dtype": s.dtype.name, "shape": [d or "batch" for d in s.shape]} for n, s in found.items()}
+            for specs, side in ((inputs, described["inputs"]), (outputs, described["outputs"])):
+                plain = {n: {"dtype": s.dtype.name, "shape": [d or "batch" for d in s.shape]} for n, s in specs.items()}
                 assert plain == side, f"{name} {signature}"
         kept = json.loads((exported / name / "1/assets.extra/encoders.json").read_text())
-        assert kept == contract, "a server rolled back to this version could not tell its contract"
+        assert kept == contract, "a server that is rolled back to this version needs its contract"
 
 
 def test_weights_are_stored_once(pair, exported):
@@ -148,7 +149,7 @@ def test_weights_are_stored_once(pair, exported):
         assert stored == pytest.approx(4 * encoder.count_params(), rel=0.1)
 
 
-def test_doubled_weights_are_refused(pair, tmp_path, monkeypatch):
+def test_weights_stored_twice_are_refused(pair, tmp_path, monkeypatch):
     def doubled(encoder):
         module = tf.Module()
         module.weights = [*encoder.variables, *(v.value for v in encoder.variables)]  # as keras.Model.export does
@@ -160,8 +161,8 @@ def test_doubled_weights_are_refused(pair, tmp_path, monkeypatch):
     assert list(tmp_path.rglob("saved_model.pb")) == []
 
 
-def test_warm_up_records_replay(exported):
-    """Each record is a request that the SavedModel beside it answers, one for each signature and batch size."""
+def test_warm_up_records_are_valid_requests(exported):
+    """One record per signature and batch size, each a request that the SavedModel beside it computes."""
     seen = []
     for name in ("image_encoder", "text_encoder"):
         folder = exported / name / "1"
@@ -178,25 +179,25 @@ def test_warm_up_records_replay(exported):
     assert seen == [(name, signature, size) for name, signature in expected for size in (1, 2, 4, 8, 16, 32)]
 
 
-def test_bad_input_is_answered_by_an_error_that_names_it(exported):
+def test_errors_name_the_bad_input(exported):
     image = tf.saved_model.load(str(exported / "image_encoder/1")).signatures["serving_default"]
     text = tf.saved_model.load(str(exported / "text_encoder/1")).signatures
     samples = parity.sample_images()
     good, jpeg, bmp = samples["a PNG, 257 x 129"], samples["a JPEG, 320 x 240"], samples["a BMP, 40 x 24"]
     batch = [
         good,
-        b"not a picture",
+        b"not an image",
         jpeg,
         b"",
         jpeg[:2000],
         bmp,
         good[:-9],
         bmp[:60],
-        jpeg + b"a camera's notes",
+        jpeg + b"trailing bytes",
         b"BM",
     ]
     places = r"not complete JPEG.*\[1 3 4 6 7 9\].*\[13 0 2000 \d+ 60 2\]"
-    for call, says in (
+    for call, message in (
         (lambda: image(image_bytes=tf.constant(batch)), places),
         (lambda: image(image_bytes=tf.constant([b""])), r"\[0\].*\[0\]"),
         (lambda: image(image_bytes=tf.constant([], tf.string)), "image_bytes is an empty batch"),
@@ -205,38 +206,39 @@ def test_bad_input_is_answered_by_an_error_that_names_it(exported):
         (lambda: text["ids"](ids=tf.fill((1, LENGTH), 9)), r"ids must be in 0 \.\. 8"),
         (lambda: text["ids"](ids=tf.fill((1, LENGTH), -1)), r"ids must be in 0 \.\. 8"),
     ):
-        with pytest.raises(tf.errors.InvalidArgumentError, match=says):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
             call()
     fine = [item for i, item in enumerate(batch) if i in (0, 2, 5, 8)]
     assert image(image_bytes=tf.constant(fine))["embedding"].shape == (4, D)
 
 
-def test_versions_count_up_and_are_never_overwritten(pair, tmp_path):
-    first = write_saved_models(tmp_path, pair).contract
-    files = {p: p.read_bytes() for p in tmp_path.rglob("1/**/*") if p.is_file()}
-    second = write_saved_models(tmp_path, pair).contract
-    assert (first.version, second.version) == (1, 2)
-    assert first.contract == second.contract, "the same weights exported again are the same contract"
-    assert {p: p.read_bytes() for p in tmp_path.rglob("1/**/*") if p.is_file()} == files
+def test_versions_count_up_and_are_never_overwritten(pair, exported, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(exported, out)
+    files = {p: p.read_bytes() for p in out.rglob("1/**/*") if p.is_file()}
+    second = write_saved_models(out, pair).contract
+    assert second.version == 2 and read_contract(out) == second
+    assert second.contract == read_contract(exported).contract, "the same weights exported again: the same contract"
+    assert {p: p.read_bytes() for p in out.rglob("1/**/*") if p.is_file()} == files
     with pytest.raises(FileExistsError, match="exists already"):
-        write_saved_models(tmp_path, pair, version=2)
+        write_saved_models(out, pair, version=2)
 
 
-def test_an_artefact_that_answers_otherwise_is_not_published(pair, exported, tmp_path, monkeypatch):
+def test_an_export_that_differs_from_the_live_model_is_not_published(pair, exported, tmp_path, monkeypatch):
     shutil.copytree(exported, tmp_path / "out")
     before = sorted(p for p in (tmp_path / "out").rglob("*"))
     contract = (tmp_path / "out/encoders.json").read_bytes()
     other = make_pair(seed=1)
     endpoint = saved_model.text_endpoint
     monkeypatch.setattr(saved_model, "text_endpoint", lambda _, **k: endpoint(other.text_encoder, **k))
-    says = r"text_encoder \(text\).*differs from the live model by 0\.\d+ \(tolerance 1e-05\)"
-    with pytest.raises(ParityError, match=says):
+    message = r"text_encoder \(text\).*differs from the live model by 0\.\d+ \(tolerance 1e-05\)"
+    with pytest.raises(ParityError, match=message):
         write_saved_models(tmp_path / "out", pair)
     assert sorted(p for p in (tmp_path / "out").rglob("*")) == before
     assert (tmp_path / "out/encoders.json").read_bytes() == contract
 
 
-def test_another_tokeniser_in_the_graph_is_found(pair, tmp_path, monkeypatch):
+def test_a_different_vocabulary_in_the_graph_is_detected(pair, tmp_path, monkeypatch):
     endpoint = saved_model.text_endpoint
     swapped = vocabulary(words=("the", "bike", "dog", "man", "on", "red", "runs", "a"))
 
@@ -249,7 +251,7 @@ def test_another_tokeniser_in_the_graph_is_found(pair, tmp_path, monkeypatch):
         write_saved_models(tmp_path, pair)
 
 
-def test_the_contract_hash_sees_whatever_decides_an_embedding(pair):
+def test_the_contract_hash_covers_everything_that_decides_an_embedding(pair):
     base, same = pair.contract, make_pair()
     assert base == same.contract, "a model built again with the same weights"
     for name, encoder in (("image_encoder", same.image_encoder), ("text_encoder", same.text_encoder)):
@@ -270,29 +272,31 @@ def test_the_contract_hash_sees_whatever_decides_an_embedding(pair):
 
 
 @pytest.mark.parametrize("bad", [np.nan, 0.0])
-def test_parity_refuses_what_is_not_a_unit_vector(bad):
+def test_parity_refuses_vectors_not_of_unit_length(bad):
     live = np.full((2, 4), 0.5, np.float32)
-    served = live.copy()
-    served[1] = bad
+    exported = live.copy()
+    exported[1] = bad
     with pytest.raises(ParityError, match="on the second"):
-        parity.compare_embeddings("x", np.where(np.isnan(served), live, served), served, ["the first", "the second"])
+        parity.compare_embeddings(
+            "x", np.where(np.isnan(exported), live, exported), exported, ["the first", "the second"]
+        )
 
 
-def test_a_sentence_without_known_words_may_be_zero():
+def test_a_text_without_known_words_may_be_zero():
     unit, zero = np.full((1, 4), 0.5, np.float32), np.zeros((1, 4), np.float32)
-    rows, nothing_known = np.concatenate([unit, zero]), np.array([False, True])
-    figures = parity.compare_embeddings("x", rows, rows, ["known", "unknown"], nothing_known)
+    rows, no_known_word = np.concatenate([unit, zero]), np.array([False, True])
+    figures = parity.compare_embeddings("x", rows, rows, ["known", "unknown"], no_known_word)
     assert figures == Parity(max_abs_difference=0.0, min_cosine=1.0)
     with pytest.raises(ParityError, match="on known"):
-        parity.compare_embeddings("x", rows[::-1], rows[::-1], ["known", "unknown"], nothing_known)
+        parity.compare_embeddings("x", rows[::-1], rows[::-1], ["known", "unknown"], no_known_word)
 
 
 def test_encoders_that_do_not_fit_together_are_refused(pair, tmp_path):
-    for change, says in (
+    for change, message in (
         ({"vocabulary": vocabulary(length=5)}, r"text encoder's input .* expected int32 \(None, 5\)"),
         ({"size": 64}, r"image encoder's input .* expected float32 \(None, 64, 64, 3\)"),
     ):
-        with pytest.raises(ValueError, match=says):
+        with pytest.raises(ValueError, match=message):
             write_saved_models(tmp_path, replace(pair, **change))
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -304,44 +308,49 @@ def test_encoders_that_do_not_fit_together_are_refused(pair, tmp_path):
         write_saved_models(tmp_path, replace(pair, text_encoder=keras.Model(half.input, out)))
 
 
-def test_unicode_tokenizer_says_what_it_needs(pair, tmp_path):
+def test_the_unicode_tokenizer_needs_tensorflow_text(pair, tmp_path):
     models = write_saved_models(tmp_path, replace(pair, vocabulary=vocabulary(tokenizer="unicode")))
     assert json.loads(models.contract_file.read_text())["needs"] == ["tensorflow_text"]
 
 
-def test_tflite_gives_the_live_embeddings(pair, tmp_path):
+def test_litert_gives_the_live_embeddings(pair, tmp_path):
     path = write_litert_text_encoder(tmp_path, pair)
     assert path == tmp_path / "text_encoder.float32.tflite"
-    told = json.loads((tmp_path / "text_encoder.json").read_text())
+    settings = json.loads((tmp_path / "text_encoder.json").read_text())
     words = load_vocabulary(
-        tmp_path / "vocabulary.txt", tokenizer=told["tokenizer"], lowercase=told["lowercase"], length=told["length"]
+        tmp_path / "vocabulary.txt",
+        tokenizer=settings["tokenizer"],
+        lowercase=settings["lowercase"],
+        length=settings["length"],
     )
     run = Interpreter(model_path=str(path)).get_signature_runner()
-    ids = words.encode(SENTENCES)
-    given = np.concatenate([run(ids=row[None])["embedding"] for row in ids])
-    assert told["output"] == {"embedding": {"dtype": "float32", "shape": [1, D]}} and given.shape == (5, D)
-    np.testing.assert_allclose(given, pair.text_encoder(ids), atol=1e-5)
-    assert told["contract"] == pair.contract and told["vocabulary"]["sha256"] == vocabulary().checksum()
+    ids = words.encode(TEXTS)
+    embeddings = np.concatenate([run(ids=row[None])["embedding"] for row in ids])
+    assert settings["output"] == {"embedding": {"dtype": "float32", "shape": [1, D]}} and embeddings.shape == (5, D)
+    np.testing.assert_allclose(embeddings, pair.text_encoder(ids), atol=1e-5)
+    assert settings["contract"] == pair.contract and settings["vocabulary"]["sha256"] == vocabulary().checksum()
 
 
-def test_tflite_carries_what_stands_beside_it(pair, tmp_path):
+def test_a_litert_file_contains_the_files_beside_it(pair, tmp_path):
     path = write_litert_text_encoder(tmp_path, pair)
     inside = files_inside(path.read_bytes())
     assert inside["vocabulary.txt"] == (tmp_path / "vocabulary.txt").read_text() == "".join(f"{w}\n" for w in WORDS)
     assert inside["tokenizer.txt"] == (tmp_path / "tokenizer.txt").read_text()
-    told, beside = json.loads(inside["text_encoder.json"]), json.loads((tmp_path / "text_encoder.json").read_text())
-    assert told == {key: value for key, value in beside.items() if key not in ("parity", "tolerance")}
+    settings, beside = json.loads(inside["text_encoder.json"]), json.loads((tmp_path / "text_encoder.json").read_text())
+    assert settings == {key: value for key, value in beside.items() if key not in ("parity", "tolerance")}
     with zipfile.ZipFile(path) as archive:
-        assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}, "as TFLite's readers ask"
+        assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}, (
+            "required by TensorFlow Lite's metadata readers"
+        )
     model = schema.Model.GetRootAsModel(path.read_bytes(), 0)
     described = next(m for m in map(model.Metadata, range(model.MetadataLength())) if m.Name() == b"TFLITE_METADATA")
     metadata = model.Buffers(described.Buffer()).DataAsNumpy().tobytes()
     assert metadata[4:8] == b"M001"
-    for said in (b"text_encoder", b"ids", b"embedding", b"vocabulary.txt", b"tokenizer.txt"):
-        assert said in metadata
+    for word in (b"text_encoder", b"ids", b"embedding", b"vocabulary.txt", b"tokenizer.txt"):
+        assert word in metadata
 
 
-def test_tflite_buffers_stay_aligned(pair, tmp_path):
+def test_litert_buffers_are_aligned(pair, tmp_path):
     """LiteRT's kernels read weights in place, 16 bytes at a time."""
     path = write_litert_text_encoder(tmp_path, pair)
     model = schema.Model.GetRootAsModel(path.read_bytes(), 0)
@@ -349,8 +358,8 @@ def test_tflite_buffers_stay_aligned(pair, tmp_path):
     assert {table.Vector(table.Offset(4)) % 16 for table in tables} == {0} and len(tables) > 4
 
 
-def test_tflite_without_its_weights_is_refused(pair, tmp_path, monkeypatch):
-    """The converter, given a function and its Keras model, writes a small file without weights and says nothing."""
+def test_a_litert_file_without_weights_is_refused(pair, tmp_path, monkeypatch):
+    """From a function and its Keras model, the converter writes a small file without weights and reports no error."""
 
     encoder = pair.text_encoder
     spec = tf.TensorSpec([1, LENGTH], tf.int32, name="ids")

@@ -1,6 +1,6 @@
 /**
- * LiteRT.js under Node. The package is made for browsers: it loads its WebAssembly by a <script> tag and fetch(). Under
- * Node its loader asks for importScripts, require and __dirname instead, which a module does not have; they are lent.
+ * LiteRT.js on Node. The package is made for browsers, where it loads its WebAssembly by a <script> tag and fetch(). On
+ * Node its loader needs importScripts, require and __dirname, which an ES module lacks; this file provides them.
  */
 
 import { readFileSync } from "node:fs";
@@ -23,7 +23,7 @@ const { loadAndCompile, loadLiteRt, Tensor } = await import("@litertjs/core");
 await loadLiteRt(join(folder, `${LOADER}.js`));
 
 /**
- * A text encoder's file -> a function from ids to the embedding.
+ * Load a text encoder's file; returns a function from ids to the embedding.
  * @param {Uint8Array} bytes
  * @returns {Promise<(ids: Int32Array) => Promise<Float32Array>>}
  */
@@ -33,7 +33,7 @@ export async function textEncoder(bytes) {
     const input = new Tensor(ids, [1, ids.length]);
     const [output] = await model.run(input);
     const embedding = Float32Array.from(output.toTypedArray());
-    input.delete(); // LiteRT.js frees nothing by itself
+    input.delete(); // LiteRT.js does not free tensors automatically
     output.delete();
     return embedding;
   };

@@ -17,7 +17,7 @@ import java.util.TreeMap;
 import java.util.zip.ZipFile;
 
 /**
- * A sentence to the ids of a text encoder; Java 8 and Android, no dependencies. From Kotlin:
+ * Tokenizer of an exported text encoder: a text to ids. Java 8 and Android, no dependencies. From Kotlin:
  * <pre>
  * val tokenizer = Tokenizer(assets.open("tokenizer.txt").reader(), assets.open("vocabulary.txt").reader())
  * val ids = arrayOf(tokenizer.encode("a dog runs"))   // int[1][length], the input of the interpreter
@@ -26,7 +26,7 @@ import java.util.zip.ZipFile;
 public final class Tokenizer {
     private static final String FIRST_LINE = "itembed_tf tokenizer 1";
 
-    /** Ids of a sentence: the second dimension of the model's input. */
+    /** Ids per text: the second dimension of the model's input. */
     public final int length;
 
     private final int longest;
@@ -38,15 +38,15 @@ public final class Tokenizer {
     /**
      * Reads tokenizer.txt and vocabulary.txt, both UTF-8, and closes the readers.
      *
-     * @throws IllegalArgumentException rules of another version than this file knows
+     * @throws IllegalArgumentException the rules have a version that this class does not support
      */
     public Tokenizer(Reader rules, Reader vocabulary) throws IOException {
         Map<String, String> settings = new HashMap<>();
         try (BufferedReader lines = new BufferedReader(rules)) {
             String line = lines.readLine();
             if (!FIRST_LINE.equals(line)) {
-                throw new IllegalArgumentException("tokenizer.txt begins with \"" + line + "\", this reader knows \""
-                        + FIRST_LINE + "\"; take the newer reader");
+                throw new IllegalArgumentException("tokenizer.txt starts with \"" + line + "\", this class supports \""
+                        + FIRST_LINE + "\"; use the Tokenizer.java of the itembed_tf version that exported it");
             }
             while ((line = lines.readLine()) != null) {
                 List<String> parts = Arrays.asList(line.split(" "));
@@ -74,7 +74,7 @@ public final class Tokenizer {
         }
     }
 
-    /** Reads both files from inside a .tflite file. On Android ship them as assets instead: its ZIP reader may refuse. */
+    /** Reads both files from inside a .tflite file. On Android, whose ZIP reader may reject it, use assets instead. */
     public static Tokenizer ofModel(File model) throws IOException {
         try (ZipFile inside = new ZipFile(model);
                 InputStream rules = inside.getInputStream(inside.getEntry("tokenizer.txt"));
@@ -84,14 +84,14 @@ public final class Tokenizer {
         }
     }
 
-    /** All words of a sentence, known or not. */
-    public List<String> words(String sentence) {
-        return words(sentence.getBytes(StandardCharsets.UTF_8));
+    /** All words of a text, known or not. */
+    public List<String> words(String text) {
+        return words(text.getBytes(StandardCharsets.UTF_8));
     }
 
-    /** All words of a sentence in UTF-8, known or not; what is not UTF-8 parts words. */
-    public List<String> words(byte[] sentence) {
-        String text = new String(sentence, 0, Math.min(sentence.length, longest), StandardCharsets.UTF_8);
+    /** All words of a text in UTF-8, known or not; invalid bytes separate words. */
+    public List<String> words(byte[] utf8) {
+        String text = new String(utf8, 0, Math.min(utf8.length, longest), StandardCharsets.UTF_8);
         if (!spaced.isEmpty()) {
             text = Normalizer.normalize(translate(text, before), Normalizer.Form.NFKC);
         }
@@ -108,16 +108,16 @@ public final class Tokenizer {
         return words;
     }
 
-    /** The model's input: unknown words dropped, then cut to length, 0 to the right. */
-    public int[] encode(String sentence) {
-        return encode(sentence.getBytes(StandardCharsets.UTF_8));
+    /** The model's input: unknown words removed, then truncated or padded with 0 on the right. */
+    public int[] encode(String text) {
+        return encode(text.getBytes(StandardCharsets.UTF_8));
     }
 
-    /** As {@link #encode(String)}, of UTF-8. */
-    public int[] encode(byte[] sentence) {
+    /** As {@link #encode(String)}, from UTF-8. */
+    public int[] encode(byte[] utf8) {
         int[] row = new int[length];
         int used = 0;
-        for (String word : words(sentence)) {
+        for (String word : words(utf8)) {
             Integer id = ids.get(word);
             if (id != null && used < length) {
                 row[used++] = id;
@@ -165,7 +165,7 @@ public final class Tokenizer {
         return out.toString();
     }
 
-    /** Puts spaces around the words of scripts that have none. */
+    /** Puts spaces around the words of scripts without spaces. */
     private String space(String text) {
         int[] codes = text.codePoints().toArray();
         StringBuilder out = new StringBuilder(2 * text.length());
