@@ -1,10 +1,10 @@
-"""Does the exported pair, raw bytes and strings in, find what `itembed_tf.evaluate` says the run finds?
+"""Recall of the exported encoders, from image files and strings, against `itembed evaluate` of the run.
 
     ITEMBED_FLICKR8K=... python -m benchmarks.export_recall [RUN] [--quick]
 
-RUN is a finished run directory, by default runs/flickr8k. Its encoders are exported into a temporary folder, read back,
-and fed the files and captions of its dev split as they are. The figure is the largest difference of any recall, in
-percent points.
+RUN is a finished run directory, by default runs/flickr8k. Its encoders are exported into a temporary folder, loaded,
+and given the image files and captions of its dev split. The figure is the maximum difference of a recall, in percentage
+points.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from typing import Any
 
 import numpy as np
 
-BAR = 0.1  # percent points, in the worst of the six recalls
+BAR = 0.1  # percentage points, maximum over the six recalls
 RECALLS = ("R@1", "R@5", "R@10")
 BATCH = 32
 
 
 def data_override(run: Path) -> list[str]:
-    """Where Flickr8k lies on this machine, for a run on it."""
+    """The location of Flickr8k on this machine, for a run on it."""
     from itembed_tf.training.run_directory import open_run
 
     if open_run(run).config.dataset.name != "flickr8k":
@@ -37,7 +37,7 @@ def data_override(run: Path) -> list[str]:
 
 
 def served_table(run: Path, exported: Path, overrides: Sequence[str]) -> dict[str, Any]:
-    """The retrieval table of the run's dev split by the exported pair alone."""
+    """The retrieval table of the run's dev split, computed with the exported encoders only."""
     import tensorflow as tf
 
     from itembed_tf.config import arguments, load_config
@@ -52,23 +52,23 @@ def served_table(run: Path, exported: Path, overrides: Sequence[str]) -> dict[st
     version = str(json.loads((exported / "encoders.json").read_text(encoding="utf-8"))["version"])
     image = tf.saved_model.load(str(exported / "image_encoder" / version)).signatures["serving_default"]
     text = tf.saved_model.load(str(exported / "text_encoder" / version)).signatures["serving_default"]
-    images = embed("pictures", items.images, lambda b: image(image_bytes=tf.constant([read_image(p) for p in b])))
-    captions = embed("sentences", items.captions, lambda batch: text(text=tf.constant(batch)))
+    images = embed("images", items.images, lambda b: image(image_bytes=tf.constant([read_image(p) for p in b])))
+    captions = embed("captions", items.captions, lambda batch: text(text=tf.constant(batch)))
     return retrieval_table(images, captions, items.image_groups, items.caption_groups).to_json()
 
 
-def embed(what: str, items: Sequence[Any], call: Callable[[Any], dict[str, Any]]) -> np.ndarray:
-    """All items through one signature, BATCH at a time: float32 [n, D]."""
+def embed(unit: str, items: Sequence[Any], call: Callable[[Any], dict[str, Any]]) -> np.ndarray:
+    """Embed all items with one signature, BATCH at a time: float32 [n, D]."""
     start = time.perf_counter()
-    found = [call(items[i : i + BATCH])["embedding"].numpy() for i in range(0, len(items), BATCH)]
-    print(f"exported: {len(items):,} {what}, {len(items) / (time.perf_counter() - start):.0f} a second")
-    return np.concatenate(found)
+    embeddings = [call(items[i : i + BATCH])["embedding"].numpy() for i in range(0, len(items), BATCH)]
+    print(f"exported: {len(items):,} {unit}, {len(items) / (time.perf_counter() - start):.0f} {unit}/s")
+    return np.concatenate(embeddings)
 
 
 def compare(live: dict[str, Any], served: dict[str, Any]) -> float:
-    """Print both tables side by side; give the largest difference of a recall."""
+    """Print both tables side by side; return the maximum difference of a recall."""
     worst = 0.0
-    print(f"{'':12}{'':>6}{'evaluate':>10}{'exported':>10}{'apart':>8}")
+    print(f"{'':12}{'':>6}{'evaluate':>10}{'exported':>10}{'diff.':>8}")
     for query in ("image_query", "text_query"):
         for recall in RECALLS:
             a, b = live[query][recall], served[query][recall]
@@ -79,7 +79,7 @@ def compare(live: dict[str, Any], served: dict[str, Any]) -> float:
 
 
 def small_run(folder: Path) -> Path:
-    """A run of seconds on 96 drawn pictures, for the smoke version: boxes told by colour, size, shape and place."""
+    """A run of a few seconds on 96 drawn images, for --quick: boxes that differ in colour, size, shape and position."""
     import tensorflow as tf
 
     from itembed_tf.config import load_config
@@ -121,7 +121,7 @@ cached_views = 2
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", nargs="?", default="runs/flickr8k", help="a finished run directory")
-    parser.add_argument("--quick", action="store_true", help="on a run of seconds, trained for the purpose")
+    parser.add_argument("--quick", action="store_true", help="use a small run, trained in a few seconds")
     args = parser.parse_args(argv)
     from itembed_tf.evaluation.evaluate import evaluate_run
     from itembed_tf.exporting import load_pair, write_saved_models
@@ -136,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise SystemExit(f"nothing to measure: {error}") from None
         write_saved_models(Path(folder) / "exported", load_pair(run)[1])
         served = served_table(run, Path(folder) / "exported", overrides)
-    print(f"{live['protocol']}; {live['gallery_images']:,} pictures, {live['gallery_captions']:,} sentences")
+    print(f"{live['protocol']}; {live['gallery_images']:,} images, {live['gallery_captions']:,} captions")
     figure = compare(live, served)
     print(f"export_recall: {figure:.2f} points (bar {BAR}) {'ok' if figure <= BAR else 'short'}")
     return 0 if figure <= BAR else 1

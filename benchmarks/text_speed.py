@@ -1,11 +1,11 @@
-"""How many sentences a second, against all-MiniLM-L6-v2 on its fastest CPU runtime?
+"""Speed of the text encoder, in texts/s, against all-MiniLM-L6-v2 on its fastest CPU runtime.
 
     python -m benchmarks.text_speed [RUN] [--quick]
 
 RUN is a finished run directory, by default runs/flickr8k; its text encoder runs in LiteRT with int8 weights (precision
-"dynamic"), one sentence a call. The peer runs in int8 by ONNX Runtime, in the best of three batch sizes, in a process
-of its own. Both have one thread, take strings, and take turns. It is a much larger model, of open vocabulary: the
-figure says what a query costs, not which finds more.
+"dynamic"), one text per call. The peer runs in int8 with ONNX Runtime, at the best of three batch sizes, in a separate
+process. Both have one thread, take strings, and take turns. The peer is a much larger model with an open vocabulary:
+the figure is the cost of a query, not its quality.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from benchmarks.runner import print_versions, verdict
 BAR = 2.0
 BATCHES = (1, 8, 32)
 ROUNDS = 5
-SENTENCES = 1000
+TEXTS = 1000
 
 
 class Peer:
-    """`benchmarks.minilm` in another process, waiting for its turns."""
+    """`benchmarks.minilm` in another process, waiting for its turn."""
 
-    def __init__(self, sentences: Sequence[str]) -> None:
+    def __init__(self, texts: Sequence[str]) -> None:
         command = [sys.executable, "-m", "benchmarks.minilm"]
         self.process = subprocess.Popen(
             command, cwd=Path(__file__).parents[1], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        said = self._ask(json.dumps(list(sentences)))
-        if not said.startswith("ready"):
-            raise SystemExit("the peer cannot run; what it said stands above")
-        self.versions = said.removeprefix("ready").strip()
+        reply = self._ask(json.dumps(list(texts)))
+        if not reply.startswith("ready"):
+            raise SystemExit("the peer cannot run; its error is printed above")
+        self.versions = reply.removeprefix("ready").strip()
 
     def seconds(self, batch: int) -> float:
         return float(self._ask(str(batch)))
@@ -57,8 +57,8 @@ class Peer:
         self.process.wait()
 
 
-def ours(run: Path, sentences: Sequence[str]) -> Callable[[], float]:
-    """A function that embeds all sentences once and gives the seconds it took."""
+def ours(run: Path, texts: Sequence[str]) -> Callable[[], float]:
+    """A function that embeds all texts once and returns the seconds."""
     from ai_edge_litert.interpreter import Interpreter
 
     from itembed_tf.exporting import load_pair
@@ -72,8 +72,8 @@ def ours(run: Path, sentences: Sequence[str]) -> Callable[[], float]:
 
     def seconds() -> float:
         start = time.perf_counter()
-        for sentence in sentences:
-            interpreter.set_tensor(x, pair.vocabulary.encode([sentence]))
+        for text in texts:
+            interpreter.set_tensor(x, pair.vocabulary.encode([text]))
             interpreter.invoke()
             interpreter.get_tensor(y)
         return time.perf_counter() - start
@@ -82,34 +82,36 @@ def ours(run: Path, sentences: Sequence[str]) -> Callable[[], float]:
 
 
 def judge(taken: dict[str, float], count: int) -> int:
-    """Print sentences a second of each, by its seconds for `count`, and the verdict over the peer's best."""
+    """Print texts/s of each from its seconds for `count` texts, and the verdict against the peer's best."""
     for name, seconds in taken.items():
-        print(f"{name:40}{count / seconds:10,.0f} sentences a second")
+        print(f"{name:40}{count / seconds:10,.0f} texts/s")
     best = min(seconds for name, seconds in taken.items() if name != "ours")
     ratio = best / taken["ours"]
-    return verdict("text_speed", f"{ratio:.1f} x the sentences a second", f"{BAR:g} x", ratio >= BAR)
+    return verdict("text_speed", f"{ratio:.1f} x the texts/s", f"{BAR:g} x", ratio >= BAR)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", nargs="?", default="runs/flickr8k", help="a finished run directory")
-    parser.add_argument("--quick", action="store_true", help="a run of seconds, a few sentences, two turns")
+    parser.add_argument(
+        "--quick", action="store_true", help="use a small run trained in seconds, few texts, two rounds"
+    )
     args = parser.parse_args(argv)
     print_versions()
     with tempfile.TemporaryDirectory() as folder:
-        run, sentences = _run_and_sentences(args.run, args.quick, Path(folder))
-        peer, embed = Peer(sentences), ours(run, sentences)
-        print(f"{len(sentences):,} sentences, one thread each; peer: {peer.versions}")
+        run, texts = _run_and_texts(args.run, args.quick, Path(folder))
+        peer, embed = Peer(texts), ours(run, texts)
+        print(f"{len(texts):,} texts, one thread each; peer: {peer.versions}")
         rounds: list[dict[str, float]] = []
         for _ in range(1 + (2 if args.quick else ROUNDS)):
             turn = {f"all-MiniLM-L6-v2, int8, batches of {size}": peer.seconds(size) for size in BATCHES}
             rounds.append({"ours": embed(), **turn})
         peer.close()
     taken = {name: float(np.median([turn[name] for turn in rounds[1:]])) for name in rounds[0]}  # the first warms up
-    return judge(taken, len(sentences))
+    return judge(taken, len(texts))
 
 
-def _run_and_sentences(run: str, quick: bool, folder: Path) -> tuple[Path, list[str]]:
+def _run_and_texts(run: str, quick: bool, folder: Path) -> tuple[Path, list[str]]:
     from benchmarks.export_recall import data_override, small_run
     from itembed_tf.config import arguments, load_config
     from itembed_tf.data.readers import read_dataset
@@ -117,7 +119,7 @@ def _run_and_sentences(run: str, quick: bool, folder: Path) -> tuple[Path, list[
     path = small_run(folder) if quick else Path(run)
     config = load_config(path / "config.toml", [*data_override(path), 'dataset.splits=["dev"]'])
     captions = [caption for group in read_dataset(**arguments(config.dataset)) for caption in group.captions]
-    return path, captions[:: max(1, len(captions) // SENTENCES)][:SENTENCES]
+    return path, captions[:: max(1, len(captions) // TEXTS)][:TEXTS]
 
 
 if __name__ == "__main__":

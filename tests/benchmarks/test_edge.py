@@ -1,4 +1,4 @@
-"""The benchmarks of the edge and of parity, on a run of seconds: they measure what they say; their bars can fail."""
+"""The benchmarks edge, text_speed and parity on a small run: what they measure, and that their bars can fail."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_edge_measures_a_small_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert benchmarks.edge.main([str(run)]) == 1, "its files are mostly metadata"
+    assert benchmarks.edge.main([str(run)]) == 1, "small files are mostly metadata"
     *_, saved_model, float32, float16, dynamic, int8, last = capsys.readouterr().out.splitlines()
     assert saved_model.startswith("SavedModel") and saved_model.endswith(" 1.0 x the SavedModel's speed")
     for line in (float32, float16, dynamic, int8):
-        assert 0 < float(line.split()[1]) < float(saved_model.split()[1]), "LiteRT has less around each op"
+        assert 0 < float(line.split()[1]) < float(saved_model.split()[1]), "LiteRT has less overhead per op"
     assert last.startswith("edge: 0.") and last.endswith("points of R@1 lost (bar 0.27 x, 8 x, 1.0 points) short")
 
 
@@ -49,32 +49,32 @@ def test_edge_judges_size_speed_and_loss(rows, ms, says, capsys) -> None:
     assert says in last and last.endswith("short" if code else "ok") and code == (says != last)
 
 
-def test_text_speed_takes_the_peers_best(run, capsys) -> None:
+def test_text_speed_uses_the_peers_best_batch_size(run, capsys) -> None:
     code = benchmarks.text_speed.main([str(run)])
-    said = capsys.readouterr().out.splitlines()
-    assert said[1].startswith("39 sentences, one thread each; peer: onnxruntime ")
-    rates = [float(line.split(" sentences a second")[0].split()[-1].replace(",", "")) for line in said[2:6]]
-    assert float(said[-1].split()[1]) == pytest.approx(rates[0] / max(rates[1:]), rel=0.05)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("39 texts, one thread each; peer: onnxruntime ")
+    rates = [float(line.split(" texts/s")[0].split()[-1].replace(",", "")) for line in lines[2:6]]
+    assert float(lines[-1].split()[1]) == pytest.approx(rates[0] / max(rates[1:]), rel=0.05)
     assert code == (rates[0] / max(rates[1:]) < 2)
     assert benchmarks.text_speed.judge({"ours": 1.0, "peer": 1.9, "other": 5.0}, 10) == 1
     assert benchmarks.text_speed.judge({"ours": 1.0, "peer": 2.1, "other": 5.0}, 10) == 0
 
 
-def test_parity_walks_every_road(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_parity_measures_every_backend(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert benchmarks.parity.main([str(run), "--quick"]) == 0
-    said = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()
     names = ["live model", "SavedModel", "gRPC", "REST", "LiteRT float32", "LiteRT int8"]
-    table = {name: line.split()[-10:] for name in names for line in said if line.startswith(name)}
+    table = {name: line.split()[-10:] for name in names for line in lines if line.startswith(name)}
     assert list(table) == names
     assert table["live model"][:4] == ["0.0e+00"] * 4 and float(table["live model"][-1]) > 20, "of 38: it has learnt"
     for name in names[1:-1]:
         assert all(float(off) < 1e-4 for off in table[name][:4]) and table[name][4:] == table["live model"][4:]
     assert table["gRPC"] == table["REST"]
-    assert 1e-4 < float(table["LiteRT int8"][0]) < 0.2, "an int8 road as close as a float32 one is not int8"
-    assert said[-1].startswith("parity: ") and said[-1].endswith("recall 0.00 points apart (bar 0.0001, 0) ok")
+    assert 1e-4 < float(table["LiteRT int8"][0]) < 0.2, "closer than int8 can be"
+    assert lines[-1].startswith("parity: ") and lines[-1].endswith("recall 0.00 points apart (bar 0.0001, 0) ok")
 
 
-def test_parity_judges_float32_roads_and_the_size_of_dev(capsys) -> None:
+def test_parity_judges_float32_backends_and_the_size_of_dev(capsys) -> None:
     recalls = {"R@1": 20.0, "R@5": 50.0, "R@10": 60.0}
     same = {"image_query": recalls, "text_query": recalls}
     other = {"image_query": recalls, "text_query": {**recalls, "R@5": 49.9}}
@@ -82,8 +82,8 @@ def test_parity_judges_float32_roads_and_the_size_of_dev(capsys) -> None:
     off, lost = a + np.float32(2e-4), np.where(a, np.nan, a)
 
     def judged(name: str, images: np.ndarray = a, captions: np.ndarray = a, table: dict = same, least: int = 3) -> str:
-        live = benchmarks.parity.Road("live model", a, a, same)
-        code = benchmarks.parity.judge([live, benchmarks.parity.Road(name, images, captions, table)], least, 3)
+        live = benchmarks.parity.Backend("live model", a, a, same)
+        code = benchmarks.parity.judge([live, benchmarks.parity.Backend(name, images, captions, table)], least, 3)
         last = capsys.readouterr().out.splitlines()[-1]
         assert last.endswith("short" if code else "ok")
         return last
