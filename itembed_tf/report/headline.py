@@ -77,7 +77,7 @@ def sentence(figures: QueryFigures, queries: int, of_text: bool) -> str:
     query, item = ("captions", "image") if of_text else ("images", "caption")
     article = "a" if figures.correct_answers > 1 else "the"
     subject = f"Of {queries:,} {query}" if queries else f"Of the {query}"
+    ten, first = (f"{figures[name]:.0f}\N{NO-BREAK SPACE}%" for name in ("R@10", "R@1"))
     return (
-        f"{subject}, {figures['R@10']:.0f} % have {article} correct {item} among the first 10 results, and "
-        f"{figures['R@1']:.0f} % as the first result."
+        f"{subject}, {ten} have {article} correct {item} among the first 10 results, and {first} as the first result."
     )

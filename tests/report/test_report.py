@@ -127,7 +127,7 @@ def headline_rows(page: Page) -> list[list[str]]:
 def test_all_sections_are_present(page: Page) -> None:
     run = example_run()
     assert page.find("h1")[0]["text"] == "runs/small <b>"
-    text = page.section("headline")["text"]
+    text = page.section("headline")["text"].replace("\N{NO-BREAK SPACE}", " ")
     for expected in ("80.0 %", "81.2 %", "83.5 %", "5.5", "489.5 of 600", "whole split"):
         assert expected in text, expected
     assert "Of 60 captions, 84 % have the correct image among the first 10 results" in text
