@@ -78,6 +78,4 @@ def sentence(figures: QueryFigures, queries: int, of_text: bool) -> str:
     article = "a" if figures.correct_answers > 1 else "the"
     subject = f"Of {queries:,} {query}" if queries else f"Of the {query}"
     ten, first = (f"{figures[name]:.0f}\N{NO-BREAK SPACE}%" for name in ("R@10", "R@1"))
-    return (
-        f"{subject}, {ten} have {article} correct {item} among the first 10 results, and {first} as the first result."
-    )
+    return f"{subject}, {ten} have {article} correct {item} among the first 10 results, {first} as the first result."

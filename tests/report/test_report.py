@@ -208,6 +208,7 @@ def test_nothing_is_fetched_and_user_text_is_escaped(run: dict[str, Any], tmp_pa
 
 
 def test_an_image_that_cannot_be_shown_is_named(run: dict[str, Any], tmp_path: Path) -> None:
+    run |= {"history": [], "analysis": None}
     images = [*(str(tmp_path / f"lost_{index}.jpg") for index in range(29)), b"not an image"]
     run["items"] = replace(run["items"], images=images)
     page = Page(write_report(tmp_path, **run))
@@ -235,6 +236,7 @@ def test_one_stage_without_evaluation_and_an_empty_split(run: dict[str, Any], tm
 
 
 def test_results_have_intervals_and_the_chance_level(run: dict[str, Any], tmp_path: Path) -> None:
+    run |= {"history": [], "analysis": None}
     bounds = {"R@1": (76.04, 83.96), "R@5": (77.0, 85.0), "R@10": (80.0, 87.0)}
     table = results(rsum_interval=(470.0, 500.0))
     text = replace(table.text_query, intervals=bounds)
@@ -252,6 +254,7 @@ def test_results_have_intervals_and_the_chance_level(run: dict[str, Any], tmp_pa
 
 
 def test_person_search_shows_the_scored_direction_only(run: dict[str, Any], tmp_path: Path) -> None:
+    run |= {"history": [], "analysis": None}
     table = results(name="cuhk/30x60")
     text = QueryFigures({**VALUES, "mAP": 71.3, "mINP": 52.8}, {"mAP": (70.0, 72.5)}, CHANCE, 2.0)
     run["table"] = replace(table, text_query=text)
@@ -267,6 +270,7 @@ def test_person_search_shows_the_scored_direction_only(run: dict[str, Any], tmp_
 
 
 def test_a_long_caption_does_not_fill_the_page(run: dict[str, Any], tmp_path: Path) -> None:
+    run["history"] = []
     run["items"] = replace(run["items"], captions=["word " * 20_000] * 60)
     words = (WordChange("w" * 60_000, -0.1),) * 20_000
     run["analysis"] = replace(run["analysis"], examples=(CaptionImportance(3, 7, 0.75, words),))
@@ -317,7 +321,7 @@ def test_similarities_before_and_after_share_one_scale(page: Page, run: dict[str
     }
     assert "fill:var(--text);fill-opacity:0.12" in [path["at"]["style"] for path in page.find("path", before)]
     similarity = replace(run["analysis"].similarity, before=None)
-    run["analysis"] = replace(run["analysis"], similarity=similarity)
+    run |= {"analysis": replace(run["analysis"], similarity=similarity), "history": []}
     page = Page(write_report(tmp_path, **run))
     assert len(page.find("figure", page.section("before-after"))) == 1
     assert "not available" in page.section("before-after")["text"]
