@@ -84,23 +84,23 @@ def draw_epoch(
     steps = len(items.images) // batch
     images = random.permutation(len(items.images))[: steps * batch]
     groups = items.image_groups[images]
-    drawn = _different_captions(items, groups, captions, random)
-    drawn = drawn.reshape(captions, steps, batch).swapaxes(0, 1).reshape(-1)
-    rows = _thinned(ids[drawn], word_dropout, random) if word_dropout else ids[drawn]
-    rows = _shifted(rows, random) if shift else rows
+    sample = _different_captions(items, groups, captions, random)
+    sample = sample.reshape(captions, steps, batch).swapaxes(0, 1).reshape(-1)
+    rows = _drop_words(ids[sample], word_dropout, random) if word_dropout else ids[sample]
+    rows = _shift(rows, random) if shift else rows
     seeds = random.integers(0, 2**31 - 1, (steps, batch, 2), dtype=np.int32)
     groups = groups.reshape(steps, batch)
     candidate_ids, candidate_groups = np.zeros((steps, 0, ids.shape[1]), np.int32), np.zeros((steps, 0), np.int32)
     if mining:
         count = int(items.caption_groups[-1]) + 1
-        candidate_groups = np.stack([_outsiders(count, row, mining, random) for row in groups])
-        chosen = _random_captions(items, candidate_groups.reshape(-1), random)
-        found = _shifted(ids[chosen], random) if shift else ids[chosen]
-        candidate_ids = found.reshape(steps, mining, -1)
+        candidate_groups = np.stack([_groups_outside(count, row, mining, random) for row in groups])
+        candidates = ids[_random_captions(items, candidate_groups.reshape(-1), random)]
+        candidates = _shift(candidates, random) if shift else candidates
+        candidate_ids = candidates.reshape(steps, mining, -1)
     return Epoch(
         images.reshape(steps, batch),
         seeds,
-        drawn.reshape(steps, captions * batch),
+        sample.reshape(steps, captions * batch),
         rows.reshape(steps, captions * batch, -1),
         groups,
         candidate_ids,
@@ -109,9 +109,10 @@ def draw_epoch(
 
 
 def _random_captions(items: Items, groups: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """One caption of each group, as indices into Items.captions."""
     first = np.searchsorted(items.caption_groups, groups, side="left")
-    behind = np.searchsorted(items.caption_groups, groups, side="right")
-    return random.integers(first, behind)
+    end = np.searchsorted(items.caption_groups, groups, side="right")
+    return random.integers(first, end)
 
 
 def _different_captions(items: Items, groups: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
@@ -122,27 +123,27 @@ def _different_captions(items: Items, groups: np.ndarray, count: int, random: np
     first = np.searchsorted(items.caption_groups, groups, side="left")
     sizes = np.searchsorted(items.caption_groups, groups, side="right") - first
     rows = np.arange(len(groups))
-    turns = random.random((len(groups), int(sizes.max())))
-    turns[rows, chosen - first] = -1.0  # the chosen one first
-    turns[np.arange(turns.shape[1]) >= sizes[:, None]] = 2.0  # padding last
-    order = turns.argsort(axis=1)
-    return np.stack([first + order[rows, place % sizes] for place in range(count)])
+    keys = random.random((len(groups), int(sizes.max())))
+    keys[rows, chosen - first] = -1.0  # the chosen one first
+    keys[np.arange(keys.shape[1]) >= sizes[:, None]] = 2.0  # padding last
+    order = keys.argsort(axis=1)
+    return np.stack([first + order[rows, i % sizes] for i in range(count)])
 
 
-def _outsiders(groups: int, batch: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
+def _groups_outside(groups: int, batch: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
     """`count` groups sampled with replacement from those outside the batch (released code, Flickr)."""
     outside = np.setdiff1d(np.arange(groups, dtype=np.int32), batch)
     return random.choice(outside if len(outside) else np.arange(groups, dtype=np.int32), count)
 
 
-def _thinned(rows: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
+def _drop_words(rows: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
     """Rows of left-aligned word ids without a random share of them, left-aligned again."""
-    kept = np.where(random.random(rows.shape) < share, 0, rows)
-    order = np.argsort(kept == 0, axis=1, kind="stable")
-    return np.take_along_axis(kept, order, axis=1).astype(np.int32)
+    remaining = np.where(random.random(rows.shape) < share, 0, rows)
+    order = np.argsort(remaining == 0, axis=1, kind="stable")
+    return np.take_along_axis(remaining, order, axis=1).astype(np.int32)
 
 
-def _shifted(rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def _shift(rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Rows of left-aligned word ids, each moved to a uniformly random position at which it fits."""
     length = rows.shape[1]
     starts = random.integers(0, length - (rows != 0).sum(axis=1) + 1)
@@ -161,10 +162,10 @@ def batches(
 
     Args:
         epoch: of `draw_epoch`.
-        first_step: the first step that is given; those before it are left out.
+        first_step: earlier steps are left out.
         images: `image_source(...)` or `feature_source(...)`.
         classes: class of each group, int32 [G].
-        text_features: features of all captions, float32 [m, F], to be used in place of word ids.
+        text_features: features of all captions, float32 [m, F], instead of word ids.
 
     Returns:
         Dicts of tensors: "image" [B, S, S, 3] or "image_features" [B, F]; "ids" int32 [k*B, L] or "text_features"

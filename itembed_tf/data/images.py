@@ -11,6 +11,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from itembed_tf.config.choices import FITS
+
 _EXIF_BYTES, _SEGMENTS = 1 << 17, 64  # of a JPEG, from its start, that are searched for EXIF data
 
 
@@ -26,8 +28,8 @@ def load_image(data: Any, *, size: int, fit: str) -> tf.Tensor:
         ValueError: another `fit`.
         tf.errors.InvalidArgumentError: not a complete image.
     """
-    if fit not in ("stretch", "crop"):
-        raise ValueError(f"image.fit is {fit!r}; it must be stretch or crop")
+    if fit not in FITS:
+        raise ValueError(f"image.fit is {fit!r}; it must be {' or '.join(FITS)}")
     pixels = _decode(data, size)
     if fit == "crop":
         height, width = tf.shape(pixels)[0], tf.shape(pixels)[1]

@@ -32,8 +32,8 @@ def feature_source(views: Sequence[np.ndarray], name: str = "image_features") ->
         return np.stack([views[draw][i] for i, draw in zip(indices, draws, strict=True)])
 
     def load(indices: np.ndarray, seeds: np.ndarray) -> tf.data.Dataset:
-        # Not from_generator: its op sets malloc's trim threshold to 128 KB for the process, and every step then
-        # asks the system anew for its memory (10,000 page faults a step of configs/flickr8k.toml, 4 % of its time).
+        # Not from_generator: its op sets malloc's trim threshold to 128 KB for the process, so that every step
+        # allocates memory anew (10,000 page faults per step of configs/flickr8k.toml, 4 % of its time).
         shape = (indices.shape[1], views[0].shape[1])
         rows = tf.data.Dataset.from_tensor_slices((indices, seeds[..., 0] % len(views)))
         return rows.map(lambda *row: {name: tf.ensure_shape(tf.numpy_function(gather, row, tf.float32), shape)})
@@ -46,7 +46,7 @@ def image_source(images: Sequence[ImageSource], augment: Callable[[tf.Tensor, tf
     read = read_from(images)
 
     @tf.function(input_signature=[tf.TensorSpec((), tf.int64), tf.TensorSpec((2,), tf.int32)])
-    def decode(i: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:  # traced here, once, and not anew for every epoch
+    def decode(i: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:  # traced once, rather than in every epoch
         return augment(read(i), seed)
 
     decode.get_concrete_function()
@@ -60,7 +60,7 @@ def image_source(images: Sequence[ImageSource], augment: Callable[[tf.Tensor, tf
 
 
 def read_from(images: Sequence[ImageSource]) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A graph function from an index to the file bytes of that image."""
+    """A function for graphs, from an image's index to its file bytes."""
     if any(isinstance(image, FilePart) for image in images):
 
         def content(i: np.ndarray) -> bytes:

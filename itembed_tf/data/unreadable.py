@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -40,15 +41,19 @@ def find_unreadable(groups: Sequence[Group]) -> list[UnreadableImage]:
 
 def decode_thumbnails(groups: Sequence[Group], size: int) -> Iterator[np.ndarray | UnreadableImage]:
     """Decode every image in order, as uint8 [size, size, 3]."""
+    named = [pair for group in groups for pair in named_images(group)]
+    with ThreadPoolExecutor() as pool:
+        results = pool.map(or_unreadable(_thumbnail_decoder(size)), named)
+        yield from tqdm(results, total=len(named), desc="checking images", unit=" images")
 
+
+@cache
+def _thumbnail_decoder(size: int) -> Any:
     @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
     def decode(data: tf.Tensor) -> tf.Tensor:
         return tf.cast(tf.round(load_image(data, size=size, fit="stretch")), tf.uint8)
 
-    named = [pair for group in groups for pair in named_images(group)]
-    with ThreadPoolExecutor() as pool:
-        results = pool.map(or_unreadable(decode), named)
-        yield from tqdm(results, total=len(named), desc="checking images", unit=" images")
+    return decode
 
 
 def or_unreadable(function: Any) -> Callable[[NamedImage], Any]:

@@ -13,6 +13,7 @@ from benchmarks.miniatures import MINIATURES
 from itembed_tf.data.readers import DATASETS, folder
 
 
+@pytest.mark.slow
 def test_all_readers_and_the_training_program_report_invalid_input(
     capsys: pytest.CaptureFixture[str], deterministic_ops_end: None
 ) -> None:

@@ -7,7 +7,6 @@ import pytest
 from itembed_tf.config import choices
 from itembed_tf.config.backbones import BACKBONES
 from itembed_tf.data import readers
-from itembed_tf.data.readers import group, merge
 from itembed_tf.evaluation.protocols import PROTOCOLS
 from itembed_tf.models import backbones, text_tower
 from itembed_tf.training import freezing
@@ -18,8 +17,6 @@ REAL = [("efficientnet-lite0", 32), ("efficientnet-lite2", 32), ("resnet50", 32)
 
 def test_the_implementations_have_the_names_of_the_choices():
     assert set(readers.DATASETS) == set(choices.DATASETS)
-    assert group.SPLITS == choices.SPLITS and merge.LEAKS == choices.LEAKS
-    assert {name: readers.SPLIT_BY.get(name, ("base",)) for name in readers.DATASETS} == choices.DATASETS
     assert {*text_tower.VARIANTS, "features"} == set(choices.TEXT_VARIANTS)
     assert set(backbones.BACKBONES) == set(BACKBONES)
     assert tuple(freezing.LAYER_TYPES) == choices.FROZEN_LAYERS

@@ -1,4 +1,4 @@
-"""Drawing epochs, and batches from pictures and from features."""
+"""Sampling of epochs, and batches of images and of features."""
 
 from __future__ import annotations
 
@@ -14,12 +14,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from itembed_tf.data.batches import (
-    Items,
-    batches,
-    draw_epoch,
-    flatten,
-)
+from itembed_tf.data.batches import Items, batches, draw_epoch, flatten
 from itembed_tf.data.readers import Group
 from itembed_tf.data.sources import feature_source, image_batches, image_source
 
@@ -37,7 +32,7 @@ def group(number: int, images: int = 1, captions: int = 3) -> Group:
 
 
 def uneven() -> tuple[Items, np.ndarray]:
-    """24 pictures in 20 groups, 1 to 4 captions each; word ids name the caption, row lengths go from 0 to LENGTH."""
+    """24 images in 20 groups, 1 to 4 captions each; word ids identify the caption, row lengths go from 0 to LENGTH."""
     items = flatten([group(n, images=2 if n < 4 else 1, captions=1 + n % 4) for n in range(20)])
     ids = np.zeros((len(items.captions), LENGTH), np.int32)
     for row in range(len(ids)):
@@ -59,7 +54,7 @@ def test_flatten_numbers_groups_in_their_order():
     assert items.caption_groups.tolist() == [0, 1, 1]
 
 
-def test_an_epoch_shows_every_picture_once_with_a_caption_of_its_group():
+def test_an_epoch_has_every_image_once_with_a_caption_of_its_group():
     items, _ = uneven()
     ids = np.tile(np.arange(1, len(items.captions) + 1, dtype=np.int32)[:, None], (1, LENGTH))
     seen = set()
@@ -73,10 +68,10 @@ def test_an_epoch_shows_every_picture_once_with_a_caption_of_its_group():
         captions = drawn.ids[..., 0] - 1
         np.testing.assert_array_equal(items.caption_groups[captions], drawn.groups)
         seen |= set(captions.ravel())
-    assert seen == set(range(len(items.captions)))  # over 30 epochs every caption has its turn
+    assert seen == set(range(len(items.captions)))  # every caption occurs within 30 epochs
 
 
-def test_what_does_not_fill_a_batch_waits_for_another_epoch():
+def test_images_that_do_not_fill_a_batch_are_left_out():
     items, ids = uneven()
     seen = set()
     for epoch in range(10):
@@ -88,14 +83,14 @@ def test_what_does_not_fill_a_batch_waits_for_another_epoch():
     assert seen == set(range(24))
 
 
-def test_a_batch_bigger_than_the_data_is_all_of_it():
+def test_a_batch_size_above_the_number_of_images_gives_one_batch():
     items, ids = uneven()
     drawn = draw_epoch(items, ids, captions=1, shift=False, word_dropout=0.0, batch_size=128, mining=4, seed=(0, 0, 0))
     assert drawn.images.shape == (1, 24)
-    assert drawn.candidate_ids.shape == (1, 4, LENGTH)  # no group is outside: they come from all
+    assert drawn.candidate_ids.shape == (1, 4, LENGTH)  # no group is outside the batch: candidates of all groups
 
 
-def test_the_seed_alone_decides():
+def test_samples_depend_on_the_seed_alone():
     items, ids = uneven()
 
     def draw(*seed: int) -> list[np.ndarray]:
@@ -109,8 +104,8 @@ def test_the_seed_alone_decides():
         assert not np.array_equal(first[0], changed[0]) and not np.array_equal(first[1], changed[1])
 
 
-def test_one_caption_a_picture_is_drawn_as_ever():
-    """The very draws from before pictures could have several: a run that began then goes on with them."""
+def test_samples_with_one_caption_per_image_never_change():
+    """A run that was started with an earlier version continues with the same samples."""
     items, ids = uneven()
     settings = {"captions": 1, "shift": True, "word_dropout": 0.2, "batch_size": 9, "mining": 5}
     drawn = draw_epoch(items, ids, **settings, seed=(1, 0, 3))
@@ -121,7 +116,7 @@ def test_one_caption_a_picture_is_drawn_as_ever():
 
 
 @pytest.mark.parametrize("captions", [2, 3])
-def test_several_captions_of_a_picture_differ_while_its_group_has_others(captions):
+def test_several_captions_of_an_image_differ_while_its_group_has_others(captions):
     items, _ = uneven()  # groups of 1 to 4 captions
     ids = np.tile(np.arange(1, len(items.captions) + 1, dtype=np.int32)[:, None], (1, LENGTH))
     settings = {"shift": False, "word_dropout": 0.0, "batch_size": 8, "mining": 0}
@@ -136,19 +131,19 @@ def test_several_captions_of_a_picture_differ_while_its_group_has_others(caption
                 assert len(set(row)) == min(captions, 1 + label % 4)
                 pairs |= {(a, b) for a, b in itertools.pairwise(row) if label == 3}  # 4 captions
         one = draw_epoch(items, ids, captions=1, **settings, seed=(0, 0, epoch))
-        np.testing.assert_array_equal(drawn.captions[:, :8], one.captions)  # the first is what one caption would be
+        np.testing.assert_array_equal(drawn.captions[:, :8], one.captions)  # the first is the same as with one caption
     first = int(np.searchsorted(items.caption_groups, 3))
     assert len(pairs) == 12 and {n for pair in pairs for n in pair} == set(range(first, first + 4))
 
 
-def test_mining_wants_one_caption_a_picture():
+def test_mining_needs_one_caption_per_image():
     items, ids = uneven()
     with pytest.raises(ValueError, match=r"data.captions is 2 and a stage's mining is 5"):
         draw_epoch(items, ids, captions=2, shift=False, word_dropout=0.0, batch_size=8, mining=5, seed=(0, 0, 0))
 
 
-def test_shift_starts_a_caption_anywhere_that_it_fits_alike():
-    """2 words in 6 places: 5 starts. 2,000 draws; each count within 5 standard deviations, words kept together."""
+def test_shift_is_uniform_over_the_positions_at_which_a_caption_fits():
+    """2 words in 6 positions: 5 starts. 2,000 samples; each count within 5 standard deviations, words adjacent."""
     items = flatten([group(n, captions=1) for n in range(2000)])
     ids = np.zeros((2000, LENGTH), np.int32)
     ids[:, 0], ids[:, 1] = 8, 9
@@ -176,13 +171,13 @@ def test_shift_of_full_and_empty_captions_and_no_shift():
     assert all((row[: (row != 0).sum()] != 0).all() for row in left)
 
 
-def test_candidates_are_captions_of_other_groups_than_the_batch():
+def test_candidates_are_captions_of_groups_outside_the_batch():
     items, _ = uneven()
     ids = np.tile(np.arange(1, len(items.captions) + 1, dtype=np.int32)[:, None], (1, LENGTH))
     drawn = draw_epoch(items, ids, captions=1, shift=False, word_dropout=0.0, batch_size=8, mining=200, seed=(0, 0, 0))
     for labels, candidates, rows in zip(drawn.groups, drawn.candidate_groups, drawn.candidate_ids, strict=True):
         assert not set(labels) & set(candidates)
-        assert set(candidates) == set(range(20)) - set(labels)  # all the others among 200 draws
+        assert set(candidates) == set(range(20)) - set(labels)  # all others within 200 samples
         np.testing.assert_array_equal(items.caption_groups[rows[:, 0] - 1], candidates)
 
 
@@ -190,24 +185,24 @@ def test_a_resumed_epoch_gives_exactly_the_remaining_batches():
     items, ids = uneven()
     drawn = draw_epoch(items, ids, captions=1, shift=True, word_dropout=0.0, batch_size=4, mining=3, seed=(0, 0, 0))
     views = [np.random.default_rng(v).normal(size=(24, 5)).astype(np.float32) for v in range(2)]
-    pictures = [png(n) for n in range(24)]
+    images = [png(n) for n in range(24)]
 
     def augment(data: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         pixels = tf.cast(tf.io.decode_png(data, channels=3), tf.float32)[:2, :2]
         return pixels + tf.random.stateless_uniform([2, 2, 3], seed)
 
-    for load in (feature_source(views), image_source(pictures, augment)):
-        whole = list(batches(drawn, 0, load, CLASSES))
-        assert len(whole) == 6
+    for load in (feature_source(views), image_source(images, augment)):
+        complete = list(batches(drawn, 0, load, CLASSES))
+        assert len(complete) == 6
         for first in (2, 5, 6):  # 6: killed between the last step and the end of the epoch
-            rest = list(batches(drawn, first, load, CLASSES))
-            assert len(rest) == 6 - first
-            for a, b in zip(whole[first:], rest, strict=True):
+            remaining = list(batches(drawn, first, load, CLASSES))
+            assert len(remaining) == 6 - first
+            for a, b in zip(complete[first:], remaining, strict=True):
                 assert a.keys() == b.keys()
                 assert all(np.array_equal(a[key], b[key]) for key in a)
 
 
-def test_batches_of_features_take_one_view_of_each_picture():
+def test_batches_of_features_have_one_view_of_each_image():
     items, ids = uneven()
     drawn = draw_epoch(items, ids, captions=1, shift=False, word_dropout=0.0, batch_size=24, mining=0, seed=(0, 0, 0))
     views = [np.stack([np.arange(24), np.full(24, v)], axis=1).astype(np.float32) for v in range(3)]
@@ -218,42 +213,42 @@ def test_batches_of_features_take_one_view_of_each_picture():
     assert batch["classes"].shape == (24,) and batch["ids"].dtype == tf.int32
 
 
-def test_features_of_captions_stand_in_place_of_their_ids():
+def test_text_features_replace_word_ids():
     items, ids = uneven()
     settings = {"captions": 2, "shift": False, "word_dropout": 0.0, "batch_size": 8, "mining": 0}
     drawn = draw_epoch(items, ids, **settings, seed=(0, 0, 0))
     sentences = np.arange(3 * len(items.captions), dtype=np.float32).reshape(-1, 3)
     load = feature_source([np.zeros((len(items.images), 2), np.float32)])
-    found = list(batches(drawn, 1, load, CLASSES, sentences))
-    assert len(found) == 2
-    for batch, captions in zip(found, drawn.captions[1:], strict=True):
+    steps = list(batches(drawn, 1, load, CLASSES, sentences))
+    assert len(steps) == 2
+    for batch, captions in zip(steps, drawn.captions[1:], strict=True):
         assert batch["text_features"].shape == (16, 3) and batch["image_features"].shape == (8, 2)
         np.testing.assert_array_equal(batch["text_features"], sentences[captions])
         assert "ids" not in batch and "image" not in batch
 
 
-def test_batches_of_pictures_pair_each_with_its_own_caption(tmp_path):
-    """From files and from memory alike, and in the drawn order although decoding is parallel."""
+def test_batches_of_images_have_the_matching_captions(tmp_path):
+    """From files and from memory, in the sampled order although decoding is parallel."""
     items, ids = uneven()
     drawn = draw_epoch(items, ids, captions=1, shift=False, word_dropout=0.0, batch_size=8, mining=0, seed=(0, 0, 0))
     for n in range(24):
         (tmp_path / f"{n}.png").write_bytes(png(10 * n))
-    for pictures in ([png(10 * n) for n in range(24)], [str(tmp_path / f"{n}.png") for n in range(24)]):
-        load = image_source(pictures, lambda data, seed: tf.cast(tf.io.decode_png(data, channels=3), tf.float32))
+    for images in ([png(10 * n) for n in range(24)], [str(tmp_path / f"{n}.png") for n in range(24)]):
+        load = image_source(images, lambda data, seed: tf.cast(tf.io.decode_png(data, channels=3), tf.float32))
         for step, batch in enumerate(batches(drawn, 0, load, CLASSES)):
             np.testing.assert_array_equal(batch["image"][:, 0, 0, 0], 10 * drawn.images[step])
             np.testing.assert_array_equal(batch["classes"], CLASSES[drawn.groups[step]])
 
 
-def test_evaluation_batches_keep_the_order_and_the_rest():
-    pictures = [png(n) for n in range(7)]
-    read = image_batches(pictures, lambda data, i: tf.cast(tf.io.decode_png(data, channels=3), tf.float32), 3)
-    found = [batch.numpy()[:, 0, 0, 0].tolist() for batch in read]
-    assert found == [[0, 1, 2], [3, 4, 5], [6]]
+def test_evaluation_batches_have_all_images_in_order():
+    images = [png(n) for n in range(7)]
+    read = image_batches(images, lambda data, i: tf.cast(tf.io.decode_png(data, channels=3), tf.float32), 3)
+    values = [batch.numpy()[:, 0, 0, 0].tolist() for batch in read]
+    assert values == [[0, 1, 2], [3, 4, 5], [6]]
 
 
-def test_an_epoch_never_ends_in_a_wait_for_autotuning():
-    """TensorFlow 2.21's autotuning thread held up the end of some epochs for up to half of their time."""
+def test_autotuning_is_off():
+    """TensorFlow 2.21's autotuning thread delayed the end of some epochs by up to half of their time."""
     items, ids = uneven()
     drawn = draw_epoch(items, ids, captions=1, shift=False, word_dropout=0.0, batch_size=8, mining=0, seed=(0, 0, 0))
     evaluation = image_batches([png()] * 3, lambda data, i: tf.io.decode_png(data), 2)
@@ -270,14 +265,14 @@ print(sum(float(row["image_features"].numpy().sum()) for row in rows))
 
 
 def test_reading_features_leaves_the_allocator_alone():
-    """from_generator sets malloc's trim threshold for the process, and each training step then faults in its memory."""
-    said = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}
-    done = subprocess.run([sys.executable, "-c", FEATURE_SOURCE], capture_output=True, text=True, env=said, check=True)
+    """from_generator sets malloc's trim threshold for the process, and each training step then has page faults."""
+    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"}
+    done = subprocess.run([sys.executable, "-c", FEATURE_SOURCE], capture_output=True, text=True, env=env, check=True)
     assert done.stdout.strip() == "30.0"
     assert "M_TRIM_THRESHOLD" not in done.stderr
 
 
-def test_word_dropout_leaves_out_a_share_and_closes_the_gaps() -> None:
+def test_word_dropout_removes_a_share_of_the_words_and_closes_the_gaps() -> None:
     caption = np.arange(1, 21, dtype=np.int32)
     rows = np.tile(np.pad(caption, (0, 4)), (2000, 1))
     items = Items([b""] * 2000, np.arange(2000, dtype=np.int32), [""] * 2000, np.arange(2000, dtype=np.int32))
@@ -285,7 +280,7 @@ def test_word_dropout_leaves_out_a_share_and_closes_the_gaps() -> None:
         items, rows, captions=1, shift=False, word_dropout=0.2, batch_size=2000, mining=0, seed=(0, 0, 0)
     ).ids[0]
     lengths = (drawn != 0).sum(axis=1)
-    assert abs(lengths.mean() - 16) < 0.2  # 20 words, a fifth left out
+    assert abs(lengths.mean() - 16) < 0.2  # 20 words, a fifth removed
     for row, length in zip(drawn[:50], lengths, strict=False):
         assert (row[:length] != 0).all() and (row[length:] == 0).all()
-        assert (np.diff(row[:length]) > 0).all()  # the order stays
+        assert (np.diff(row[:length]) > 0).all()  # in order

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from itembed_tf.config import choices
 from itembed_tf.data.readers import coco, flickr8k, flickr30k, folder, openmoji, person_search
 from itembed_tf.data.readers.group import SPLITS, FilePart, Group, ImageSource, check_groups, read_image
 from itembed_tf.data.readers.merge import merge_groups
@@ -41,14 +42,9 @@ DATASETS: dict[str, Callable[..., list[Group]]] = {
     "rstpreid": partial(person_search.read, person_search.RSTPREID),
     "folder": folder.read,
 }
-# Allowed values of split_by. Data sets with several splits in use and no official one have no "base": the config must
-# choose.
-SPLIT_BY = {
-    "openmoji": ("base", "id"),
-    "flickr8k": ("base", "karpathy"),
-    "flickr30k": ("karpathy", "entities"),
-    "coco": ("karpathy", "random"),
-}
+# Allowed values of split_by by data set. Those with several splits in use and no official one have no "base": the
+# config must choose.
+SPLIT_BY = choices.DATASETS
 FILE_ORDER = ("coco",)  # COCO 1K is evaluated on five folds of a thousand images in the order of the file
 ATTRIBUTIONS: dict[str, Callable[[], str]] = {"openmoji": openmoji.attribution}
 
@@ -108,9 +104,9 @@ def read_data(
         raise ValueError(f"dataset.name = {name!r} is unknown; it must be one of {', '.join(DATASETS)}")
     if not splits or len(set(splits)) != len(splits) or not set(splits) <= set(SPLITS):
         raise ValueError(f"dataset.splits = {list(splits)}; it must be one or more of {', '.join(SPLITS)}, each once")
-    if split_by not in SPLIT_BY.get(name, ("base",)):
-        choices = " or ".join(map(repr, SPLIT_BY.get(name, ("base",))))
-        raise ValueError(f"dataset.split_by = {split_by!r} is not a split of {name}; it must be {choices}")
+    if split_by not in SPLIT_BY[name]:
+        allowed = " or ".join(map(repr, SPLIT_BY[name]))
+        raise ValueError(f"dataset.split_by = {split_by!r} is not a split of {name}; it must be {allowed}")
     if shards:
         everything = read_shards(shards, name=name, split_by=split_by, splits=splits)
     else:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-SPLITS = ("train", "dev", "test")
+from itembed_tf.config.choices import SPLITS
 
 
 class FilePart(NamedTuple):

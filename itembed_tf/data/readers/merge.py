@@ -11,9 +11,8 @@ import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from itembed_tf.config.choices import LEAKS
 from itembed_tf.data.readers.group import SPLITS, Group, format_items
-
-LEAKS = ("refuse", "drop", "keep")
 
 
 def read_merge(path: str | Path) -> list[tuple[str, ...]]:
