@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from itembed_tf.api import ImageTextModel, Ranking, load, train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = ["ImageTextModel", "Ranking", "__version__", "load", "train"]
 
 
