@@ -13,9 +13,11 @@ from typing import Any
 def uninterrupted() -> Iterator[None]:
     """Let Ctrl-C raise KeyboardInterrupt after the block instead of within it, so that what it changes is consistent.
 
-    Only the main thread of a process receives Ctrl-C; in other threads the block is run as it is.
+    Only the main thread of a process receives Ctrl-C; in other threads, and in background processes of a shell, which
+    ignore it, the block is run as it is.
     """
-    if threading.current_thread() is not threading.main_thread():
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if ignored or threading.current_thread() is not threading.main_thread():
         yield
         return
     received = False

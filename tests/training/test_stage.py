@@ -532,6 +532,16 @@ def test_an_interruption_within_a_block_comes_after_it():
         signal.raise_signal(signal.SIGINT)  # the handler of before is back
 
 
+def test_a_process_that_ignores_ctrl_c_goes_on_ignoring_it():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_a_checkpoint_that_does_not_fit_is_refused_and_changes_nothing():
     kept: list[Any] = []
     run(toy(), epochs=1, save=lambda state, arrays: kept.append((state, arrays)))
