@@ -17,12 +17,12 @@ def check_model(config: Config) -> None:
     check_image_tower(config)
     check_text_tower(config)
     check_word_vectors(config)
+    check_start(config)
     if config.text_tower.variant == "features":
         check_sentence(config)
     else:
         keys = ["kind", "words", "components", "size"]
         refuse_ignored("sentence", config.sentence, keys, 'sentence features need text_tower.variant = "features"')
-    check_start(config)
     if config.model.classifier == "none":
         refuse_ignored(
             "model", config.model, ["scale", "bias", "dropout"], 'there is no classifier with model.classifier = "none"'

@@ -82,7 +82,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 def test_training_from_cca_keeps_what_is_best(drawn, tmp_path, run, monkeypatch):
     """A rate that destroys the weights leaves those that CCA gave."""
     monkeypatch.setattr(train, "finish_run", lambda *_, model, **__: {"kept": model.get_weights()})
-    settings = config(drawn, "stages.0.epochs=1", "stages.0.learning_rate=1000")
+    settings = config(drawn, "stages.0.epochs=1", "stages.0.learning_rate=100")
     kept = train.train(settings, tmp_path / "run")["kept"]
     for one, two in zip(load_model(open_run(run)).get_weights(), kept, strict=True):
         np.testing.assert_array_equal(one, two)
@@ -93,12 +93,15 @@ def test_training_from_cca_keeps_what_is_best(drawn, tmp_path, run, monkeypatch)
     [["image_tower.head=fc-bn"], ["text_tower.head=variant"], ["text_tower.variant=wide", "text_tower.head=fc-bn"]],
 )
 def test_heads_that_are_no_linear_maps_are_refused(drawn, tmp_path, more):
-    with pytest.raises(ValueError, match=r'model.start = "cca" needs linear heads .* image_tower.head = "fc"'):
+    with pytest.raises(ValueError, match=r'model.start = "cca": gives linear maps .* image_tower.head = "fc"'):
         train.train(config(drawn, *more), tmp_path / "run")
 
 
 def test_more_numbers_than_directions_are_refused(drawn, tmp_path):
-    with pytest.raises(ValueError, match="CCA of 1280 and 6 numbers has 6 directions, and embedding_size is 7"):
+    with pytest.raises(
+        ValueError,
+        match="embedding_size = 7: CCA of 1280 image and 6 sentence dimensions has a maximum of 6 directions",
+    ):
         train.train(config(drawn, "embedding_size=7"), tmp_path / "other")
 
 
