@@ -38,7 +38,7 @@ from itembed_tf.config.schema import Dataset
 from itembed_tf.data.readers import Group, coco, read_dataset
 
 ADVICE = re.compile(
-    r"\b(must|docs/|save it|write|give|keep|use|remove|delete|choose|put|needs?|add|repair|set|rerun|one of)",
+    r"\b(must|allowed|docs/|save it|write|give|keep|use|remove|delete|choose|put|needs?|add|repair|set|rerun|one of)",
     re.IGNORECASE,
 )
 MAX_CHARACTERS = 8000  # of an error message

@@ -7,6 +7,7 @@ from pathlib import Path
 from itembed_tf.config.checks_model import check_model
 from itembed_tf.config.checks_stage import check_stages
 from itembed_tf.config.choices import DATASETS
+from itembed_tf.config.dump import toml_value
 from itembed_tf.config.refuse import refuse, refuse_choice, refuse_ignored
 from itembed_tf.config.schema import Config
 
@@ -120,5 +121,6 @@ def _check_file(key: str, value: str, advice: str) -> None:
         refuse(key, value, f"{_looked_for(value)} is not a file; {advice}")
 
 
-def _looked_for(value: str) -> Path:
-    return Path(value).expanduser().absolute()
+def _looked_for(value: str) -> str:
+    """The absolute path, quoted: it may hold characters that cannot be printed."""
+    return toml_value(str(Path(value).expanduser().absolute()))

@@ -139,11 +139,11 @@ def test_a_setting_that_cannot_be_used_is_refused(overrides, key, advice):
     [
         (["dataset.root=somewhere"], "dataset.root", "docs/your_images.md"),
         (["dataset.name=flickr8k"], "dataset.root", "dataset.root=FOLDER"),
-        (["dataset.name=folder", "dataset.root=nowhere"], "dataset.root", "{here}/nowhere is not a folder"),
-        (["dataset.shards=nowhere"], "dataset.shards", "{here}/nowhere is not a folder; `itembed prepare`"),
-        (["dataset.merge=nowhere"], "dataset.merge", "{here}/nowhere is not a file; `itembed doctor`"),
-        (["image_tower.weights=gone.weights.h5"], "image_tower.weights", "{here}/gone.weights.h5 is not a file"),
-        (["word_vectors.source=glove", "word_vectors.path=g.txt"], "word_vectors.path", "{here}/g.txt is not a file"),
+        (["dataset.name=folder", "dataset.root=nowhere"], "dataset.root", '"{here}/nowhere" is not a folder'),
+        (["dataset.shards=nowhere"], "dataset.shards", '"{here}/nowhere" is not a folder; `itembed prepare`'),
+        (["dataset.merge=nowhere"], "dataset.merge", '"{here}/nowhere" is not a file; `itembed doctor`'),
+        (["image_tower.weights=gone.weights.h5"], "image_tower.weights", '"{here}/gone.weights.h5" is not a file'),
+        (["word_vectors.source=glove", "word_vectors.path=g.txt"], "word_vectors.path", '"{here}/g.txt" is not a file'),
     ],
 )
 def test_a_missing_file_is_refused_with_where_it_was_looked_for(overrides, key, advice, tmp_path, monkeypatch):
