@@ -115,7 +115,8 @@ def install(folder: Path, quick: bool) -> Path:
 
 
 def write_images(folder: Path) -> None:
-    """32 coloured squares with two captions each, of which 8 are dev and 8 test."""
+    """32 images of coloured squares with two captions each; 8 images are dev and 8 test."""
+    import numpy as np
     from PIL import Image, ImageDraw
 
     folder.mkdir()
@@ -124,8 +125,9 @@ def write_images(folder: Path) -> None:
         rows.writerow(["image", "caption", "split"])
         for i in range(32):
             name, colour = list(COLOURS.items())[i % len(COLOURS)]
-            image = Image.new("RGB", (48, 40), (250, 250, 250 - i))
-            ImageDraw.Draw(image).rectangle((4 + i // 4, 6, 30 + i // 4, 34), fill=colour)
+            pattern = np.random.default_rng(i).integers(0, 256, (5, 6, 3), np.uint8)  # no two images are alike
+            image = Image.fromarray(pattern).resize((48, 40), Image.Resampling.BICUBIC)
+            ImageDraw.Draw(image).rectangle((14, 10, 34, 30), fill=colour)
             image.save(folder / f"{i}.png")
             split = ("train", "train", "dev", "test")[i // 4 % 4]
             rows.writerow([f"{i}.png", f"a {name} square", split])
