@@ -68,7 +68,7 @@ WRONG = (
     Wrong("image.sise=224", "224", "allowed: size, fit"),
     Wrong("text_tower.widht=0.5", "0.5", "did you mean 'width'?"),
     Wrong("stages.0.learning_rat=0.1", "0.1", "did you mean 'learning_rate'?"),
-    Wrong("stages.0.temperature=0.1", "0.1", "unknown key"),
+    Wrong("stages.0.temperature=0.1", "0.1", "infonce = { weight = 1.0, temperature = 0.1 }"),
     Wrong("stages.2.epochs=1", "1", "stages 0 to 1", key="stages.2"),
     # top level
     Wrong("seed=-1", "-1", "0 to 4294967295"),

@@ -62,3 +62,5 @@ LOSS_SETTINGS: dict[str, type[Loss]] = {
     "structure_text": TopK,
     HARD_NEGATIVES: Hinge,
 }
+
+FORMER_KEYS = ("margin", "temperature", "top", "label_smoothing")  # keys of a stage once, for all its losses

@@ -9,7 +9,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from itembed_tf.config.losses import LOSS_SETTINGS, Loss
+from itembed_tf.config.losses import FORMER_KEYS, LOSS_SETTINGS, Loss
 from itembed_tf.config.refuse import refuse, refuse_name
 from itembed_tf.config.schema import Config, Stage
 from itembed_tf.errors import did_you_mean
@@ -50,6 +50,12 @@ def type_hints(cls: type) -> dict[str, Any]:
 def _record(cls: Any, table: Mapping[str, Any], where: str) -> Any:
     fields, hints = {f.name: f for f in dataclasses.fields(cls)}, type_hints(cls)
     for name in table:
+        if cls is Stage and name in FORMER_KEYS:
+            losses = [loss for loss, record in LOSS_SETTINGS.items() if name in record.__dataclass_fields__]
+            line = f"losses = {{ {losses[0]} = {{ weight = 1.0, {name} = {table[name]} }} }}"
+            refuse(
+                f"{where}{name}", table[name], f"belongs to a loss: write {line}; losses with it: {', '.join(losses)}"
+            )
         if name not in fields:
             refuse_name(f"{where}{name}", table[name], "key", name, fields)
     values = {}

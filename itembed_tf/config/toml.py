@@ -9,7 +9,7 @@ from typing import Any
 
 from itembed_tf.config.dump import plain
 from itembed_tf.config.errors import ConfigError
-from itembed_tf.config.losses import LOSS_SETTINGS
+from itembed_tf.config.losses import FORMER_KEYS, LOSS_SETTINGS
 from itembed_tf.config.overrides import apply_override
 from itembed_tf.config.parse import parse_config
 from itembed_tf.config.schema import DEFAULT_STAGES, Config
@@ -20,8 +20,6 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-FORMER_KEYS = ("margin", "temperature", "top", "label_smoothing")  # of a stage, for all its losses
 
 
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
@@ -49,7 +47,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise ConfigError(f"{path}: no such config file{user}{_similar(path)}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
-    _move_former_keys(table, path)
+    _move_former_keys(table)
     base = table.pop("base", None)
     if base is None:
         return table
@@ -69,28 +67,18 @@ def _similar(path: Path) -> str:
     return f"{did_you_mean(path.name, files)}; `itembed configs` lists the shipped configs, which can be named"
 
 
-def _move_former_keys(table: dict[str, Any], path: Path) -> None:
+def _move_former_keys(table: dict[str, Any]) -> None:
     """Move margin, temperature, top and label_smoothing of a stage into its losses, in place.
 
-    The config.toml of a run of an earlier version lists all four for every stage. A config that someone wrote lists
-    some: then the value may be meant for losses that its base names, and the line to write is named instead.
+    Only where a stage has all four, as in the config.toml of a run of an earlier version. A config with some of them
+    was written by someone, and is refused with where they belong (`parse_config`).
     """
     stages = table.get("stages")
-    for i, stage in enumerate(stages if isinstance(stages, list) else []):
-        former = {key: stage[key] for key in FORMER_KEYS if isinstance(stage, dict) and key in stage}
-        if not former:
+    for stage in stages if isinstance(stages, list) else []:
+        losses = stage.get("losses") if isinstance(stage, dict) else None
+        if not isinstance(losses, dict) or any(key not in stage for key in FORMER_KEYS):
             continue
-        losses = stage.get("losses")
-        if len(former) < len(FORMER_KEYS) or not isinstance(losses, dict):
-            key, value = next(iter(former.items()))
-            users = [name for name, record in LOSS_SETTINGS.items() if key in record.__dataclass_fields__]
-            name = next((name for name in users if isinstance(losses, dict) and name in losses), users[0])
-            raise ConfigError(
-                f"{path}: stages.{i}.{key}: belongs to a loss; write losses = {{ {name} = {{ weight = 1.0, "
-                f"{key} = {value} }} }}. Losses with {key}: {', '.join(users)}"
-            )
-        for key in FORMER_KEYS:
-            del stage[key]
+        former = {key: stage.pop(key) for key in FORMER_KEYS}
         for name, weight in losses.items():
             record = LOSS_SETTINGS.get(name)
             if record is not None and not isinstance(weight, dict):

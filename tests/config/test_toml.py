@@ -1,4 +1,4 @@
-"""The config is strict at the door: what it refuses it names, and what it accepts it gives back unchanged."""
+"""Configs are parsed strictly, errors name the key, and a dumped config loads to the same values."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ def load(tmp_path: Path, text: str, *overrides: str) -> Config:
     return load_config(path, overrides)
 
 
-def test_no_file_gives_the_defaults():
+def test_without_a_file_the_defaults_apply():
     assert load_config() == Config()
 
 
 @pytest.mark.parametrize("path", [None, *CONFIGS], ids=lambda path: path.name if path else "defaults")
-def test_toml_and_config_are_one(path, tmp_path):
+def test_a_dumped_config_loads_to_the_same_values(path, tmp_path):
     config = load_config(path)
     assert load(tmp_path, dump_config(config)) == config
 
 
-def test_a_changed_config_of_three_stages_comes_back(tmp_path):
+def test_a_config_of_three_stages_survives_dump_and_load(tmp_path):
     stages = (
         Stage(
             name='with "quotes" and \\',
@@ -61,7 +61,7 @@ def test_a_changed_config_of_three_stages_comes_back(tmp_path):
     assert load(tmp_path, dump_config(config)) == config
 
 
-def test_a_file_says_only_what_differs(tmp_path):
+def test_a_file_lists_only_what_differs_from_the_defaults(tmp_path):
     config = load(tmp_path, "seed = 3\n[model]\nscale = 7.5\n[[stages]]\nname = 'only'\nlosses = {infonce = 2}\n")
     expected = dataclasses.replace(Config().model, scale=7.5)
     assert (config.seed, config.model) == (3, expected)
@@ -83,7 +83,7 @@ name = "II"
 """
 
 
-def test_a_config_over_a_base_says_only_what_differs_from_it(tmp_path):
+def test_a_config_over_a_base_lists_only_what_differs(tmp_path):
     (tmp_path / "base.toml").write_text(BASE, encoding="utf-8")
     changes = """
 base = "base.toml"
@@ -106,7 +106,7 @@ epochs = 2
     assert load(tmp_path, dump_config(config)) == config
 
 
-def test_a_base_is_looked_for_beside_the_file_and_may_have_one_itself(tmp_path, monkeypatch):
+def test_a_base_is_relative_to_the_file_and_may_have_a_base_itself(tmp_path, monkeypatch):
     (tmp_path / "deep").mkdir()
     (tmp_path / "base.toml").write_text("seed = 3\nembedding_size = 64\n", encoding="utf-8")
     (tmp_path / "deep" / "middle.toml").write_text('base = "../base.toml"\nseed = 4\n', encoding="utf-8")
@@ -123,7 +123,7 @@ def test_a_base_may_be_the_name_of_a_shipped_config(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "must_name"),
+    ("text", "expected"),
     [
         ('base = "gone.toml"', "gone.toml: no such config file, the base of"),
         ('base = "config.toml"', "leads back to"),
@@ -132,24 +132,24 @@ def test_a_base_may_be_the_name_of_a_shipped_config(tmp_path):
         ('base = "base.toml"\n[[stages]]\nname = "I"\n[[stages]]\nname = "I"', "give each [[stages]] a name"),
     ],
 )
-def test_a_wrong_base_is_named(text, must_name, tmp_path):
+def test_a_wrong_base_is_refused(text, expected, tmp_path):
     (tmp_path / "base.toml").write_text(BASE, encoding="utf-8")
-    with pytest.raises(ConfigError, match=re.escape(must_name)):
+    with pytest.raises(ConfigError, match=re.escape(expected)):
         load(tmp_path, text)
 
 
 @pytest.mark.parametrize("spelling", ["1e-4", "0.0001", "1E-4", "1.0e-4"])
-def test_exponents_are_numbers(spelling, tmp_path):
+def test_exponents_are_floats(spelling, tmp_path):
     assert load(tmp_path, f"[[stages]]\nlearning_rate = {spelling}\n").stages[0].learning_rate == 1e-4
 
 
-def test_a_whole_number_is_fine_where_a_float_is_meant(tmp_path):
+def test_an_integer_is_accepted_as_a_float(tmp_path):
     scale = load(tmp_path, "[model]\nscale = 0\n").model.scale
     assert scale == 0.0 and isinstance(scale, float)
 
 
 @pytest.mark.parametrize(
-    ("text", "must_name"),
+    ("text", "expected"),
     [
         ("sede = 1", ["sede", "unknown key", "seed", "embedding_size"]),
         ("[model]\nscales = 1.0", ["model.scales", "unknown key", "scale", "dropout"]),
@@ -183,19 +183,19 @@ def test_a_whole_number_is_fine_where_a_float_is_meant(tmp_path):
         ("seed = \n[model]", ["config.toml", "not TOML", "line 1"]),
     ],
 )
-def test_what_is_wrong_is_named(text, must_name, tmp_path):
+def test_a_wrong_key_type_or_value_is_refused(text, expected, tmp_path):
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, text)
-    missing = [word for word in must_name if word not in str(caught.value)]
-    assert not missing, f"the message does not say {missing}: {caught.value}"
+    missing = [word for word in expected if word not in str(caught.value)]
+    assert not missing, f"the message lacks {missing}: {caught.value}"
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"nowhere\.toml.*itembed configs"):
         load_config(tmp_path / "nowhere.toml")
 
 
-def test_overrides_win_over_the_file(tmp_path):
+def test_overrides_replace_values_of_the_file(tmp_path):
     text = "seed = 3\n[model]\nscale = 7.5\n[[stages]]\nname = 'first'\n[[stages]]\nname = 'second'\n"
     config = load(
         tmp_path,
@@ -261,13 +261,13 @@ def test_the_config_of_an_older_run_gives_its_losses_what_the_stage_had(tmp_path
     }
 
 
-def test_an_override_of_a_default_stage_leaves_the_others_alone():
+def test_an_override_of_a_default_stage_keeps_its_other_settings():
     config = load_config(None, ["stages.0.epochs=3"])
     assert config.stages == (dataclasses.replace(DEFAULT_STAGES[0], epochs=3), *DEFAULT_STAGES[1:])
 
 
 @pytest.mark.parametrize(
-    ("override", "must_name"),
+    ("override", "expected"),
     [
         ("model.scale", ["model.scale", "section.key=value"]),
         ("model.scale=big", ["model.scale", "a number", '"big"']),
@@ -279,11 +279,11 @@ def test_an_override_of_a_default_stage_leaves_the_others_alone():
         ("stages.epochs=1", ["stages.0.epochs"]),
     ],
 )
-def test_a_wrong_override_is_named(override, must_name):
+def test_a_wrong_override_is_refused(override, expected):
     with pytest.raises(ConfigError) as caught:
         load_config(None, [override])
-    missing = [word for word in must_name if word not in str(caught.value)]
-    assert not missing, f"the message does not say {missing}: {caught.value}"
+    missing = [word for word in expected if word not in str(caught.value)]
+    assert not missing, f"the message lacks {missing}: {caught.value}"
 
 
 def test_arguments_are_the_keys_of_the_section():
