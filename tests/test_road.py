@@ -265,7 +265,7 @@ def test_evaluate_prints_the_recalls_of_metrics_json(road, capsys):
 def test_evaluate_accepts_the_broken_pictures_that_the_run_accepted(road, capsys):
     """1 of 28 training pictures is over the limit of 3 %; of all 48 it was not."""
     assert evaluate.main([str(road["run"]), "--split", "train"]) == 0
-    assert "skipped: " in capsys.readouterr().out
+    assert "skipped: " in capsys.readouterr().err
 
 
 def test_ranks_are_kept_and_two_runs_compared(road, capsys):

@@ -25,6 +25,7 @@ from itembed_tf.data.batches import Items
 from itembed_tf.evaluation.embeddings import Embeddings, embedder
 from itembed_tf.models.dual_path import encoder, sentence_features
 from itembed_tf.models.inference import inference_function, predict
+from itembed_tf.progress import running_clock
 from itembed_tf.text import Vocabulary
 from itembed_tf.training.build import build_model
 
@@ -129,9 +130,10 @@ def _before_and_after(
     pairs = Items([items.images[i] for i in images], number, [items.captions[i] for i in captions], number)
     before = None
     try:
-        untrained = build_model(
-            dataclasses.replace(config, precision="float32"), vocabulary_size=vocabulary.size, classes=classes
-        )
+        with running_clock("building the untrained model"):
+            untrained = build_model(
+                dataclasses.replace(config, precision="float32"), vocabulary_size=vocabulary.size, classes=classes
+            )
         trained_features, new_features = sentence_features(model), sentence_features(untrained)
         if trained_features is not None and new_features is not None:
             new_features.set_weights(trained_features.get_weights())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from itembed_tf.data.sources import image_batches
 from itembed_tf.data.unreadable import drop_unreadable, find_unreadable
 from itembed_tf.models.dual_path import encoder, feature_encoder
 from itembed_tf.models.inference import inference_function, row_batches
+from itembed_tf.progress import running_clock
 from itembed_tf.text import Vocabulary
 from itembed_tf.training.build import load_model
 from itembed_tf.training.run_directory import Run, read_skipped
@@ -100,12 +102,15 @@ def embed_split(
     """
     if any(override.partition("=")[0].strip() == "dataset.splits" for override in overrides):
         raise ConfigError("dataset.splits cannot be set here; choose the split with --split")
-    model = load_model(run) if model is None else model
+    if model is None:
+        with running_clock(f"loading the model of {run.path}"):
+            model = load_model(run)
     config = load_config(run.path / "config.toml", [*overrides, f'dataset.splits=["{split}"]'])
-    groups = read_dataset(**arguments(config.dataset))
+    with running_clock(f"reading the {split} split"):
+        groups = read_dataset(**arguments(config.dataset))
     unreadable = find_unreadable(groups)
     for each in unreadable[:20]:
-        print(f"skipped: {each.image}: {each.reason}")
+        print(f"skipped: {each.image}: {each.reason}", file=sys.stderr)
     # Training checked the limit over all splits together; images known to the run may exceed it in one split alone.
     known = {each.image for each in read_skipped(run.path) or []}
     new = any(each.image not in known for each in unreadable)

@@ -16,6 +16,7 @@ from itembed_tf.evaluation.gallery import Gallery
 from itembed_tf.evaluation.protocols import measure, protocol_for
 from itembed_tf.evaluation.rank_files import write_ranks
 from itembed_tf.files import checksum
+from itembed_tf.progress import running_clock
 from itembed_tf.retrieval import RetrievalTable, embedding_scores
 from itembed_tf.training.run_directory import open_run
 
@@ -63,7 +64,8 @@ def evaluate_embeddings(
         caption_ids=np.array(ids, np.int64) if len(ids) == len(captions) else None,
     )
     name = protocol or protocol_for(config.dataset.name, gallery)
-    measured = measure(name, embedding_scores(embeddings.images, embeddings.captions), gallery)
+    with running_clock("computing ranks and intervals"):
+        measured = measure(name, embedding_scores(embeddings.images, embeddings.captions), gallery)
     averaging = f"flip={'yes' if config.evaluation.flip else 'no'} shifts={config.evaluation.shifts}"
     table = replace(
         measured.table,

@@ -14,6 +14,7 @@ from itembed_tf.data.readers import attribution
 from itembed_tf.evaluation.embeddings import embed_split
 from itembed_tf.evaluation.evaluate import evaluate_embeddings
 from itembed_tf.files import write_atomically
+from itembed_tf.progress import Steps
 from itembed_tf.report import run_facts, write_report
 from itembed_tf.retrieval import RetrievalTable
 from itembed_tf.training.epoch_log import read_history
@@ -46,11 +47,15 @@ def analyze_run(path: str | Path, out: str | Path, split: str, captions: int) ->
         RunError: the run does not exist or is not finished.
         ValueError: its data set has no such split.
     """
+    steps = Steps([f"embed the {split} split", "evaluate and analyse", "write the page"])
+    steps.start(steps.titles[0])
     run = open_run(path)
     model, config, groups, embeddings = embed_split(run, split)
     items, metrics = flatten(groups), read_metrics(run.path)
+    steps.start(steps.titles[1])
     analysis = analyze(model, items, embeddings, config, run.vocabulary, classes=metrics["classes"], captions=captions)
     result = RunAnalysis(run.path.name, evaluate_embeddings(config, split, groups, embeddings), analysis)
+    steps.start(steps.titles[2])
     write_report(
         out,
         title=f"{run.path.name}, {split}",
