@@ -26,7 +26,7 @@ from itembed_tf.exporting.litert_targets import (
 from itembed_tf.exporting.pair import EncoderPair, load_pair
 from itembed_tf.exporting.parity import ParityError
 from itembed_tf.files import write_atomically
-from itembed_tf.progress import Steps
+from itembed_tf.progress import Steps, running_clock
 from itembed_tf.retrieval import QUERY_DIRECTIONS, RetrievalTable
 from itembed_tf.training.run_directory import open_run
 
@@ -173,7 +173,8 @@ def _measure(target: Target, precision: str, content: bytes, dev: Dev) -> Measur
     cosines = (target.live * embeddings).sum(axis=1) / lengths
     is_text = target.name == "text_encoder"
     mixed = replace(dev.live, captions=embeddings) if is_text else replace(dev.live, images=embeddings)
-    table = evaluate_embeddings(dev.config, "dev", dev.groups, mixed)
+    with running_clock("recall on dev and its intervals"):
+        table = evaluate_embeddings(dev.config, "dev", dev.groups, mixed)
     one_query = 50 / min(table.gallery_images, table.gallery_captions)  # effect of one query on the mean
     return MeasuredFile(
         encoder=target.name,

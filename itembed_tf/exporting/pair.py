@@ -15,6 +15,7 @@ import numpy as np
 from itembed_tf.config import Config, ConfigError, load_config
 from itembed_tf.files import checksum
 from itembed_tf.models.dual_path import encoder
+from itembed_tf.progress import running_clock
 from itembed_tf.text import Vocabulary
 from itembed_tf.training.build import load_model
 from itembed_tf.training.run_directory import open_run
@@ -95,8 +96,9 @@ def load_pair(run: str | Path, overrides: Sequence[str] = ()) -> tuple[keras.Mod
             f"--set {' '.join(overrides)}: an export can change evaluation.flip, evaluation.shifts and image.fit; "
             "everything else is fixed by the training"
         )
-    model = load_model(opened)
-    return model, encoder_pair(model, opened.vocabulary, config)
+    with running_clock(f"loading the model of {opened.path}"):
+        model = load_model(opened)
+        return model, encoder_pair(model, opened.vocabulary, config)
 
 
 def check_pair(pair: EncoderPair) -> None:
