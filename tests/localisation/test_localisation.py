@@ -333,7 +333,7 @@ def test_program_from_data_to_page(scenes: Path, tmp_path: Path, monkeypatch, ca
     [
         ([], "give a config"),
         ([str(CONFIG), "--set", 'dataset.splits=["train"]'], 'must have "train" and a split to evaluate'),
-        ([str(CONFIG), "--set", "dataset.root=nowhere"], "nowhere is not a folder"),
+        ([str(CONFIG), "--set", "dataset.root=nowhere"], 'nowhere" is not a folder'),
     ],
 )
 def test_program_refuses_wrong_arguments(arguments: list[str], said: str, capsys) -> None:
