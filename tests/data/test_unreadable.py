@@ -26,7 +26,7 @@ def mixed(tmp_path: Path) -> list[Group]:
     """4 groups with 6 images: two truncated, one that is text, one that is missing."""
     (tmp_path / "good.png").write_bytes(png())
     (tmp_path / "cut.png").write_bytes(png(3)[:60])
-    (tmp_path / "words.jpg").write_text("not a picture")
+    (tmp_path / "words.jpg").write_text("not a image")
     at = {name: str(tmp_path / name) for name in ("good.png", "cut.png", "words.jpg", "gone.png")}
     return [
         Group("a", (at["good.png"], at["cut.png"]), ("x",), "train"),

@@ -27,13 +27,13 @@ def scene(seed: int) -> Image.Image:
     return Image.fromarray(mixed.astype(np.uint8))
 
 
-def small(picture: Image.Image) -> np.ndarray:
-    return np.asarray(picture.resize((32, 32), Image.Resampling.BOX))
+def small(image: Image.Image) -> np.ndarray:
+    return np.asarray(image.resize((32, 32), Image.Resampling.BOX))
 
 
-def jpeg(picture: Image.Image, quality: int) -> Image.Image:
+def jpeg(image: Image.Image, quality: int) -> Image.Image:
     out = io.BytesIO()
-    picture.save(out, "JPEG", quality=quality)
+    image.save(out, "JPEG", quality=quality)
     return Image.open(io.BytesIO(out.getvalue()))
 
 
@@ -59,15 +59,15 @@ def test_an_altered_copy_is_found_and_nothing_else(kind):
 
 def test_drawings_with_a_small_difference_are_not_duplicates():
     def face(mouth: int, colour: str) -> np.ndarray:
-        picture = Image.new("RGB", (256, 256), "white")
+        image = Image.new("RGB", (256, 256), "white")
         from PIL import ImageDraw
 
-        draw = ImageDraw.Draw(picture)
+        draw = ImageDraw.Draw(image)
         draw.ellipse((40, 40, 216, 216), fill=colour, outline="black", width=8)
         draw.ellipse((90, 100, 106, 116), fill="black")
         draw.ellipse((150, 100, 166, 116), fill="black")
         draw.arc((90, 130, 166, 180), *((0, 180) if mouth > 0 else (180, 360)), fill="black", width=8)
-        return small(picture)
+        return small(image)
 
     pixels = np.stack([face(1, "yellow"), face(-1, "yellow"), face(1, "orange"), face(1, "yellow")])
     assert [pair[:2] for pair in find_near_duplicates(pixels, np.arange(4), mirrored=True)] == [(0, 3)]
