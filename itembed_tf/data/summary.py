@@ -14,7 +14,7 @@ from itembed_tf.data.readers.group import SPLITS
 from itembed_tf.text import tokenize_captions
 from itembed_tf.text.word_table import word_table
 
-# Paper section 6.1 and the released code. The dictionary size d counts words with a GoogleNews vector; on Flickr30k
+# Paper section 6.1 and the released code. The vocabulary size d counts words with a GoogleNews vector; on Flickr30k
 # also those of dev captions.
 PAPER: dict[str, dict[str, str]] = {
     "flickr30k": {
@@ -22,7 +22,7 @@ PAPER: dict[str, dict[str, str]] = {
         "captions": "158,915",
         "images by split": "29,783 / 1,000 / 1,000",
         "classes": "29,783",
-        "dictionary size d": "20,074",
+        "vocabulary size d": "20,074",
         "text length L": "32",
         "words per caption, mean": "10.5",
     },
@@ -31,7 +31,7 @@ PAPER: dict[str, dict[str, str]] = {
         "captions": "616,767",
         "images by split": "113,287 / 5,000 / 5,000",
         "classes": "113,287",
-        "dictionary size d": "29,972",
+        "vocabulary size d": "29,972",
         "text length L": "32",
         "words per caption, mean": "8.7",
     },
@@ -40,7 +40,7 @@ PAPER: dict[str, dict[str, str]] = {
         "captions": "80,440",
         "images by split": "34,054 / 3,078 / 3,074",
         "classes": "11,003",
-        "dictionary size d": "7,263",
+        "vocabulary size d": "7,263",
         "text length L": "56",
         "words per caption, mean": "19.6",
     },
@@ -54,7 +54,7 @@ class DataSummary:
     Attributes:
         images, captions: counts by split.
         classes: groups in train, the classes of the instance loss.
-        vocabulary: words, the dictionary size d.
+        vocabulary: words, the size d of the paper.
         vector_source: word_vectors.source.
         vector_coverage_percent: share of the vocabulary with a word vector; None without word vectors.
         text_length: L, the maximum number of words that are read.
@@ -124,12 +124,12 @@ def _rows(summary: DataSummary) -> dict[str, str]:
         "images by split": " / ".join(f"{n:,}" for n in summary.images.values()),
         "captions by split": " / ".join(f"{n:,}" for n in summary.captions.values()),
         "classes": f"{summary.classes:,}",
-        "dictionary size d": f"{summary.vocabulary:,}",
-        f"of these in {summary.vector_source}": "no word vectors" if coverage is None else f"{coverage} %",
+        "vocabulary size d": f"{summary.vocabulary:,}",
+        f"of them in {summary.vector_source}": "no word vectors" if coverage is None else f"{coverage} %",
         "text length L": f"{summary.text_length:,}",
         "captions truncated to L words": f"{summary.truncated_percent:.2f} %",
         "words per caption, mean": f"{summary.words_mean}",
-        "words per caption, 99 % have at most": f"{summary.words_99_percent:,}",
+        "words per caption, 99th percentile": f"{summary.words_99_percent:,}",
         "words per caption, maximum": f"{summary.words_max:,}",
     }
 
