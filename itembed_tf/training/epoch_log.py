@@ -14,6 +14,7 @@ from itembed_tf.files import write_atomically
 from itembed_tf.progress import rounded_duration
 from itembed_tf.training.state import EpochEntry
 
+COMPILATION_SECONDS = 300.0  # an epoch longer than this is hardly affected by compilation
 LABELS = {"image_query": "image → text", "text_query": "text → image"}
 
 
@@ -23,25 +24,32 @@ def log_epoch(path: Path, writer: Any, before: Sequence[Sequence[EpochEntry]], s
     An epoch that was logged already, by a run that was killed before its next checkpoint, is replaced.
     """
     step = sum(len(history) for history in before) + entry.epoch
-    print(epoch_line(stage, entry), flush=True)
+    file = path / "history.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines()[: step - 1] if file.exists() else []
+    recent = [json.loads(line) for line in lines[-2:]]
+    seconds = [each["seconds"] for each in recent if each["stage"] == stage.name]
+    print(epoch_line(stage, entry, seconds), flush=True)
     with writer.as_default(step):
         for name, value in _scalars(entry).items():
             tf.summary.scalar(name, value)
     writer.flush()
-    file = path / "history.jsonl"
-    lines = file.read_text(encoding="utf-8").splitlines()[: step - 1] if file.exists() else []
     write_atomically(file, "\n".join([*lines, json.dumps(entry.to_json())]) + "\n")
 
 
-def epoch_line(stage: Stage, entry: EpochEntry) -> str:
-    """The line on the screen: loss, figures on dev, speed, and the time until the end of the stage."""
+def epoch_line(stage: Stage, entry: EpochEntry, before: Sequence[float]) -> str:
+    """The line on the screen: loss, figures on dev, speed, and the time until the end of the stage.
+
+    The time is estimated from the fastest of this epoch and those `before` it (seconds): the first epoch of a process
+    includes the compilation of the step, which can take a minute. A short first epoch gives no estimate.
+    """
     facts = [f"loss {entry.train['loss']:.3f}"]
     if entry.val:
         facts.append(f"dev rsum {entry.val['rsum']:.1f}")
         facts += [f"{label} R@1 {entry.val[query]['R@1']:.1f}" for query, label in LABELS.items()]
     facts.append(f"{entry.images_per_s:.0f} images/s")
-    if entry.epoch < stage.epochs:
-        facts.append(f"stage ends in about {rounded_duration(entry.seconds * (stage.epochs - entry.epoch))}")
+    seconds = min([entry.seconds, *before])
+    if entry.epoch < stage.epochs and (before or seconds > COMPILATION_SECONDS):
+        facts.append(f"stage ends in about {rounded_duration(seconds * (stage.epochs - entry.epoch))}")
     return f"stage {entry.stage}, epoch {entry.epoch}/{stage.epochs}: {', '.join(facts)}"
 
 

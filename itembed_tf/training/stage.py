@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import keras
@@ -157,25 +158,25 @@ def run_epoch(
 ) -> None:
     """Run the rest of an epoch of `steps` steps; `state` is up to date after each of them."""
     started, before = time.monotonic(), state.seconds
-    bar = None
-    for batch in batches:
-        size = int(batch["classes"].shape[0])
-        with uninterrupted():  # the weights and the state change together
-            if bar is None:  # the first step of a stage is traced and compiled, which can take a minute
-                with running_clock("compiling the training step"):
+    bar: Any = None
+    with ExitStack() as stack:
+        for batch in batches:
+            size = int(batch["classes"].shape[0])
+            with uninterrupted():  # the weights and the state change together
+                if bar is None:  # the first step of a stage is traced and compiled, which can take a minute
+                    with running_clock("compiling the training step"):
+                        scalars = {key: float(value) for key, value in step(batch).items()}
+                    progress = tqdm(desc=title, unit=" images", total=steps * size, initial=state.images)
+                    bar = stack.enter_context(progress)
+                else:
                     scalars = {key: float(value) for key, value in step(batch).items()}
-                bar = tqdm(desc=title, unit=" images", total=steps * size, initial=state.images)
-            else:
-                scalars = {key: float(value) for key, value in step(batch).items()}
-            state.sums = {key: state.sums.get(key, 0.0) + value for key, value in scalars.items()}
-            state.step += 1
-            state.images += size
-            state.seconds = before + time.monotonic() - started
-        bar.set_postfix(loss=f"{state.sums['loss'] / state.step:.3f}", refresh=False)
-        bar.update(size)
-        after_step()
-    if bar is not None:
-        bar.close()
+                state.sums = {key: state.sums.get(key, 0.0) + value for key, value in scalars.items()}
+                state.step += 1
+                state.images += size
+                state.seconds = before + time.monotonic() - started
+            bar.set_postfix(loss=f"{state.sums['loss'] / state.step:.3f}", refresh=False)
+            bar.update(size)
+            after_step()
 
 
 def _epoch_entry(
