@@ -24,7 +24,7 @@ dev where there is no test. An interrupted run starts again, with the region fea
 @program
 def main(argv: Sequence[str]) -> int:
     parser = Parser("localise", __doc__, examples=EXAMPLES.strip("\n"))
-    add_config(parser, "OUT", "run directory (default: runs/<name of the config>)")
+    add_config(parser, "OUT", "run directory (default: runs/<name of the config>)", default="")
     parser.add_argument("--proposals", default="", metavar="FILE", help="proposed boxes of each image, in JSON lines")
     limit = f"maximum number of proposals per image (default: {PROPOSALS})"
     parser.add_argument("--max-proposals", type=int, default=PROPOSALS, metavar="N", help=limit)

@@ -127,14 +127,17 @@ def _short(path: Path) -> str:
     return relative if not relative.startswith("..") else str(path)
 
 
-def add_config(parser: Parser, output: str, writes: str) -> None:
-    """Add the arguments of a command that takes a config: config, `output` (stored as ``out``) and --set."""
+def add_config(parser: Parser, output: str, writes: str, *, default: str = "openmoji") -> None:
+    """Add the arguments of a command that takes a config: config, `output` (stored as ``out``) and --set.
+
+    `default` is the config that its help names as the default; "" for none.
+    """
     parser.add_argument(
         "config",
         nargs="?",
         metavar="CONFIG",
-        help="name of a config (see `itembed configs`), a TOML file, or a folder of images with a captions.csv; "
-        "default: openmoji",
+        help="name of a config (see `itembed configs`), a TOML file, or a folder of images with a captions.csv"
+        + (f"; default: {default}" if default else ""),
     )
     parser.add_argument("out", nargs="?", metavar=output, help=writes)
     add_settings(parser, "override a setting of the config; may be repeated; `itembed configs --settings` lists all")

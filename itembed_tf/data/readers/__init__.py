@@ -1,7 +1,7 @@
 """Data set readers: each reads one data set, from a folder or from installed packages, as groups with splits.
 
-To add a data set, write its reader as a module of this package, and add one line to `DATASETS` and its name to the
-choices of `dataset.name` in `itembed_tf.config.schema`.
+To add a data set, write its reader as a module of this package, and add one line to `DATASETS` and its name to
+`itembed_tf.config.choices`.
 """
 
 from __future__ import annotations
