@@ -175,7 +175,7 @@ def test_words_of_the_vectors_are_known_though_no_caption_has_them(tmp_path):
     overrides = [f"word_vectors.{key}={value}" for key, value in keys.items()]
     config = load_config(None, [*overrides, "text_tower.word_width=2"])
     groups = [Group("a", ("a.jpg",), ("a red square",), "train")]
-    vocabulary, table = pipeline._words(config, tmp_path, flatten(groups))
+    vocabulary, table = pipeline._words(config, tmp_path, [caption.split() for caption in groups[0].captions])
     assert vocabulary.words == ("a", "red", "square", "zebra")
     np.testing.assert_array_equal(table[[2, 4]], [[5, 6], [1, 2]])
 
@@ -284,7 +284,7 @@ def test_ranks_are_kept_and_two_runs_compared(road, capsys):
 
 def test_a_protocol_that_does_not_fit_and_a_split_by_the_back_door_are_refused(road, capsys):
     assert evaluate.main([str(road["run"]), "--protocol", "coco-5k"]) == 1
-    assert "protocol coco-5k is for 5,000 pictures" in capsys.readouterr().err
+    assert "protocol coco-5k needs 5,000 images" in capsys.readouterr().err
     assert evaluate.main([str(road["run"]), "--set", 'dataset.splits=["test"]']) == 2
     assert "--split says which" in capsys.readouterr().err
 
@@ -321,5 +321,5 @@ def test_a_wrong_root_can_be_corrected_in_the_same_directory(road, tmp_path, cap
     assert "nowhere" in capsys.readouterr().err
     assert train.main([*arguments, "--set", "max_broken_percent=0.5"]) == 1
     error = capsys.readouterr().err
-    assert "1 of 48 pictures cannot be read" in error and ".png" in error
+    assert "1 of 48 images" in error and ".png" in error
     assert not (tmp_path / "run" / "skipped.json").exists()  # so that a repaired picture is looked at again
