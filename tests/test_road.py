@@ -286,7 +286,7 @@ def test_a_protocol_that_does_not_fit_and_a_split_by_the_back_door_are_refused(r
     assert evaluate.main([str(road["run"]), "--protocol", "coco-5k"]) == 1
     assert "protocol coco-5k needs 5,000 images" in capsys.readouterr().err
     assert evaluate.main([str(road["run"]), "--set", 'dataset.splits=["test"]']) == 2
-    assert "--split says which" in capsys.readouterr().err
+    assert "choose the split with --split" in capsys.readouterr().err
 
 
 def test_choosing_without_dev_is_refused(tmp_path, capsys):
