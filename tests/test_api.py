@@ -111,6 +111,7 @@ def test_evaluate_measures_a_split(model):
     assert model.evaluate().gallery_images == 8
 
 
+@pytest.mark.slow
 def test_train_returns_the_trained_model(small_dataset, tmp_path):
     (tmp_path / "small.toml").write_text('[word_vectors]\nsource = "random"\n')
     epoch = {"epochs": 1, "losses": {"instance_image": 1.0, "instance_text": 1.0}}
