@@ -2,7 +2,7 @@
 
     python -m benchmarks.bad_data [--quick] [--errors]
 
-Miniature copies of all data sets are damaged in one way at a time (benchmarks/broken_inputs.py) and read. A test case
+Miniature copies of all datasets are damaged in one way at a time (benchmarks/broken_inputs.py) and read. A test case
 passes if the reader raises a plain ValueError or FileNotFoundError that has the file (or the setting), says what to do,
 and is printable; if the training program then exits with 1 and the same error, without a traceback; and if the data is
 unchanged and the run directory has a complete config.toml and nothing else. For settings the error of the program may

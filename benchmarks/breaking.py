@@ -16,7 +16,7 @@ RAW = {HUGE: "9" * 5000, OVERFLOW: "1e400", DEEP: "[" * 100_000 + "]" * 100_000}
 
 @dataclass(frozen=True)
 class Break:
-    """One way to damage a copy of a data set.
+    """One way to damage a copy of a dataset.
 
     Attributes:
         kind: short description.

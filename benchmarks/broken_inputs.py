@@ -1,4 +1,4 @@
-"""Fault injection for data sets: all ways to damage a miniature copy, and what the error message must have."""
+"""Fault injection for datasets: all ways to damage a miniature copy, and what the error message must have."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _setting_cases(copy: Miniature) -> Iterator[Break]:
     yield Break("an unknown split", nothing, "dataset.splits", {"splits": ("train", "val")})
     yield Break("a split requested twice", nothing, "dataset.splits", {"splits": ("train", "train")})
     wrong = "entities" if copy.dataset != "flickr30k" else "random"
-    yield Break("another data set's split_by", nothing, "dataset.split_by", {"split_by": wrong})
+    yield Break("another dataset's split_by", nothing, "dataset.split_by", {"split_by": wrong})
 
 
 def _file_cases(copy: Miniature) -> Iterator[Break]:
@@ -232,7 +232,7 @@ def _json_cases(copy: Miniature) -> Iterator[Break]:
     if copy.dataset == "coco" and copy.format == "karpathy":
         yield Break("an unknown folder", setting(copy.file, ("images", 0, "filepath"), "test2014"), file)
     if copy.format == "karpathy":
-        yield Break("another data set's file", setting(copy.file, ("dataset",), "flickr0k"), file)
+        yield Break("another dataset's file", setting(copy.file, ("dataset",), "flickr0k"), file)
     if copy.dataset == "cuhk-pedes":
         yield Break("an identity in two splits", setting(copy.file, (0, "split"), "test"), file)
 

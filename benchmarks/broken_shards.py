@@ -1,4 +1,4 @@
-"""Fault injection for packed data sets: index, manifest and shards."""
+"""Fault injection for packed datasets: index, manifest and shards."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ INDEX_VALUES: dict[tuple[Any, ...], dict[str, Any]] = {
 MANIFEST_VALUES: dict[tuple[Any, ...], dict[str, Any]] = {
     (): NOT_AN_OBJECT | {"deep": DEEP},
     ("schema",): {"of another version": 99, "a string": "1", "true": True, "null": None},
-    ("name",): {"of another data set": "coco", "null": None},
+    ("name",): {"of another dataset": "coco", "null": None},
     ("split_by",): {"another": "karpathy", "null": None},
     ("shards",): NOT_AN_OBJECT,
     ("shards", "train"): {key: value for key, value in NOT_A_NUMBER.items() if key != "beyond the end"} | {"none": 0},
@@ -47,7 +47,7 @@ MANIFEST_VALUES: dict[tuple[Any, ...], dict[str, Any]] = {
 
 
 def shard_cases(copy: Miniature) -> Iterator[Break]:
-    """Test cases for packed data sets, in addition to those for any file."""
+    """Test cases for packed datasets, in addition to those for any file."""
     for file, places in ((copy.file, INDEX_VALUES), (MANIFEST, MANIFEST_VALUES)):
         for place, values in places.items():
             field = f"{'index' if file == copy.file else 'manifest'}, {' '.join(map(str, place)) or 'all'}"

@@ -7,7 +7,7 @@ added in another split to a folder of photographs of Flickr8k and drawings of Op
 60, half the size, mirrored, cropped by 2 % in width and height, darker by a fifth, all of these at once (photographs
 only). Images that must not be reported: the originals among themselves, images with another image in their centre,
 with exchanged colour channels, and drawings with a painted spot. One of each fault of captions and files is added too.
-The figure is the number of missed and false findings. --quick generates its images and reads no data set.
+The figure is the number of missed and false findings. --quick generates its images and reads no dataset.
 """
 
 from __future__ import annotations
@@ -198,8 +198,8 @@ def judge(report: dict[str, Any], planted: dict[str, str]) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--copies", type=int, default=25, help="copies of each kind, of photographs and of drawings")
-    parser.add_argument("--out", default="runs/doctor", help="folder of the reports on the data sets")
-    parser.add_argument("--quick", action="store_true", help="generated images, a few copies, no data set")
+    parser.add_argument("--out", default="runs/doctor", help="folder of the reports on the datasets")
+    parser.add_argument("--quick", action="store_true", help="generated images, a few copies, no dataset")
     args = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     print_versions()

@@ -1,4 +1,4 @@
-"""Miniature copies of all data sets, in the exact layouts of their readers."""
+"""Miniature copies of all datasets, in the exact layouts of their readers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COUNT = len(SPLITS)
 
 @dataclass(frozen=True)
 class Miniature:
-    """One layout of one data set.
+    """One layout of one dataset.
 
     Attributes:
         dataset: dataset.name.

@@ -1,4 +1,4 @@
-"""A tiny data set in the layout of Flickr8k, images of coloured boxes, for tests and `--quick` benchmarks."""
+"""A tiny dataset in the layout of Flickr8k, images of coloured boxes, for tests and `--quick` benchmarks."""
 
 from __future__ import annotations
 

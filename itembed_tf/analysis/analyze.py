@@ -29,7 +29,7 @@ from itembed_tf.progress import running_clock
 from itembed_tf.text import Vocabulary
 from itembed_tf.training.build import build_model
 
-SEED = 0  # of all samples, so that two runs on one data set show the same images and captions
+SEED = 0  # of all samples, so that two runs on one dataset show the same images and captions
 CAPTIONS = 500  # sampled for word importance at the end of a training run; takes some seconds
 EXAMPLES = 8  # captions shown with their words
 MINIMUM_COUNT = 5  # places where a word was left out, for a mean

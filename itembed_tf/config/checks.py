@@ -81,7 +81,7 @@ def check_dataset(config: Config) -> None:
         refuse(
             "dataset.root",
             "",
-            f"{dataset.name} needs its folder: --set dataset.root=FOLDER; layouts: docs/data_sets.md",
+            f"{dataset.name} needs its folder: --set dataset.root=FOLDER; layouts: docs/datasets.md",
         )
     else:
         _check_folder("dataset.root", dataset.root, f"it must be the folder of {dataset.name}; {OWN_IMAGES}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 SPLITS = ("train", "dev", "test")
-# Data sets, each with the values of dataset.split_by that it has; the first is its usual one.
+# Datasets, each with the values of dataset.split_by that it has; the first is its usual one.
 DATASETS = {
     "openmoji": ("base", "id"),
     "flickr8k": ("base", "karpathy"),

@@ -15,7 +15,7 @@ from itembed_tf.files import shipped_folder
 
 CONFIGS = shipped_folder("configs")
 OPENMOJI = CONFIGS / "openmoji.toml"  # the default
-CAPTION_FILES = ("captions.csv", "captions.jsonl")  # a folder that has one of these is a data set
+CAPTION_FILES = ("captions.csv", "captions.jsonl")  # a folder that has one of these is a dataset
 
 
 @dataclass(frozen=True)

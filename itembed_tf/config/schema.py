@@ -28,7 +28,7 @@ class Dataset:
 
     target: ClassVar[str] = "itembed_tf.data.readers.read_data"
     name: str = key("openmoji", "folder: your own images (docs/your_images.md)", choices=tuple(choices.DATASETS))
-    root: str = key("", "folder of the data set (openmoji has none: it is in installed packages)")
+    root: str = key("", "folder of the dataset (openmoji has none: it is in installed packages)")
     shards: str = key("", "folder that `itembed prepare` has written, read instead of root")
     splits: tuple[str, ...] = key(choices.SPLITS, "splits to use; the others need not exist", choices=choices.SPLITS)
     split_by: str = key(

@@ -1,1 +1,1 @@
-"""Data sets: readers, image decoding and augmentation, batches, shards, unreadable images, cached features."""
+"""Datasets: readers, image decoding and augmentation, batches, shards, unreadable images, cached features."""

@@ -1,4 +1,4 @@
-"""Packing: writes a data set as shards, TFRecord files of small JPEGs with their captions, resumably.
+"""Packing: writes a dataset as shards, TFRecord files of small JPEGs with their captions, resumably.
 
 Training reads images in a new random order every epoch, so the index of a shard has each image's offset and length.
 `itembed_tf.data.readers.shards` describes the folder, and reads it.
@@ -119,7 +119,7 @@ def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     if different:
         changes = "; ".join(f"{key} was {existing.get(key)!r} and is {manifest[key]!r}" for key in different)
         raise ValueError(
-            f"{folder} has shards of another data set or other settings ({changes}); choose another folder, or remove "
+            f"{folder} has shards of another dataset or other settings ({changes}); choose another folder, or remove "
             "this one"
         )
 

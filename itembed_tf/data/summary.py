@@ -1,4 +1,4 @@
-"""Statistics of a data set, beside those of the paper, and the counts that commands print after reading."""
+"""Statistics of a dataset, beside those of the paper, and the counts that commands print after reading."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ PAPER: dict[str, dict[str, str]] = {
 
 @dataclass(frozen=True)
 class DataSummary:
-    """Statistics of a data set; those of words are of the training captions.
+    """Statistics of a dataset; those of words are of the training captions.
 
     Attributes:
         images, captions: counts by split.
@@ -107,7 +107,7 @@ def _sums(by_split: Mapping[str, Sequence[Group]], size: Callable[[Group], int])
 
 
 def format_summary(summary: DataSummary, name: str, more: Mapping[str, str] | None = None) -> str:
-    """Format statistics as a table, with a column of the paper's figures for its data sets; `more` adds rows."""
+    """Format statistics as a table, with a column of the paper's figures for its datasets; `more` adds rows."""
     paper = PAPER.get(name, {})
     rows = _rows(summary) | dict(more or {})
     width, value_width = max(map(len, rows)), max(*map(len, rows.values()), 4)

@@ -1,1 +1,1 @@
-"""Data set checks: near-duplicate images, leakage between splits, misleading captions, unreadable images."""
+"""Dataset checks: near-duplicate images, leakage between splits, misleading captions, unreadable images."""

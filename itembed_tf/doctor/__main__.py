@@ -1,4 +1,4 @@
-"""Check a data set before training: near-duplicates, leakage between splits, unreadable images, misleading captions."""
+"""Check a dataset before training: near-duplicates, leakage between splits, unreadable images, misleading captions."""
 
 from __future__ import annotations
 

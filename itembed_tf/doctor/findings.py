@@ -1,4 +1,4 @@
-"""Checks a data set and collects all findings: one pass over its images and one over its captions."""
+"""Checks a dataset and collects all findings: one pass over its images and one over its captions."""
 
 from __future__ import annotations
 

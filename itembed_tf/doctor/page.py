@@ -47,7 +47,7 @@ def write_page(
         folder: created if it does not exist.
         findings: of `check_data`.
         groups: the groups that were checked.
-        title: name of the data set.
+        title: name of the dataset.
         attribution: licence notice that must accompany the images; "" for none.
     """
     by_id = {group.id: group for group in groups}

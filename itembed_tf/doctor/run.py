@@ -1,4 +1,4 @@
-"""Runs all checks on the data set of a config, writes the results, and summarises them for the console."""
+"""Runs all checks on the dataset of a config, writes the results, and summarises them for the console."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from itembed_tf.progress import Steps
 
 
 def doctor(config: Config, folder: Path) -> Findings:
-    """Check the data set of a config, and write index.html, doctor.json and merge.jsonl into `folder`."""
-    steps = Steps(["read the data set", "check images and captions", "write the page"])
-    steps.start("read the data set")
+    """Check the dataset of a config, and write index.html, doctor.json and merge.jsonl into `folder`."""
+    steps = Steps(["read the dataset", "check images and captions", "write the page"])
+    steps.start("read the dataset")
     data = read_data(**arguments(config.dataset))
     print(f"{config.dataset.name}: {format_counts(data)}")
     steps.start("check images and captions")

@@ -1,4 +1,4 @@
-"""The evaluation protocols by name, and the one that published results on each data set use (standard library)."""
+"""The evaluation protocols by name, and the one that published results on each dataset use (standard library)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROTOCOLS = {
 }
 # Protocols that score one query direction only: person search has no published image → text results.
 _SCORED = {"cuhk": ("text_query",)}
-# data set -> (protocol of published results, number of images it needs; 0 for any number)
+# dataset -> (protocol of published results, number of images it needs; 0 for any number)
 USUAL_PROTOCOLS = {
     "flickr8k": ("flickr-1k", 1000),
     "flickr30k": ("flickr-1k", 1000),
@@ -29,7 +29,7 @@ USUAL_PROTOCOLS = {
 
 
 def usual_protocol(data_set: str) -> tuple[str, int]:
-    """Protocol of the published results on a data set and the number of images it needs; ("whole", 0) for others."""
+    """Protocol of the published results on a dataset and the number of images it needs; ("whole", 0) for others."""
     return USUAL_PROTOCOLS.get(data_set, ("whole", 0))
 
 

@@ -16,7 +16,7 @@ from itembed_tf.retrieval import QUERY_DIRECTIONS, RESAMPLES, SEED, Interval, in
 
 # Fields of `RunRanks` that must be equal, and what they are called in an error.
 COMPARABLE = {
-    "dataset": "data sets",
+    "dataset": "datasets",
     "split": "splits",
     "name": "protocols or gallery sizes",
     "gallery": "images or captions",
@@ -45,7 +45,7 @@ class Comparison:
     """A comparison of two sides, each one run or several seeds of one recipe.
 
     Attributes:
-        protocol: data set, split and protocol in words.
+        protocol: dataset, split and protocol in words.
         runs: number of runs of A and of B.
         groups: number of resampled groups.
         figures: "image_query R@1", ..., "rsum" -> difference.
@@ -74,7 +74,7 @@ def compare_runs(
 
     Raises:
         FileNotFoundError: a run was not evaluated on the split.
-        ValueError: the runs differ in data set, split, protocol or gallery.
+        ValueError: the runs differ in dataset, split, protocol or gallery.
     """
     sides = [[read_ranks(run, split, protocol) for run in side] for side in (runs, against)]
     first = sides[0][0]

@@ -29,7 +29,7 @@ def evaluate_run(
     Without overrides, the per-query ranks are written into the run directory, for `itembed compare`.
 
     Raises:
-        RunError: the run does not exist or is not finished, or its data set has no such split.
+        RunError: the run does not exist or is not finished, or its dataset has no such split.
         ConfigError: an invalid override, or one of dataset.splits.
         ValueError: the protocol does not fit the split.
     """
@@ -53,7 +53,7 @@ def evaluate_embeddings(
         split: name of the split.
         groups: of the embeddings, in their order.
         embeddings: as `embedder` returns them.
-        protocol: one of `PROTOCOLS`; None: the one that published results on the data set use.
+        protocol: one of `PROTOCOLS`; None: the one that published results on the dataset use.
         ranks_to: run directory for the per-query ranks; None writes none.
     """
     ids = [number for group in groups for number in group.caption_ids]

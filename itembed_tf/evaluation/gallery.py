@@ -71,7 +71,7 @@ def published_five_thousand(scores: Scores, gallery: Gallery, protocol: str) -> 
     """
     if gallery.caption_ids is None:
         raise ValueError(
-            f"protocol {protocol} needs COCO's ids of images and captions, which this data set does not have; it is "
+            f"protocol {protocol} needs COCO's ids of images and captions, which this dataset does not have; it is "
             "for dataset.name = 'coco' with dataset.split_by = 'karpathy'"
         )
     order, owners = captions_in_order().tolist(), image_of_caption()

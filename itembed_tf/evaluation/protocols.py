@@ -47,7 +47,7 @@ def measure(name: str, scores: Scores, gallery: Gallery) -> Measurement:
 
 
 def protocol_for(data_set: str, gallery: Gallery) -> str:
-    """The protocol of published results on a data set, if the gallery has the size it needs; else "whole"."""
+    """The protocol of published results on a dataset, if the gallery has the size it needs; else "whole"."""
     name, images = usual_protocol(data_set)
     try:
         if images:
@@ -58,7 +58,7 @@ def protocol_for(data_set: str, gallery: Gallery) -> str:
 
 
 def selection_score(table: RetrievalTable, data_set: str) -> float:
-    """Score for model selection: the sum of the recalls of the directions that the data set's usual protocol scores."""
+    """Score for model selection: the sum of the recalls of the directions that the dataset's usual protocol scores."""
     return table.recall_sum(scored_directions(usual_protocol(data_set)[0]))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from itembed_tf.data.readers.source import read_text
 
-MAX_BYTES = 2**22  # annotation files of the data set have a few thousand bytes
+MAX_BYTES = 2**22  # annotation files of the dataset have a few thousand bytes
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 FLAGS = {"scene": "scene", "nobndbox": "no box"}
 

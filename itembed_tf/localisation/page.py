@@ -34,7 +34,7 @@ def write_localisation_page(
         figures: metrics, as `search.table` returns them.
         found: results, as `search.search` returns them; a fixed-seed sample of them is shown.
         regions: of the split.
-        title: name of the data set.
+        title: name of the dataset.
         split: its name.
         attribution: licence line to show with the images; "" for none.
     """

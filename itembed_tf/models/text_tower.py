@@ -26,7 +26,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "pooling": "max",
         "head": "fc-bn",
     },
-    # For data sets of some thousand images: full length without strides, mean and max pooling.
+    # For datasets of some thousand images: full length without strides, mean and max pooling.
     "wide": {
         "blocks": {50: (3, 4), 152: (3, 8)},
         "strides": (1, 1),

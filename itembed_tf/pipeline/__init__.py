@@ -1,1 +1,1 @@
-"""The steps of a training run from data set to report."""
+"""The steps of a training run from dataset to report."""

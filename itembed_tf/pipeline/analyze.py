@@ -45,7 +45,7 @@ def analyze_run(path: str | Path, out: str | Path, split: str, captions: int) ->
 
     Raises:
         RunError: the run does not exist or is not finished.
-        ValueError: its data set has no such split.
+        ValueError: its dataset has no such split.
     """
     steps = Steps([f"embed the {split} split", "evaluate and analyse", "write the page"])
     steps.start(steps.titles[0])

@@ -1,4 +1,4 @@
-"""Packs a data set into shards, with statistics of the data set."""
+"""Packs a dataset into shards, with statistics of the dataset."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from itembed_tf.files import write_atomically
 
 @dataclass(frozen=True)
 class Prepared:
-    """A packed data set.
+    """A packed dataset.
 
     Attributes:
         data: what was read.
@@ -37,7 +37,7 @@ class Prepared:
 
 
 def prepare(config: Config, folder: Path, *, short_side: int, quality: int, shard_images: int) -> Prepared:
-    """Pack the data set of a config into `folder`, and write statistics into `folder`/summary.json."""
+    """Pack the dataset of a config into `folder`, and write statistics into `folder`/summary.json."""
     dataset = config.dataset
     data = read_data(**arguments(replace(dataset, shards="", merge="")))
     skipped = pack(

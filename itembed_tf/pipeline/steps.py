@@ -6,7 +6,7 @@ from itembed_tf.config import Config
 from itembed_tf.progress import Steps
 
 LOAD = "load TensorFlow"
-READ = "read the data set"
+READ = "read the dataset"
 WORDS = "build the vocabulary and read the word vectors"
 MODEL = "build the model"
 WEIGHTS = "set the initial weights"

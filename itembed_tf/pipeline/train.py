@@ -1,4 +1,4 @@
-"""A training run from data set to report: groups, vocabulary, model, stages, outputs."""
+"""A training run from dataset to report: groups, vocabulary, model, stages, outputs."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def train(config: Config, path: Path, steps: Steps | None = None) -> dict[str, A
 
 
 def _readable_groups(config: Config, path: Path) -> tuple[list[Group], list[UnreadableImage]]:
-    """The groups of the data set without unreadable images. A continued run does not check the images again."""
-    with running_clock("reading the data set"):
+    """The groups of the dataset without unreadable images. A continued run does not check the images again."""
+    with running_clock("reading the dataset"):
         data = read_data(**arguments(config.dataset))
     known = read_skipped(path)
     skipped = find_unreadable(data.groups) if known is None else known

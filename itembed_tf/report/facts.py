@@ -24,7 +24,7 @@ def run_facts(config: Config, model: keras.Model, vocabulary: Vocabulary, metric
     variant = config.text_tower.variant
     variant += f" ({config.sentence.kind})" if variant == "features" else ""
     return {
-        "data set": f"{config.dataset.name} {config.dataset.root}".strip(),
+        "dataset": f"{config.dataset.name} {config.dataset.root}".strip(),
         "classes": f"{metrics['classes']:,}",
         "vocabulary": f"{vocabulary.size - 1:,} words; word vectors: {config.word_vectors.source}",
         "image tower": f"{config.image_tower.backbone}, {config.image.size} pixels",

@@ -10,7 +10,7 @@ import numpy as np
 
 from itembed_tf.retrieval import best_ranks, top_k
 
-SEED = 0  # of the sampled queries: two runs on one data set show the same ones
+SEED = 0  # of the sampled queries: two runs on one dataset show the same ones
 SAMPLED, HARDEST = 12, 6  # queries shown per direction
 IMAGES, CAPTIONS = 10, 5  # results shown per query
 

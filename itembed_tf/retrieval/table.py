@@ -50,7 +50,7 @@ class RetrievalTable:
 
     Attributes:
         image_query, text_query: image → text and text → image.
-        protocol: data set, split, protocol and averaging in words.
+        protocol: dataset, split, protocol and averaging in words.
         split, dataset: names.
         gallery: checksum of ids and captions; two tables of one gallery have the same.
         name: protocol and gallery size, such as "flickr-1k/1000x5000".

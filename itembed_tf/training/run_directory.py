@@ -30,7 +30,7 @@ class Run:
 def start_run(path: Path, config: Config) -> bool:
     """Create the directory and write its config; True where it already holds a run of exactly this config.
 
-    A directory in which nothing was trained yet (because the data set was missing, for example) takes the new config.
+    A directory in which nothing was trained yet (because the dataset was missing, for example) takes the new config.
 
     Raises:
         ConfigError: the config trains without a train split or selects weights without a dev split.

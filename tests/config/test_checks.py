@@ -71,7 +71,7 @@ def test_what_can_be_trained_passes(overrides):
 
 ALL = "backbone, image_head, text_tower, words, classifier"
 WRONG = [
-    # data sets and splits
+    # datasets and splits
     (['dataset.splits=["dev", "test"]'], "dataset.splits", 'add "train"'),
     (['dataset.splits=["train", "train", "dev"]'], "dataset.splits", "each split once"),
     (['dataset.splits=["train", "test"]'], "stages.0.keep", 'keep = "last"'),

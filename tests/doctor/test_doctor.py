@@ -1,4 +1,4 @@
-"""The doctor finds near-duplicates, and nothing else; its merge file repairs the data set."""
+"""The doctor finds near-duplicates, and nothing else; its merge file repairs the dataset."""
 
 from __future__ import annotations
 

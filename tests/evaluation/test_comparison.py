@@ -114,7 +114,7 @@ def test_runs_that_cannot_be_compared(tmp_path, capsys):
 
     a = run(tmp_path, "a", [True, False], [True] * 6)
     for fields, message in (
-        ({"dataset": "flickr30k"}, "their data sets differ (flickr8k, flickr30k)"),
+        ({"dataset": "flickr30k"}, "their datasets differ (flickr8k, flickr30k)"),
         ({"gallery": "abd"}, "their images or captions differ"),
         ({"name": "whole/999x4995"}, "their protocols or gallery sizes differ (flickr-1k/1000x5000, whole/999x4995)"),
     ):

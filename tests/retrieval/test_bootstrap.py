@@ -46,7 +46,7 @@ def test_two_calls_draw_the_same_clusters():
 
 
 def test_coverage_of_the_interval():
-    """250 data sets of 150 images with five captions each; the probability of a hit is that of the image, mean 0.4."""
+    """250 datasets of 150 images with five captions each; the probability of a hit is that of the image, mean 0.4."""
     draws = np.random.default_rng(0)
     clusters, covered = np.repeat(np.arange(150), 5), {"clustered": 0, "one by one": 0}
     for _ in range(250):

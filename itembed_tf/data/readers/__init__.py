@@ -1,6 +1,6 @@
-"""Data set readers: each reads one data set, from a folder or from installed packages, as groups with splits.
+"""Dataset readers: each reads one dataset, from a folder or from installed packages, as groups with splits.
 
-To add a data set, write its reader as a module of this package, and add one line to `DATASETS` and its name to
+To add a dataset, write its reader as a module of this package, and add one line to `DATASETS` and its name to
 `itembed_tf.config.choices`.
 """
 
@@ -42,7 +42,7 @@ DATASETS: dict[str, Callable[..., list[Group]]] = {
     "rstpreid": partial(person_search.read, person_search.RSTPREID),
     "folder": folder.read,
 }
-# Allowed values of split_by by data set. Those with several splits in use and no official one have no "base": the
+# Allowed values of split_by by dataset. Those with several splits in use and no official one have no "base": the
 # config must choose.
 SPLIT_BY = choices.DATASETS
 FILE_ORDER = ("coco",)  # COCO 1K is evaluated on five folds of a thousand images in the order of the file
@@ -51,12 +51,12 @@ ATTRIBUTIONS: dict[str, Callable[[], str]] = {"openmoji": openmoji.attribution}
 
 @dataclass(frozen=True)
 class ReadData:
-    """What reading a data set gives.
+    """What reading a dataset gives.
 
     Attributes:
         groups: of the requested splits.
         unused_groups: number of groups in each other split, as far as it was read.
-        images_without_caption: image files in the folder that no caption names (data set "folder").
+        images_without_caption: image files in the folder that no caption names (dataset "folder").
     """
 
     groups: list[Group]
@@ -65,7 +65,7 @@ class ReadData:
 
 
 def read_dataset(**settings: Any) -> list[Group]:
-    """Read the groups of a data set, as `read_data` does."""
+    """Read the groups of a dataset, as `read_data` does."""
     return read_data(**settings).groups
 
 
@@ -80,22 +80,22 @@ def read_data(
     merge: str,
     leaks: str,
 ) -> ReadData:
-    """Read a data set: the groups of the requested splits, sorted by id (COCO: in the order of its file).
+    """Read a dataset: the groups of the requested splits, sorted by id (COCO: in the order of its file).
 
     Args:
         name: a key of `DATASETS`.
-        root: the data set's folder; "" for data sets in installed packages.
+        root: the dataset's folder; "" for datasets in installed packages.
         shards: folder that `itembed prepare` wrote, read instead of `root`; "" for none.
         splits: one or more of "train", "dev", "test". Files of other splits need not exist.
         split_by: which split. openmoji: "base" keeps all variants of an emoji in one split, "id" does not. flickr8k:
             "base", its official lists, or "karpathy". flickr30k: "karpathy" or "entities". coco: "karpathy" or
             "random". All others have one split, "base".
-        held_out_percent: data set "folder" without splits: percentage of groups in dev, and the same in test.
+        held_out_percent: dataset "folder" without splits: percentage of groups in dev, and the same in test.
         merge: file of groups that show the same thing and are merged (`itembed_tf.data.readers.merge`); "" for none.
         leaks: what to do with such groups in several splits: "refuse", "drop" or "keep".
 
     Raises:
-        ValueError: an unknown name, split or split_by, an empty split, an inconsistent data set, or a merge file with
+        ValueError: an unknown name, split or split_by, an empty split, an inconsistent dataset, or a merge file with
             groups in several splits. The message lists all problems, up to 20.
         FileNotFoundError: a list, a caption file, the image folder or the merge file is missing.
         ModuleNotFoundError: the packages of openmoji are missing.
@@ -123,7 +123,7 @@ def read_data(
     empty = [split for split in splits if not sizes[split]]
     if empty:
         raise ValueError(
-            f"the data set {name!r} has no group in {' and '.join(empty)} ({dict(sizes) or 'no groups at all'}); use "
+            f"the dataset {name!r} has no group in {' and '.join(empty)} ({dict(sizes) or 'no groups at all'}); use "
             f"splits that it has: dataset.splits = {sorted(sizes) or ['train']}"
         )
     others = Counter(group.split for group in everything)
@@ -135,5 +135,5 @@ def read_data(
 
 
 def attribution(name: str) -> str:
-    """The licence notice that must accompany images of the data set wherever they are shown; "" if there is none."""
+    """The licence notice that must accompany images of the dataset wherever they are shown; "" if there is none."""
     return ATTRIBUTIONS[name]() if name in ATTRIBUTIONS else ""

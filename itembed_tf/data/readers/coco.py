@@ -29,7 +29,7 @@ CAPTIONS = ("annotations/captions_{part}.json", "captions_{part}.json")
 RANDOM_SIZES = {"test": 5000, "dev": 5000}  # as in the released code; all other images are train
 ADVICE = (
     "train2014, val2014 and their annotations (captions_train2014.json, captions_val2014.json): "
-    f"https://cocodataset.org/#download. {KARPATHY}: {PAGE}. docs/data_sets.md shows the expected directory layout."
+    f"https://cocodataset.org/#download. {KARPATHY}: {PAGE}. docs/datasets.md shows the expected directory layout."
 )
 # checksum(*sorted file names) of Karpathy's lists as published in kelvinxu/arctic-captions. Those of val and test equal
 # the lists in peteanderson80/bottom-up-attention, and that of test the one in the package eccv-caption.

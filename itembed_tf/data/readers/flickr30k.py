@@ -24,7 +24,7 @@ LISTS = {"train": "train.txt", "dev": "val.txt", "test": "test.txt"}
 ADVICE = (
     "Images and results_20130124.token: request them at https://shannon.cs.illinois.edu/DenotationGraph/. "
     f"{KARPATHY}: {PAGE}. train.txt, val.txt, test.txt: https://github.com/BryanPlummer/flickr30k_entities. "
-    "docs/data_sets.md shows the expected directory layout."
+    "docs/datasets.md shows the expected directory layout."
 )
 # checksum(*sorted image names). Entities: the three lists in its repository. Karpathy: the 29,000, 1,014 and 1,000
 # names that Multi30K publishes; its captions of val and test are those of Karpathy's split in the references of "Show,

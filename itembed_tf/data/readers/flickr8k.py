@@ -24,7 +24,7 @@ KARPATHY = "dataset_flickr8k.json"
 TOKENS = ("Flickr8k_text/Flickr8k.token.txt", "Flickr8k.token.txt")
 TABLE = "captions.txt"
 LISTS = ("Flickr8k_text/Flickr_8k.{split}Images.txt", "Flickr_8k.{split}Images.txt")
-ADVICE = f"docs/data_sets.md shows the expected directory layout of Flickr8k. ({KARPATHY}: {PAGE})"
+ADVICE = f"docs/datasets.md shows the expected directory layout of Flickr8k. ({KARPATHY}: {PAGE})"
 # checksum(*sorted names) of the official lists; that of test was not available.
 OFFICIAL = {
     "train": "8fddc9ff20c7e2e3914abb97b1d0db4572e17f95947d8d44076ae1483efbe46f",

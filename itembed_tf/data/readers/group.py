@@ -45,12 +45,12 @@ class Group:
     """One class of the instance loss.
 
     Attributes:
-        id: unique in the data set, and the same in every run.
+        id: unique in the dataset, and the same in every run.
         images: paths, bytes of image files, or parts of files; at least one.
         captions: each describes every image of the group; at least one.
         split: "train", "dev" or "test".
-        label: name of the class where the data set has one (an identity, a product), else "".
-        caption_ids: the data set's own id of each caption, which its other annotations refer to (COCO); or ().
+        label: name of the class where the dataset has one (an identity, a product), else "".
+        caption_ids: the dataset's own id of each caption, which its other annotations refer to (COCO); or ().
     """
 
     id: str
@@ -101,4 +101,4 @@ def check_groups(groups: Sequence[Group], name: str) -> None:
                 what = image if isinstance(image, str) else "one image"
                 problems.append(f"{what}: in {other.id} ({other.split}) and in {group.id} ({group.split})")
     if problems:
-        raise ValueError(f"the data set {name} is inconsistent; repair these groups:\n{format_items(problems)}")
+        raise ValueError(f"the dataset {name} is inconsistent; repair these groups:\n{format_items(problems)}")

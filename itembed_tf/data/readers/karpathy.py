@@ -28,7 +28,7 @@ def read_karpathy(path: Path, dataset: str, folders: dict[str, Path], advice: st
 
     Args:
         path: the JSON file.
-        dataset: the required value of "dataset", so that the file of another data set is refused.
+        dataset: the required value of "dataset", so that the file of another dataset is refused.
         folders: image folders by "filepath"; the Flickr files have none, which is "".
         advice: ends every error message.
 
@@ -41,7 +41,7 @@ def read_karpathy(path: Path, dataset: str, folders: dict[str, Path], advice: st
         raise ValueError(f'{path} is not one of Karpathy\'s files: "images" must be a list that is not empty. {advice}')
     if content.get("dataset", dataset) != dataset:
         raise ValueError(
-            f"{path} belongs to the data set {str(content['dataset'])[:60]!r}; it must be {dataset!r}. {advice}"
+            f"{path} belongs to the dataset {str(content['dataset'])[:60]!r}; it must be {dataset!r}. {advice}"
         )
     problems: list[str] = []
     seen: dict[str, int] = {}

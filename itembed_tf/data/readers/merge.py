@@ -90,7 +90,7 @@ def merge_groups(groups: Sequence[Group], *, merge: str, leaks: str) -> list[Gro
     sets = [[by_id[id] for id in ids if id in by_id] for ids in read_merge(merge)]
     if not any(sets):
         warnings.warn(
-            f"{merge} has none of the {len(groups)} groups; was it written for another data set?", stacklevel=3
+            f"{merge} has none of the {len(groups)} groups; was it written for another dataset?", stacklevel=3
         )
     crossing = [members for members in sets if len({group.split for group in members}) > 1]
     if crossing and leaks == "refuse":

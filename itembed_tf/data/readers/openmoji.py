@@ -94,7 +94,7 @@ def _package(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f'the OpenMoji data set needs the package {name!r}; install it with: pip install "itembed_tf[demo]"'
+            f'the OpenMoji dataset needs the package {name!r}; install it with: pip install "itembed_tf[demo]"'
         ) from error
 
 

@@ -19,7 +19,7 @@ SPLIT_NAMES = {"train": "train", "val": "dev", "test": "test"}
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One data set: its annotation file, its published sizes, and its source."""
+    """One dataset: its annotation file, its published sizes, and its source."""
 
     name: str
     files: tuple[str, ...]
@@ -81,7 +81,7 @@ def read(benchmark: Benchmark, *, root: str, splits: Sequence[str], **_others: o
         FileNotFoundError: the annotation file or imgs is missing, or all images are.
         ValueError: the file cannot be parsed, invalid entries, or an identity in two splits.
     """
-    advice = f"{benchmark.name}: request it at {benchmark.page}. docs/data_sets.md shows the expected directory layout."
+    advice = f"{benchmark.name}: request it at {benchmark.page}. docs/datasets.md shows the expected directory layout."
     folder = open_root(root, benchmark.name, advice)
     images = find_path(folder, ("imgs/",), "the image folder", advice)
     path = find_path(folder, benchmark.files, "the annotation file", advice)

@@ -1,4 +1,4 @@
-"""Reader of shards, a data set packed by `itembed prepare`; it reads the indexes alone, no image data.
+"""Reader of shards, a dataset packed by `itembed prepare`; it reads the indexes alone, no image data.
 
 A folder of shards has `shards.json`, the manifest with the settings of the packing, and for each shard a TFRecord file
 of `tf.train.Example`s, one per group, and an index of the same name with the suffix .json: the groups' ids, captions
@@ -37,7 +37,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     schema = manifest.get("schema") if isinstance(manifest, dict) else type(manifest).__name__
     if type(schema) is not int or schema != SCHEMA:
         raise ValueError(
-            f"{path} has schema {short(schema)}, and this version reads {SCHEMA}; pack the data set again with "
+            f"{path} has schema {short(schema)}, and this version reads {SCHEMA}; pack the dataset again with "
             "`itembed prepare`"
         )
     shards = manifest.get("shards")
@@ -56,7 +56,7 @@ def read_shards(folder: str, *, name: str, split_by: str, splits: Sequence[str])
 
     Raises:
         FileNotFoundError: the folder or a shard is missing, or a shard is incomplete.
-        ValueError: another data set or split, a split that was not packed, or a damaged file.
+        ValueError: another dataset or split, a split that was not packed, or a damaged file.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -72,7 +72,7 @@ def read_shards(folder: str, *, name: str, split_by: str, splits: Sequence[str])
     if missing:
         raise ValueError(
             f"{path}: {' and '.join(missing)} was not packed (only {', '.join(manifest['shards']) or 'no split'}); "
-            "remove it from dataset.splits, or pack the data set again with it"
+            "remove it from dataset.splits, or pack the dataset again with it"
         )
     groups = []
     for split in splits:

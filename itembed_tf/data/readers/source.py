@@ -1,4 +1,4 @@
-"""Checked reading of data set files; every error has the file and what to do."""
+"""Checked reading of dataset files; every error has the file and what to do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_BYTES = 2**30  # the largest published file, Karpathy's of COCO, has some 15
 
 
 def open_root(root: str, what: str, advice: str) -> Path:
-    """Check that a data set's folder exists.
+    """Check that a dataset's folder exists.
 
     Raises:
         FileNotFoundError: `root` is empty or not a folder.
@@ -179,7 +179,7 @@ def warn_unless_official(path: Path, names: Sequence[str], split: str, official:
 
 
 def warn_of_caption_counts(groups: Sequence[Group], minimum: int, maximum: int, path: Path) -> None:
-    """Warn of images with fewer or more captions than in the published data set."""
+    """Warn of images with fewer or more captions than in the published dataset."""
     others = [f"{g.id}: {len(g.captions)}" for g in groups if not minimum <= len(g.captions) <= maximum]
     if others:
         count = f"{minimum}" if minimum == maximum else f"{minimum} to {maximum}"

@@ -107,7 +107,7 @@ def test_images_without_five_captions_warn(root: Path) -> None:
 
 
 def test_errors_of_missing_files_say_where_to_get_them(root: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"'nowhere' is not a folder.*DenotationGraph.*docs/data_sets"):
+    with pytest.raises(FileNotFoundError, match=r"'nowhere' is not a folder.*DenotationGraph.*docs/datasets"):
         read(Path("nowhere"), "karpathy")
     (root / "dataset_flickr30k.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"Karpathy's file is missing; it must be dataset_flickr30k\.json"):
@@ -160,7 +160,7 @@ def test_all_invalid_entries_are_listed(root: Path) -> None:
 
 def test_the_file_of_another_data_set_is_refused(root: Path) -> None:
     (root / "dataset_flickr30k.json").write_text(json.dumps({**karpathy_json(), "dataset": "flickr8k"}))
-    with pytest.raises(ValueError, match="belongs to the data set 'flickr8k'; it must be 'flickr30k'"):
+    with pytest.raises(ValueError, match="belongs to the dataset 'flickr8k'; it must be 'flickr30k'"):
         read(root, "karpathy")
 
 

@@ -1,4 +1,4 @@
-"""Checks for every data set: names, splits, and images in two groups."""
+"""Checks for every dataset: names, splits, and images in two groups."""
 
 from __future__ import annotations
 
