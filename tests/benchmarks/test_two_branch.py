@@ -65,7 +65,7 @@ def test_the_verdict_is_of_the_best_row_and_the_longest_training(
     finished(monkeypatch, best, seconds)
     assert measure(tmp_path, list(KINDS), range(3), [], bar, 5.0) == status
     said = capsys.readouterr().out
-    assert f"best: {best[0]}, {best[1]}; the aim is 31.0 / 21.3" in said
+    assert f"best: {best[0]}, {best[1]}; target 31.0 / 21.3" in said
     assert said.splitlines()[-1].startswith(f"two_branch: dev R@1 33.0 / 23.0, {seconds / 60:.1f} minutes (bar above")
     says = "+26.0 ± 0.0; paper above: agrees" if best[1] == WITH else "+0.0 ± 0.0; paper above: undecided"
     assert f"| hglmm: with the structure term against without | {says} |" in said
@@ -76,4 +76,4 @@ def test_the_verdict_is_of_the_best_row_and_the_longest_training(
 def test_quick(capsys):
     assert two_branch.main(["--quick"]) == 0
     said = capsys.readouterr().out
-    assert "| hglmm | CCA |" in said and "of one seed" in said
+    assert "| hglmm | CCA |" in said and "one seed" in said
