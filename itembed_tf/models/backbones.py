@@ -58,7 +58,7 @@ def join_levels(backbone: keras.Model, levels: Sequence[str]) -> keras.Model:
     pooled = []
     for level in levels:
         if level not in maps and level not in last:
-            known = ", ".join([*last, *maps])
+            known = ", ".join(dict.fromkeys([*last, *maps]))
             raise ValueError(
                 f"image_tower.levels: no layer or block {level!r} with spatial dimensions; allowed: {known}"
             )
