@@ -79,31 +79,38 @@ def drop_checkpoint(path: Path) -> None:
 def named_variables(
     prefix: str, variables: Sequence[keras.Variable], model: keras.Model | None = None
 ) -> dict[str, Any]:
-    """Variables by ``prefix/variable.path``.
+    """Variables by name: ``prefix/`` and the path of the variable.
 
-    Keras numbers the random generators of dropout layers in the order in which the process makes them; with `model`
-    their names have the layer's in place of that number.
+    With `model`, the path starts with the towers and parts that the layer is in, so that the layers "stem" of both
+    towers differ; and random generators of dropout layers are named by their layer, as Keras numbers them in the order
+    in which the process makes them. Without it, as for the state of an optimiser, equal paths are numbered in order.
 
     Raises:
-        ValueError: two variables have one path.
+        ValueError: two variables of the model have one path.
     """
-    owner = {id(variable): layer.name for layer in _leaves(model) for variable in layer.variables} if model else {}
+    paths = dict(_paths(model)) if model else {}
     named: dict[str, Any] = {}
     for variable in variables:
-        generator = variable.name == "seed_generator_state" and id(variable) in owner
-        path = f"{owner[id(variable)]}/{variable.name}" if generator else variable.path
-        if f"{prefix}/{path}" in named:
-            raise ValueError(f"two variables have the path {path}: give their layers different names")
-        named[f"{prefix}/{path}"] = variable
+        path = name = paths.get(id(variable), variable.path)
+        number = 1
+        while f"{prefix}/{name}" in named:
+            if model:
+                raise ValueError(f"two variables have the path {path}: give their layers different names")
+            number += 1
+            name = f"{path}#{number}"
+        named[f"{prefix}/{name}"] = variable
     return named
 
 
-def _leaves(layer: Any) -> Iterator[Any]:
-    inner = getattr(layer, "layers", None)
-    if inner is None:
-        yield layer
-    for each in inner or ():
-        yield from _leaves(each)
+def _paths(layer: Any, above: str = "") -> Iterator[tuple[int, str]]:
+    """(id, path) of the variables of a model and of the models inside it."""
+    for each in layer.layers:
+        if hasattr(each, "layers"):
+            yield from _paths(each, f"{above}{each.name}/")
+            continue
+        for variable in each.variables:
+            generator = variable.name == "seed_generator_state"
+            yield id(variable), f"{above}{each.name}/{variable.name}" if generator else f"{above}{variable.path}"
 
 
 def values(variables: Mapping[str, Any]) -> Arrays:

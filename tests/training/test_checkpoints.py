@@ -73,9 +73,32 @@ def test_the_variables_of_a_model_have_the_same_names_whatever_was_built_before(
     assert "model/dropout/seed_generator_state" in names[0]
 
 
-def test_two_variables_with_one_path_are_refused() -> None:
-    with pytest.raises(ValueError, match="two variables have the path w"):
-        named_variables("model", [keras.Variable([1.0], name="w"), keras.Variable([2.0], name="w")])
+def _model_with_two_stems(first: float) -> keras.Model:
+    """Two towers whose layers have the same name, as "stem" of the CNN and of the text tower."""
+    towers = []
+    for side, value in (("image", first), ("text", first + 1)):
+        x = keras.Input((2,), name=side)
+        stem = keras.layers.Dense(2, name="stem", use_bias=False, kernel_initializer=keras.initializers.Constant(value))
+        towers.append(keras.Model(x, stem(x), name=f"{side}_tower"))
+    inputs = [tower.input for tower in towers]
+    return keras.Model(inputs, [tower(x) for tower, x in zip(towers, inputs)])
+
+
+def test_layers_of_one_name_in_two_towers_are_told_apart() -> None:
+    model, other = _model_with_two_stems(1.0), _model_with_two_stems(8.0)
+    named = named_variables("model", model.variables, model)
+    assert list(named) == ["model/image_tower/stem/kernel", "model/text_tower/stem/kernel"]
+    restore(named_variables("model", other.variables, other), dict(reversed(values(named).items())))
+    assert [float(np.mean(v)) for v in other.get_weights()] == [1.0, 2.0]
+
+
+def test_equal_paths_of_an_optimizers_state_are_numbered() -> None:
+    model = _model_with_two_stems(1.0)
+    optimizer = keras.optimizers.SGD(momentum=0.9)
+    optimizer.build(model.trainable_variables)
+    names = list(named_variables("optimizer", optimizer.variables))
+    assert len(set(names)) == len(optimizer.variables) and names[-1] == f"{names[-2]}#2"
+    assert len(named_variables("average", model.trainable_variables)) == 2
 
 
 def test_variables_are_restored_by_name_and_not_by_order() -> None:
