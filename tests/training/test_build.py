@@ -10,9 +10,11 @@ import numpy as np
 
 from itembed_tf.config import Config, load_config
 from itembed_tf.training.build import build_model
+from itembed_tf.training.checkpoints import named_variables
 from tests.support.toy_model import dual_path
 
 SMALL = ["image.size=32", "image_tower.weights=none", "embedding_size=8", "text_tower.width=0.05", "text.length=6"]
+CONFIGS = Path(__file__).parents[2] / "configs"
 OLD = Path(__file__).parents[1] / "support" / "version_0_1_0"
 
 
@@ -55,3 +57,10 @@ def test_weights_saved_by_version_0_1_0_give_the_outputs_of_that_version() -> No
     out = model({"image": saved["image"], "ids": saved["ids"]}, training=False)
     for name, value in out.items():
         np.testing.assert_allclose(value, saved[name], rtol=1e-5, atol=1e-5)
+
+
+def test_the_default_config_has_a_name_for_every_variable() -> None:
+    """Its CNN and its text tower both have a layer "stem"."""
+    small = load_config(CONFIGS / "openmoji.toml", [*SMALL, "text_tower.stem=8"])
+    model = build_model(small, vocabulary_size=5, classes=3)
+    assert len(named_variables("model", model.variables, model)) == len(model.variables)
