@@ -130,8 +130,10 @@ def table(out: Path, family: str, rows: Sequence[Row], seeds: Sequence[int]) -> 
         if row is rows[0]:
             first = sums
         theirs = sum(row.paper) - sum(rows[0].paper)
-        said = compare_with_paper(sums, first, f"{theirs:+.1f}", theirs > 0) if first and row is not rows[0] else ""
-        cells = (row.name, *map(spread, ones), spread([t["rsum"] for t in tables]), paper, said)
+        comparison = (
+            compare_with_paper(sums, first, f"{theirs:+.1f}", theirs > 0) if first and row is not rows[0] else ""
+        )
+        cells = (row.name, *map(spread, ones), spread([t["rsum"] for t in tables]), paper, comparison)
         print(f"| {' | '.join(cells)} |")
     return done
 

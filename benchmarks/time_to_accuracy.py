@@ -63,17 +63,17 @@ def torch_python() -> str:
     python = os.environ.get("ITEMBED_TORCH_PYTHON", sys.executable)
     code = "import numpy, torch; print('peer: torch', torch.__version__, 'numpy', numpy.__version__)"
     try:
-        said = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
-        problem = (said.stderr.strip().splitlines() or [f"ended with {said.returncode}"])[-1]
+        probe = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
+        problem = (probe.stderr.strip().splitlines() or [f"ended with {probe.returncode}"])[-1]
     except OSError as error:
-        problem, said = str(error), None
-    if said is None or said.returncode:
+        problem, probe = str(error), None
+    if probe is None or probe.returncode:
         raise SystemExit(
             f"time_to_accuracy: VSE++ needs the package torch, which {python} cannot import ({problem}); "
             "pip install torch numpy, preferably in a separate environment, and set ITEMBED_TORCH_PYTHON to its "
             "interpreter"
         )
-    print(said.stdout.strip())
+    print(probe.stdout.strip())
     return python
 
 

@@ -1,4 +1,4 @@
-"""What every test stands on: a quiet runtime, a cache of its own, float32 unless a test says otherwise."""
+"""Fixtures of all tests: a quiet runtime, a temporary cache, float32 as the default policy."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ COLOURS = {
 SHAPES = ("square", "circle", "triangle", "cross")
 TEMPLATES = ("a {colour} {shape}", "the {shape} is {colour}", "{colour} {shape} on {paper} paper")
 PAPERS = {"white": (255, 255, 255), "cream": (252, 249, 240)}
-ONLY_HELD_OUT = "zebra"  # stands in dev and test captions, never in train's
+ONLY_HELD_OUT = "zebra"  # a word of dev and test captions that no training caption has
 
 SETTINGS = {
     "dataset.name": '"folder"',
@@ -131,28 +131,28 @@ def test_run_directory_holds_what_the_contract_says(road):
 
 
 def test_metrics_follow_the_schema(road):
-    told = metrics(road)
-    assert told["schema"] == 1 and told["dataset"] == "folder" and told["finished"] is True
-    assert [(stage["name"], stage["epochs"]) for stage in told["stages"]] == [("I", 20), ("II", 1)]
+    measured = metrics(road)
+    assert measured["schema"] == 1 and measured["dataset"] == "folder" and measured["finished"] is True
+    assert [(stage["name"], stage["epochs"]) for stage in measured["stages"]] == [("I", 20), ("II", 1)]
     history = [json.loads(line) for line in (road["run"] / "history.jsonl").read_text().splitlines()]
     assert [(entry["stage"], entry["epoch"]) for entry in history] == [("I", n) for n in range(1, 21)] + [("II", 1)]
-    for stage in told["stages"]:
+    for stage in measured["stages"]:
         assert stage["seconds"] > 0 and stage["images_per_s"] > 0
         assert stage["train"].keys() >= {"loss", "instance_image", "instance_text", "accuracy_image", "accuracy_text"}
     best = max(entry["val"]["rsum"] for entry in history[:20])
-    assert told["stages"][0]["val"]["rsum"] == best
-    assert told["stages"][1]["val"] == history[20]["val"]
-    for table in [told["test"], *(stage["val"] for stage in told["stages"])]:
+    assert measured["stages"][0]["val"]["rsum"] == best
+    assert measured["stages"][1]["val"] == history[20]["val"]
+    for table in [measured["test"], *(stage["val"] for stage in measured["stages"])]:
         for query in ("image_query", "text_query"):
             assert set(table[query]) == {"R@1", "R@5", "R@10", "MedR", "MeanR"}
             assert 0 <= table[query]["R@1"] <= table[query]["R@5"] <= table[query]["R@10"] <= 100
-    assert told["test"]["gallery_images"] == 10 and told["test"]["gallery_captions"] == 10 * 4
-    overlap = told["test"]["overlap"]
+    assert measured["test"]["gallery_images"] == 10 and measured["test"]["gallery_captions"] == 10 * 4
+    overlap = measured["test"]["overlap"]
     assert 0 < overlap["S"] < 1 and (overlap["matching_pairs"], overlap["other_pairs"]) == (40, 360)
-    assert "flip=yes" in told["test"]["protocol"] and "shifts=left" in told["test"]["protocol"]
-    assert told["test"]["name"] == "whole/10x40" and told["test"]["split"] == "test"
-    low, high = told["test"]["interval_95"]["rsum"]
-    assert low <= told["test"]["rsum"] <= high
+    assert "flip=yes" in measured["test"]["protocol"] and "shifts=left" in measured["test"]["protocol"]
+    assert measured["test"]["name"] == "whole/10x40" and measured["test"]["split"] == "test"
+    low, high = measured["test"]["interval_95"]["rsum"]
+    assert low <= measured["test"]["rsum"] <= high
 
 
 def test_it_learns(road):
@@ -246,8 +246,8 @@ def test_encoders_find_what_the_run_says(road):
     captions = text(text=tf.constant(items.captions))
     np.testing.assert_allclose(np.linalg.norm(images, axis=1), 1, atol=1e-5)
     table = retrieval_table(images, captions["embedding"].numpy(), items.image_groups, items.caption_groups)
-    told = metrics(road)["test"]
-    assert table.rsum == pytest.approx(told["rsum"], abs=0.1)
+    measured = metrics(road)["test"]
+    assert table.rsum == pytest.approx(measured["rsum"], abs=0.1)
     known = captions["known_words"].numpy()[items.captions.index(next(c for c in items.captions if "zebra" in c))]
     assert known == 3
 
@@ -255,11 +255,11 @@ def test_encoders_find_what_the_run_says(road):
 def test_evaluate_prints_the_recalls_of_metrics_json(road, capsys):
     assert evaluate.main([str(road["run"]), "--split", "test"]) == 0
     printed = capsys.readouterr().out
-    told = metrics(road)["test"]
+    measured = metrics(road)["test"]
     for query, word in (("image_query", "image → text"), ("text_query", "text → image")):
         line = next(line for line in printed.splitlines() if line.startswith(word))
-        assert [float(n) for n in line.split()[3:6]] == [round(told[query][k], 1) for k in ("R@1", "R@5", "R@10")]
-    assert f"rsum {told['rsum']:.1f}" in printed
+        assert [float(n) for n in line.split()[3:6]] == [round(measured[query][k], 1) for k in ("R@1", "R@5", "R@10")]
+    assert f"rsum {measured['rsum']:.1f}" in printed
 
 
 def test_evaluate_accepts_the_broken_pictures_that_the_run_accepted(road, capsys):
@@ -271,9 +271,9 @@ def test_evaluate_accepts_the_broken_pictures_that_the_run_accepted(road, capsys
 def test_ranks_are_kept_and_two_runs_compared(road, capsys):
     run = str(road["run"])
     assert compare.main([run, run, "--split", "test"]) == 0  # measured at the end of the training
-    said = capsys.readouterr().out
-    assert "folder test, whole" in said and said.count("undecided") == 7
-    assert f"{metrics(road)['test']['rsum']:.1f}" in said
+    output = capsys.readouterr().out
+    assert "folder test, whole" in output and output.count("undecided") == 7
+    assert f"{metrics(road)['test']['rsum']:.1f}" in output
     assert compare.main([run, run]) == 1
     assert f"itembed evaluate {run} --split dev" in capsys.readouterr().err
     assert evaluate.main([run]) == 0 and compare.main([run, run]) == 0

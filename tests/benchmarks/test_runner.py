@@ -32,9 +32,9 @@ def follow(run: Path, code: str) -> None:
 
 def test_log_without_progress_bars_and_feature_seconds(tmp_path, capsys):
     follow(tmp_path / "run", BARS)
-    said = capsys.readouterr().out
-    assert "stage I epoch 1: loss 1.0 (5 images/s)\n" in said
-    assert "frozen backbone" not in said and "noise" not in said
+    output = capsys.readouterr().out
+    assert "stage I epoch 1: loss 1.0 (5 images/s)\n" in output
+    assert "frozen backbone" not in output and "noise" not in output
     spent = runner.times(tmp_path / "run")
     assert 0.2 < spent["features"] < spent["seconds"]
 
@@ -74,7 +74,7 @@ def test_every_row_of_small_data_differs_from_the_default_and_loads(row):
 
 
 @pytest.mark.parametrize(
-    ("ours", "first", "paper", "said"),
+    ("ours", "first", "paper", "expected"),
     [
         ([20.0, 21.0, 22.0], [30.0, 30.0, 30.0], -5.0, "-9.0 ± 2.5; paper -5.0: agrees"),  # 4.30 x 1 / sqrt(3)
         ([20.0, 21.0, 22.0], [30.0, 30.0, 30.0], 5.0, "-9.0 ± 2.5; paper +5.0: disagrees"),
@@ -82,5 +82,5 @@ def test_every_row_of_small_data_differs_from_the_default_and_loads(row):
         ([31.0], [30.0], 5.0, "+1.0, one seed; paper +5.0"),
     ],
 )
-def test_direction_is_stated_only_if_the_interval_excludes_zero(ours, first, paper, said):
-    assert runner.compare_with_paper(ours, first, f"{paper:+.1f}", paper > 0) == said
+def test_direction_is_stated_only_if_the_interval_excludes_zero(ours, first, paper, expected):
+    assert runner.compare_with_paper(ours, first, f"{paper:+.1f}", paper > 0) == expected

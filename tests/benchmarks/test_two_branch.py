@@ -64,16 +64,16 @@ def test_the_verdict_is_of_the_best_row_and_the_longest_training(
 ):
     finished(monkeypatch, best, seconds)
     assert measure(tmp_path, list(KINDS), range(3), [], bar, 5.0) == status
-    said = capsys.readouterr().out
-    assert f"best: {best[0]}, {best[1]}; target 31.0 / 21.3" in said
-    assert said.splitlines()[-1].startswith(f"two_branch: dev R@1 33.0 / 23.0, {seconds / 60:.1f} minutes (bar above")
+    output = capsys.readouterr().out
+    assert f"best: {best[0]}, {best[1]}; target 31.0 / 21.3" in output
+    assert output.splitlines()[-1].startswith(f"two_branch: dev R@1 33.0 / 23.0, {seconds / 60:.1f} minutes (bar above")
     says = "+26.0 ± 0.0; paper above: agrees" if best[1] == WITH else "+0.0 ± 0.0; paper above: undecided"
-    assert f"| hglmm: with the structure term against without | {says} |" in said
-    assert f"| {WITH}: hglmm against mean | {says} |" in said
+    assert f"| hglmm: with the structure term against without | {says} |" in output
+    assert f"| {WITH}: hglmm against mean | {says} |" in output
     assert not (folder_of(tmp_path, *best, 0) / "weights").exists()
 
 
 def test_quick(capsys):
     assert two_branch.main(["--quick"]) == 0
-    said = capsys.readouterr().out
-    assert "| hglmm | CCA |" in said and "one seed" in said
+    output = capsys.readouterr().out
+    assert "| hglmm | CCA |" in output and "one seed" in output

@@ -100,9 +100,9 @@ def test_the_figure_is_a_whole_run_of_ours_over_the_peers_best_epoch(tmp_path, m
     monkeypatch.setattr(benchmark, "BAR", bar)
     args = argparse.Namespace(peers=["max-plain", "max-views"], quick=False)
     code = benchmark.compare(tmp_path, "python", args, [2, 3, 5], [], [])
-    said = capsys.readouterr().out
-    assert said.rstrip().endswith(closing) and code == (closing == "short")
-    assert "16 s were spent on our shorter runs" in said and "ours-5" not in said
+    output = capsys.readouterr().out
+    assert output.rstrip().endswith(closing) and code == (closing == "short")
+    assert "16 s were spent on our shorter runs" in output and "ours-5" not in output
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the stand-in for an interpreter is a shell script")

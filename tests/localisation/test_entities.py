@@ -1,4 +1,4 @@
-"""Flickr30k Entities from a miniature copy: what is read, what is counted, and what is said of broken files."""
+"""Flickr30k Entities from a miniature copy: what is read, what is counted, and how invalid files are reported."""
 
 from __future__ import annotations
 
@@ -169,12 +169,12 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_invalid_input_is_refused_with_reason_and_location(root: Path, name: str) -> None:
-    spoil, said = BROKEN[name]
+    spoil, message = BROKEN[name]
     spoil(root)
     started = time.monotonic()
     with pytest.raises((ValueError, FileNotFoundError)) as caught:
         read_entities(root)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "docs/localisation.md" in str(caught.value)
     assert time.monotonic() - started < 20
 

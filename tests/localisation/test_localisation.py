@@ -91,7 +91,7 @@ def test_proposals_file_round_trip(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("nonsense", "line 1 is not JSON"),
         ("[1, 2]", "line 1: '[1, 2]'; expected {"),
@@ -104,11 +104,11 @@ def test_proposals_file_round_trip(tmp_path: Path) -> None:
         ('{"image": "1", "boxes": [[0, 0, 3, 5]]}\n' * 2, "line 2: duplicate image '1'"),
     ],
 )
-def test_invalid_proposals_file_is_refused(tmp_path: Path, line: str, said: str) -> None:
+def test_invalid_proposals_file_is_refused(tmp_path: Path, line: str, message: str) -> None:
     (tmp_path / "boxes.jsonl").write_text(line)
     with pytest.raises(ValueError) as caught:
         read_proposals(tmp_path / "boxes.jsonl", [image("1")], max_boxes=200)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_annotated_pairs_are_never_negatives() -> None:
@@ -329,13 +329,13 @@ def test_program_from_data_to_page(scenes: Path, tmp_path: Path, monkeypatch, ca
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "give a config"),
         ([str(CONFIG), "--set", 'dataset.splits=["train"]'], 'must have "train" and a split to evaluate'),
         ([str(CONFIG), "--set", "dataset.root=nowhere"], 'nowhere" is not a folder'),
     ],
 )
-def test_program_refuses_wrong_arguments(arguments: list[str], said: str, capsys) -> None:
+def test_program_refuses_wrong_arguments(arguments: list[str], message: str, capsys) -> None:
     assert program.main(arguments) in (1, 2)
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err

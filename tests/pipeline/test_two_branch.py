@@ -91,7 +91,7 @@ def test_the_run_tells_of_itself_and_has_no_classifier(run):
 
 
 def test_what_training_saw_is_what_the_encoder_computes(run):
-    """The cached features of the training captions, through the head, are what the text encoder says of the ids."""
+    """The cached features of the training captions, through the head, are the text encoder's embeddings of the ids."""
     opened = open_run(run)
     model = load_model(opened)
     ids = opened.vocabulary.encode(["a small red box at the left", "at the top is a blue and large box", "", "red"])
@@ -117,6 +117,6 @@ def test_the_saved_model_takes_raw_sentences(run, tmp_path):
 def test_all_roads_to_an_embedding_agree(run, drawn, monkeypatch, capsys):
     monkeypatch.setenv("ITEMBED_FLICKR8K", drawn)
     assert benchmarks.parity.main([str(run), "--quick"]) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert said[-1].endswith("recall 0.00 points apart (bar 0.0001, 0) ok")
-    assert any(line.startswith("LiteRT float32") for line in said)
+    output = capsys.readouterr().out.splitlines()
+    assert output[-1].endswith("recall 0.00 points apart (bar 0.0001, 0) ok")
+    assert any(line.startswith("LiteRT float32") for line in output)

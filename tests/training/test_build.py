@@ -61,6 +61,8 @@ def test_weights_saved_by_version_0_1_0_give_the_outputs_of_that_version() -> No
 
 def test_the_default_config_has_a_name_for_every_variable() -> None:
     """Its CNN and its text tower both have a layer "stem"."""
-    small = load_config(CONFIGS / "openmoji.toml", [*SMALL, "text_tower.stem=8"])
+    small = load_config(CONFIGS / "openmoji.toml", [*SMALL, "text_tower.width=1.0", "text_tower.stem=8"])
     model = build_model(small, vocabulary_size=5, classes=3)
+    paths = [variable.path for variable in model.variables]
+    assert paths.count("stem/kernel") == 2  # otherwise this test shows nothing
     assert len(named_variables("model", model.variables, model)) == len(model.variables)

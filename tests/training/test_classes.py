@@ -23,7 +23,7 @@ def test_clusters_are_the_heaps_that_groups_lie_in():
     np.testing.assert_array_equal(labels, class_labels(features[order], np.arange(120), clusters=4, seed=1))
 
 
-def test_a_group_lies_at_the_mean_of_its_pictures():
+def test_a_group_is_at_the_mean_of_its_images():
     features = np.array([[0.0], [10.0], [4.0], [6.0], [100.0], [101.0]], np.float32)
     labels = class_labels(features, np.array([0, 0, 1, 1, 2, 3]), clusters=2, seed=0)
     assert labels[0] == labels[1] != labels[2] == labels[3]

@@ -1,4 +1,4 @@
-"""What is said of a finished epoch, on the screen and in history.jsonl."""
+"""The log of a finished epoch, on the screen and in history.jsonl."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def test_adam_and_adamw_against_the_twin(name):
                 w = w - own * 0.1 * w  # decoupled, matrices only
             first = 0.9 * first + 0.1 * gradient
             second = 0.999 * second + 0.001 * gradient**2
-            # Keras corrects the bias in the rate, so its epsilon stands beside the uncorrected root
+            # Keras corrects the bias in the rate, so its epsilon is added to the uncorrected root
             corrected = own * math.sqrt(1 - 0.999**step) / (1 - 0.9**step)
             twins[part] = [w - corrected * first / (np.sqrt(second) + 1e-7), first, second]
         optimizer.apply(gradients)
