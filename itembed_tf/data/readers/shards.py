@@ -34,11 +34,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = find_path(folder, [MANIFEST], "the manifest of the shards", ADVICE)
     manifest = read_json(path, ADVICE)
-    schema = manifest.get("schema") if isinstance(manifest, dict) else type(manifest).__name__
+    if not isinstance(manifest, dict):
+        raise ValueError(f"{path} must be an object, not {short(manifest)}. {ADVICE}")
+    schema = manifest.get("schema")
     if type(schema) is not int or schema != SCHEMA:
         raise ValueError(
-            f"{path} has schema {short(schema)}, and this version reads {SCHEMA}; pack the dataset again with "
-            "`itembed prepare`"
+            f'{path}: "schema" must be {SCHEMA} for this version, not {short(schema)}; remove the folder and pack the '
+            "dataset again with `itembed prepare`"
         )
     shards = manifest.get("shards")
     if not isinstance(shards, dict) or not all(type(number) is int and number > 0 for number in shards.values()):
