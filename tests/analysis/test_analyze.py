@@ -1,4 +1,4 @@
-"""The analysis of a toy model: every figure against the same computation by hand."""
+"""Analysis of a toy model: every figure against a direct computation."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(analysis_module, "build_model", lambda config, **sizes: dual_path(dropout=0.1))
 
 
-def test_overlap_is_that_of_the_embeddings(toy: dict[str, Any], untrained: None) -> None:
+def test_overlap_is_computed_from_the_embeddings(toy: dict[str, Any], untrained: None) -> None:
     items, embeddings = toy["items"], toy["embeddings"]
     overlap = analyze(**toy).overlap
     expected = similarity_overlap(embeddings.images, embeddings.captions, items.image_groups, items.caption_groups)
@@ -74,7 +74,7 @@ def test_overlap_is_that_of_the_embeddings(toy: dict[str, Any], untrained: None)
     assert (summary["matching_pairs"], summary["other_pairs"], summary["bins"]) == (2 * 2 + 2 + 2, 4 * 6 - 8, 100)
 
 
-def test_word_changes_are_those_of_captions_written_without_the_word(toy: dict[str, Any], untrained: None) -> None:
+def test_word_change_is_the_change_of_the_score_without_the_word(toy: dict[str, Any], untrained: None) -> None:
     examples = analyze(**toy).examples
     text, vocabulary = encoder(toy["model"], "text", shifts="left"), toy["vocabulary"]
     assert {example.caption for example in examples} <= {0, 1, 3, 5}  # the others have one known word
@@ -112,7 +112,7 @@ def test_means_are_over_all_sampled_captions(
     assert few.words.captions == 2 and few.to_json() == analyze(**toy, captions=2).to_json()
 
 
-def test_before_is_the_untrained_model_and_after_the_trained_one(toy: dict[str, Any], untrained: None) -> None:
+def test_matrices_before_and_after_training(toy: dict[str, Any], untrained: None) -> None:
     trained = Embeddings(np.eye(8, dtype=np.float32)[[0, 1, 2, 3]], np.eye(8, dtype=np.float32)[[0, 0, 2, 2, 2, 2]])
     similarity = analyze(**{**toy, "embeddings": trained}).similarity
     assert similarity.images == (0, 2, 3) and similarity.captions == (0, 2, 4)
@@ -126,7 +126,7 @@ def test_before_is_the_untrained_model_and_after_the_trained_one(toy: dict[str, 
     np.testing.assert_allclose(before.scores, expected, atol=1e-4)
 
 
-def test_without_the_backbone_weights_there_is_no_before(
+def test_no_matrix_before_training_without_backbone_weights(
     toy: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     def missing(*_: Any, **__: Any) -> None:

@@ -22,7 +22,7 @@ def one_image(matching: np.ndarray, other: np.ndarray, **settings: int) -> Overl
     )
 
 
-def even(low: float, high: float, count: int) -> np.ndarray:
+def uniform(low: float, high: float, count: int) -> np.ndarray:
     """The centres of equal parts of low to high: a uniform distribution."""
     return low + (np.arange(count) + 0.5) * (high - low) / count
 
@@ -38,7 +38,7 @@ def even(low: float, high: float, count: int) -> np.ndarray:
     ],
 )
 def test_uniform_densities_by_hand(matching: tuple, other: tuple, expected: float) -> None:
-    result = one_image(even(*matching, 800), even(*other, 3200))  # shares matter, numbers of pairs do not
+    result = one_image(uniform(*matching, 800), uniform(*other, 3200))  # shares matter, numbers of pairs do not
     assert result.s == pytest.approx(expected, abs=0.003)
     assert result.mean_matching == pytest.approx(np.mean(matching), abs=1e-4)
     assert result.mean_other == pytest.approx(np.mean(other), abs=1e-4)
@@ -50,14 +50,14 @@ def test_identical_and_separate_distributions() -> None:
     assert one_image(np.array([1.0]), np.array([-1.0])).s == 0  # both ends of the range are inside
 
 
-def test_against_the_integral_of_two_bell_curves() -> None:
+def test_overlap_of_two_normal_densities() -> None:
     """Equal width s, means d apart: S = 2 Phi(-d / 2s); at d = 2s that is 0.3173."""
     normal = np.random.default_rng(1).normal(0, 0.1, (2, 200_000))
     result = one_image(normal[0] + 0.2, normal[1])
     assert result.s == pytest.approx(0.3173, abs=0.005)
 
 
-def test_every_pair_counts_once_as_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_pair_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(2)
     images, captions = at(random.uniform(-1, 1, 7)), at(random.uniform(-1, 1, 20))
     image_groups, caption_groups = random.integers(0, 3, 7), random.integers(0, 4, 20)
@@ -77,7 +77,7 @@ def test_every_pair_counts_once_as_its_kind(monkeypatch: pytest.MonkeyPatch) -> 
     assert result.edges.tolist() == np.linspace(-1, 1, 9).tolist()
 
 
-def test_a_large_gallery_is_sampled_by_image() -> None:
+def test_large_gallery_is_sampled_by_image() -> None:
     images, captions = np.tile(at(np.ones(1)), (50, 1)), np.tile(at(np.ones(1)), (100, 1))
     groups = np.arange(50)
     sampled = similarity_overlap(images, captions, groups, np.repeat(groups, 2), sample=10)
@@ -88,13 +88,13 @@ def test_a_large_gallery_is_sampled_by_image() -> None:
 
 def test_s_is_nan_without_pairs_of_a_kind() -> None:
     none = np.zeros(0)
-    assert np.isnan(one_image(even(0, 1, 5), none).s)
-    assert np.isnan(one_image(none, even(0, 1, 5)).s)
+    assert np.isnan(one_image(uniform(0, 1, 5), none).s)
+    assert np.isnan(one_image(none, uniform(0, 1, 5)).s)
     empty = np.zeros((0, 2), np.float32)
     assert np.isnan(similarity_overlap(empty, empty, none, none).s)
 
 
-def test_vectors_that_are_not_unit_length_are_rejected() -> None:
+def test_vectors_that_are_not_unit_length_are_refused() -> None:
     for wrong in (2.0, np.nan):
         with pytest.raises(ValueError, match="unit length"):
             similarity_overlap(np.full((1, 2), wrong, np.float32), at(np.ones(1)), np.zeros(1), np.zeros(1))

@@ -17,7 +17,7 @@ def bag(ids: np.ndarray) -> np.ndarray:
     return (total / np.linalg.norm(total, axis=1, keepdims=True)).astype(np.float32)
 
 
-def test_a_bag_of_words_by_hand() -> None:
+def test_bag_of_words_by_hand() -> None:
     """ "dog grass a" is (3, 4, 0) / 5. With an image of a dog it scores 0.6; without "dog" 0, without "grass" 1."""
     images = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
     of_dog, of_grass = word_importance([[DOG, GRASS, A]] * 2, images, bag, length=5)
@@ -26,7 +26,7 @@ def test_a_bag_of_words_by_hand() -> None:
     assert of_grass.changes == pytest.approx([0.2, -0.8, 0.0])
 
 
-def test_following_words_move_up() -> None:
+def test_words_after_the_removed_one_shift_left() -> None:
     inputs: list[list[int]] = []
 
     def encode(ids: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The ablation program: its rows are what they say, and its words follow from its numbers."""
+"""The ablation benchmark: every row loads and has its own run, and is compared with the first of its family."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def test_every_row_loads(row):
         load_config(CONFIG, [f"stages.0.losses={row.second}"])
 
 
-def test_rows_that_differ_are_runs_of_their_own():
+def test_different_rows_have_different_run_directories():
     settings = {(row.changes, row.losses, row.second) for row in ROWS}
     folders = {folder_of(Path("out"), row, 0) for row in ROWS}
-    assert len(folders) == len(settings) < len(ROWS)  # the plain row is that of four families
+    assert len(folders) == len(settings) < len(ROWS)  # four families share the row without changes
     assert folder_of(Path("out"), ROWS[0], 0) != folder_of(Path("out"), ROWS[0], 1)
 
 
-def test_a_row_is_held_against_the_first_and_no_other(tmp_path, capsys):
-    """Without the first there is nothing to hold it against, whatever else is measured."""
+def test_rows_are_compared_with_the_first_row_only(tmp_path, capsys):
+    """If the first was not measured, there is no comparison, even if others were."""
     rows = (Row("a", (), (30.0, 20.0)), Row("b", ("seed=1",), (29.0, 19.0)), Row("c", ("seed=2",), (28.0, 18.0)))
     assert rows[0].losses == INSTANCE
     for row in rows[1:]:

@@ -21,7 +21,7 @@ def test_all_readers_and_the_training_program_report_invalid_input(
     assert capsys.readouterr().out.rstrip().endswith("bad_data: 0 bad errors (bar 0) ok")
 
 
-def test_every_reader_is_tested_with_at_least_thirty_kinds() -> None:
+def test_every_reader_is_tested_with_at_least_30_kinds() -> None:
     assert {copy.dataset for copy in MINIATURES.values()} == set(DATASETS) - {"openmoji"}
     for copy in MINIATURES.values():
         kinds = [case.kind for case in breaks(copy)]
@@ -40,7 +40,7 @@ def test_every_reader_is_tested_with_at_least_thirty_kinds() -> None:
         (None, "is no error"),
     ],
 )
-def test_the_benchmark_detects_bad_errors(
+def test_benchmark_detects_bad_errors(
     error: Exception | None, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = MINIATURES["folder, csv"]
@@ -57,7 +57,7 @@ def test_the_benchmark_detects_bad_errors(
     assert problems == [problem]
 
 
-def test_the_training_program_must_print_the_same_error(tmp_path: Path) -> None:
+def test_training_program_must_print_the_same_error(tmp_path: Path) -> None:
     copy, case = MINIATURES["folder, csv"], Break("any", nothing, "captions.csv")
 
     def program(argv: object) -> int:

@@ -1,4 +1,4 @@
-"""The benchmarks edge, text_speed and parity on a small run: what they measure, and that their bars can fail."""
+"""The benchmarks edge, text_speed and parity on a small run: their figures, and bars that can fail."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_edge_measures_a_small_run(run: Path, capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(
-    ("rows", "ms", "says"),
+    ("rows", "ms", "expected"),
     [
         (ROWS, MS, "edge: 0.265 x the size, 8.9 x the speed, 0.90 points of R@1 lost (bar 0.27 x, 8 x, 1.0 points) ok"),
         (LARGE, MS, "0.271 x the size"),
@@ -43,10 +43,10 @@ def test_edge_measures_a_small_run(run: Path, capsys: pytest.CaptureFixture[str]
         (ROWS, MS | {"int8": 1.1}, "7.3 x the speed"),
     ],
 )
-def test_edge_judges_size_speed_and_loss(rows, ms, says, capsys) -> None:
+def test_edge_judges_size_speed_and_loss(rows, ms, expected, capsys) -> None:
     code = benchmarks.edge.judge(rows, ms)
     last = capsys.readouterr().out.splitlines()[-1]
-    assert says in last and last.endswith("short" if code else "ok") and code == (says != last)
+    assert expected in last and last.endswith("short" if code else "ok") and code == (expected != last)
 
 
 def test_text_speed_uses_the_peers_best_batch_size(run, capsys) -> None:
@@ -66,11 +66,11 @@ def test_parity_measures_every_backend(run: Path, capsys: pytest.CaptureFixture[
     names = ["live model", "SavedModel", "gRPC", "REST", "LiteRT float32", "LiteRT int8"]
     table = {name: line.split()[-10:] for name in names for line in lines if line.startswith(name)}
     assert list(table) == names
-    assert table["live model"][:4] == ["0.0e+00"] * 4 and float(table["live model"][-1]) > 20, "of 38: it has learnt"
+    assert table["live model"][:4] == ["0.0e+00"] * 4 and float(table["live model"][-1]) > 20, "R@1 is far above chance"
     for name in names[1:-1]:
         assert all(float(off) < 1e-4 for off in table[name][:4]) and table[name][4:] == table["live model"][4:]
     assert table["gRPC"] == table["REST"]
-    assert 1e-4 < float(table["LiteRT int8"][0]) < 0.2, "closer than int8 can be"
+    assert 1e-4 < float(table["LiteRT int8"][0]) < 0.2, "int8 cannot be this close to float32"
     assert lines[-1].startswith("parity: ") and lines[-1].endswith("recall 0.00 points apart (bar 0.0001, 0) ok")
 
 

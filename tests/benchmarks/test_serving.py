@@ -22,7 +22,7 @@ def test_quick(program, capsys, toy_exports, monkeypatch):
     assert lines[-1].startswith(program.__name__.split(".")[1] + ": ") and lines[-1].endswith(" ok")
 
 
-def test_each_bar_of_serve_load(monkeypatch, tmp_path, capsys):
+def test_every_bar_of_serve_load(monkeypatch, tmp_path, capsys):
     row = {
         "in process rate": [100.0],
         "in process p50": [0.010],

@@ -1,4 +1,4 @@
-"""The benchmarks of the command line: startup as it is, and how the wheel benchmark hides the modules of an extra."""
+"""The benchmarks of the command line: startup times, and hiding the modules of an extra from the wheel."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def test_startup_measures_every_command(capsys):
     assert lines[-1].startswith("startup: ") and lines[-1].endswith(", 11 right (bar 3 x, 11) ok")
 
 
-def test_every_extra_that_a_command_needs_is_hidden_once():
+def test_every_extra_of_a_command_is_hidden_once():
     assert set(wheel.WITHOUT) == {feature.extra for feature in FEATURES.values()}
     for extra, (modules, _) in wheel.WITHOUT.items():
         assert any(set(modules.split(",")) == set(feature.modules) for feature in FEATURES.values()), extra
 
 
-@pytest.mark.parametrize("extra", sorted(set(wheel.WITHOUT) - {"coco"}))  # coco is looked for in a finished run
-def test_a_hidden_extra_gives_its_advice(extra, tmp_path):
+@pytest.mark.parametrize("extra", sorted(set(wheel.WITHOUT) - {"coco"}))  # coco needs a finished run
+def test_missing_extra_is_explained(extra, tmp_path):
     program = tmp_path / "itembed"
     program.write_text(f'#!/bin/sh\nPYTHONPATH="$PYTHONPATH:{ROOT}" exec {sys.executable} -m itembed_tf "$@"\n')
     program.chmod(0o755)

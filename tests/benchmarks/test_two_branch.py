@@ -1,4 +1,4 @@
-"""The two-branch benchmark: its rows are what they say, its best is the best, and the whole holds together."""
+"""The two-branch benchmark: settings of the rows, verdict, and a quick run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROWS = [(kind, system) for kind in KINDS for system in SYSTEMS]
 
 
 @pytest.mark.parametrize(("kind", "system"), ROWS)
-def test_every_row_loads_and_is_what_its_name_says(kind, system):
+def test_settings_of_every_row_match_its_name(kind, system):
     config = load_config(CONFIG, settings(kind, system))
     stage = config.stages[0]
     assert config.sentence.kind == kind and (config.model.start == "cca") == (system in ("CCA", "from CCA"))
@@ -25,7 +25,7 @@ def test_every_row_loads_and_is_what_its_name_says(kind, system):
         assert ("structure_text" in stage.losses) == (system == WITH) and "topk_image" in stage.losses
 
 
-def test_rows_with_and_without_the_term_differ_in_nothing_else():
+def test_rows_with_and_without_structure_differ_only_in_that_term():
     for kind in KINDS:
         one, two = (load_config(CONFIG, settings(kind, system)) for system in (WITHOUT, WITH))
         losses = dict(two.stages[0].losses)
@@ -35,8 +35,8 @@ def test_rows_with_and_without_the_term_differ_in_nothing_else():
         assert one == two
 
 
-def finished(monkeypatch: pytest.MonkeyPatch, best: tuple[str, str], seconds: float) -> None:
-    """Runs as from training, with figures that make `best` the best row."""
+def fake_training(monkeypatch: pytest.MonkeyPatch, best: tuple[str, str], seconds: float) -> None:
+    """Replace training by runs whose figures make `best` the best row."""
 
     def train(run: Path, config: Path, overrides: Any) -> None:
         run.mkdir(parents=True)
@@ -59,17 +59,15 @@ def finished(monkeypatch: pytest.MonkeyPatch, best: tuple[str, str], seconds: fl
         (("hglmm", WITH), 301.0, (24.8, 20.3), 1),
     ],
 )
-def test_the_verdict_is_of_the_best_row_and_the_longest_training(
-    monkeypatch, tmp_path, capsys, best, seconds, bar, status
-):
-    finished(monkeypatch, best, seconds)
+def test_verdict_uses_the_best_row_and_the_longest_training(monkeypatch, tmp_path, capsys, best, seconds, bar, status):
+    fake_training(monkeypatch, best, seconds)
     assert measure(tmp_path, list(KINDS), range(3), [], bar, 5.0) == status
     output = capsys.readouterr().out
     assert f"best: {best[0]}, {best[1]}; target 31.0 / 21.3" in output
     assert output.splitlines()[-1].startswith(f"two_branch: dev R@1 33.0 / 23.0, {seconds / 60:.1f} minutes (bar above")
-    says = "+26.0 ± 0.0; paper above: agrees" if best[1] == WITH else "+0.0 ± 0.0; paper above: undecided"
-    assert f"| hglmm: with the structure term against without | {says} |" in output
-    assert f"| {WITH}: hglmm against mean | {says} |" in output
+    expected = "+26.0 ± 0.0; paper above: agrees" if best[1] == WITH else "+0.0 ± 0.0; paper above: undecided"
+    assert f"| hglmm: with the structure term against without | {expected} |" in output
+    assert f"| {WITH}: hglmm against mean | {expected} |" in output
     assert not (folder_of(tmp_path, *best, 0) / "weights").exists()
 
 

@@ -1,4 +1,4 @@
-"""The peer's loss and GRU are VSE++'s, and the benchmark counts its seconds and ours as it says."""
+"""The peer VSE++: loss, GRU and training; and how the benchmark compares training times."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def vsepp(torch) -> Any:
     return importlib.import_module("benchmarks.vsepp")
 
 
-# Row: a picture, column: a caption. Captions that come too close: 0.1; 0.1 and 0.1; 0.15. Pictures: 0.4 and 0.25.
+# Rows: images; columns: captions. Positive hinges of captions: 0.1; 0.1 and 0.1; 0.15; of images: 0.4 and 0.25.
 SCORES = [[0.9, 0.8, 0.3], [0.5, 0.6, 0.5], [0.2, 0.65, 0.7]]
 
 
 @pytest.mark.parametrize(("hinge", "loss"), [("sum", 0.45 + 0.65), ("max", 0.35 + 0.4)])
 def test_loss_by_hand(torch, vsepp, hinge, loss):
-    images = torch.tensor(SCORES, dtype=torch.float64)  # the captions are the axes, so that these are the products
+    images = torch.tensor(SCORES, dtype=torch.float64)  # the captions are the axes, so these are the scores
     assert float(vsepp.contrastive_loss(images, torch.eye(3, dtype=torch.float64), hinge)) == pytest.approx(loss)
 
 
-def test_the_steps_written_out_are_the_gru(torch, vsepp):
+def test_unrolled_gru_matches_pytorch(torch, vsepp):
     torch.manual_seed(0)
     model = vsepp.VSEPP(features=8, words=20, word_width=5, embedding_size=12).double()
     lengths = torch.tensor([3, 7, 1, 7, 2])
@@ -49,7 +49,7 @@ def test_the_steps_written_out_are_the_gru(torch, vsepp):
     torch.testing.assert_close(gradients[0], gradients[1])
 
 
-def test_a_training_learns_and_slows_down_after_fifteen_epochs(torch, vsepp, tmp_path):
+def test_training_learns_and_decays_the_rate_after_15_epochs(torch, vsepp, tmp_path):
     for split in ("train", "dev"):
         views = np.eye(12, dtype=np.float32)[None]
         ids = np.stack([np.ones(12), np.arange(4, 16), np.full(12, 2)], axis=1)
@@ -63,7 +63,7 @@ def test_a_training_learns_and_slows_down_after_fifteen_epochs(torch, vsepp, tmp
     assert [history[i]["learning_rate"] for i in (14, 15)] == pytest.approx([2e-4, 2e-5])
 
 
-def test_ids_of_the_peer():
+def test_peer_ids():
     found = benchmark.peer_ids(["a red box", "blue"], {"a": 4, "box": 5}, str.split)
     np.testing.assert_array_equal(found, [[1, 4, 3, 5, 2], [1, 3, 2, 0, 0]])
 
@@ -74,7 +74,7 @@ def entries(*rsums: float, seconds: float) -> list[dict[str, Any]]:
     return [{"epoch": n, "seconds": seconds, "val": table} for n, table in enumerate(tables, start=1)]
 
 
-def test_the_quickest_run_and_what_of_it_counts():
+def test_quickest_run_and_its_seconds():
     runs = {"a": entries(10, 50, 90, 95, seconds=20), "b": entries(60, 80, 70, seconds=15)}
     name, entry, seconds = benchmark.quickest(runs, 80)
     assert (name, entry["epoch"], seconds) == ("b", 2, 30)
@@ -84,12 +84,12 @@ def test_the_quickest_run_and_what_of_it_counts():
 
 
 @pytest.mark.parametrize(("bar", "closing"), [(0.2, "0.200 of VSE++'s time (bar 0.200) ok"), (0.1, "short")])
-def test_the_figure_is_a_whole_run_of_ours_over_the_peers_best_epoch(tmp_path, monkeypatch, capsys, bar, closing):
+def test_figure_is_our_whole_run_over_the_peer_up_to_its_best_epoch(tmp_path, monkeypatch, capsys, bar, closing):
     histories = {
-        "peer-max-plain": entries(100, 180, 200, 190, seconds=40),  # at its best after 120 s
+        "peer-max-plain": entries(100, 180, 200, 190, seconds=40),  # best epoch after 120 s
         "peer-max-views": entries(150, 199, seconds=30),
         "ours-2": entries(190, 198, seconds=8),
-        "ours-3": entries(150, 201, 199, seconds=8),  # there after 16 s, but all 24 count
+        "ours-3": entries(150, 201, 199, seconds=8),  # reaches the target after 16 s, but all 24 s count
         "ours-5": entries(300, seconds=1),
     }
     for name, history in histories.items():
@@ -105,8 +105,8 @@ def test_the_figure_is_a_whole_run_of_ours_over_the_peers_best_epoch(tmp_path, m
     assert "16 s were spent on our shorter runs" in output and "ours-5" not in output
 
 
-@pytest.mark.skipif(os.name == "nt", reason="the stand-in for an interpreter is a shell script")
-def test_without_pytorch_the_benchmark_says_what_to_install(tmp_path: Path, monkeypatch):
+@pytest.mark.skipif(os.name == "nt", reason="the fake interpreter is a shell script")
+def test_missing_pytorch_error_says_what_to_install(tmp_path: Path, monkeypatch):
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\necho \"ModuleNotFoundError: No module named 'torch'\" >&2\nexit 1\n")
     python.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Comparison of two runs: by hand, by coverage of the interval, and the errors; rank files read as written."""
+"""Comparison of two runs: by hand, by the coverage of the interval, and its errors; rank files."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def random_run(generator, images, share):
     return queries(generator.random(images) < chance, generator.random(3 * images) < np.repeat(chance, 3))
 
 
-def test_ranks_are_read_as_they_were_written(tmp_path):
+def test_rank_file_round_trip(tmp_path):
     one = queries(np.array([True, False]), np.array([True] * 6))
     one["text_query"] = replace(one["text_query"], rates={"mAP": np.linspace(0, 1, 6)})
     file = write_ranks(tmp_path, TABLE, one)
@@ -68,14 +68,14 @@ def test_differences_by_hand(tmp_path, capsys):
     comparison = compare_runs([a], [b], "dev")
     first = comparison.figures["image_query R@1"]
     assert (first.a, first.b, first.difference) == (75, 25, 50)
-    assert first.interval_95 == (0, 100)  # 0: four draws of the two images on which they agree, 1/16
+    assert first.interval_95 == (0, 100)  # 0 if all four draws are of the two images on which they agree: 1/16
     same = comparison.figures["text_query R@5"]
     assert (same.a, same.b, same.difference, same.interval_95) == (50, 50, 0, (0, 0))
     assert comparison.figures["rsum"].difference == 150 and "Another seed would change both" in printed
     assert comparison.to_json()["figures"]["rsum"]["verdict"] == comparison.figures["rsum"].verdict
 
 
-def test_pairing_detects_what_two_single_intervals_do_not():
+def test_paired_comparison_detects_a_small_difference():
     base = random_run(np.random.default_rng(0), 500, 0.5)
     ranks = base["text_query"].ranks.copy()
     ranks[np.flatnonzero(ranks > 1)[::12]] = 1  # one in twelve of the queries that base misses
@@ -86,19 +86,19 @@ def test_pairing_detects_what_two_single_intervals_do_not():
     assert differences([base], [base])["rsum"].verdict == "undecided"
 
 
-def test_several_seeds_widen_the_interval_by_their_variation():
+def test_variation_between_seeds_widens_the_interval():
     generator = np.random.default_rng(1)
     a, b = ([random_run(generator, 300, share) for share in shares] for shares in ((0.4, 0.6, 0.5), (0.3, 0.5, 0.4)))
     one = differences(a[2:], b[2:])["rsum"]
     three = differences(a, b)["rsum"]
-    assert one.verdict == "A is better"  # these two models do differ
+    assert one.verdict == "A is better"  # these two models differ
     assert three.verdict == "undecided"  # but seeds differ as much: +-10 points of each recall
     assert np.diff(three.interval_95) > 2 * np.diff(one.interval_95)
     # s = 60 points of rsum, error 60 * sqrt(2 / 3) = 49, t(4) = 2.78: about +-136
     assert np.diff(three.interval_95)[0] / 2 == pytest.approx(136, rel=0.2)
 
 
-def test_equal_recipes_differ_in_about_one_of_twenty_comparisons():
+def test_equal_configurations_rarely_differ():
     generator = np.random.default_rng(2)
     wrong = 0
     for _ in range(120):
@@ -107,7 +107,7 @@ def test_equal_recipes_differ_in_about_one_of_twenty_comparisons():
     assert wrong / 120 < 0.1
 
 
-def test_runs_that_cannot_be_compared(tmp_path, capsys):
+def test_incomparable_runs_are_refused(tmp_path, capsys):
     def error(*arguments):
         assert compare.main([str(argument) for argument in arguments]) == 1
         return capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Evaluation of embeddings: the table's JSON form, what identifies its gallery, and the printed table."""
+"""Evaluation of embeddings: JSON form of the table, checksum of the gallery, and the printed table."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_person_search_prints_text_queries_only(tmp_path):
     assert "mAP" in read_ranks(tmp_path, "test", "cuhk").queries["text_query"].rates
 
 
-def test_the_printed_table_has_intervals_and_the_chance_level():
+def test_printed_table_has_intervals_and_the_chance_level():
     config, groups = load_config(None, ["dataset.name=folder"]), people(30)
     table = evaluate_embeddings(config, "dev", groups, embeddings(groups, 0.8))
     header, *lines = format_table(table).splitlines()[1:]
@@ -64,7 +64,7 @@ def test_the_printed_table_has_intervals_and_the_chance_level():
     assert lines[8].startswith(f"rsum {table.rsum:.1f}  (95 %: ") and "; chance: " in lines[8]
 
 
-def test_a_table_without_intervals_and_chance_is_read_and_printed():
+def test_table_without_intervals_and_chance_is_read_and_printed():
     """Blocks of older metrics.json files, and of dev after an epoch, lack them."""
     figures = {"R@1": 10.0, "R@5": 20.0, "R@10": 30.0, "MedR": 4.0, "MeanR": 1234.5}
     block = {"image_query": figures, "text_query": figures, "rsum": 120.0}
@@ -74,7 +74,7 @@ def test_a_table_without_intervals_and_chance_is_read_and_printed():
     assert "rsum 120.0" in printed and "1,234.5" in printed and "95 %" not in printed and "chance" not in printed
 
 
-def test_the_gallery_checksum_covers_ids_and_captions():
+def test_gallery_checksum_covers_ids_and_captions():
     config, groups = load_config(None, ["dataset.name=folder"]), people(4)
     gallery = evaluate_embeddings(config, "test", groups, embeddings(groups, 0.1)).gallery
     assert evaluate_embeddings(config, "test", groups, embeddings(groups, 0.9)).gallery == gallery

@@ -1,4 +1,4 @@
-"""Every protocol: hand-computed figures, its name and sizes, and errors for galleries that it does not fit."""
+"""Every protocol: metrics by hand, name and sizes, and errors for galleries that do not fit."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def random_split(images: int, each: int, width: int = 8, seed: int = 0) -> tuple
     return image_vectors, captions, Gallery(names, np.repeat(names, each), None)
 
 
-def test_the_catalogue_names_the_protocols_that_exist():
+def test_catalogue_lists_all_protocols():
     assert set(PROTOCOLS) == set(_MEASURES) and {name for name, _ in USUAL_PROTOCOLS.values()} <= set(PROTOCOLS)
     code = "import sys, itembed_tf.evaluation.catalogue; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0, "programs list the names"
 
 
-def test_whole_is_the_retrieval_table_with_sizes_intervals_and_chance():
+def test_whole_adds_sizes_intervals_and_chance_to_the_retrieval_table():
     images, captions, names = random_split(40, 3)
     measured = measure("whole", embedding_scores(images, captions), names)
     table, plain = measured.table, retrieval_table(images, captions, names.images, names.captions)
@@ -69,7 +69,7 @@ def test_person_search_by_hand():
     assert selection_score(table, "folder") == table.rsum
 
 
-def test_the_usual_protocol_needs_a_gallery_of_its_size():
+def test_usual_protocol_needs_a_gallery_of_its_size():
     five, four = random_split(1000, 5)[2], random_split(1000, 4)[2]
     assert protocol_for("flickr8k", five) == "flickr-1k"
     assert protocol_for("flickr8k", four) == protocol_for("flickr30k", random_split(999, 5)[2]) == "whole"
@@ -77,7 +77,7 @@ def test_the_usual_protocol_needs_a_gallery_of_its_size():
     assert protocol_for("cuhk-pedes", random_split(3, 2)[2]) == "cuhk"
 
 
-def test_flickr_1k_and_galleries_that_it_rejects():
+def test_flickr_1k_refuses_other_galleries():
     images, captions, names = random_split(1000, 5)
     assert measure("flickr-1k", embedding_scores(images, captions), names).table.name == "flickr-1k/1000x5000"
     for count, each, message in ((999, 5, "has 999 images"), (1000, 4, "1000 of them with fewer than five captions")):
@@ -94,7 +94,7 @@ def test_coco_5k_uses_the_first_five_captions():
     images, captions, names = random_split(4, 5)
     more = np.insert(names.captions, [5, 5, 20], [names.images[0], names.images[0], names.images[3]])
     assert gallery.first_five(Gallery(names.images, more), 4, "coco-5k").tolist() == [*range(5), *range(7, 22)]
-    mixed = Gallery(names.images, names.captions.reshape(4, 5).T.ravel())  # captions of an image may be apart
+    mixed = Gallery(names.images, names.captions.reshape(4, 5).T.ravel())  # captions of an image need not be adjacent
     assert gallery.first_five(mixed, 4, "coco-5k").tolist() == np.arange(20).reshape(5, 4).T.ravel().tolist()
     for name in ("coco-5k", "coco-1k-listed"):
         with pytest.raises(ValueError, match=f"{name} needs 5,000 images"):
@@ -129,7 +129,7 @@ def small_coco(monkeypatch: pytest.MonkeyPatch) -> Gallery:
     return Gallery(np.array(["7", "8", "9"]), np.repeat(["7", "8", "9"], 5), np.arange(1000, 1015))
 
 
-def test_published_answers_by_hand(small_coco):
+def test_metrics_with_published_answers_by_hand(small_coco):
     scores = np.zeros((3, 15), np.float32)
     scores[0] = np.linspace(0.9, 0.1, 15)  # image 7 ranks the captions in their order
     scores[1], scores[2] = 0.3 - scores[0] / 9, -scores[0]
@@ -148,14 +148,14 @@ def test_published_answers_by_hand(small_coco):
     assert table.text_query["mAP@R"] == pytest.approx(100 * (1 / 2 + 1) / 2)
 
 
-def test_published_ids_in_their_order(small_coco):
+def test_gallery_has_the_published_ids_in_order(small_coco):
     scores = matrix_scores(np.arange(45, dtype=np.float32).reshape(3, 15))
     part, names = gallery.published_five_thousand(scores, small_coco, "cxc")
     assert names.images.tolist() == ["8", "9", "7"] and names.caption_ids[[0, -1]].tolist() == [1005, 1004]
     assert part.block(np.array([2]), np.array([0])).tolist() == [[5]]  # image 7 with caption 1005
 
 
-def test_images_other_than_the_published_are_rejected(small_coco):
+def test_images_other_than_the_published_ones_are_refused(small_coco):
     scores = matrix_scores(np.zeros((3, 15), np.float32))
     for other, message in (
         (Gallery(small_coco.images, small_coco.captions), "needs COCO's ids"),
@@ -167,19 +167,19 @@ def test_images_other_than_the_published_are_rejected(small_coco):
                 gallery.published_five_thousand(scores, other, name)
 
 
-def test_an_unknown_protocol_lists_the_known_ones():
+def test_unknown_protocol_is_refused_with_the_known_ones():
     images, captions, names = random_split(4, 5)
     with pytest.raises(ValueError, match=r"unknown protocol 'coco'.*coco-1k, .*eccv"):
         measure("coco", embedding_scores(images, captions), names)
 
 
-def test_without_the_package_the_error_says_what_to_install(monkeypatch):
+def test_missing_package_error_says_what_to_install(monkeypatch):
     monkeypatch.setattr(coco_positives.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"itembed_tf\[coco\]"):
         coco_positives.correct_answers("cxc")
 
 
-def test_contents_of_the_package():
+def test_contents_of_eccv_caption():
     pytest.importorskip("eccv_caption", reason="the extra coco is not installed")
     sizes = {"original": (5000, 25000), "cxc": (5000, 24972), "eccv": (1261, 1332)}
     assert {n: tuple(map(len, coco_positives.correct_answers(n))) for n in coco_positives.NAMES} == sizes

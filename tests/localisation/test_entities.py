@@ -1,4 +1,4 @@
-"""Flickr30k Entities from a miniature copy: what is read, what is counted, and how invalid files are reported."""
+"""Reader of Flickr30k Entities on a miniature copy: phrases, boxes, counts, and errors for invalid files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ IDS = {"train": ["101", "102"], "val": ["103"], "test": ["104"]}
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A whole copy of four photographs."""
+    """A complete dataset of four images."""
     for folder in ("flickr30k-images", "Sentences", "Annotations"):
         (tmp_path / folder).mkdir()
     for split, ids in IDS.items():
@@ -58,7 +58,7 @@ def test_phrases_chains_and_boxes_match_the_files(root: Path) -> None:
         "this",
     ]
     assert (first.width, first.height) == (60, 40)
-    # The files count from 1, we from 0; one object names two chains; one chain has two boxes, one of them cut.
+    # The files count from 1, we from 0; one object names two chains; one chain has two boxes, one of them clipped.
     assert np.array_equal(first.boxes["5"], [[0, 1, 19, 39]]) and np.array_equal(first.boxes["7"], first.boxes["5"])
     assert np.array_equal(first.boxes["10"], [[29, 4, 39, 14], [44, 19, 59, 29]])
     assert first.unboxed == {"8": "scene", "9": "no box"}
@@ -150,12 +150,12 @@ BROKEN = {
     "huge XML": (_write(XML, b" " * (2**22 + 1)), "101.xml has 4,194,305 bytes"),
     "deep XML": (_write(XML, b"<a>" * 10**6 + b"</a>" * 10**5), "101.xml is not valid XML"),
     "no size": (_in(XML, "<width>60</width>", ""), "size/width of the image is missing"),
-    "no size at all": (_in(XML, "<width>60", "<width>0"), "size is 0 x 40"),
-    "name that is none": (_in(XML, "<name>6</name>", "<name>dog</name>"), "object 2 has the names ['dog']"),
+    "zero width": (_in(XML, "<width>60", "<width>0"), "size is 0 x 40"),
+    "invalid name": (_in(XML, "<name>6</name>", "<name>dog</name>"), "object 2 has the names ['dog']"),
     "object without name": (_in(XML, "<name>6</name>", ""), "object 2 has the names []"),
-    "side that is no number": (_in(XML, "<xmin>5<", "<xmin>5.5<"), "bndbox/xmin of object 2 is '5.5'"),
+    "side that is not an integer": (_in(XML, "<xmin>5<", "<xmin>5.5<"), "bndbox/xmin of object 2 is '5.5'"),
     "side missing": (_in(XML, "<ymax>20</ymax>", ""), "bndbox/ymax of object 2 is missing"),
-    "endless number": (_in(XML, "<xmin>5<", f"<xmin>{'9' * 9999}<"), "bndbox/xmin of object 2 is '9999"),
+    "huge number": (_in(XML, "<xmin>5<", f"<xmin>{'9' * 9999}<"), "bndbox/xmin of object 2 is '9999"),
     "empty box": (_in(XML, "<xmin>5<", "<xmin>16<"), "object 2 has the box [16, 10, 15, 20], which is empty"),
     "box outside": (_in(XML, "<xmin>45<", "<xmin>61<"), "object 4 has the box [61, 20, 64, 30], which is empty or out"),
     "no flags": (_in(XML, "<nobndbox>1</nobndbox>", ""), "nobndbox of object 6 is missing"),
@@ -169,8 +169,8 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_invalid_input_is_refused_with_reason_and_location(root: Path, name: str) -> None:
-    spoil, message = BROKEN[name]
-    spoil(root)
+    damage, message = BROKEN[name]
+    damage(root)
     started = time.monotonic()
     with pytest.raises((ValueError, FileNotFoundError)) as caught:
         read_entities(root)
@@ -187,7 +187,7 @@ def test_all_invalid_images_are_reported_together(root: Path) -> None:
     assert "docs/localisation.md" in str(caught.value)
 
 
-def test_data_set_without_boxes_is_refused(root: Path) -> None:
+def test_dataset_without_boxes_is_refused(root: Path) -> None:
     for path in (root / "Annotations").iterdir():
         path.write_text("<annotation><size><width>60</width><height>40</height></size></annotation>")
     with pytest.raises(ValueError, match="no phrase of train, dev, test has a box"):

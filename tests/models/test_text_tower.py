@@ -1,4 +1,4 @@
-"""The text tower: its size against the published figures, its padding, and what each setting does."""
+"""The text tower: published parameter counts, padding and masks, and the effect of each setting."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def tower(**changes: Any) -> keras.Model:
     return text_tower(**(PLAIN | changes))
 
 
-def settled(model: keras.Model) -> keras.Model:
-    """The same with batch norms that have seen something, so that nothing is 0 or 1 by accident."""
+def randomised(model: keras.Model) -> keras.Model:
+    """The model with random batch norm parameters and statistics, so that none of them is 0 or 1."""
     random = np.random.default_rng(5)
     for variable in model.variables:
         if variable.name in ("gamma", "moving_variance"):
@@ -70,7 +70,7 @@ def convolutions(blocks: tuple[int, ...], words: int, *, released: bool) -> tupl
     return weights, channels
 
 
-def test_paper_variant_has_the_parameters_of_the_paper():
+def test_paper_variant_has_the_parameter_count_of_the_paper():
     """29,248,100 by the paper's text (29,191,012 trainable); ours adds the batch norm of the words, as released."""
     weights, channels = convolutions((3, 4, 6, 3), 300, released=False)
     head = 2 * (2048 * 2048 + 2048) + 4 * 2048  # two fc with biases, one batch norm between
@@ -81,7 +81,7 @@ def test_paper_variant_has_the_parameters_of_the_paper():
     assert trainable == 29_191_012 + 2 * 300
 
 
-def test_released_variant_has_the_parameters_of_the_table():
+def test_released_variant_has_the_parameter_count_of_the_table():
     weights, channels = convolutions((3, 4, 6, 1), 300, released=True)
     model = tower(variant="released", **FLICKR30K)
     head = sum(layer.count_params() for layer in model.layers if layer.name.startswith("text_"))
@@ -99,27 +99,27 @@ def test_depth_152_builds(variant, blocks):
     assert embed(model, np.ones((2, 16))).shape == (2, 16)
 
 
-def test_lengths_of_the_released_stages():
+def test_sequence_lengths_of_the_released_stages():
     model = tower(variant="released", length=32)
     lengths = [model.get_layer(f"stage{n}_block1_add").output.shape[2] for n in (1, 2, 3, 4)]
     assert lengths == [32, 16, 8, 8]
 
 
-def test_released_padding_on_the_left_leaves_a_dead_tail():
-    """With all padding on the left, the last 3 of 32 positions reach no output (so in the released code too)."""
-    model = settled(tower(variant="released", length=32, mask_padding=False))
+def test_last_positions_have_no_effect_with_the_released_left_padding():
+    """With all padding on the left, the last 3 of 32 positions do not affect the output, as in the released code."""
+    model = randomised(tower(variant="released", length=32, mask_padding=False))
     ids = np.random.default_rng(0).integers(1, 12, (1, 32))
     rows = np.repeat(ids, 32, axis=0)
-    rows[np.arange(32), np.arange(32)] = rows[0] % 11 + 1  # row n: another word at place n
+    rows[np.arange(32), np.arange(32)] = rows[0] % 11 + 1  # row n: another word at position n
     unchanged = embed(model, np.repeat(ids, 32, axis=0))  # of the same batch size: rounding depends on it
     changed = np.abs(embed(model, rows) - unchanged).max(axis=1) > 1e-6
     assert not any(changed[29:])
     assert changed[28] and sum(changed[:29]) > 20  # elsewhere only the maximum over time can hide a word
 
 
-def test_a_mask_follows_the_released_strides():
-    """What a strided left-padded convolution makes of the last word must not be masked away."""
-    model = settled(tower(variant="released", length=32))
+def test_mask_follows_the_released_strides():
+    """The output of a strided left-padded convolution for the last word must not be masked."""
+    model = randomised(tower(variant="released", length=32))
     ids = np.zeros((1, 32), np.int32)
     ids[0, :4] = [3, 4, 5, 6]  # the last word at 3: the stride-2 convolution sees (1, 2) and (3, 4)
     other = ids.copy()
@@ -129,8 +129,8 @@ def test_a_mask_follows_the_released_strides():
 
 @pytest.mark.parametrize("variant", ["paper", "released", "wide"])
 @pytest.mark.parametrize("mask_padding", [True, False])
-def test_what_stands_in_the_pad_row_never_shows(variant, mask_padding):
-    model = settled(tower(variant=variant, mask_padding=mask_padding))
+def test_embedding_of_the_padding_id_has_no_effect(variant, mask_padding):
+    model = randomised(tower(variant=variant, mask_padding=mask_padding))
     ids = [[1, 2, 3, 0, 0, 0, 0, 0], [4, 0, 0, 0, 0, 0, 0, 0]]
     before = embed(model, ids)
     words = model.get_layer("words").embeddings
@@ -146,29 +146,29 @@ def test_what_stands_in_the_pad_row_never_shows(variant, mask_padding):
 
 
 @pytest.mark.parametrize("pooling", ["mean", "max", "mean+max"])
-def test_masked_padding_never_changes_a_caption(pooling):
+def test_masked_padding_does_not_change_the_embedding(pooling):
     """The same words in a row of 8 and in a row of 14 positions give the same embedding; unmasked means do not."""
     for mask_padding in (True, False):
         settings = {"mask_padding": mask_padding, "pooling": pooling, "blocks": (1, 2)}
-        short, long = settled(tower(**settings)), settled(tower(**settings, length=14))
+        short, long = randomised(tower(**settings)), randomised(tower(**settings, length=14))
         long.set_weights(short.get_weights())
         ids = np.array([[1, 2, 3, 4, 0, 0, 0, 0], [5, 0, 0, 0, 0, 0, 0, 0]])
         apart = np.abs(embed(short, ids) - embed(long, np.pad(ids, ((0, 0), (0, 6))))).max()
         if mask_padding:
             assert apart < 1e-5
-        elif pooling != "max":  # which sees the padding of either row once
+        elif pooling != "max":  # the maximum counts padding once in either row
             assert apart > 1e-4
 
 
-def test_a_shifted_caption_is_the_same_caption_where_nothing_is_strided():
-    model = settled(tower(blocks=(1, 1)))
+def test_embedding_is_shift_invariant_without_strides():
+    model = randomised(tower(blocks=(1, 1)))
     left = embed(model, [[1, 2, 3, 0, 0, 0, 0, 0]])
-    # A 1x2 window looks one place to the right, so only the place before the first word differs; the mask zeroes it.
+    # A 1x2 window sees the next position, so only the position before the first word differs; the mask zeroes it.
     np.testing.assert_allclose(embed(model, [[0, 0, 1, 2, 3, 0, 0, 0]]), left, atol=1e-5)
 
 
 @pytest.mark.parametrize("variant", ["paper", "released", "wide"])
-def test_zero_gamma_starts_every_block_as_the_identity(variant):
+def test_zero_gamma_initialises_every_block_as_the_identity(variant):
     model = tower(variant=variant, zero_gamma=True, blocks=(1, 2))
     names = {layer.name for layer in model.layers if layer.name.endswith("_add")}
     inside = keras.Model(model.input, [model.get_layer(name).input for name in sorted(names)])
@@ -181,10 +181,10 @@ def test_zero_gamma_starts_every_block_as_the_identity(variant):
     assert float(keras.ops.min(plain.get_layer("stage1_block1_bn3").gamma)) == 1.0
 
 
-def test_pooling_is_over_known_words_alone():
-    """NumPy twin: the trunk's output, averaged and maximised over the words."""
+def test_pooling_covers_known_words_only():
+    """Mean and maximum over the words of the output of the trunk, computed in NumPy."""
     for pooling in ("mean", "max", "mean+max"):
-        model = settled(tower(pooling=pooling, blocks=(1, 1)))
+        model = randomised(tower(pooling=pooling, blocks=(1, 1)))
         fc = model.get_layer("text_fc1")
         trunk = keras.Model(model.input, [model.get_layer("stage2_block1_relu3").output, fc.input])
         rows, pooled = (keras.ops.convert_to_numpy(x) for x in trunk(np.array([[1, 2, 3, 0, 0, 0, 0, 0]])))
@@ -193,8 +193,8 @@ def test_pooling_is_over_known_words_alone():
         np.testing.assert_allclose(pooled[0], np.concatenate(parts), rtol=1e-5, atol=1e-6)
 
 
-def test_a_caption_without_known_words_is_finite():
-    assert np.isfinite(embed(settled(tower()), np.zeros((1, 8)))).all()
+def test_embedding_of_a_caption_without_known_words_is_finite():
+    assert np.isfinite(embed(randomised(tower()), np.zeros((1, 8)))).all()
 
 
 def test_variants_choose_pooling_and_head():
@@ -206,9 +206,9 @@ def test_variants_choose_pooling_and_head():
     assert tower(stem=100, width=1.0, blocks=(1,)).get_layer("stem").filters == 100
 
 
-def test_no_blocks_leave_the_stem_alone():
-    """NumPy twin of words, batch norm, one 1x2 convolution, pooling."""
-    model = settled(tower(variant="wide", blocks=(0,), width=1.0, stem=6))
+def test_tower_without_blocks_pools_the_stem():
+    """Words, batch norm, one 1x2 convolution and pooling, computed in NumPy."""
+    model = randomised(tower(variant="wide", blocks=(0,), width=1.0, stem=6))
     assert not any(layer.name.startswith("stage") for layer in model.layers)
     inside = keras.Model(model.input, [model.get_layer(n).output for n in ("words_bn", "stem_bn", "mean_and_max")])
     words, stem, pooled = (keras.ops.convert_to_numpy(x) for x in inside(np.array([[1, 2, 3, 0, 0, 0, 0, 0]])))
@@ -227,7 +227,7 @@ def test_width_scales_the_channels():
     assert model.get_layer("stage1_block1_conv1").filters == 16
 
 
-def test_settings_that_cannot_be():
+def test_invalid_settings_are_refused():
     with pytest.raises(ValueError, match=r"strides: 1 strides for 2 stages"):
         tower(blocks=(1, 1), strides=(1,))
     with pytest.raises(ValueError, match=r"depth: 101 is not one of 50, 152"):

@@ -1,4 +1,4 @@
-"""Weights of PyTorch without PyTorch: both file formats, written here byte by byte, and files that mean harm."""
+"""PyTorch weight files read without PyTorch: both formats, written here byte by byte, and malicious files."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def tensor(
 
 
 def state_dict(items: dict[str, bytes]) -> bytes:
-    """An OrderedDict with a note beside it, as Module.state_dict() gives."""
+    """An OrderedDict with the attribute _metadata, as Module.state_dict() returns."""
     filled = b"".join(text(name) + value for name, value in items.items())
     return b"\x80\x02ccollections\nOrderedDict\n)Rq\x00(" + filled + b"u}" + text("_metadata") + b"}sb."
 
@@ -72,7 +72,7 @@ def zip_file(path: Path, tree: bytes, storages: dict[str, np.ndarray], compressi
 SIX = np.arange(6, dtype=np.float32)
 
 
-def test_the_legacy_format_with_strides_offset_and_a_shared_storage(tmp_path: Path) -> None:
+def test_legacy_format_with_strides_offset_and_shared_storage(tmp_path: Path) -> None:
     tree = state_dict(
         {
             "kernel": tensor("a", 6, (2, 3), (3, 1)),
@@ -89,34 +89,34 @@ def test_the_legacy_format_with_strides_offset_and_a_shared_storage(tmp_path: Pa
     assert arrays["kernel"].dtype == np.float32 and not arrays["kernel"].flags.writeable
 
 
-def test_the_zip_format(tmp_path: Path) -> None:
+def test_zip_format(tmp_path: Path) -> None:
     tree = state_dict({"kernel": tensor("0", 6, (2, 3), (3, 1), legacy=False)})
     arrays = read_torch_weights(zip_file(tmp_path / "w.pth", tree, {"0": SIX}))
     assert arrays["kernel"].tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
-def test_a_file_that_runs_a_command_is_refused_and_runs_nothing(tmp_path: Path) -> None:
-    class Harm:
+def test_malicious_pickle_is_refused_and_not_executed(tmp_path: Path) -> None:
+    class Malicious:
         def __reduce__(self) -> tuple:
-            return os.system, (f"touch {tmp_path / 'harmed'}",)
+            return os.system, (f"touch {tmp_path / 'executed'}",)
 
     protocols = range(pickle.HIGHEST_PROTOCOL + 1)
-    files = [legacy_file(tmp_path / f"{p}.pth", pickle.dumps({"w": Harm()}, p), {}) for p in protocols]
-    files.append(zip_file(tmp_path / "zip.pth", pickle.dumps({"w": Harm()}, 2), {}))
+    files = [legacy_file(tmp_path / f"{p}.pth", pickle.dumps({"w": Malicious()}, p), {}) for p in protocols]
+    files.append(zip_file(tmp_path / "zip.pth", pickle.dumps({"w": Malicious()}, 2), {}))
     for file in files:
         with pytest.raises(ValueError, match="refused"):
             read_torch_weights(file)
     with pytest.raises(ValueError, match=r"asks for (posix|nt)\.system\. Nothing in it was run"):
         read_torch_weights(files[2])
-    assert not (tmp_path / "harmed").exists()
+    assert not (tmp_path / "executed").exists()
 
 
 @pytest.mark.parametrize(
-    "harm",
+    "payload",
     [
         b"cbuiltins\neval\n(" + text("1") + b"tR",
         b"ctorch._utils\n_rebuild_tensor_v2.__globals__\n",
-        b"ccollections\nOrderedDict\n(" + text("a") + b"tR",  # an allowed name, called otherwise
+        b"ccollections\nOrderedDict\n(" + text("a") + b"tR",  # an allowed name with other arguments
         b"ctorch\nFloatStorage\n)R",
         b"ctorch\nFloatStorage\n)\x81",  # NEWOBJ
         b"\x82\x01",  # EXT1
@@ -130,12 +130,12 @@ def test_a_file_that_runs_a_command_is_refused_and_runs_nothing(tmp_path: Path) 
         *("tensor changed", "function changed", "slot of a function", "class changed"),
     ],
 )
-def test_nothing_else_can_be_made(tmp_path: Path, harm: bytes) -> None:
+def test_other_pickle_operations_are_refused(tmp_path: Path, payload: bytes) -> None:
     with pytest.raises(ValueError, match="refused"):
-        read_torch_weights(legacy_file(tmp_path / "w.pth", state_dict({"w": harm}), {}))
+        read_torch_weights(legacy_file(tmp_path / "w.pth", state_dict({"w": payload}), {}))
 
 
-def test_truncated_at_every_byte(tmp_path: Path) -> None:
+def test_file_truncated_at_any_byte_is_refused(tmp_path: Path) -> None:
     whole = legacy_file(tmp_path / "w.pth", state_dict({"w": tensor("a", 6, (6,), (1,))}), {"a": SIX}).read_bytes()
     zipped = zip_file(
         tmp_path / "z.pth", state_dict({"w": tensor("0", 6, (6,), (1,), legacy=False)}), {"0": SIX}
@@ -153,7 +153,7 @@ def test_truncated_at_every_byte(tmp_path: Path) -> None:
         (tensor("a", 6, (7,), (1,)), "beyond its storage"),
         (tensor("a", 6, (2, 3), (6, 1)), "beyond its storage"),
         (tensor("a", 6, (6,), (1,), offset=1), "beyond its storage"),
-        (tensor("a", 6, (2**30, 2**30), (0, 0)), "beyond its storage"),  # a bomb: one number shown 2**60 times
+        (tensor("a", 6, (2**30, 2**30), (0, 0)), "beyond its storage"),  # one number repeated 2**60 times
         (tensor("a", 6, (-1,), (1,)), "wrong storage, shape or strides"),
         (tensor("a", 6, (2,), (-1,)), "wrong storage, shape or strides"),
         (tensor("a", 2**30, (6,), (1,)), "announced"),
@@ -161,12 +161,12 @@ def test_truncated_at_every_byte(tmp_path: Path) -> None:
         (b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text("a") + text("cpu") + text("6") + b"NtQ", "storage"),
     ],
 )
-def test_claims_beyond_the_file_are_refused(tmp_path: Path, tree: bytes, message: str) -> None:
+def test_inconsistent_tensors_are_refused(tmp_path: Path, tree: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_torch_weights(legacy_file(tmp_path / "w.pth", state_dict({"w": tree}), {"a": SIX}))
 
 
-def test_a_memo_of_four_billion_places_is_refused(tmp_path: Path) -> None:
+def test_huge_memo_index_is_refused(tmp_path: Path) -> None:
     tree = b"\x80\x02}r" + struct.pack("<I", 2**32 - 1) + b"."  # LONG_BINPUT: the unpickler would reserve 64 GB
     with pytest.raises(ValueError, match="position 4294967295 in its memo"):
         read_torch_weights(legacy_file(tmp_path / "w.pth", tree, {}))
@@ -179,7 +179,7 @@ def test_a_string_longer_than_the_file_is_refused(tmp_path: Path, opcode: bytes)
         read_torch_weights(legacy_file(tmp_path / "w.pth", tree, {}))
 
 
-def test_zip_files_of_others_and_compressed_ones(tmp_path: Path) -> None:
+def test_other_and_compressed_zip_files_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "other.pth", "w") as archive:
         archive.writestr("readme.txt", "hello")
     with pytest.raises(ValueError, match=r"no data\.pkl"):
@@ -189,21 +189,21 @@ def test_zip_files_of_others_and_compressed_ones(tmp_path: Path) -> None:
         read_torch_weights(bomb)
 
 
-def test_a_checkpoint_that_wraps_its_state_dict_is_explained(tmp_path: Path) -> None:
+def test_checkpoint_around_a_state_dict_is_refused_with_a_remedy(tmp_path: Path) -> None:
     tree = state_dict({"epoch": number(3), "w": tensor("a", 6, (6,), (1,))})
     with pytest.raises(ValueError, match=r"not a state_dict.*save model\.state_dict"):
         read_torch_weights(legacy_file(tmp_path / "w.pth", tree, {"a": SIX}))
 
 
 @pytest.mark.parametrize("data", [b"", b"not a weight file", pickle.dumps([1, 2]), np.zeros(9).tobytes()])
-def test_other_files(tmp_path: Path, data: bytes) -> None:
+def test_other_files_are_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "w.pth").write_bytes(data)
     with pytest.raises(ValueError, match="cannot read the weights"):
         read_torch_weights(tmp_path / "w.pth")
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pickletools, on the texts that damage makes
-def test_random_damage_never_ends_in_anything_but_an_error_or_arrays(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pickletools, for damaged strings
+def test_damaged_files_give_arrays_or_a_value_error(tmp_path: Path) -> None:
     whole = legacy_file(tmp_path / "w.pth", state_dict({"w": tensor("a", 6, (6,), (1,))}), {"a": SIX}).read_bytes()
     generator, refused = np.random.default_rng(0), 0
     for _ in range(2000):
@@ -218,5 +218,5 @@ def test_random_damage_never_ends_in_anything_but_an_error_or_arrays(tmp_path: P
     assert refused > 1000
 
 
-def test_the_header_written_here_is_what_pickle_writes() -> None:
+def test_header_is_valid_pickle() -> None:
     assert pickle.load(io.BytesIO(HEADER[0])) == 0x1950A86A20F9469CFC6C and pickle.loads(HEADER[1]) == 1001

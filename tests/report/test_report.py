@@ -59,7 +59,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
 
 
 def example_run() -> dict[str, Any]:
-    """Thirty groups of one image and two captions; the captions of the last five groups point elsewhere."""
+    """Thirty groups of one image and two captions; the captions of the last five groups have opposite embeddings."""
     random = np.random.default_rng(1)
     groups = np.arange(30)
     caption_groups = np.repeat(groups, 2)
@@ -147,7 +147,7 @@ def test_all_sections_are_present(page: Page) -> None:
     assert [fact["text"] for fact in page.find("dd", page.section("facts"))] == ["none", "0"]
 
 
-def test_exactly_the_correct_results_are_marked(page: Page) -> None:
+def test_correct_and_wrong_results_are_marked(page: Page) -> None:
     embeddings = example_run()["embeddings"]
     group_of_alt = {f"caption {2 * group} of {group}": group for group in range(30)}  # alt: the first caption
     seen = {"right": 0, "wrong": 0, "far": 0}
@@ -207,7 +207,7 @@ def test_nothing_is_fetched_and_user_text_is_escaped(run: dict[str, Any], tmp_pa
     assert len(ids) == len(set(ids)), "the charts share ids"
 
 
-def test_an_image_that_cannot_be_shown_is_named(run: dict[str, Any], tmp_path: Path) -> None:
+def test_image_that_cannot_be_shown_is_named(run: dict[str, Any], tmp_path: Path) -> None:
     run |= {"history": [], "analysis": None}
     images = [*(str(tmp_path / f"lost_{index}.jpg") for index in range(29)), b"not an image"]
     run["items"] = replace(run["items"], images=images)
@@ -269,7 +269,7 @@ def test_person_search_shows_the_scored_direction_only(run: dict[str, Any], tmp_
     assert "rsum" not in text and "text → image" in text and "image → text" not in text
 
 
-def test_a_long_caption_does_not_fill_the_page(run: dict[str, Any], tmp_path: Path) -> None:
+def test_long_captions_are_shortened(run: dict[str, Any], tmp_path: Path) -> None:
     run["history"] = []
     run["items"] = replace(run["items"], captions=["word " * 20_000] * 60)
     words = (WordChange("w" * 60_000, -0.1),) * 20_000
@@ -277,7 +277,7 @@ def test_a_long_caption_does_not_fill_the_page(run: dict[str, Any], tmp_path: Pa
     assert write_report(tmp_path, **run).stat().st_size < 500_000
 
 
-def test_numbers_that_differ_are_an_error(run: dict[str, Any], tmp_path: Path) -> None:
+def test_mismatched_numbers_of_items_are_refused(run: dict[str, Any], tmp_path: Path) -> None:
     run["items"] = replace(run["items"], captions=run["items"].captions[:-1])
     with pytest.raises(ValueError, match=r"each of the captions; their numbers are \(59, 60, 60\)"):
         write_report(tmp_path, **run)
@@ -327,7 +327,7 @@ def test_similarities_before_and_after_share_one_scale(page: Page, run: dict[str
     assert "not available" in page.section("before-after")["text"]
 
 
-def test_hardest_queries_are_of_distinct_groups_and_not_answered_first() -> None:
+def test_hardest_queries_have_distinct_groups_and_ranks_above_one() -> None:
     answerable, groups = np.array([0, 2, 3, 5, 6]), np.array([0, 9, 1, 1, 9, 2, 3])
     ranks = np.array([4, 8, 9, 1, 7])
     assert queries.hardest(answerable, ranks, groups, 3).tolist() == [3, 6, 0]

@@ -46,14 +46,14 @@ def test_two_calls_draw_the_same_clusters():
 
 
 def test_coverage_of_the_interval():
-    """250 datasets of 150 images with five captions each; the probability of a hit is that of the image, mean 0.4."""
+    """250 datasets of 150 images with five captions each, which share the image's probability of a hit, mean 0.4."""
     draws = np.random.default_rng(0)
-    clusters, covered = np.repeat(np.arange(150), 5), {"clustered": 0, "one by one": 0}
+    clusters, covered = np.repeat(np.arange(150), 5), {"clustered": 0, "single queries": 0}
     for _ in range(250):
         chance = draws.beta(0.8, 1.2, 150)
         hits = (draws.random(750) < np.repeat(chance, 5))[:, None]
-        for name, own, count in (("clustered", clusters, 150), ("one by one", np.arange(750), 750)):
+        for name, own, count in (("clustered", clusters, 150), ("single queries", np.arange(750), 750)):
             low, high = interval_95(resampled_means(hits, own, count, resamples=200))[0]
             covered[name] += low <= 0.4 <= high
     assert 0.91 <= covered["clustered"] / 250 <= 0.98
-    assert covered["one by one"] / 250 < 0.85
+    assert covered["single queries"] / 250 < 0.85

@@ -15,7 +15,7 @@ def test_chance_recall_by_hand():
     assert chance_figures(np.array([1, 1]), 20)["R@10"] == pytest.approx(50)
 
 
-def test_chance_ranks_against_shuffled_galleries():
+def test_chance_ranks_match_shuffled_galleries():
     generator = np.random.default_rng(0)
     firsts = np.array([np.flatnonzero(generator.permutation(41) < 5)[0] + 1 for _ in range(4000)])
     median, mean = chance_ranks(np.array([5]), 41)

@@ -1,4 +1,4 @@
-"""Ranks of all relevant items by hand, and the precision measures against their definitions."""
+"""Ranks of all relevant items, and precision metrics, by hand and against a full sort."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def ranks_of(relevant):
     return relevant_ranks(matrix_scores(SCORES), {0: relevant}, direction="image_query")
 
 
-def test_ranks_and_measures_by_hand():
+def test_ranks_and_metrics_by_hand():
     ranks = ranks_of([5, 0, 3])
     assert [own.tolist() for own in ranks] == [[1, 4, 6]]
     assert average_precision(ranks) == pytest.approx([(1 / 1 + 2 / 4 + 3 / 6) / 3])
@@ -36,7 +36,7 @@ def test_ranks_and_measures_by_hand():
     assert average_precision_at_r(ranks, [4]) == pytest.approx([(1 + 2 / 4) / 4])
 
 
-def test_a_tie_between_two_relevant_items_costs_nothing():
+def test_tie_between_relevant_items_does_not_lower_their_ranks():
     assert ranks_of([2, 3])[0].tolist() == [3, 4]
 
 
@@ -48,7 +48,7 @@ def test_text_queries():
 
 @pytest.mark.parametrize("count", [3, 60])  # compared item by item, and by a sort
 @pytest.mark.parametrize("direction", ["image_query", "text_query"])
-def test_against_a_sort_of_every_row(count, direction):
+def test_relevant_ranks_match_a_full_sort(count, direction):
     # integer scores: nearly everything ties
     generator = np.random.default_rng(count)
     matrix = generator.integers(0, 30, (300, 280)).astype(np.float32)
@@ -63,7 +63,7 @@ def test_against_a_sort_of_every_row(count, direction):
         np.testing.assert_array_equal(ranks, 1 + np.flatnonzero(is_relevant[order]))
 
 
-def test_the_first_is_the_best_rank_and_ties_are_treated_alike():
+def test_first_relevant_rank_equals_the_best_rank():
     generator = np.random.default_rng(3)
     images, captions = (generator.normal(size=(n, 8)).astype(np.float32) for n in (40, 120))
     captions[60:80] = captions[40:60]  # the same vector twice: one of them is irrelevant
@@ -73,7 +73,7 @@ def test_the_first_is_the_best_rank_and_ties_are_treated_alike():
     assert [own[0] for own in ranked] == best_ranks(images, captions, np.arange(40), groups).tolist()
 
 
-def test_a_given_matrix_has_no_tolerance_for_ties():
+def test_score_matrix_has_no_tolerance_for_ties():
     close = np.array([[0.5, np.nextafter(np.float32(0.5), np.float32(1))]], np.float32)
     assert relevant_ranks(matrix_scores(close), {0: [1]}, direction="image_query")[0].tolist() == [1]
     for bad, message in (

@@ -1,4 +1,4 @@
-"""Ranks and tables: small matrices computed by hand, and a brute-force reference."""
+"""Ranks and tables: small matrices by hand, and a brute-force reference."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_median_rank_is_the_first_k_with_recall_above_one_half(ranks, median):
     assert table["image_query"]["MeanR"] == pytest.approx(np.mean(ranks))
 
 
-def test_groups_of_many_sizes_and_blocks_of_all_sizes():
+def test_ranks_do_not_depend_on_the_block_size():
     rng = np.random.default_rng(0)
     image_groups = rng.permutation(np.repeat(np.arange(40), rng.integers(1, 4, 40)))
     caption_groups = rng.permutation(np.repeat(np.arange(40), rng.integers(5, 8, 40)))
@@ -87,7 +87,7 @@ def test_groups_of_many_sizes_and_blocks_of_all_sizes():
     assert best_ranks(captions, images, caption_groups, image_groups, block=16).tolist() == expected
 
 
-def test_many_ties_against_the_reference():
+def test_ranks_with_many_ties_match_the_reference():
     # coordinates of -1, 0, 1: scores are small integers, so nearly everything ties
     rng = np.random.default_rng(1)
     queries, items = (rng.integers(-1, 2, (rows, 5)).astype(np.float32) for rows in (90, 300))
@@ -99,8 +99,8 @@ def test_many_ties_against_the_reference():
 
 
 @pytest.mark.parametrize("width", [3, 100, 1000, 2048])
-def test_a_collapsed_encoder_gets_the_worst_rank(width):
-    # every item is the same vector: whatever the block and its rounding, all others tie with the correct one
+def test_collapsed_encoder_gets_the_worst_rank(width):
+    # every item is the same vector: for every block size and its rounding, all others tie with the correct one
     rng = np.random.default_rng(width)
     vector = np.abs(unit(rng, 1, width))
     queries = np.abs(unit(rng, 25, width))
@@ -113,7 +113,7 @@ def test_a_collapsed_encoder_gets_the_worst_rank(width):
     assert (best_ranks(queries, items, np.arange(25), np.arange(203)) == 203).all()
 
 
-def test_a_difference_above_rounding_is_not_a_tie():
+def test_difference_above_rounding_is_not_a_tie():
     queries = np.array([[1.0, 0.0]])
     items = np.array([[0.5, 0.5], [0.50001, 0.5]])
     assert best_ranks(queries, items, [1], [0, 1]).tolist() == [1]
@@ -121,20 +121,20 @@ def test_a_difference_above_rounding_is_not_a_tie():
 
 
 @pytest.mark.parametrize(("bad", "word"), [(np.nan, "NaN"), (np.inf, "infinite"), (-np.inf, "infinite"), (0.0, "zero")])
-def test_a_row_that_cannot_be_ranked_is_reported(bad, word):
+def test_invalid_row_is_reported(bad, word):
     rng = np.random.default_rng(2)
     good, broken = unit(rng, 6, 4), unit(rng, 6, 4)
     broken[4] = 0
     broken[4, 1] = bad
     groups = np.arange(6)
-    for call, side in (
+    for call, name in (
         (lambda: best_ranks(broken, good, groups, groups), "queries"),
         (lambda: best_ranks(good, broken, groups, groups), "items"),
         (lambda: retrieval_table(broken, good, groups, groups), "images"),
         (lambda: retrieval_table(good, broken, groups, groups), "captions"),
         (lambda: top_k(good, broken, 2), "items"),
     ):
-        with pytest.raises(ValueError, match=f"{side} row 4 is {word}"):
+        with pytest.raises(ValueError, match=f"{name} row 4 is {word}"):
             call()
 
 
@@ -143,7 +143,7 @@ def test_float64_too_large_for_float32_is_reported():
         best_ranks([[1.0]], [[1e300]], [0], [0])
 
 
-def test_a_query_without_a_correct_item_is_reported():
+def test_query_without_a_correct_item_is_reported():
     with pytest.raises(ValueError, match=r"queries row 1 is of group .*'lost'.* no row in items \(2 such rows\)"):
         best_ranks(np.eye(3), np.eye(3), ["a", "lost", "gone"], ["a", "a", "b"])
     with pytest.raises(ValueError, match=r"captions row 2 is of group .*'b'.* no row in images"):
@@ -175,7 +175,7 @@ def test_top_k_by_hand():
 
 @pytest.mark.parametrize("block", [1, 13, 1024])
 @pytest.mark.parametrize("k", [1, 10, 120])
-def test_top_k_against_a_stable_sort(block, k):
+def test_top_k_matches_a_stable_sort(block, k):
     # integer coordinates: many ties, negative scores and zeros of both signs; sums are exact in every block
     rng = np.random.default_rng(4)
     queries, items = (rng.integers(-2, 3, (rows, 4)).astype(np.float32) for rows in (31, 120))
@@ -204,6 +204,6 @@ def test_memory_does_not_grow_with_the_square_of_the_gallery():
     np.testing.assert_array_equal(ranks[:2000] == 1, indices[:, 0] == groups[:2000])
 
 
-def test_no_tensorflow_is_imported():
+def test_retrieval_does_not_import_tensorflow():
     code = "import sys, itembed_tf.retrieval; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

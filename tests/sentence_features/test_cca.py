@@ -1,4 +1,4 @@
-"""CCA against numbers worked out by hand, scikit-learn, and the textbook's eigenproblem on all rows at once."""
+"""CCA against hand-worked values, scikit-learn, and the textbook eigenproblem on all rows."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from itembed_tf.sentence_features.cca import Moments, cca, moments
 
 
 def pairs(rows: int = 400, x: int = 7, y: int = 5) -> tuple[np.ndarray, np.ndarray]:
-    """Three shared sources in noise, off centre."""
+    """Three shared sources plus noise, not centred."""
     random = np.random.default_rng(0)
     shared = random.normal(size=(rows, 3)) * [3.0, 2.0, 1.0]
     sides = [shared @ random.normal(size=(3, width)) + random.normal(size=(rows, width)) for width in (x, y)]
     return sides[0].astype(np.float32) + 100, sides[1].astype(np.float32) - 7
 
 
-def all_at_once(x: np.ndarray, y: np.ndarray, eta: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def textbook_cca(x: np.ndarray, y: np.ndarray, eta: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Directions and correlations of [[0, Cxy], [Cyx, 0]] v = r [[Cxx, 0], [0, Cyy]] v."""
     both = np.concatenate([x, y], axis=1, dtype=np.float64)
     c, f = np.cov(both.T, bias=True), x.shape[1]
@@ -39,7 +39,7 @@ def all_at_once(x: np.ndarray, y: np.ndarray, eta: float) -> tuple[np.ndarray, n
 def test_cca_matches_the_textbook(sizes, eta):
     x, y = pairs(400, *sizes)
     of_x, of_y, correlations = cca(moments([(x, y)]), size=4, regularisation=eta)
-    expected_x, expected_y, expected = all_at_once(x, y, eta)
+    expected_x, expected_y, expected = textbook_cca(x, y, eta)
     np.testing.assert_allclose(correlations, expected[:4], rtol=1e-6)
     for found, directions in ((of_x, expected_x), (of_y, expected_y)):
         np.testing.assert_allclose(np.abs(found.kernel), np.abs(directions * expected)[:, :4], atol=1e-5)
@@ -63,8 +63,8 @@ def test_correlations_match_scikit_learn():
     np.testing.assert_allclose(ours[0].std(axis=0), correlations, rtol=1e-4)  # variance 1, times the correlation
 
 
-def test_by_hand():
-    # one number a side, variances 4 and 9, covariance 3: correlation 1/2; directions 1/2 and 1/3, times 1/2
+def test_cca_by_hand():
+    # one dimension per side, variances 4 and 9, covariance 3: correlation 1/2; directions 1/2 and 1/3, times 1/2
     one = Moments(10, np.array([6.0]), np.array([0.0]), np.array([[4.0]]), np.array([[9.0]]), np.array([[3.0]]))
     of_x, of_y, correlations = cca(one, size=1, regularisation=0.0)
     assert correlations[0] == pytest.approx(0.5)
@@ -76,7 +76,7 @@ def test_by_hand():
 
 @pytest.mark.parametrize("batch", [1, 7, 400])
 def test_covariances_do_not_depend_on_batch_size(batch):
-    """Means of 1,000 times the spread cost no digits; batches without rows do not matter."""
+    """Means of 1,000 times the standard deviation lose no precision; empty batches are ignored."""
     x, y = pairs()
     x = x + 1000
     cut = [(x[i : i + batch], y[i : i + batch]) for i in range(0, 400, batch)]
@@ -97,7 +97,7 @@ def test_invalid_input_is_refused():
         moments([(x[:1], y[:1])])
     with pytest.raises(ValueError, match="400 rows on one side and 399"):
         moments([(x, y[:-1])])
-    twice = np.concatenate([x, x], axis=1) * 1000
+    singular = np.concatenate([x, x], axis=1) * 1000
     with pytest.raises(ValueError, match=r"singular with cca\.regularisation = 0\.0; raise it"):
-        cca(moments([(twice, y)]), size=2, regularisation=0.0)
-    assert cca(moments([(twice, y)]), size=2, regularisation=1e-6)[2][0] > 0.9
+        cca(moments([(singular, y)]), size=2, regularisation=0.0)
+    assert cca(moments([(singular, y)]), size=2, regularisation=1e-6)[2][0] > 0.9

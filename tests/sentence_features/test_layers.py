@@ -1,4 +1,4 @@
-"""Sentence features against twins: scikit-learn's tf-idf, a mixture in plain loops, gradients by finite differences."""
+"""Sentence features against references: tf-idf of scikit-learn, a mixture in plain loops, finite differences."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SETTINGS: dict[str, Any] = {"words": 3000, "components": 3, "size": 0}
 
 
 def vectors(seed: int = 0) -> np.ndarray:
-    """A word table with components of both kinds, row 0 padding."""
+    """Word vectors with Gaussian and Laplacian dimensions; row 0 is padding."""
     random = np.random.default_rng(seed)
     table = np.where(random.random((WORDS, WIDTH)) < 0.5, random.normal(size=(WORDS, WIDTH)), 0)
     table += random.laplace(size=(WORDS, WIDTH)) + random.integers(0, 2, (WORDS, 1)) * 4
@@ -29,7 +29,7 @@ def vectors(seed: int = 0) -> np.ndarray:
     return table.astype(np.float32)
 
 
-def sentences(count: int = 60, seed: int = 1) -> np.ndarray:
+def caption_ids(count: int = 60, seed: int = 1) -> np.ndarray:
     random = np.random.default_rng(seed)
     ids = random.integers(1, WORDS, (count, LENGTH)).astype(np.int32)
     ids[np.arange(LENGTH) >= random.integers(1, LENGTH + 1, count)[:, None]] = 0
@@ -39,25 +39,25 @@ def sentences(count: int = 60, seed: int = 1) -> np.ndarray:
 def fitted(kind: str, ids: np.ndarray | None = None, table: np.ndarray | None = None, **changes: Any) -> keras.Model:
     settings = SETTINGS | changes
     model = sentence_features(kind=kind, **settings, vocabulary_size=WORDS, word_width=WIDTH, length=LENGTH)
-    ids, table = sentences() if ids is None else ids, vectors() if table is None else table
+    ids, table = caption_ids() if ids is None else ids, vectors() if table is None else table
     fit_sentences(model, ids, table, components=settings["components"], size=settings["size"], seed=0)
     return model
 
 
-def twin_height(x: float, location: float, scale: float, laplacian: bool) -> float:
+def reference_density(x: float, location: float, scale: float, laplacian: bool) -> float:
     if laplacian:
         return math.exp(-abs(x - location) / scale) / (2 * scale)
     return math.exp(-((x - location) ** 2) / (2 * scale**2)) / (scale * math.sqrt(2 * math.pi))
 
 
-def twin_joint(x: np.ndarray, m: Mixture, k: int) -> float:
+def reference_joint(x: np.ndarray, m: Mixture, k: int) -> float:
     found = m.weights[k]
     for j, value in enumerate(x):
-        found *= twin_height(value, m.location[k, j], m.scale[k, j], m.laplacian[k, j])
+        found *= reference_density(value, m.location[k, j], m.scale[k, j], m.laplacian[k, j])
     return found
 
 
-def twin_step(x: np.ndarray, shares: np.ndarray) -> Mixture:
+def reference_maximise(x: np.ndarray, shares: np.ndarray) -> Mixture:
     """The M step by definition: every value is tried as median, every dimension as both kinds."""
     count, width = shares.shape[1], x.shape[1]
     weights = np.array([shares[:, k].sum() / shares.sum() for k in range(count)])
@@ -70,11 +70,11 @@ def twin_step(x: np.ndarray, shares: np.ndarray) -> Mixture:
             deviation = math.sqrt(sum(share * (column - mean) ** 2) / sum(share))
             median = min(column, key=lambda value: sum(share * abs(column - value)))
             spread = sum(share * abs(column - median)) / sum(share)
-            heights = {
-                kind: sum(s * math.log(twin_height(v, *at, kind)) for s, v in zip(share, column, strict=True))
+            log_likelihoods = {
+                kind: sum(s * math.log(reference_density(v, *at, kind)) for s, v in zip(share, column, strict=True))
                 for kind, at in ((True, (median, spread)), (False, (mean, deviation)))
             }
-            laplacian[k, j] = heights[True] > heights[False]
+            laplacian[k, j] = log_likelihoods[True] > log_likelihoods[False]
             location[k, j], scale[k, j] = (median, spread) if laplacian[k, j] else (mean, deviation)
     return Mixture(weights, location, scale, laplacian.astype(bool))
 
@@ -84,19 +84,19 @@ def test_em_matches_plain_loops():
     shares = random.dirichlet(np.full(3, 0.1), len(x))
     kinds = set()
     for _ in range(4):
-        ours, twin = maximise(x, shares), twin_step(x, shares)
+        ours, reference = maximise(x, shares), reference_maximise(x, shares)
         kinds |= set(ours.laplacian.ravel().tolist())
-        np.testing.assert_array_equal(ours.laplacian, twin.laplacian)
+        np.testing.assert_array_equal(ours.laplacian, reference.laplacian)
         for name in ("weights", "location", "scale"):
-            np.testing.assert_allclose(getattr(ours, name), getattr(twin, name), atol=1e-5)
+            np.testing.assert_allclose(getattr(ours, name), getattr(reference, name), atol=1e-5)
         shares = posteriors(x, ours)
-        joint = np.array([[twin_joint(row, twin, k) for k in range(3)] for row in x])
+        joint = np.array([[reference_joint(row, reference, k) for k in range(3)] for row in x])
         np.testing.assert_allclose(shares, joint / joint.sum(axis=1, keepdims=True), atol=1e-5)
     assert kinds == {True, False}
 
 
 def likelihood(x: np.ndarray, m: Mixture) -> float:
-    return sum(math.log(sum(twin_joint(row, m, k) for k in range(len(m.weights)))) for row in x)
+    return sum(math.log(sum(reference_joint(row, m, k) for k in range(len(m.weights)))) for row in x)
 
 
 def test_em_increases_the_likelihood(monkeypatch):
@@ -110,7 +110,7 @@ def test_em_increases_the_likelihood(monkeypatch):
 
 def test_fisher_vector_matches_finite_differences():
     """By finite differences of the log-likelihood, in units of the Fisher information of each kind."""
-    model, ids = fitted("hglmm"), sentences(8, seed=7)
+    model, ids = fitted("hglmm"), caption_ids(8, seed=7)
     table, prior, location, scale, laplacian = (w.astype(np.float64) for w in model.layers[1].get_weights())
     m = Mixture(prior, location, scale, laplacian.astype(bool))
     expected = []
@@ -129,10 +129,10 @@ def test_fisher_vector_matches_finite_differences():
         by_place = np.array(parts).reshape(3, WIDTH, 2).transpose(0, 2, 1).reshape(-1)
         rooted = np.sign(by_place) * np.sqrt(np.abs(by_place))
         expected.append(rooted / np.linalg.norm(rooted))
-    # A word that is itself a component's median has two slopes there; the layer takes their middle, as differences do.
+    # The slope is not unique at the median of a component; the layer takes the middle, as finite differences do.
     np.testing.assert_allclose(model(ids), expected, atol=2e-3)
     squares = [np.sign(v) * np.square(v) for v in (np.asarray(model(ids)), np.array(expected))]
-    np.testing.assert_allclose(*squares, atol=1e-5)  # before the root, which makes much of the differences' last digits
+    np.testing.assert_allclose(*squares, atol=1e-5)  # before the root, which amplifies small differences
 
 
 def test_fisher_vector_ignores_padding_and_empty_captions():
@@ -141,12 +141,12 @@ def test_fisher_vector_ignores_padding_and_empty_captions():
     ids = np.array([[3, 9, 0, 0, 0, 0], [0, 3, 0, 9, 0, 0], [3, 9, 3, 9, 0, 0], [0] * 6], np.int32)
     found = np.asarray(model(ids))
     np.testing.assert_allclose(found[1], found[0], atol=1e-6)
-    np.testing.assert_allclose(found[2], found[0], atol=1e-6)  # the number of words falls out
+    np.testing.assert_allclose(found[2], found[0], atol=1e-6)  # the number of words has no effect
     assert np.linalg.norm(found[0]) == pytest.approx(1, abs=1e-5) and not found[3].any()
 
 
 def test_tf_idf_matches_scikit_learn():
-    ids = sentences()
+    ids = caption_ids()
     model = fitted("tf-idf", ids, words=20)
     texts = [" ".join(f"w{i:02d}" for i in row if i) for row in ids]
     peer = TfidfVectorizer()
@@ -169,7 +169,7 @@ def test_mean_vector():
 
 @pytest.mark.parametrize("kind", ["tf-idf", "hglmm"])
 def test_pca_is_fitted_on_training_captions_only(kind):
-    ids, others = sentences(), sentences(seed=5)
+    ids, others = caption_ids(), caption_ids(seed=5)
     plain, short = fitted(kind, ids), fitted(kind, ids, size=4)
     assert short.output.shape == (None, 4)
     peer = PCA(4, svd_solver="full").fit(np.asarray(plain(ids), np.float64))
@@ -199,9 +199,10 @@ def test_fitting_is_deterministic():
         ("mean", {}, False, r"word_vectors\.source = \"random\""),
     ],
 )
-def test_unfittable_settings_are_explained(kind, changes, table, message):
+def test_settings_that_cannot_be_fitted_are_refused(kind, changes, table, message):
     settings = SETTINGS | changes
     with pytest.raises(ValueError, match=message):
         model = sentence_features(kind=kind, **settings, vocabulary_size=WORDS, word_width=WIDTH, length=LENGTH)
-        of = vectors() if table else None
-        fit_sentences(model, sentences(), of, components=settings["components"], size=settings["size"], seed=0)
+        word_vectors = vectors() if table else None
+        sizes = {"components": settings["components"], "size": settings["size"]}
+        fit_sentences(model, caption_ids(), word_vectors, **sizes, seed=0)

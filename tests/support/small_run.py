@@ -1,4 +1,4 @@
-"""A run directory of a tiny model with random weights: for an export, a finished run like any other."""
+"""A run directory of a tiny model with random weights, which counts as finished."""
 
 from __future__ import annotations
 

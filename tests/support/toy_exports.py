@@ -10,7 +10,7 @@ from itembed_tf.export_layout import ENCODERS
 
 
 class ToyExports:
-    """Versions 1, 2, ... of one pair of encoders, each with other weights; a version is built on first use."""
+    """Versions 1, 2, ... of one pair of encoders, each with different weights; a version is built on first use."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

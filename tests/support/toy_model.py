@@ -1,4 +1,4 @@
-"""A dual-path model as small as can be, of the same build as the real one."""
+"""A tiny dual-path model with the structure of the real one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIZE, LENGTH, D, CLASSES, WORDS = 6, 5, 8, 4, 9
 
 
 def small_image_tower() -> keras.Model:
-    """A tower of the same build as the real ones, with a backbone of one convolution and its batch norm."""
+    """An image tower whose backbone is one convolution with batch norm."""
     image = keras.Input((SIZE, SIZE, 3), name="image")
     x = keras.layers.Conv2D(7, 3, name="conv")(image / 255.0)
     x = keras.layers.ReLU()(keras.layers.BatchNormalization(name="conv_bn")(x))
@@ -57,7 +57,7 @@ def dual_path(**changes: Any) -> keras.Model:
     settings |= {"start": "random"}
     model = dual_path_model(small_image_tower(), small_text_tower(), **(settings | changes))
     random = np.random.default_rng(1)
-    for variable in model.variables:  # batch norms that have seen something
+    for variable in model.variables:  # random statistics, as after training
         if variable.name in ("moving_mean", "beta"):
             variable.assign(random.normal(0, 0.4, variable.shape))
     return model

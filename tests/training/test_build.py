@@ -1,4 +1,4 @@
-"""Models built from a config, and what building one must leave alone."""
+"""Building a model from a config: precision, initial weights, and no side effects."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def config(*more: str) -> Config:
     return load_config(None, [*SMALL, *more])
 
 
-def test_building_a_model_leaves_seeds_and_policy_as_they_were() -> None:
+def test_build_model_does_not_change_seeds_or_dtype_policy() -> None:
     random.seed(5)
     np.random.seed(5)
     keras.config.set_dtype_policy("mixed_float16")
@@ -32,7 +32,7 @@ def test_building_a_model_leaves_seeds_and_policy_as_they_were() -> None:
     assert (random.random(), np.random.random()) == expected
 
 
-def test_a_model_has_the_precision_of_its_config_whatever_the_policy() -> None:
+def test_precision_comes_from_the_config_not_the_global_policy() -> None:
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = build_model(config(), vocabulary_size=5, classes=3)
     assert model.dtype_policy.name == "float32" and model.get_layer("text_tower").compute_dtype == "float32"
@@ -41,7 +41,7 @@ def test_a_model_has_the_precision_of_its_config_whatever_the_policy() -> None:
     assert model.get_layer("text_tower").get_layer("text_fc1").compute_dtype == "bfloat16"
 
 
-def test_the_initial_weights_depend_on_the_seed_alone() -> None:
+def test_initial_weights_depend_only_on_the_seed() -> None:
     weights = []
     for seed in (1, 1, 2):
         random.seed(len(weights))
@@ -50,7 +50,7 @@ def test_the_initial_weights_depend_on_the_seed_alone() -> None:
     assert not all(np.array_equal(a, b) for a, b in zip(weights[0], weights[2], strict=True))
 
 
-def test_weights_saved_by_version_0_1_0_give_the_outputs_of_that_version() -> None:
+def test_weights_saved_by_version_0_1_0_give_the_same_outputs() -> None:
     saved = np.load(OLD / "toy.npz")
     model = dual_path(dropout=0.3)
     model.load_weights(OLD / "toy.weights.h5")
@@ -59,10 +59,10 @@ def test_weights_saved_by_version_0_1_0_give_the_outputs_of_that_version() -> No
         np.testing.assert_allclose(value, saved[name], rtol=1e-5, atol=1e-5)
 
 
-def test_the_default_config_has_a_name_for_every_variable() -> None:
-    """Its CNN and its text tower both have a layer "stem"."""
+def test_every_variable_of_the_default_model_has_a_unique_name() -> None:
+    """The CNN and the text tower both have a layer named "stem"."""
     small = load_config(CONFIGS / "openmoji.toml", [*SMALL, "text_tower.width=1.0", "text_tower.stem=8"])
     model = build_model(small, vocabulary_size=5, classes=3)
     paths = [variable.path for variable in model.variables]
-    assert paths.count("stem/kernel") == 2  # otherwise this test shows nothing
+    assert paths.count("stem/kernel") == 2  # otherwise this test would prove nothing
     assert len(named_variables("model", model.variables, model)) == len(model.variables)

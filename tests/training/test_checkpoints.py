@@ -1,4 +1,4 @@
-"""Checkpoints: what a file holds, and which files are refused."""
+"""Checkpoints: saving, loading, restoring by name, and files that are refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.toy_model import dual_path
 ENTRY = EpochEntry("I", 1, 2.5, 40.0, 1e-3, {"loss": 3.0}, {"rsum": 50.0})
 
 
-def test_a_checkpoint_reads_back_as_it_was_written(tmp_path: Path) -> None:
+def test_checkpoint_round_trip(tmp_path: Path) -> None:
     stage = StageState(1, 3, 24, 1.5, {"loss": 9.0}, 50.0, [ENTRY])
     state = RunState([[ENTRY, EpochEntry("I", 2, 2.0, 50.0, 0.0, {"loss": 2.0})]], stage)
     arrays = {"model/conv/kernel": np.arange(6.0).reshape(2, 3), "averaged_steps": np.float32(3)}
@@ -42,7 +42,7 @@ def test_a_checkpoint_reads_back_as_it_was_written(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path) is None
 
 
-def test_a_checkpoint_of_version_0_1_0_is_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_checkpoint_of_version_0_1_0_is_refused_with_a_remedy(tmp_path: Path) -> None:
     file = checkpoint_file(tmp_path)
     file.parent.mkdir()
     with file.open("wb") as out:
@@ -53,7 +53,7 @@ def test_a_checkpoint_of_version_0_1_0_is_refused_with_what_to_do(tmp_path: Path
         load_checkpoint(tmp_path)
 
 
-def test_a_failed_save_keeps_the_checkpoint_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_save_keeps_the_previous_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_checkpoint(tmp_path, Checkpoint(RunState(), {"model/a": np.ones(2)}))
 
     def full(*arguments: object, **arrays: object) -> None:
@@ -66,15 +66,15 @@ def test_a_failed_save_keeps_the_checkpoint_before_it(tmp_path: Path, monkeypatc
     assert loaded is not None and loaded.arrays["model/a"].tolist() == [1, 1]
 
 
-def test_the_variables_of_a_model_have_the_same_names_whatever_was_built_before() -> None:
-    """Keras numbers the seed generators of dropout layers by the process."""
+def test_variable_names_do_not_depend_on_earlier_models() -> None:
+    """Keras numbers the seed generators of dropout layers per process."""
     names = [list(named_variables("model", m.variables, m)) for m in (dual_path(dropout=0.3), dual_path(dropout=0.3))]
     assert names[0] == names[1] and len(set(names[0])) == len(names[0])
     assert "model/dropout/seed_generator_state" in names[0]
 
 
 def _model_with_two_stems(first: float) -> keras.Model:
-    """Two towers whose layers have the same name, as "stem" of the CNN and of the text tower."""
+    """Two towers with a layer of the same name, like "stem" in the CNN and in the text tower."""
     towers = []
     for side, value in (("image", first), ("text", first + 1)):
         x = keras.Input((2,), name=side)
@@ -84,7 +84,7 @@ def _model_with_two_stems(first: float) -> keras.Model:
     return keras.Model(inputs, [tower(x) for tower, x in zip(towers, inputs)])
 
 
-def test_layers_of_one_name_in_two_towers_are_told_apart() -> None:
+def test_layers_with_the_same_name_in_two_towers_are_distinguished() -> None:
     model, other = _model_with_two_stems(1.0), _model_with_two_stems(8.0)
     named = named_variables("model", model.variables, model)
     assert list(named) == ["model/image_tower/stem/kernel", "model/text_tower/stem/kernel"]
@@ -92,7 +92,7 @@ def test_layers_of_one_name_in_two_towers_are_told_apart() -> None:
     assert [float(np.mean(v)) for v in other.get_weights()] == [1.0, 2.0]
 
 
-def test_equal_paths_of_an_optimizers_state_are_numbered() -> None:
+def test_duplicate_paths_in_the_optimizer_state_are_numbered() -> None:
     model = _model_with_two_stems(1.0)
     optimizer = keras.optimizers.SGD(momentum=0.9)
     optimizer.build(model.trainable_variables)
@@ -101,7 +101,7 @@ def test_equal_paths_of_an_optimizers_state_are_numbered() -> None:
     assert len(named_variables("average", model.trainable_variables)) == 2
 
 
-def test_variables_are_restored_by_name_and_not_by_order() -> None:
+def test_variables_are_restored_by_name_not_by_order() -> None:
     model, other = dual_path(), dual_path()
     for number, variable in enumerate(model.variables):
         variable.assign(np.full(variable.shape, number))

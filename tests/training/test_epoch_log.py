@@ -20,19 +20,19 @@ def entry(epoch: int, seconds: float = 60.0) -> EpochEntry:
     return EpochEntry("I", epoch, seconds, 120.4, 1e-3, {"loss": 1.25}, TABLE)
 
 
-def test_the_line_has_loss_recalls_speed_and_the_time_until_the_end() -> None:
+def test_epoch_line_shows_loss_recall_speed_and_remaining_time() -> None:
     line = "stage I, epoch 4/10: loss 1.250, dev rsum 250.0, image → text R@1 40.0, text → image R@1 30.0, 120 images/s"
     assert epoch_line(STAGE, entry(4), [60.0]) == f"{line}, stage ends in about 6 min"
     assert "ends" not in epoch_line(STAGE, entry(10), [60.0])
 
 
-def test_the_compilation_of_the_step_is_not_taken_for_the_speed_of_an_epoch() -> None:
+def test_remaining_time_is_not_estimated_from_compilation() -> None:
     assert "ends" not in epoch_line(STAGE, entry(1), [])
     assert "about 3 h" in epoch_line(STAGE, entry(1, seconds=1200.0), [])
-    assert "about 8 min" in epoch_line(STAGE, entry(2, seconds=120.0), [60.0])  # the first after a restart
+    assert "about 8 min" in epoch_line(STAGE, entry(2, seconds=120.0), [60.0])  # the first epoch after a restart
 
 
-def test_an_epoch_that_is_logged_again_replaces_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_epoch_that_is_logged_again_replaces_its_entry(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A run that was killed after an epoch and before its checkpoint runs that epoch again."""
     writer = tf.summary.create_file_writer(str(tmp_path / "logs"))
     for epoch, seconds in ((1, 50.0), (2, 60.0), (2, 70.0), (3, 80.0)):

@@ -1,4 +1,4 @@
-"""CCA as the start of a run: with no epochs it is the baseline, with some a start that training can only better."""
+"""Initialisation with CCA: zero epochs give the CCA baseline, and training keeps it unless it finds better weights."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ def run(drawn: str, tmp_path_factory: pytest.TempPathFactory, own_cache: None) -
     return path
 
 
-def test_a_run_of_no_epochs_is_cca(run, drawn):
-    """Its encoders' cosines are those of the textbook's directions on all rows at once, with views averaged."""
+def test_run_with_zero_epochs_equals_cca(run, drawn):
+    """Cosines of the encoders equal those of textbook CCA on all rows, with views averaged."""
     settings, opened = config(drawn), open_run(run)
     model, groups = load_model(opened), read_dataset(**arguments(settings.dataset))
     items = flatten([group for group in groups if group.split == "train"])
     ids = opened.vocabulary.encode(items.captions)
     views = image_features(settings, model, items, 2, mirror=True)
     x, y = np.mean(views, axis=0, dtype=np.float64), np.asarray(caption_features(model, ids), np.float64)
-    rows = [x[items.caption_groups], y]  # a group is a picture
+    rows = [x[items.caption_groups], y]  # every group is one image
     means = [side.mean(axis=0) for side in rows]
     c = [side - mean for side, mean in zip(rows, means, strict=True)]
     whiten = []
@@ -67,10 +67,10 @@ def test_a_run_of_no_epochs_is_cca(run, drawn):
     left, correlations, right = np.linalg.svd(whiten[0] @ (c[0].T @ c[1] / len(rows[0])) @ whiten[1])
     maps = [whiten[0] @ left[:, :5] * correlations[:5], whiten[1] @ right[:5].T * correlations[:5]]
     expected = [unit((side - mean) @ to) for side, mean, to in zip((x, y), means, maps, strict=True)]
-    pictures = unit(sum(np.asarray(model.on_features.get_layer("image_head")(np.array(view))) for view in views))
-    sentences = np.asarray(encoder(model, "text")(ids))
-    np.testing.assert_allclose(pictures @ sentences.T, expected[0] @ expected[1].T, atol=1e-4)
-    assert correlations[0] > 0.3  # what the sentences say is to be seen
+    images = unit(sum(np.asarray(model.on_features.get_layer("image_head")(np.array(view))) for view in views))
+    captions = np.asarray(encoder(model, "text")(ids))
+    np.testing.assert_allclose(images @ captions.T, expected[0] @ expected[1].T, atol=1e-4)
+    assert correlations[0] > 0.3  # the captions describe the images
     page = (run / "report" / "index.html").read_text(encoding="utf-8")
     assert "rsum" in page and (run / "encoders").is_dir()
 
@@ -79,8 +79,8 @@ def unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def test_training_from_cca_keeps_what_is_best(drawn, tmp_path, run, monkeypatch):
-    """A rate that destroys the weights leaves those that CCA gave."""
+def test_training_keeps_the_cca_weights_if_they_are_best(drawn, tmp_path, run, monkeypatch):
+    """With a learning rate that destroys the weights, those from CCA are kept."""
     monkeypatch.setattr(train, "finish_run", lambda *_, model, **__: {"kept": model.get_weights()})
     settings = config(drawn, "stages.0.epochs=1", "stages.0.learning_rate=100")
     kept = train.train(settings, tmp_path / "run")["kept"]
@@ -92,12 +92,12 @@ def test_training_from_cca_keeps_what_is_best(drawn, tmp_path, run, monkeypatch)
     "more",
     [["image_tower.head=fc-bn"], ["text_tower.head=variant"], ["text_tower.variant=wide", "text_tower.head=fc-bn"]],
 )
-def test_heads_that_are_no_linear_maps_are_refused(drawn, tmp_path, more):
+def test_nonlinear_heads_are_refused(drawn, tmp_path, more):
     with pytest.raises(ValueError, match=r'model.start = "cca": gives linear maps .* image_tower.head = "fc"'):
         train.train(config(drawn, *more), tmp_path / "run")
 
 
-def test_more_numbers_than_directions_are_refused(drawn, tmp_path):
+def test_embedding_size_above_the_number_of_directions_is_refused(drawn, tmp_path):
     with pytest.raises(
         ValueError,
         match="embedding_size = 7: CCA of 1280 image and 6 sentence dimensions has a maximum of 6 directions",
@@ -105,12 +105,12 @@ def test_more_numbers_than_directions_are_refused(drawn, tmp_path):
         train.train(config(drawn, "embedding_size=7"), tmp_path / "other")
 
 
-def test_dual_path_models_start_at_random():
+def test_dual_path_model_with_a_classifier_refuses_cca():
     with pytest.raises(ValueError, match=r"or model\.start = .random."):
         dual_path(start="cca")
 
 
-def test_every_picture_pairs_with_every_caption_of_its_group():
+def test_every_image_is_paired_with_every_caption_of_its_group():
     items = Items(["a", "b", "c"], np.array([0, 0, 2]), list("stuvw"), np.array([0, 0, 1, 2, 2]))
     images, captions = _all_pairs(items)
     assert list(zip(images, captions, strict=True)) == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 3), (2, 4)]

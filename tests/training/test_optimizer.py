@@ -1,4 +1,4 @@
-"""Steps worked out by hand, a NumPy twin, and what a run relies on: loss scaling, sparse gradients, continuing."""
+"""Optimisers: steps by hand, a NumPy reference, loss scaling, sparse gradients, and restored state."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ def test_two_nesterov_steps_with_multipliers_and_l2_by_hand():
     assert float(w) == pytest.approx(0.835, rel=1e-6)
     optimizer.apply([tf.constant(1.0), tf.constant([math.inf])])
     assert float(w) == pytest.approx(0.644975, rel=1e-6)
-    assert untouched.numpy().tolist() == [2.0]  # a multiplier of 0: not even its decay, nor its infinite gradient
+    assert untouched.numpy().tolist() == [2.0]  # multiplier 0: neither weight decay nor the infinite gradient counts
 
 
-def test_sgd_at_a_constant_rate_is_that_of_keras():
+def test_sgd_with_a_constant_rate_matches_keras():
     ours, theirs = variable([1.0, -2.0]), variable([1.0, -2.0])
     optimizer = make([ours])
     reference = keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True)
@@ -80,8 +80,8 @@ def test_sgd_at_a_constant_rate_is_that_of_keras():
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
-def test_a_fall_of_the_rate_acts_at_once_as_in_the_released_code():
-    # rate 1 for a step, then 0: the momentum gathered at rate 1 must not move the variable any more
+def test_rate_decay_also_scales_the_accumulated_momentum():
+    # rate 1 for a step, then 0: the momentum accumulated at rate 1 must not change the variable any more
     w = variable(0.0)
     optimizer = make([w], learning_rate=1.0, schedule="steps", decay_epochs=(1,), decay_factor=0.0, steps_per_epoch=1)
     optimizer.apply([tf.constant(1.0)])
@@ -97,7 +97,7 @@ def test_sgd_without_momentum_by_hand():
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])
-def test_adam_and_adamw_against_the_twin(name):
+def test_adam_and_adamw_match_a_numpy_reference(name):
     rng = np.random.default_rng(0)
     starts = {"words": rng.normal(size=(3, 2)), "gamma": rng.normal(size=2)}
     variables = [variable(start, part) for part, start in starts.items()]
@@ -111,12 +111,12 @@ def test_adam_and_adamw_against_the_twin(name):
         schedule="cosine",
         epochs=2,
     )
-    twins = {part: [start.copy(), np.zeros_like(start), np.zeros_like(start)] for part, start in starts.items()}
+    states = {part: [start.copy(), np.zeros_like(start), np.zeros_like(start)] for part, start in starts.items()}
     for step in range(1, 8):
         rate = 0.01 * (1 + math.cos(math.pi * (step - 1) / 10)) / 2
         gradients = []
-        for part, twin in twins.items():
-            w, first, second = twin
+        for part, state in states.items():
+            w, first, second = state
             own = rate * {"words": 0.1, "gamma": 3.0}[part]
             gradient = rng.normal(size=w.shape)
             gradients.append(tf.constant(gradient, tf.float32))
@@ -128,25 +128,25 @@ def test_adam_and_adamw_against_the_twin(name):
             second = 0.999 * second + 0.001 * gradient**2
             # Keras corrects the bias in the rate, so its epsilon is added to the uncorrected root
             corrected = own * math.sqrt(1 - 0.999**step) / (1 - 0.9**step)
-            twins[part] = [w - corrected * first / (np.sqrt(second) + 1e-7), first, second]
+            states[part] = [w - corrected * first / (np.sqrt(second) + 1e-7), first, second]
         optimizer.apply(gradients)
     for variable_, part in zip(variables, starts):
-        np.testing.assert_allclose(variable_, twins[part][0], rtol=2e-5, atol=1e-7)
+        np.testing.assert_allclose(variable_, states[part][0], rtol=2e-5, atol=1e-7)
 
 
-def test_schedules_at_named_steps():
+def test_schedules_by_hand():
     # 5 steps an epoch; base rate .1
     assert rates([0, 49], schedule="constant") == pytest.approx([0.1, 0.1])
     steps = {"schedule": "steps", "decay_epochs": (2, 4), "decay_factor": 0.1}
     assert rates([0, 9, 10, 19, 20, 49], **steps) == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
     assert rates([0, 25, 50, 80], schedule="cosine") == pytest.approx([0.1, 0.05, 0.0, 0.0], abs=1e-8)
-    # a rise over 2 epochs from 0, then the cosine over the 8 that are left: half-way at epoch 6
+    # linear warmup over 2 epochs from 0, then a cosine over the remaining 8: half at epoch 6
     warm = {"schedule": "cosine", "warmup_epochs": 2.0}
     assert rates([0, 1, 5, 10, 30, 50], **warm) == pytest.approx([0.0, 0.01, 0.05, 0.1, 0.05, 0.0], abs=1e-8)
     assert rates([0, 1, 2, 3], schedule="constant", warmup_epochs=0.4) == pytest.approx([0, 0.05, 0.1, 0.1])
 
 
-def test_schedule_comes_back_from_its_config_and_the_optimizer_follows_it():
+def test_schedule_is_serializable_and_sets_the_rate_of_the_optimizer():
     settings = {**schedule_settings(), "schedule": "steps", "decay_epochs": (1,), "warmup_epochs": 0.4}
     schedule = EpochSchedule(**settings)
     serialized = keras.optimizers.schedules.serialize(schedule)
@@ -159,7 +159,7 @@ def test_schedule_comes_back_from_its_config_and_the_optimizer_follows_it():
         optimizer.apply([tf.constant([0.0])])
 
 
-def test_clip_norm_is_that_of_all_gradients_together():
+def test_clip_norm_applies_to_the_global_norm():
     # gradients (3) and (4) have norm 5: at most 1 makes them .6 and .8
     first, second = variable([0.0]), variable([0.0])
     optimizer = make([first, second], momentum=0.0, learning_rate=1.0, clip_norm=1.0)
@@ -169,11 +169,11 @@ def test_clip_norm_is_that_of_all_gradients_together():
 
 @pytest.mark.parametrize("loss_scaling", [False, True])
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
-def test_a_sparse_gradient_does_what_the_dense_one_does(name, loss_scaling):
-    # word 1 occurs twice, with gradients 1 and 2: its row's gradient is 3, and so it must be for norm and squares too
-    table, twin = variable(np.ones((4, 1))), variable(np.ones((4, 1)))
+def test_sparse_gradients_match_dense_ones(name, loss_scaling):
+    # word 1 occurs twice, with gradients 1 and 2: norm and squares must use their sum, 3
+    table, dense_table = variable(np.ones((4, 1))), variable(np.ones((4, 1)))
     changes = {"optimizer": name, "clip_norm": 2.0, "weight_decay": 0.01, "loss_scaling": loss_scaling}
-    sparse, dense = make([table], **changes), make([twin], **changes)
+    sparse, dense = make([table], **changes), make([dense_table], **changes)
 
     @tf.function
     def step():
@@ -187,7 +187,7 @@ def test_a_sparse_gradient_does_what_the_dense_one_does(name, loss_scaling):
     for _ in range(3):
         step()
         dense.apply([dense.scale_loss(tf.constant([[0.0], [3.0], [0.0], [0.5]]))])
-    np.testing.assert_allclose(table, twin, rtol=1e-6)
+    np.testing.assert_allclose(table, dense_table, rtol=1e-6)
     assert float(table[1, 0]) < float(table[3, 0]) < 1
 
 
@@ -212,7 +212,7 @@ def train_step(model, optimizer, jit):
 
 @pytest.mark.parametrize("jit", [False, True])
 @pytest.mark.parametrize(("name", "loss_scaling"), [("sgd", False), ("adamw", False), ("adamw", True)])
-def test_a_fresh_optimizer_continues_bit_for_bit(name, loss_scaling, jit):
+def test_restored_optimizer_continues_bit_for_bit(name, loss_scaling, jit):
     changes = {
         "optimizer": name,
         "weight_decay": 0.01,
@@ -243,13 +243,13 @@ def test_a_fresh_optimizer_continues_bit_for_bit(name, loss_scaling, jit):
             saved = [state.numpy() for state in optimizer.variables]
         return model.get_weights() + saved
 
-    undisturbed, continued = run([batches]), run([batches[:4], batches[4:]])
-    for one, other in zip(undisturbed, continued):
+    uninterrupted, continued = run([batches]), run([batches[:4], batches[4:]])
+    for one, other in zip(uninterrupted, continued):
         np.testing.assert_array_equal(one, other)
-    assert not np.array_equal(undisturbed[0], start[0])
+    assert not np.array_equal(uninterrupted[0], start[0])
 
 
-def test_a_loss_scaled_float16_run_recovers_from_an_overflow():
+def test_loss_scaling_recovers_from_a_float16_overflow():
     # activations of 1,000 and a first loss scale of 32,768: float16 gradients overflow until the scale has been halved
     inputs = keras.Input([4])
     hidden = keras.layers.Dense(4, dtype="mixed_float16", kernel_initializer="identity")(inputs)
@@ -285,12 +285,12 @@ def test_a_loss_scaled_float16_run_recovers_from_an_overflow():
         ({"clip_norm": -1.0}, "clip_norm must be >= 0"),
     ],
 )
-def test_bad_settings_are_named(changes, message):
+def test_invalid_settings_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         make([], **changes)
 
 
-def test_the_position_of_a_variable():
+def test_variable_index():
     """`variable_index` uses a private method of Keras: multipliers and momenta need the position from update_step."""
     seen = []
 
@@ -306,7 +306,7 @@ def test_the_position_of_a_variable():
     assert seen == [0, 1, 0, 1]
 
 
-def test_variables_have_the_same_paths_in_every_process():
-    """A checkpoint has them by their paths: Keras numbers optimisers without a name."""
+def test_variable_paths_do_not_depend_on_earlier_optimizers():
+    """Checkpoints store variables by path, and Keras numbers optimisers without a name."""
     paths = [[v.path for v in make([variable(1.0)], loss_scaling=True).variables] for _ in range(2)]
     assert paths[0] == paths[1] and len(set(paths[0])) == len(paths[0])

@@ -1,4 +1,4 @@
-"""One stage of training: what moves and what does not, what is kept, and that a killed one goes on as if it was not."""
+"""One stage of training: frozen parts, losses, mining, the weights that are kept, checkpoints and resuming."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from itembed_tf.training.state import EpochEntry, StageState
 from itembed_tf.training.step import Averages, compiled_step
 from tests.support.toy_model import LENGTH, SIZE, WORDS, dual_path
 
-PICTURES, BATCH = 12, 4
-STEPS = PICTURES // BATCH
-CLASSES = np.arange(PICTURES, dtype=np.int32)[::-1].copy()  # of the groups: each its own, and not its number
+IMAGES, BATCH = 12, 4
+STEPS = IMAGES // BATCH
+CLASSES = np.arange(IMAGES, dtype=np.int32)[::-1].copy()  # one class per group, in reverse order
 
 
 def settings(**changes: Any) -> Stage:
@@ -50,33 +50,33 @@ def settings(**changes: Any) -> Stage:
 
 
 def data() -> tuple[Items, np.ndarray, np.ndarray]:
-    """12 pictures of 12 classes with 2 captions each, words that name the class."""
+    """12 images of 12 classes with 2 captions each, whose words identify the class."""
     random = np.random.default_rng(0)
     items = Items(
-        [str(n) for n in range(PICTURES)],
-        np.arange(PICTURES, dtype=np.int32),
-        ["" for _ in range(2 * PICTURES)],
-        np.repeat(np.arange(PICTURES, dtype=np.int32), 2),
+        [str(n) for n in range(IMAGES)],
+        np.arange(IMAGES, dtype=np.int32),
+        ["" for _ in range(2 * IMAGES)],
+        np.repeat(np.arange(IMAGES, dtype=np.int32), 2),
     )
-    ids = np.zeros((2 * PICTURES, LENGTH), np.int32)
+    ids = np.zeros((2 * IMAGES, LENGTH), np.int32)
     for row, number in enumerate(items.caption_groups):
         ids[row, :3] = [1 + number % 4, 5 + number // 4, 8 if row % 2 else 1 + number % 4]
     assert ids.max() < WORDS
-    return items, ids, random.uniform(0, 255, (PICTURES, SIZE, SIZE, 3)).astype(np.float32)
+    return items, ids, random.uniform(0, 255, (IMAGES, SIZE, SIZE, 3)).astype(np.float32)
 
 
 def batches_of(stage: Stage, captions: int = 1) -> Callable[[int, int], tf.data.Dataset]:
-    items, ids, pictures = data()
+    items, ids, pixels = data()
 
     def load(images: np.ndarray, seeds: np.ndarray) -> tf.data.Dataset:
-        return tf.data.Dataset.from_tensor_slices({"image": pictures[images]})
+        return tf.data.Dataset.from_tensor_slices({"image": pixels[images]})
 
-    def of(epoch: int, first: int) -> tf.data.Dataset:
+    def load_epoch(epoch: int, first: int) -> tf.data.Dataset:
         place = {"batch_size": stage.batch_size, "mining": stage.mining, "seed": (0, 0, epoch)}
         drawn = draw_epoch(items, ids, captions=captions, shift=True, word_dropout=0.0, **place)
         return batches(drawn, first, load, CLASSES)
 
-    return of
+    return load_epoch
 
 
 def run(
@@ -94,7 +94,7 @@ def run(
         model,
         stage,
         batches=batches_of(stage, captions),
-        steps_per_epoch=PICTURES // min(PICTURES, stage.batch_size),
+        steps_per_epoch=IMAGES // min(IMAGES, stage.batch_size),
         evaluate=evaluate,
         selection_score=selection_score,
         trained=trained,
@@ -105,14 +105,15 @@ def run(
 
 
 def toy(**changes: Any) -> keras.Model:
-    return dual_path(**({"classes": PICTURES, "scale": 10.0} | changes))
+    return dual_path(**({"classes": IMAGES, "scale": 10.0} | changes))
 
 
 def values(model: keras.Model) -> list[np.ndarray]:
     return [variable.numpy() for variable in model.variables]
 
 
-def moved(model: keras.Model, before: list[np.ndarray]) -> dict[int, bool]:
+def changed_since(model: keras.Model, before: list[np.ndarray]) -> dict[int, bool]:
+    """For the id of each variable, whether its value has changed."""
     pairs = zip(model.variables, before, strict=True)
     return {id(variable): not np.array_equal(variable.numpy(), value) for variable, value in pairs}
 
@@ -122,34 +123,34 @@ def moved(model: keras.Model, before: list[np.ndarray]) -> dict[int, bool]:
     [(), ("backbone",), ("image_head",), ("words",), ("text_tower",), ("classifier",), ("backbone", "text_tower")],
     ids=lambda freeze: "+".join(freeze) or "nothing",
 )
-def test_frozen_parts_stay_and_all_others_move(freeze):
-    """Batch norm statistics too, on both sides of the rule."""
+def test_frozen_parts_do_not_change_and_all_others_do(freeze):
+    """Batch norm statistics too, frozen or not."""
     model = toy()
     before = values(model)
     run(model, freeze=freeze, epochs=1)
-    changed = moved(model, before)
+    changed = changed_since(model, before)
     inside = {part: {id(v) for v in layer.variables} for part, layer in parts(model).items()}
     frozen = set().union(*(inside[part] for part in freeze)) if freeze else set()
     for variable in model.variables:
         assert changed[id(variable)] == (id(variable) not in frozen), variable.path
 
 
-def test_a_second_stage_can_free_what_the_first_froze():
+def test_second_stage_can_unfreeze_parts_of_the_first():
     model = toy()
     run(model, freeze=("backbone", "text_tower"), epochs=1)
     before = values(model)
     run(model, freeze=("classifier",), epochs=1)
-    changed = moved(model, before)
+    changed = changed_since(model, before)
     kernel = model.get_layer("classifier").kernel
     assert not changed[id(kernel)]
     assert all(changed[id(v)] for v in model.variables if v is not kernel)
 
 
-def test_cached_features_leave_the_backbone_out():
+def test_cached_features_do_not_train_the_backbone():
     items, ids, _ = data()
     model = toy()
     width = parts(model)["image_head"].input.shape[-1]
-    views = [np.random.default_rng(v).normal(size=(PICTURES, width)).astype(np.float32) for v in range(2)]
+    views = [np.random.default_rng(v).normal(size=(IMAGES, width)).astype(np.float32) for v in range(2)]
     stage = settings(freeze=("backbone",), cached_views=2)
     before = values(model)
     drawn = draw_epoch(
@@ -167,7 +168,7 @@ def test_cached_features_leave_the_backbone_out():
         save=lambda state, arrays: None,
         report=lambda entry: None,
     )
-    changed = moved(model, before)
+    changed = changed_since(model, before)
     assert not any(changed[id(v)] for v in parts(model)["backbone"].variables)
     assert all(changed[id(v)] for v in parts(model)["image_head"].variables)
 
@@ -178,7 +179,7 @@ def test_multipliers_scale_the_steps_of_a_part():
     for factor in (1.0, 0.1, 0.0):
         model = toy()
         before = [variable.numpy() for variable in model.variables]
-        changes = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "batch_size": PICTURES, "epochs": 1}
+        changes = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "batch_size": IMAGES, "epochs": 1}
         run(model, multipliers={"text_tower": factor}, **changes)
         steps[factor] = [v.numpy() - b for v, b in zip(model.variables, before, strict=True)]
     text = {id(v) for v in model.get_layer("text_tower").variables}
@@ -189,8 +190,8 @@ def test_multipliers_scale_the_steps_of_a_part():
             assert np.any(steps[0.0][n]) == (id(variable) not in text), variable.path
 
 
-def test_the_small_parts_that_the_released_code_gives_rates_of_their_own():
-    """Each is one of the backbone's or the classifier's variables, and its factor comes on top of theirs."""
+def test_variables_with_their_own_multiplier_in_the_released_code():
+    """Each is a variable of the backbone or the classifier; its multiplier is applied in addition to theirs."""
     model = toy(bias=True)
     part_of = part_names(model)
     found = {v.path: [part for part in part_of(v) if "_" in part] for v in model.trainable_variables}
@@ -208,18 +209,18 @@ def tables(*rsums: float) -> Callable[[], dict[str, Any]]:
     return lambda: {"rsum": left.pop(0)}
 
 
-def test_the_weights_of_the_best_epoch_are_kept():
+def test_weights_of_the_best_epoch_are_kept():
     short, long, last = toy(), toy(), toy()
     run(short, epochs=2, keep="last")
     history = run(long, evaluate=tables(1.0, 5.0, 3.0, 5.0), epochs=4)
     assert [entry.val["rsum"] for entry in history] == [1.0, 5.0, 3.0, 5.0]
     for a, b in zip(values(short), values(long), strict=True):
-        np.testing.assert_array_equal(a, b)  # of epoch 2; of equals the first
+        np.testing.assert_array_equal(a, b)  # those of epoch 2; ties: the first
     run(last, evaluate=tables(1.0, 5.0, 3.0, 5.0), epochs=4, keep="last")
     assert any(not np.array_equal(a, b) for a, b in zip(values(last), values(long), strict=True))
 
 
-def test_the_best_epoch_is_the_one_worth_most():
+def test_best_epoch_has_the_highest_selection_score():
     short, long = toy(), toy()
     run(short, epochs=1, keep="last")
     run(long, evaluate=tables(1.0, 5.0, 3.0), epochs=3, selection_score=lambda table: 10.0 - table["rsum"])
@@ -227,7 +228,7 @@ def test_the_best_epoch_is_the_one_worth_most():
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_stage_that_makes_things_worse_leaves_trained_weights_as_they_came():
+def test_stage_without_improvement_restores_the_trained_weights():
     model = toy()
     before = values(model)
     run(model, evaluate=tables(7.0, 6.0, 5.0), trained=True)
@@ -236,9 +237,9 @@ def test_a_stage_that_makes_things_worse_leaves_trained_weights_as_they_came():
     assert not all(np.array_equal(a, b) for a, b in zip(before, values(model), strict=True))
 
 
-def test_an_untrained_model_is_not_measured():
-    """Its embeddings can be zero, of a caption without known words for one, which a measurement refuses."""
-    history = run(toy(), evaluate=tables(1.0), epochs=1, trained=False)  # a second table would be missed
+def test_untrained_model_is_not_evaluated():
+    """Its embeddings can be zero, for example of a caption without known words, which evaluation refuses."""
+    history = run(toy(), evaluate=tables(1.0), epochs=1, trained=False)  # a second evaluation would raise
     assert history[0].val["rsum"] == 1.0
 
 
@@ -250,7 +251,7 @@ def test_batch_norms_of_the_backbone_can_be_frozen_alone():
     assert kinds == {"Conv2D": True, "BatchNormalization": False}
     before = values(model)
     run(model, freeze=("backbone_batch_norm",), epochs=1)
-    changed = moved(model, before)
+    changed = changed_since(model, before)
     norm = next(layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization))
     assert not any(changed[id(v)] for v in norm.variables)
     assert changed[id(backbone.get_layer("conv").kernel)]
@@ -268,7 +269,7 @@ def test_blocks_of_the_backbone_can_be_frozen_by_name():
 
 
 def test_depthwise_kernels_can_be_frozen_alone(monkeypatch):
-    """Of a real backbone: what is left to learn are its pointwise convolutions above the second block."""
+    """In a real backbone: only the pointwise convolutions from the second block on are trained."""
     backbone = build_backbone("efficientnet-lite0", weights="none", size=32)
     monkeypatch.setattr("itembed_tf.training.freezing.parts", lambda model: {"backbone": backbone})
     freeze_parts(toy(), ("backbone_batch_norm", "backbone_depthwise", "backbone.stem", "backbone.block1"))
@@ -277,13 +278,13 @@ def test_depthwise_kernels_can_be_frozen_alone(monkeypatch):
     assert not any("depthwise" in name or name.endswith("_bn") or name.startswith(("stem", "block1")) for name in left)
 
 
-def test_evaluation_every_so_many_epochs_and_at_the_end():
+def test_evaluation_every_n_epochs_and_after_the_last():
     history = run(toy(), evaluate=tables(1.0, 2.0), epochs=3, evaluate_every=2)
     assert [entry.val is not None for entry in history] == [False, True, True]
 
 
-def test_the_average_is_evaluated_and_kept():
-    """NumPy twin of the running average with its slow start, over the weights after each step."""
+def test_averaged_weights_are_evaluated_and_kept():
+    """Running average of the weights after each step, with its slow start, computed in NumPy."""
     model, seen = toy(), []
     kernel = model.get_layer("classifier").kernel
     inner = toy()
@@ -320,7 +321,7 @@ def test_mixed_precision_trains(policy):
 
 
 @pytest.mark.parametrize("jit", [False, True])
-def test_the_loss_falls(jit):
+def test_loss_decreases(jit):
     history = run(toy(), epochs=25, losses={"instance_image": 1.0, "instance_text": 1.0, "infonce": 1.0}, jit=jit)
     assert history[-1].train["loss"] < history[0].train["loss"] / 2
     assert history[-1].train["accuracy_image"] > 0.5  # chance 0.08
@@ -330,19 +331,19 @@ def test_the_loss_falls(jit):
     assert first.train["loss"] == pytest.approx(weighted, rel=1e-5)
 
 
-def test_loss_weights_are_the_objective():
+def test_total_loss_is_the_weighted_sum():
     first = run(toy(), epochs=1, losses={"instance_image": 0.5, "ranking_max": {"weight": 3.0, "margin": 0.4}})[0].train
     assert first["loss"] == pytest.approx(0.5 * first["instance_image"] + 3 * first["ranking_max"], rel=1e-5)
 
 
 def test_mining_replaces_exactly_the_second_half():
     """The step with mining on a batch equals the step without it on the batch whose second half was mined by hand."""
-    items, ids, pictures = data()
+    items, ids, pixels = data()
     drawn = draw_epoch(items, ids, captions=1, shift=True, word_dropout=0.0, batch_size=BATCH, mining=7, seed=(0, 0, 0))
     batch = {name: tf.constant(getattr(drawn, name)[0]) for name in ("ids", "candidate_ids")}
     batch["classes"] = tf.constant(CLASSES[drawn.groups[0]])
     batch["candidate_classes"] = tf.constant(CLASSES[drawn.candidate_groups[0]])
-    batch["image"] = tf.constant(pictures[drawn.images[0]])
+    batch["image"] = tf.constant(pixels[drawn.images[0]])
     model = toy()
     half = BATCH // 2
     out = model({"image": batch["image"][:half], "ids": batch["candidate_ids"]}, training=False)
@@ -357,10 +358,10 @@ def test_mining_replaces_exactly_the_second_half():
         ),
         chosen,
     )
-    twin = model({"image": batch["image"], "ids": tf.constant(expected_ids)}, training=True)
-    logits = twin["text_logits"].numpy().astype(np.float64)
+    mined = model({"image": batch["image"], "ids": tf.constant(expected_ids)}, training=True)
+    logits = mined["text_logits"].numpy().astype(np.float64)
     cross_entropy = np.log(np.exp(logits).sum(1)) - logits[np.arange(BATCH), text_labels]
-    ranking = ranking_loss(twin["image_embedding"], twin["text_embedding"], batch["classes"], margin=0.2)
+    ranking = ranking_loss(mined["image_embedding"], mined["text_embedding"], batch["classes"], margin=0.2)
     model = toy()
     optimizer = keras.optimizers.SGD(0.0)
     optimizer.build(model.trainable_variables)
@@ -372,20 +373,20 @@ def test_mining_replaces_exactly_the_second_half():
 
 
 @pytest.mark.parametrize("jit", [False, True])
-def test_a_picture_stands_in_a_row_for_each_of_its_sentences(jit):
-    """Of 3 pictures with 2 sentences each the losses see 6 rows, and the halves of the batch never pair a picture."""
-    items, ids, pictures = data()
+def test_image_is_repeated_for_each_of_its_captions(jit):
+    """3 images with 2 captions each give 6 rows, of which rows i and i + 3 are never of the same image."""
+    items, ids, pixels = data()
     draw = {"shift": False, "word_dropout": 0.0, "batch_size": 3, "mining": 0}
     drawn = draw_epoch(items, ids, captions=2, **draw, seed=(0, 0, 0))
     batch = {"ids": tf.constant(drawn.ids[0]), "classes": tf.constant(CLASSES[drawn.groups[0]])}
-    batch["image"] = tf.constant(pictures[drawn.images[0]])
+    batch["image"] = tf.constant(pixels[drawn.images[0]])
     model, inputs = toy(), {name: batch[name] for name in ("image", "ids")}
     out = {name: value.numpy() for name, value in model(inputs, training=True).items()}
     assert out["image_embedding"].shape[0] == 3 and out["text_embedding"].shape[0] == 6
-    rows = [(picture, 3 * place + picture) for picture in range(3) for place in range(2)]
-    image = np.stack([out["image_embedding"][picture] for picture, _ in rows])
-    text = np.stack([out["text_embedding"][sentence] for _, sentence in rows])
-    labels = np.array([CLASSES[drawn.groups[0, picture]] for picture, _ in rows])
+    rows = [(number, 3 * place + number) for number in range(3) for place in range(2)]
+    image = np.stack([out["image_embedding"][number] for number, _ in rows])
+    text = np.stack([out["text_embedding"][caption] for _, caption in rows])
+    labels = np.array([CLASSES[drawn.groups[0, number]] for number, _ in rows])
     assert (labels[:3] != labels[3:]).all()
     model, optimizer = toy(), keras.optimizers.SGD(0.0)
     optimizer.build(model.trainable_variables)
@@ -404,7 +405,7 @@ def test_a_picture_stands_in_a_row_for_each_of_its_sentences(jit):
         assert float(numbers[f"accuracy_{side}"]) == pytest.approx((logits.argmax(1) == of).mean())
 
 
-DISTURBED: dict[str, Any] = {
+RESUMABLE: dict[str, Any] = {
     "epochs": 3,
     "average": 0.5,
     "losses": {"instance_image": 1.0, "instance_text": 1.0, "ranking": 1.0},
@@ -414,13 +415,13 @@ RSUMS = (4.0, 9.0, 2.0)
 
 
 @pytest.mark.parametrize("policy, captions", [("float32", 1), ("mixed_float16", 1), ("float32", 2)])
-def test_a_killed_stage_ends_as_an_undisturbed_one(policy, captions):
-    """Weights bit for bit and the same history, wherever it was killed: in an epoch, at its end, after the best."""
+def test_resumed_stage_equals_an_uninterrupted_one(policy, captions):
+    """Equal weights bit for bit and an equal history, killed within an epoch, at its end, or after the best one."""
     keras.config.set_dtype_policy(policy)
-    how = DISTURBED | {"captions": captions, "mining": 5 if captions == 1 else 0}
+    how = RESUMABLE | {"captions": captions, "mining": 5 if captions == 1 else 0}
     kept: list[Any] = []
     model = toy(dropout=0.3)
-    undisturbed = run(
+    complete = run(
         model,
         evaluate=tables(*RSUMS),
         save=lambda state, arrays: kept.append((state, arrays)),
@@ -431,7 +432,7 @@ def test_a_killed_stage_ends_as_an_undisturbed_one(policy, captions):
     places = [(state.epoch, state.step) for state, _ in kept]
     for place in [(0, 2), (1, 3), (2, 0), (2, 1)] if policy == "float32" else [(1, 1)]:
         state, arrays = kept[places.index(place)]
-        for variable in other.variables:  # nothing of what the model was before may shine through
+        for variable in other.variables:  # the weights before resuming must not matter
             variable.assign(tf.cast(tf.ones(variable.shape), variable.dtype))
         left = tables(*RSUMS[place[0] :])
         history = run(
@@ -439,11 +440,11 @@ def test_a_killed_stage_ends_as_an_undisturbed_one(policy, captions):
         )
         for a, b, variable in zip(expected, values(other), model.variables, strict=True):
             np.testing.assert_array_equal(a, b, err_msg=f"{variable.path} after {place}")
-        assert [without_times(entry) for entry in history] == [without_times(entry) for entry in undisturbed]
+        assert [without_times(entry) for entry in history] == [without_times(entry) for entry in complete]
 
 
-def test_an_error_while_saving_leaves_a_stage_that_can_go_on():
-    """What was saved before is whole: going on from there ends in the same weights."""
+def test_stage_can_be_resumed_after_an_error_while_saving():
+    """The previous checkpoint is complete: resuming from it ends with the same weights."""
     kept: list[Any] = []
 
     def save(state: StageState, arrays: Arrays) -> None:
@@ -464,7 +465,7 @@ def without_times(entry: EpochEntry) -> EpochEntry:
 
 
 def test_checkpoints_are_saved_across_short_epochs():
-    """Their clock does not start anew with every epoch: an epoch can be shorter than the time between two."""
+    """The interval between checkpoints is not restarted by an epoch, which can be shorter."""
     saved: list[StageState] = []
     run(toy(), epochs=1, save=lambda state, arrays: saved.append(state), checkpoint_minutes=0.0)
     assert [(state.epoch, state.step) for state in saved] == [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0)]
@@ -474,13 +475,13 @@ def test_checkpoints_are_saved_across_short_epochs():
     assert len(saved) >= 2
 
 
-def test_speed_counts_the_pictures_that_there_are():
-    """A batch bigger than the data is all of the data, and no more."""
+def test_speed_counts_each_image_once():
+    """A batch size above the number of images gives one batch of all images."""
     entry = run(toy(), epochs=1, batch_size=1000)[0]
-    assert entry.images_per_s * entry.seconds == pytest.approx(PICTURES, rel=0.2)
+    assert entry.images_per_s * entry.seconds == pytest.approx(IMAGES, rel=0.2)
 
 
-def test_settings_that_cannot_be():
+def test_invalid_settings_are_refused():
     with pytest.raises(ValueError, match=r"losses: 'hard_negatives' is not one of instance_image, instance_text, rank"):
         run(toy(), losses={"hard_negatives": 1.0})
     with pytest.raises(ValueError, match=r"freeze: 'head' is not one of backbone, image_head, text_tower"):
@@ -491,7 +492,7 @@ def test_settings_that_cannot_be():
         run(toy(), multipliers={"head": 0.1})
 
 
-def test_freezing_is_exact_whatever_was_before():
+def test_freezing_does_not_depend_on_earlier_freezing():
     model = toy()
     freeze_parts(model, ("text_tower",))
     assert not parts(model)["words"].trainable
@@ -500,12 +501,12 @@ def test_freezing_is_exact_whatever_was_before():
     assert trainable["words"] == 0 and all(count for part, count in trainable.items() if part != "words")
 
 
-def test_ctrl_c_saves_a_checkpoint_that_continues_to_the_same_weights():
-    """The step that it interrupts is finished first, and counted."""
-    how = DISTURBED | {"mining": 5}
+def test_run_resumed_after_ctrl_c_ends_with_the_same_weights():
+    """The interrupted step is finished and counted first."""
+    how = RESUMABLE | {"mining": 5}
     kept: list[Any] = []
-    undisturbed, other = toy(dropout=0.3), toy(dropout=0.3)
-    run(undisturbed, evaluate=tables(*RSUMS), **how)
+    complete, other = toy(dropout=0.3), toy(dropout=0.3)
+    run(complete, evaluate=tables(*RSUMS), **how)
     tables_until = [RSUMS[0]]
 
     def evaluate() -> dict[str, Any]:
@@ -519,20 +520,20 @@ def test_ctrl_c_saves_a_checkpoint_that_continues_to_the_same_weights():
     assert (state.epoch, state.step) == (1, STEPS)
     again = toy(dropout=0.3)
     run(again, evaluate=tables(*RSUMS[1:]), resume=(state, arrays), **how)
-    assert all(np.array_equal(a, b) for a, b in zip(values(undisturbed), values(again), strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(values(complete), values(again), strict=True))
 
 
-def test_an_interruption_within_a_block_comes_after_it():
+def test_keyboard_interrupt_is_raised_after_the_block():
     done = []
     with pytest.raises(KeyboardInterrupt), uninterrupted():
         signal.raise_signal(signal.SIGINT)
         done.append("block")
     assert done == ["block"]
     with pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(signal.SIGINT)  # the handler of before is back
+        signal.raise_signal(signal.SIGINT)  # the previous handler is restored
 
 
-def test_a_process_that_ignores_ctrl_c_goes_on_ignoring_it():
+def test_ignored_ctrl_c_stays_ignored():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with uninterrupted():
@@ -542,7 +543,7 @@ def test_a_process_that_ignores_ctrl_c_goes_on_ignoring_it():
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_checkpoint_that_does_not_fit_is_refused_and_changes_nothing():
+def test_mismatched_checkpoint_is_refused_and_changes_nothing():
     kept: list[Any] = []
     run(toy(), epochs=1, save=lambda state, arrays: kept.append((state, arrays)))
     state, arrays = kept[-1]
