@@ -38,7 +38,7 @@ BOTH = "{instance_image = 1.0, instance_text = 1.0, ranking = 1.0}"
 class Row(NamedTuple):
     name: str
     changes: tuple[str, ...]  # settings, in addition to those of `run_row`
-    paper: tuple[float, float]  # R@1 image -> text and text -> image
+    paper: tuple[float, float]  # R@1 image → text and text → image
     losses: str = INSTANCE
     second: str = ""  # losses of Stage II; "" for none
 
@@ -57,7 +57,7 @@ FAMILIES: dict[str, tuple[Row, ...]] = {
         Row("ranking loss in Stage II", SMALL_IMAGES, (47.5, 29.0), second=RANKING),
     ),
     "depth": (
-        Row("text CNN as it is", (), (44.4, 29.6)),
+        Row("default text CNN", (), (44.4, 29.6)),
         Row("twice as deep", ("text_tower.blocks=[6, 8]",), (44.2, 30.7)),
     ),
     "classes": (
@@ -151,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     families = {name: FAMILIES[name] for name in args.only if args.tune or name != "stage2"}
     if args.quick:
         with tempfile.TemporaryDirectory() as folder:
-            root = write_tiny_flickr8k(Path(folder) / "pictures")
+            root = write_tiny_flickr8k(Path(folder) / "images")
             few = [Row("8 clusters", ("classes.clusters=8",), (44.7, 31.3)), FAMILIES["stage2"][0]]
             families = {"quick": (FAMILIES["loss"][0], *few)}
             return measure(Path(folder), families, [0], 1, 1, [f"dataset.root={json.dumps(root)}", *SMALL])

@@ -3,7 +3,7 @@
     python -m benchmarks.coco_eval_speed [--quick]
 
 Each side runs in its own process. Ours is the whole retrieval table: ranks in both directions, figures and intervals.
-The VSE++ loop is written anew after its evaluation code: for each query one product with all items, a full sort, and a
+The VSE++ loop follows its evaluation code: for each query one product with all items, a full sort, and a
 search for the positions of the correct items; there in float64, here in float32, which favours it. It supports exactly
 five captions per image, so it gets 25,000. Embeddings are synthetic: each caption is its image plus noise, so that
 ranks range from first to last. Memory is the peak resident set of the process minus that with the embeddings created.

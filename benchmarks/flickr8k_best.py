@@ -22,7 +22,7 @@ from benchmarks.runner import flickr8k, print_versions, verdict
 from benchmarks.tiny_flickr8k import SMALL, write_tiny_flickr8k
 
 CONFIG = Path(__file__).parents[1] / "configs" / "flickr8k_best.toml"
-BAR = (37.2, 27.7)  # R@1 image -> text and text -> image: NAA, ResNet
+BAR = (37.2, 27.7)  # R@1 image → text and text → image: NAA, ResNet
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.quick:
         small = [*SMALL, "stages.0.epochs=1"]
         with tempfile.TemporaryDirectory() as folder:
-            root = write_tiny_flickr8k(Path(folder) / "pictures")
+            root = write_tiny_flickr8k(Path(folder) / "images")
             tables, bar = measure(CONFIG, Path(folder) / "quick", root, [0], small), (0.0, 0.0)
     else:
         tables, bar = measure(CONFIG, Path(args.out), flickr8k(), range(args.seeds), []), BAR

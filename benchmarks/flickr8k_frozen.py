@@ -40,7 +40,7 @@ def measure(config: Path, out: Path, root: str, seeds: Sequence[int], overrides:
         features = f"{spent['features'] / 60:.1f}" if spent["features"] else "cached"
         print(f"{seed:4}{table['rsum']:8.1f}{recalls(table)}{epochs:8}{minutes:9.1f}{features:>10}")
         found.append(table)
-    print("in percent; i: image -> text, t: text -> image; minutes: without features, which have a column of their own")
+    print("in percent; i: image → text, t: text → image; minutes: without the time of features, in the last column")
     return found
 
 
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print_versions()
     if args.quick:
         with tempfile.TemporaryDirectory() as folder:
-            root = write_tiny_flickr8k(Path(folder) / "pictures")
+            root = write_tiny_flickr8k(Path(folder) / "images")
             tables, bar = measure(CONFIG, Path(folder) / "quick", root, [0], [*SMALL, "stages.0.epochs=1"]), 0.0
     else:
         tables, bar = measure(CONFIG, Path(args.out), flickr8k(), [0, 1, 2], []), BAR

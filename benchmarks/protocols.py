@@ -174,12 +174,12 @@ def matrices(
     images: np.ndarray, captions: np.ndarray, count: int, quick: bool
 ) -> Iterator[tuple[str, Scores, np.ndarray]]:
     """Named scores, each with the full matrix for the package."""
-    rows = {picture: i for i, picture in enumerate(images.tolist())}
+    rows = {image: i for i, image in enumerate(images.tolist())}
     columns = {caption: i for i, caption in enumerate(captions.tolist())}
     pairs = {}
     for name in ("original", "cxc", "eccv"):
-        by_picture, by_caption = correct_answers(name)
-        relations = {(rows[p], columns[c]) for p, own in by_picture.items() for c in own if c in columns}
+        by_image, by_caption = correct_answers(name)
+        relations = {(rows[p], columns[c]) for p, own in by_image.items() for c in own if c in columns}
         relations |= {(rows[p], columns[c]) for c, own in by_caption.items() for p in own}
         pairs[name] = np.array(sorted(relations)).T
     for seed in range(count):

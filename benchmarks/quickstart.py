@@ -24,7 +24,7 @@ from benchmarks.runner import RECALL_HEAD, figures, follow, print_versions, reca
 
 ROOT = Path(__file__).parents[1]
 MINUTES = 10.0  # from the command to the report, on two cores
-BASE, MINIMUM, ID = 48.0, 42.0, 80.0  # text -> image R@10 in percent: mean of the seeds, minimum, split by id
+BASE, MINIMUM, ID = 48.0, 42.0, 80.0  # text → image R@10 in percent: mean of the seeds, minimum, split by id
 WRITTEN = (
     "report/index.html",
     "encoders/image_encoder/1/saved_model.pb",
@@ -82,7 +82,7 @@ def print_table(runs: dict[str, Path]) -> None:
         emoji = table["gallery_images"]  # one drawing and one name each on test, so chance is equal in both directions
         minutes = times(run)["seconds"] / 60
         print(f"{name:12}{minutes:8.1f}{epochs:>8}{recalls(table)}{min(100, 1000 / emoji):8.1f}{emoji:7}")
-    print("test, in percent; i: image -> text, t: text -> image; chance: of R@10")
+    print("test, in percent; i: image → text, t: text → image; chance: of R@10")
     print("only the first run's minutes count; the others reuse its cached drawings and features")
 
 

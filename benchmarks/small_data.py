@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print_versions()
     with tempfile.TemporaryDirectory() as folder:
         if args.quick:
-            out, root = Path(folder), write_tiny_flickr8k(Path(folder) / "pictures")
+            out, root = Path(folder), write_tiny_flickr8k(Path(folder) / "images")
             for name in QUICK:
                 run_row(out / name, root, 1, (*ROWS[name], *SMALL))
         else:

@@ -80,10 +80,10 @@ def torch_python() -> str:
 def peer_ids(captions: Sequence[str], known: Mapping[str, int], tokenize: Any) -> np.ndarray:
     """Token ids int32 [m, L] as in the peer's public code: start, words or <unknown>, end, then 0 for padding."""
     start, end, unknown = (SPECIAL[name] for name in ("<start>", "<end>", "<unknown>"))
-    sentences = [[start, *(known.get(word, unknown) for word in tokenize(c)), end] for c in captions]
-    rows = np.zeros((len(sentences), max(map(len, sentences))), np.int32)
-    for row, sentence in zip(rows, sentences, strict=True):
-        row[: len(sentence)] = sentence
+    sequences = [[start, *(known.get(word, unknown) for word in tokenize(c)), end] for c in captions]
+    rows = np.zeros((len(sequences), max(map(len, sequences))), np.int32)
+    for row, sequence in zip(rows, sequences, strict=True):
+        row[: len(sequence)] = sequence
     return rows
 
 
@@ -235,7 +235,7 @@ def print_runs(out: Path, runs: Mapping[str, History]) -> None:
         print(f"{name:16}{top['epoch']:5}{table['rsum']:8.1f}{recalls(table)}", end="")
         print(f"{seconds_until(entries, top['epoch']):9.0f}{seconds_until(entries, len(entries)):7.0f}", end="")
         print(f"{times(out / name)['seconds']:9.0f}")
-    print("best: epoch of the highest dev rsum; in percent, i: image -> text, t: text -> image; seconds: of the")
+    print("best: epoch of the highest dev rsum; in percent, i: image → text, t: text → image; seconds: of the")
     print("training loop to that epoch; all: to the last; process: with start-up, evaluation, report and export")
 
 

@@ -33,18 +33,18 @@ from benchmarks.runner import compare_with_paper, figures, flickr8k, print_versi
 from benchmarks.tiny_flickr8k import write_tiny_flickr8k
 
 CONFIG = Path(__file__).parents[1] / "configs" / "flickr8k_spe.toml"
-BAR, AIM, MINUTES = (24.8, 20.3), (31.0, 21.3), 5.0  # R@1 image -> text and text -> image
+BAR, TARGET, MINUTES = (24.8, 20.3), (31.0, 21.3), 5.0  # R@1 image → text and text → image
 KINDS = {
     "tf-idf": ('sentence.kind="tf-idf"', "sentence.size=0"),
     "mean": ('sentence.kind="mean"', "sentence.size=0", "text_tower.word_width=384"),  # all dimensions of the vectors
     "hglmm": (),  # as in the config
 }
 LINEAR = ('model.start="cca"', 'image_tower.head="fc"', 'text_tower.head="fc"')
-NO_STEP = "stages.0.epochs=0"
+NO_EPOCHS = "stages.0.epochs=0"
 WITHOUT, WITH = "two-branch", "with structure"
 TOP_K = "topk_image = {top = 50}, topk_text = {weight = 1.5, top = 50}"
 SYSTEMS = {
-    "CCA": (*LINEAR, NO_STEP),
+    "CCA": (*LINEAR, NO_EPOCHS),
     "from CCA": (
         *LINEAR,
         "stages.0.epochs=8",
@@ -56,7 +56,7 @@ SYSTEMS = {
     WITH: (f"stages.0.losses={{{TOP_K}, structure_text = {{weight = 0.1, top = 50}}}}",),
 }
 # Regularisation and number of directions, chosen on dev.
-OF_CCA = {
+CCA_SETTINGS = {
     "CCA": {"tf-idf": (1e-2, 128), "mean": (1e-2, 128), "hglmm": (3e-3, 128)},
     "from CCA": {"tf-idf": (2e-2, 512), "mean": (1e-2, 256), "hglmm": (1e-2, 512)},
 }
@@ -78,9 +78,9 @@ SMALL = (
 def settings(kind: str, system: str) -> tuple[str, ...]:
     """Changes of a row to the config."""
     changes = (*KINDS[kind], *SYSTEMS[system])
-    if system not in OF_CCA:
+    if system not in CCA_SETTINGS:
         return changes
-    regularisation, size = OF_CCA[system][kind]
+    regularisation, size = CCA_SETTINGS[system][kind]
     return (*changes, f"cca.regularisation={regularisation}", f"embedding_size={size}")
 
 
@@ -93,7 +93,7 @@ def run_row(out: Path, kind: str, system: str, seed: int, more: Sequence[str]) -
     run = folder_of(out, kind, system, seed)
     if system not in (WITH, WITHOUT):
         more = [setting for setting in more if ".hidden=" not in setting]  # linear heads have no hidden layer
-    train(run, CONFIG, (f"seed={seed}", *settings(kind, system), *more, *((NO_STEP,) if system == "CCA" else ())))
+    train(run, CONFIG, (f"seed={seed}", *settings(kind, system), *more, *((NO_EPOCHS,) if system == "CCA" else ())))
     for folder in ("weights", "encoders", "report", "ranks"):
         shutil.rmtree(run / folder, ignore_errors=True)
 
@@ -138,7 +138,7 @@ def measure(
     ones = [statistics.mean(t[query]["R@1"] for t in found[best]) for query in ("image_query", "text_query")]
     seconds = [figures(folder_of(out, *row, seed))["stages"][0]["seconds"] for row in found for seed in seeds]
     longest = max(seconds) / 60
-    print(f"\nbest: {', '.join(best)}; target {AIM[0]} / {AIM[1]}")
+    print(f"\nbest: {', '.join(best)}; target {TARGET[0]} / {TARGET[1]}")
     ok = ones[0] > bar[0] and ones[1] > bar[1] and longest < limit
     figure = f"dev R@1 {ones[0]:.1f} / {ones[1]:.1f}, {longest:.1f} minutes"
     return verdict("two_branch", figure, f"above {bar[0]} / {bar[1]}, under {limit:g}", ok)
@@ -154,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print_versions()
     if args.quick:
         with tempfile.TemporaryDirectory() as folder:
-            root = write_tiny_flickr8k(Path(folder) / "pictures")
+            root = write_tiny_flickr8k(Path(folder) / "images")
             small = [f"dataset.root={json.dumps(root)}", *SMALL]
             return measure(Path(folder) / "runs", ["hglmm"], [0], small, (-1.0, -1.0), 60.0)
     more = [f"dataset.root={json.dumps(flickr8k())}"]

@@ -143,7 +143,7 @@ def train_peer(
     embedding_size: int,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """Train and measure after every epoch; gives the entries of history.jsonl."""
+    """Train and measure after every epoch; returns the entries of history.jsonl."""
     torch.manual_seed(seed)
     words = 1 + int(max(train["ids"].max(), dev["ids"].max()))
     model = VSEPP(train["views"].shape[-1], words, word_width, embedding_size)

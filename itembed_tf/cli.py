@@ -1,7 +1,7 @@
 """The command ``itembed``: runs the program of the command that is named first.
 
 A program is a module with ``main(argv) -> int``; ``python -m MODULE`` runs it too. This module imports none of them
-before one is named, so that help and errors appear at once.
+before one is named, so that help and errors appear immediately.
 """
 
 from __future__ import annotations

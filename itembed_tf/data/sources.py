@@ -33,7 +33,7 @@ def feature_source(views: Sequence[np.ndarray], name: str = "image_features") ->
 
     def load(indices: np.ndarray, seeds: np.ndarray) -> tf.data.Dataset:
         # Not from_generator: its op sets malloc's trim threshold to 128 KB for the process, so that every step
-        # allocates memory anew (10,000 page faults per step of configs/flickr8k.toml, 4 % of its time).
+        # allocates its memory again (10,000 page faults per step of configs/flickr8k.toml, 4 % of its time).
         shape = (indices.shape[1], views[0].shape[1])
         rows = tf.data.Dataset.from_tensor_slices((indices, seeds[..., 0] % len(views)))
         return rows.map(lambda *row: {name: tf.ensure_shape(tf.numpy_function(gather, row, tf.float32), shape)})

@@ -15,7 +15,7 @@ from itembed_tf.localisation.boxes import areas
 WIDTHS, HEIGHTS, SIDES = (220, 280), (170, 220), (36, 92)  # pixels: minimum and maximum
 SMALL, LARGE = 48, 72  # pixels; drawings up to SMALL are called small, from LARGE on large
 MAX_COVERED = 0.15  # maximum share of a box that another may cover
-TWINS = 0.1  # share of drawings placed twice, as one chain with two boxes
+PLACED_TWICE = 0.1  # share of drawings placed twice, as one chain with two boxes
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def compose(chosen: Sequence[tuple[Drawing, str]], draw: random.Random, *, id: s
         side = draw.randint(*SIDES)
         thing = Thing(drawing, second_type, first_chain + 2 + len(things), side, [])
         small = drawing.image.resize((side, side), Image.Resampling.LANCZOS)
-        for _ in range(2 if draw.random() < TWINS else 1):
+        for _ in range(2 if draw.random() < PLACED_TWICE else 1):
             box = _place(image, small, taken, draw)
             if box:
                 taken.append(box)

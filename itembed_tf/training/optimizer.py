@@ -222,7 +222,7 @@ def variable_index(optimizer: keras.optimizers.Optimizer, variable: Any) -> int:
     """Position of a variable among those that the optimiser was built with.
 
     A private method of Keras 3: `update_step` gets the variable but not its position, and only this method also
-    resolves the per-device copies that `tf.distribute` passes. `test_the_position_of_a_variable` fails if it changes.
+    resolves the per-device copies that `tf.distribute` passes. `test_variable_index` fails if it changes.
     """
     return optimizer._get_variable_index(variable)
 
