@@ -10,6 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from itembed_tf.errors import UserError
+
+_SET_CACHE = "set the environment variable ITEMBED_CACHE to a folder that can be written"
+
 
 def write_atomically(path: str | Path, content: str | bytes) -> Path:
     """Write a file so that a reader, or a run killed half-way, sees the old one or the new one and nothing between."""
@@ -52,11 +56,48 @@ def folder_atomically(path: str | Path) -> Iterator[Path]:
 
 
 def cache_folder(name: str) -> Path:
-    """A folder for what is computed once and used by many runs: ``$ITEMBED_CACHE/name``, or ``~/.cache/itembed_tf``."""
-    root = Path(os.environ.get("ITEMBED_CACHE") or Path.home() / ".cache" / "itembed_tf")
-    folder = root / name
-    folder.mkdir(parents=True, exist_ok=True)
+    """A folder for what is computed once and used by many runs: ``$ITEMBED_CACHE/name``, or ``~/.cache/itembed_tf``.
+
+    Raises:
+        UserError: it cannot be created or written.
+    """
+    own = os.environ.get("ITEMBED_CACHE")
+    try:
+        root = Path(own or Path.home() / ".cache" / "itembed_tf")
+        folder = root / name
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home folder
+        raise UserError(f"the cache folder cannot be created: {error}; {_SET_CACHE}") from None
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"the cache folder {folder} cannot be written; {_SET_CACHE}")
     return folder
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for temporary files, removed at the end of the block.
+
+    Raises:
+        UserError: there is no place for one.
+    """
+    check_temporary_folder()
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def check_temporary_folder() -> None:
+    """Check, before hours of work, that `temporary_folder` will find a place.
+
+    Raises:
+        UserError: it will not.
+    """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise UserError(
+            f"no folder for temporary files ({error.strerror}); set the environment variable TMPDIR to a folder that "
+            "can be written"
+        ) from None
 
 
 def shipped_folder(name: str) -> Path:

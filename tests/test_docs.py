@@ -264,7 +264,8 @@ def workplace(tmp_path, monkeypatch):
     photos.mkdir()
     (photos / "captions.csv").write_text("image,caption\nbeach.jpg,two children run along the beach\n")
     (tmp_path / "my.toml").write_text('base = "photos"\n[dataset]\nroot = "my_photos"\n')
-    (tmp_path / "GoogleNews-vectors-negative300.bin.gz").touch()
+    for name in ("GoogleNews-vectors-negative300.bin.gz", "cc.de.300.vec.gz"):
+        (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     return tmp_path

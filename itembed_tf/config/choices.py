@@ -17,7 +17,7 @@ DATASETS = {
 SPLIT_BY = tuple(dict.fromkeys(value for values in DATASETS.values() for value in values))
 LEAKS = ("refuse", "drop", "keep")
 FITS = ("stretch", "crop")
-TOKENIZERS = ("words", "unicode")
+TOKENIZERS = ("auto", "words", "unicode")
 
 # Sources of word vectors, each with the suffixes of its files; those without any read no file.
 WORD_VECTORS = {

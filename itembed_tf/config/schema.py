@@ -89,8 +89,9 @@ class Text:
 
     target: ClassVar[str] = "itembed_tf.text.vocabulary.build_vocabulary"
     tokenizer: str = key(
-        "words",
-        "words: TensorFlow core ops; unicode: tensorflow-text, for scripts without spaces",
+        "auto",
+        "words: without accents, for English; unicode: with accents, scripts without spaces are split; auto: by the "
+        "letters of the training captions",
         choices=choices.TOKENIZERS,
     )
     lowercase: bool = key(True, "lower-case all text (the released code does not)")

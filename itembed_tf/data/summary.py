@@ -12,7 +12,7 @@ from itembed_tf.config import Config
 from itembed_tf.data.readers import Group, ReadData
 from itembed_tf.data.readers.group import SPLITS
 from itembed_tf.text import tokenize_captions
-from itembed_tf.text.word_table import word_table
+from itembed_tf.text.word_table import with_tokenizer, word_table
 
 # Paper section 6.1 and the released code. The vocabulary size d counts words with a GoogleNews vector; on Flickr30k
 # also those of dev captions.
@@ -54,9 +54,10 @@ class DataSummary:
     Attributes:
         images, captions: counts by split.
         classes: groups in train, the classes of the instance loss.
+        tokenizer: "words" or "unicode", as text.tokenizer says or its "auto" chooses.
         vocabulary: words, the size d of the paper.
         vector_source: word_vectors.source.
-        vector_coverage_percent: share of the vocabulary with a word vector; None without word vectors.
+        vector_coverage_percent: share of the words with a word vector; None without word vectors.
         text_length: L, the maximum number of words that are read.
         truncated_percent: share of the captions with more than L known words.
         words_mean, words_99_percent, words_max: words per caption.
@@ -65,6 +66,7 @@ class DataSummary:
     images: dict[str, int]
     captions: dict[str, int]
     classes: int
+    tokenizer: str
     vocabulary: int
     vector_source: str
     vector_coverage_percent: float | None
@@ -78,11 +80,9 @@ class DataSummary:
 def summarise(groups: Sequence[Group], config: Config) -> DataSummary:
     """Compute the statistics of the splits in dataset.splits."""
     by_split = {split: [g for g in groups if g.split == split] for split in config.dataset.splits}
-    captions = tokenize_captions(
-        (caption for group in by_split["train"] for caption in group.captions),
-        tokenizer=config.text.tokenizer,
-        lowercase=config.text.lowercase,
-    )
+    training = [caption for group in by_split["train"] for caption in group.captions]
+    config, _ = with_tokenizer(config, training)
+    captions = tokenize_captions(training, tokenizer=config.text.tokenizer, lowercase=config.text.lowercase)
     table = word_table(config, captions)
     ids = table.vocabulary.ids
     words = np.array([len(caption) for caption in captions])
@@ -91,6 +91,7 @@ def summarise(groups: Sequence[Group], config: Config) -> DataSummary:
         images=_sums(by_split, lambda group: len(group.images)),
         captions=_sums(by_split, lambda group: len(group.captions)),
         classes=len(by_split["train"]),
+        tokenizer=table.vocabulary.tokenizer,
         vocabulary=len(ids),
         vector_source=config.word_vectors.source,
         vector_coverage_percent=round(100 * table.coverage, 1) if table.vectors is not None else None,
@@ -124,6 +125,7 @@ def _rows(summary: DataSummary) -> dict[str, str]:
         "images by split": " / ".join(f"{n:,}" for n in summary.images.values()),
         "captions by split": " / ".join(f"{n:,}" for n in summary.captions.values()),
         "classes": f"{summary.classes:,}",
+        "tokenizer": summary.tokenizer,
         "vocabulary size d": f"{summary.vocabulary:,}",
         f"of them in {summary.vector_source}": "no word vectors" if coverage is None else f"{coverage} %",
         "text length L": f"{summary.text_length:,}",

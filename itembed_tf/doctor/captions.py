@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -11,7 +12,8 @@ from tqdm import tqdm
 from itembed_tf.config import Config
 from itembed_tf.data.readers import Group
 from itembed_tf.text import tokenize_captions
-from itembed_tf.text.word_table import training_vocabulary
+from itembed_tf.text.caption_warnings import caption_warnings
+from itembed_tf.text.word_table import training_vocabulary, with_tokenizer
 
 SHOWN = 1000  # findings of each kind that are listed; all are counted
 MAX_CHARACTERS = 300  # of a caption in a finding
@@ -107,6 +109,9 @@ class CaptionFindings:
 
 def check_captions(groups: Sequence[Group], config: Config) -> CaptionFindings:
     """Check all captions, with the tokenizer and vocabulary that training would use."""
+    config, line = with_tokenizer(config, [c for group in groups if group.split == "train" for c in group.captions])
+    if line:
+        print(line)
     text = config.text
     tokenized = [
         tokenize_captions(group.captions, tokenizer=text.tokenizer, lowercase=text.lowercase)
@@ -114,6 +119,8 @@ def check_captions(groups: Sequence[Group], config: Config) -> CaptionFindings:
     ]
     training = [words for group, own in zip(groups, tokenized) if group.split == "train" for words in own]
     vocabulary = training_vocabulary(config, training) if training else None
+    for warning in caption_warnings(config, training, vocabulary) if vocabulary else []:
+        warnings.warn(warning, stacklevel=2)
     kinds: dict[str, list[Caption]] = {kind: [] for kind in ("empty", "without_words", "unknown", "truncated")}
     for group, own in zip(groups, tokenized):
         for caption, words in zip(group.captions, own):

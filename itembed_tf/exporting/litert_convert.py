@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,6 +18,7 @@ from ai_edge_litert.interpreter import Interpreter
 from tqdm import tqdm
 
 from itembed_tf.exporting.parity import ParityError
+from itembed_tf.files import temporary_folder
 from itembed_tf.progress import running_clock
 from itembed_tf.quiet import silent_stderr
 
@@ -66,14 +66,14 @@ def converter(encoder: keras.Model, name: str) -> Iterator[Convert]:
         if precision == "int8" and not len(samples):
             raise ValueError("int8 needs samples: inputs such as users will send, from which value ranges are taken")
         with running_clock(f"converting {encoder.name} to {precision}"):
-            content = _convert_folder(folder, name, precision, samples)
+            content = _convert_folder(str(folder), name, precision, samples)
         _check(content, encoder, precision)
         return content
 
     # By way of a SavedModel: from a concrete function and a Keras model, the converter writes a file without weights.
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         with running_clock(f"preparing {encoder.name} for conversion"):
-            tf.saved_model.save(module, folder, signatures={"serving_default": embed.get_concrete_function()})
+            tf.saved_model.save(module, str(folder), signatures={"serving_default": embed.get_concrete_function()})
         yield to_precision
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from itembed_tf.exporting.endpoints import Endpoint, image_endpoint, text_endpoi
 from itembed_tf.exporting.pair import EncoderPair, check_pair
 from itembed_tf.exporting.parity import TOLERANCE, ParityError, compare_embeddings, sample_images, sample_texts
 from itembed_tf.exporting.warmup import write_warmup
-from itembed_tf.files import folder_atomically, write_atomically
+from itembed_tf.files import folder_atomically, temporary_folder, write_atomically
 from itembed_tf.progress import running_clock
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
@@ -81,7 +80,7 @@ def write_saved_models(
     images, texts = sample_images(), sample_texts(pair.vocabulary)
     with ExitStack() as stack:
         folders = [stack.enter_context(folder_atomically(out / name / str(version))) for name in ENCODERS]
-        words = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "vocabulary.txt"
+        words = stack.enter_context(temporary_folder()) / "vocabulary.txt"
         pair.vocabulary.save(words)
         with running_clock("writing the SavedModel of image_encoder"):
             _save(folders[0], image_endpoint(pair.image_encoder, size=pair.size, fit=pair.fit))

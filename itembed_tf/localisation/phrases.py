@@ -11,7 +11,7 @@ from itembed_tf.models.inference import inference_function, predict
 from itembed_tf.sentence_features.fitting import BATCH, fit_sentences
 from itembed_tf.sentence_features.layers import sentence_features
 from itembed_tf.text import tokenize, tokenize_captions
-from itembed_tf.text.word_table import word_table
+from itembed_tf.text.word_table import with_tokenizer, word_table
 
 # Stop words: articles, pronouns, prepositions and forms of "be", which do not distinguish entities.
 STOP_WORDS = frozenset(
@@ -34,6 +34,7 @@ def phrase_features(config: Config, training: Sequence[str], phrases: Sequence[s
 
     Vocabulary and features are fitted on the `training` phrases only. A phrase without a known word gives zeros.
     """
+    config, _ = with_tokenizer(config, training)
     words = tokenize_captions(training, tokenizer=config.text.tokenizer, lowercase=config.text.lowercase)
     table = word_table(config, words)
     vocabulary = table.vocabulary

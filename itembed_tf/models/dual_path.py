@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+ROUNDING = 1e-4  # norm of a feature; batch normalisation of equal images leaves less
+
 
 class SharedClassifier(layers.Dense):
     """Classifier shared by both towers: W^T f (+ b), paper eq. 5-8; with `scale` s a cosine classifier, s * cos(w, f).
@@ -138,18 +140,24 @@ def imprint(model: keras.Model, features: np.ndarray, labels: np.ndarray, *, bat
             two images has no useful statistics.
 
     Raises:
-        ValueError: a class has no image.
+        ValueError: a class has no image, or batch normalisation makes its images zero.
     """
     classifier, head = model.get_layer("classifier"), parts(model)["image_head"]
     has_relu = any(layer.name == "embedding_relu" for layer in model.layers)
     total = np.zeros(tuple(reversed(classifier.kernel.shape)), np.float32)  # [C, D]
     for rows in np.array_split(np.arange(len(labels)), -(-len(labels) // batch_size)):
         f = ops.cast(head(ops.convert_to_tensor(features[rows]), training=True), "float32")
-        unit = ops.normalize(ops.relu(f) if has_relu else f)
+        f = ops.relu(f) if has_relu else f
+        unit = ops.normalize(f) * ops.cast(ops.norm(f, axis=1, keepdims=True) > ROUNDING, "float32")
         np.add.at(total, labels[rows], ops.convert_to_numpy(unit))
     length = np.linalg.norm(total, axis=1, keepdims=True)
+    if empty := sorted(set(range(len(total))) - set(labels.tolist())):
+        raise ValueError(f"classes without an image to imprint: {empty[:10]}")
     if not (length > 0).all():
-        raise ValueError(f"classes without an image to imprint: {np.flatnonzero(length[:, 0] == 0)[:10].tolist()}")
+        raise ValueError(
+            f"the features of {int((length == 0).sum())} of {len(total)} classes are zero after batch normalisation, "
+            "which compares the training images with each other: are they all the same image? Add images that differ"
+        )
     classifier.kernel.assign((total / length).T)
 
 

@@ -18,7 +18,7 @@ from itembed_tf.evaluation.embeddings import embedder
 from itembed_tf.evaluation.protocols import selection_score
 from itembed_tf.pipeline.steps import stage_title
 from itembed_tf.progress import Steps
-from itembed_tf.retrieval import RetrievalTable, retrieval_table
+from itembed_tf.retrieval import RetrievalTable, retrieval_table, with_chance
 from itembed_tf.text import Vocabulary
 from itembed_tf.training.checkpoints import (
     Arrays,
@@ -29,7 +29,7 @@ from itembed_tf.training.checkpoints import (
     values,
     with_prefix,
 )
-from itembed_tf.training.epoch_log import log_epoch
+from itembed_tf.training.epoch_log import log_epoch, open_log
 from itembed_tf.training.frozen_outputs import caption_features, image_features
 from itembed_tf.training.stage import train_stage
 from itembed_tf.training.state import EpochEntry, RunState, StageState
@@ -56,7 +56,7 @@ def run_stages(
     histories = list(state.histories)
     if len(histories) == len(config.stages):
         return histories
-    writer = tf.summary.create_file_writer(str(path / "logs"))
+    writer = open_log(path, sum(map(len, histories)) + (state.stage.epoch if state.stage else 0) + 1)
     resume = (state.stage, arrays) if state.stage else None
     if resume:
         print(continues(config, state), flush=True)
@@ -135,6 +135,6 @@ def _dev_table(
     def evaluate() -> dict[str, Any]:
         embeddings = embed()
         table = retrieval_table(embeddings.images, embeddings.captions, dev.image_groups, dev.caption_groups)
-        return table.to_json()
+        return with_chance(table, dev.image_groups, dev.caption_groups).to_json()
 
     return evaluate

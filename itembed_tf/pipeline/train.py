@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,13 +17,15 @@ from itembed_tf.data.batches import Items, flatten
 from itembed_tf.data.readers import Group, read_data
 from itembed_tf.data.summary import format_counts
 from itembed_tf.data.unreadable import UnreadableImage, drop_unreadable, find_unreadable
+from itembed_tf.files import cache_folder, check_temporary_folder
 from itembed_tf.pipeline import steps as titles
 from itembed_tf.pipeline.outputs import finish_run
 from itembed_tf.pipeline.stages import continues, run_stages
 from itembed_tf.pipeline.steps import training_steps
 from itembed_tf.progress import Steps, running_clock
 from itembed_tf.text import Vocabulary, tokenize_captions
-from itembed_tf.text.word_table import word_table
+from itembed_tf.text.caption_warnings import caption_warnings
+from itembed_tf.text.word_table import with_tokenizer, word_table
 from itembed_tf.training.build import build_model
 from itembed_tf.training.checkpoints import load_checkpoint
 from itembed_tf.training.classes import class_labels
@@ -34,7 +37,9 @@ from itembed_tf.training.run_directory import (
     read_metrics,
     read_skipped,
     start_run,
+    with_tokenizer_of_run,
     write_classes,
+    write_config,
     write_skipped,
 )
 from itembed_tf.training.train_set import TrainSet
@@ -56,6 +61,10 @@ def train(config: Config, path: Path, steps: Steps | None = None) -> dict[str, A
         KeyboardInterrupt: Ctrl-C; within a stage, a checkpoint has been saved.
     """
     steps = steps or training_steps(config)
+    check_temporary_folder()
+    if any("backbone" in stage.freeze for stage in config.stages):
+        cache_folder("features")  # refused now rather than after all images were read
+    config = with_tokenizer_of_run(path, config)
     if start_run(path, config) and read_metrics(path).get("finished"):
         print(f"{path} is finished already; give another run directory to train again.")
         return read_metrics(path)
@@ -65,8 +74,14 @@ def train(config: Config, path: Path, steps: Steps | None = None) -> dict[str, A
     steps.start(titles.READ)
     groups, skipped = _readable_groups(config, path)
     by_split = {split: [g for g in groups if g.split == split] for split in config.dataset.splits}
+    if len(by_split["train"]) < 2:
+        raise ValueError(
+            f"{len(by_split['train'])} training group in {config.dataset.name}: training tells images apart, and needs "
+            "at least two groups with different images; add images, or move some to train"
+        )
     items = flatten(by_split["train"])
     steps.start(titles.WORDS)
+    config = _choose_tokenizer(config, path, items.captions)
     captions = tokenize_captions(items.captions, tokenizer=config.text.tokenizer, lowercase=config.text.lowercase)
     vocabulary, words = (open_run(path).vocabulary, None) if saved else _words(config, path, captions)
     steps.start(titles.MODEL)
@@ -104,6 +119,15 @@ def _readable_groups(config: Config, path: Path) -> tuple[list[Group], list[Unre
     return groups, skipped
 
 
+def _choose_tokenizer(config: Config, path: Path, captions: Sequence[str]) -> Config:
+    """The config with the tokenizer that "auto" gives; a continued run has it in its config, and exports repeat it."""
+    config, line = with_tokenizer(config, captions)
+    if line:
+        print(line, flush=True)
+        write_config(path, config)
+    return config
+
+
 def _words(config: Config, path: Path, captions: Sequence[Sequence[str]]) -> tuple[Vocabulary, np.ndarray | None]:
     """The vocabulary, built from the training captions alone, and the initial word table, if there is one."""
     with running_clock("building the vocabulary"):
@@ -115,7 +139,13 @@ def _words(config: Config, path: Path, captions: Sequence[Sequence[str]]) -> tup
     print(f"vocabulary: {vocabulary.size - 1:,} words of {len(captions):,} training captions{others}", flush=True)
     if table.vectors is not None:
         percent = 100 * table.coverage
-        print(f"word vectors: {source} has {percent:.1f} % of these; the others are initialised at random", flush=True)
+        print(
+            f"word vectors: {source} has {percent:.1f} % of the captions' words; the others are initialised at random",
+            flush=True,
+        )
+    coverage = table.coverage if table.vectors is not None else None
+    for warning in caption_warnings(config, captions, vocabulary, coverage):
+        warnings.warn(warning, stacklevel=2)
     return vocabulary, table.vectors
 
 

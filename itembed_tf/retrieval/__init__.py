@@ -14,7 +14,7 @@ summation in a matrix product depends on the shape of the block (up to 8 float32
 from __future__ import annotations
 
 from itembed_tf.retrieval.bootstrap import RESAMPLES, SEED, interval_95, resampled_means
-from itembed_tf.retrieval.chance import chance_figures, chance_ranks, chance_recall
+from itembed_tf.retrieval.chance import chance_figures, chance_ranks, chance_recall, with_chance
 from itembed_tf.retrieval.nearest import top_k
 from itembed_tf.retrieval.precision import (
     average_precision,
@@ -63,4 +63,5 @@ __all__ = [
     "retrieval_table",
     "top_k",
     "two_way_ranks",
+    "with_chance",
 ]

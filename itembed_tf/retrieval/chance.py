@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-from itembed_tf.retrieval.table import CUTOFFS
+from itembed_tf.retrieval.table import CUTOFFS, QueryFigures, RetrievalTable
 
 
 def chance_figures(relevant: NDArray[np.integer], gallery: int) -> dict[str, float]:
@@ -17,6 +19,29 @@ def chance_figures(relevant: NDArray[np.integer], gallery: int) -> dict[str, flo
     """
     median, mean = chance_ranks(relevant, gallery)
     return {**{f"R@{k}": chance_recall(relevant, gallery, k) for k in CUTOFFS}, "MedR": median, "MeanR": mean}
+
+
+def with_chance(
+    table: RetrievalTable, image_groups: NDArray[np.integer], caption_groups: NDArray[np.integer]
+) -> RetrievalTable:
+    """The table with the chance level of both query directions.
+
+    Args:
+        table: of a gallery of all images and captions.
+        image_groups, caption_groups: the group of each image and caption, from 0.
+    """
+    size = 1 + int(max(image_groups.max(), caption_groups.max()))
+    captions = np.bincount(caption_groups, minlength=size)[image_groups]  # correct ones of each image
+    images = np.bincount(image_groups, minlength=size)[caption_groups]
+    return replace(
+        table,
+        image_query=_with_chance(table.image_query, captions, len(caption_groups)),
+        text_query=_with_chance(table.text_query, images, len(image_groups)),
+    )
+
+
+def _with_chance(figures: QueryFigures, relevant: NDArray[np.integer], gallery: int) -> QueryFigures:
+    return replace(figures, chance=chance_figures(relevant, gallery), correct_answers=float(relevant.mean()))
 
 
 def chance_recall(relevant: NDArray[np.integer], gallery: int, k: int) -> float:

@@ -46,7 +46,7 @@ class QueryFigures:
 class RetrievalTable:
     """What a protocol measures on a split: the figures of both query directions, with gallery and intervals.
 
-    The table of dev after an epoch has the figures alone; every other field keeps its default there.
+    The table of dev after an epoch has the figures and their chance level; every other field keeps its default there.
 
     Attributes:
         image_query, text_query: image → text and text → image.

@@ -1,16 +1,18 @@
-"""Vocabulary and initial word embeddings, built from the tokenised training captions as a config says."""
+"""Tokenizer, vocabulary and initial word embeddings, chosen and built from the training captions as a config says."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from gensim.models import KeyedVectors
 
 from itembed_tf.config import Config, arguments
+from itembed_tf.text.languages import choose_tokenizer
 from itembed_tf.text.vocabulary import Vocabulary, build_vocabulary
 from itembed_tf.text.word_vectors import align, load_word_vectors
+from itembed_tf.text.word_vectors.gensim_classes import KeyedVectors
 
 
 @dataclass(frozen=True)
@@ -20,12 +22,24 @@ class WordTable:
     Attributes:
         vocabulary: built from training captions alone.
         vectors: float32 [words + 1, width]; None where the config has no word vectors.
-        coverage: share of the vocabulary that has a word vector, 0..1.
+        coverage: share of the captions' words, those of text.min_count occurrences, that have a word vector, 0..1.
     """
 
     vocabulary: Vocabulary
     vectors: np.ndarray | None
     coverage: float
+
+
+def with_tokenizer(config: Config, captions: Iterable[str]) -> tuple[Config, str]:
+    """The config with the tokenizer that ``text.tokenizer = "auto"`` gives for these training captions.
+
+    The second value is a line for the screen; it is empty, and the config unchanged, where it names a tokenizer.
+    """
+    if config.text.tokenizer != "auto":
+        return config, ""
+    tokenizer, reason = choose_tokenizer(captions)
+    line = f'tokenizer: "{tokenizer}", as {reason} (text.tokenizer = "auto")'
+    return replace(config, text=replace(config.text, tokenizer=tokenizer)), line
 
 
 def word_table(config: Config, captions: Sequence[Sequence[str]]) -> WordTable:
@@ -34,7 +48,10 @@ def word_table(config: Config, captions: Sequence[Sequence[str]]) -> WordTable:
     vocabulary = _build(config, captions, vectors)
     if vectors is None:
         return WordTable(vocabulary, None, 0.0)
-    return WordTable(vocabulary, *align(vectors, vocabulary.words, config.text_tower.word_width, config.seed))
+    table, _ = align(vectors, vocabulary.words, config.text_tower.word_width, config.seed)
+    counts = Counter(word for words in captions for word in words)
+    own = [word for word in counts if counts[word] >= config.text.min_count]
+    return WordTable(vocabulary, table, sum(word in vectors for word in own) / max(len(own), 1))
 
 
 def training_vocabulary(config: Config, captions: Sequence[Sequence[str]]) -> Vocabulary:

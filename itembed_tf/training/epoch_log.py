@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +15,30 @@ import tensorflow as tf
 from itembed_tf.config import Stage
 from itembed_tf.files import write_atomically
 from itembed_tf.progress import rounded_duration
+from itembed_tf.retrieval import CUTOFFS, RetrievalTable
 from itembed_tf.training.state import EpochEntry
 
 COMPILATION_SECONDS = 300.0  # an epoch longer than this is hardly affected by compilation
+NOTABLE_CHANCE = 30.0  # rsum of a random order, of 600; a gallery of 100 images has about 32
 LABELS = {"image_query": "image → text", "text_query": "text → image"}
+
+
+def open_log(path: Path, step: int) -> Any:
+    """A TensorBoard writer for a run whose next epoch has the number `step`, counted from 1 over all stages.
+
+    It first writes the event by which TensorBoard drops what it has from this step on: a run that was killed after an
+    epoch and before its checkpoint logs that epoch again.
+    """
+    folder = path / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    now = time.time()
+    # Event files are read in the order of their names; this one comes just before that of the writer, which ends in v2.
+    name = f"events.out.tfevents.{int(now):010d}.{socket.gethostname()}.{os.getpid()}.0.start"
+    start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
+    with tf.io.TFRecordWriter(str(folder / name)) as file:
+        file.write(tf.compat.v1.Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
+        file.write(tf.compat.v1.Event(wall_time=now, step=step, session_log=start).SerializeToString())
+    return tf.summary.create_file_writer(str(folder))
 
 
 def log_epoch(path: Path, writer: Any, before: Sequence[Sequence[EpochEntry]], stage: Stage, entry: EpochEntry) -> None:
@@ -44,13 +67,20 @@ def epoch_line(stage: Stage, entry: EpochEntry, before: Sequence[float]) -> str:
     """
     facts = [f"loss {entry.train['loss']:.3f}"]
     if entry.val:
-        facts.append(f"dev rsum {entry.val['rsum']:.1f}")
+        facts.append(f"dev rsum {entry.val['rsum']:.1f}{_chance(entry.val)}")
         facts += [f"{label} R@1 {entry.val[query]['R@1']:.1f}" for query, label in LABELS.items()]
     facts.append(f"{entry.images_per_s:.0f} images/s")
     seconds = min([entry.seconds, *before])
     if entry.epoch < stage.epochs and (before or seconds > COMPILATION_SECONDS):
         facts.append(f"stage ends in about {rounded_duration(seconds * (stage.epochs - entry.epoch))}")
     return f"stage {entry.stage}, epoch {entry.epoch}/{stage.epochs}: {', '.join(facts)}"
+
+
+def _chance(table: Mapping[str, Any]) -> str:
+    """The chance level of the rsum, where the gallery is so small that the figure alone would mislead."""
+    levels = RetrievalTable.from_json(table)
+    chance = sum(levels[query].chance.get(f"R@{k}", 0.0) for query in LABELS for k in CUTOFFS)
+    return f" (chance {chance:.0f})" if chance >= NOTABLE_CHANCE else ""
 
 
 def _scalars(entry: EpochEntry) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,24 @@ def start_run(path: Path, config: Config) -> bool:
             + "\nGive another run directory, or remove this one."
         )
     (path / "skipped.json").unlink(missing_ok=True)
-    write_atomically(file, text)
+    write_config(path, config)
     return False
+
+
+def with_tokenizer_of_run(path: Path, config: Config) -> Config:
+    """The config with ``text.tokenizer = "auto"`` replaced by what a run that is trained already has chosen."""
+    file = path / "config.toml"
+    if config.text.tokenizer != "auto" or not file.exists() or not (has_checkpoint(path) or read_metrics(path)):
+        return config
+    try:
+        tokenizer = load_config(file).text.tokenizer
+    except ConfigError:  # of a version that `start_run` refuses
+        return config
+    return replace(config, text=replace(config.text, tokenizer=tokenizer))
+
+
+def write_config(path: Path, config: Config) -> None:
+    write_atomically(path / "config.toml", dump_config(config))
 
 
 def _rewritten(file: Path) -> str:

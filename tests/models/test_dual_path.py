@@ -122,6 +122,19 @@ def test_imprint_uses_batches_of_similar_size():
         imprint(model, features, np.minimum(np.arange(21), 19))
 
 
+@pytest.mark.parametrize("images", [1, 3])
+def test_imprint_of_one_image_says_that_images_must_differ(images):
+    """Batch normalisation makes the only image zero, and equal images too: no class is without an image."""
+    model = dual_path(classes=images, classifier="imprinted")
+    beta = parts(model)["image_head"].get_layer("image_bn1").beta
+    beta.assign(np.zeros(beta.shape))  # as at the start of a training
+    features = np.ones((images, parts(model)["image_head"].input.shape[-1]), "float32")
+    with pytest.raises(
+        ValueError, match=rf"the features of {images} of {images} classes are zero .* images that differ"
+    ):
+        imprint(model, features, np.arange(images))
+
+
 def test_cached_features_give_the_same_outputs_as_images(batch):
     model = dual_path(scale=5.0, relu=True)
     features = parts(model)["backbone"](batch["image"], training=False)

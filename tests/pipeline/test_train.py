@@ -10,10 +10,11 @@ import pytest
 
 from itembed_tf.config import load_config
 from itembed_tf.data.batches import Items
-from itembed_tf.pipeline import outputs, stages
+from itembed_tf.pipeline import outputs, stages, train
 from itembed_tf.pipeline.stages import continues
 from itembed_tf.pipeline.steps import training_steps
 from itembed_tf.text import Vocabulary
+from itembed_tf.training.run_directory import start_run, with_tokenizer_of_run, write_metrics
 from itembed_tf.training.state import EpochEntry, RunState, StageState
 from itembed_tf.training.train_set import TrainSet
 from tests.support.toy_model import dual_path
@@ -66,3 +67,20 @@ def test_a_continued_run_says_where_it_continues() -> None:
     assert continues(config, RunState([first], StageState())) == "continues stage II at epoch 1, step 1"
     assert continues(config, RunState([first], StageState(epoch=3))) == "continues at the end of stage II"
     assert continues(config, RunState([first, first], None)) == "continues after the last stage"
+
+
+def test_auto_tokenizer_is_chosen_once_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = load_config(None, ["dataset.name=folder"])
+    assert config.text.tokenizer == "auto"
+    assert with_tokenizer_of_run(tmp_path, config) == config
+    start_run(tmp_path, config)
+    chosen = train._choose_tokenizer(config, tmp_path, ["ein schöner Hund", "zwei Hunde"])
+    assert capsys.readouterr().out.startswith('tokenizer: "unicode", as 20.0 % of the words')
+    assert load_config(tmp_path / "config.toml") == chosen
+    assert chosen.text.tokenizer == "unicode"
+    assert with_tokenizer_of_run(tmp_path, config) == config, "nothing is trained yet: the captions may change"
+    write_metrics(tmp_path, {"schema": 1})
+    continued = with_tokenizer_of_run(tmp_path, config)
+    assert continued == chosen
+    assert start_run(tmp_path, continued), "the same command continues the run"
+    assert train._choose_tokenizer(continued, tmp_path, ["an English caption"]) == chosen

@@ -13,6 +13,7 @@ SMALL = [
     "image.size=32",
     "image_tower.weights=none",
     "text.length=5",
+    "text.tokenizer=words",
     "text_tower.width=0.125",
     "text_tower.blocks=[1]",
     "text_tower.word_width=8",

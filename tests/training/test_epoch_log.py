@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tensorflow as tf
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
 from itembed_tf.config import Stage
-from itembed_tf.training.epoch_log import epoch_line, log_epoch, read_history
+from itembed_tf.training.epoch_log import epoch_line, log_epoch, open_log, read_history
 from itembed_tf.training.state import EpochEntry
 
 STAGE = Stage(name="I", epochs=10)
-TABLE = {"image_query": {"R@1": 40.0}, "text_query": {"R@1": 30.0}, "rsum": 250.0}
+TABLE: dict[str, Any] = {"image_query": {"R@1": 40.0}, "text_query": {"R@1": 30.0}, "rsum": 250.0}
 
 
 def entry(epoch: int, seconds: float = 60.0) -> EpochEntry:
@@ -26,6 +30,29 @@ def test_epoch_line_shows_loss_recall_speed_and_remaining_time() -> None:
     assert "ends" not in epoch_line(STAGE, entry(10), [60.0])
 
 
+def test_a_small_gallery_shows_its_chance_level() -> None:
+    def line(*recalls: float) -> str:
+        chance = dict(zip(("R@1", "R@5", "R@10"), recalls))
+        table = {**TABLE, "chance": {"image_query": chance, "text_query": chance}}
+        return epoch_line(STAGE, replace(entry(4), val=table), [60.0])
+
+    assert "dev rsum 250.0 (chance 281), " in line(10.0, 43.5, 87.0)
+    assert "dev rsum 250.0, " in line(0.1, 0.5, 1.0)
+
+
+def test_tensorboard_shows_each_epoch_once(tmp_path: Path) -> None:
+    """A run that logged epochs 1 to 3 and went back to its checkpoint, before epoch 2."""
+    for first, losses in ((1, (1.0, 2.0, 3.0)), (2, (20.0, 30.0, 40.0))):
+        writer = open_log(tmp_path, first)
+        for number, loss in enumerate(losses, first):
+            log_epoch(tmp_path, writer, [], STAGE, replace(entry(number), train={"loss": loss}))
+        writer.close()
+        time.sleep(1.1)  # names of event files have seconds and the process, which a continued run has another of
+    events = EventAccumulator(str(tmp_path / "logs")).Reload()
+    shown = [(event.step, float(tf.make_ndarray(event.tensor_proto))) for event in events.Tensors("train/loss")]
+    assert shown == [(1, 1.0), (2, 20.0), (3, 30.0), (4, 40.0)]
+
+
 def test_remaining_time_is_not_estimated_from_compilation() -> None:
     assert "ends" not in epoch_line(STAGE, entry(1), [])
     assert "about 3 h" in epoch_line(STAGE, entry(1, seconds=1200.0), [])
@@ -34,7 +61,7 @@ def test_remaining_time_is_not_estimated_from_compilation() -> None:
 
 def test_epoch_that_is_logged_again_replaces_its_entry(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A run that was killed after an epoch and before its checkpoint runs that epoch again."""
-    writer = tf.summary.create_file_writer(str(tmp_path / "logs"))
+    writer = open_log(tmp_path, 1)
     for epoch, seconds in ((1, 50.0), (2, 60.0), (2, 70.0), (3, 80.0)):
         log_epoch(tmp_path, writer, [], STAGE, entry(epoch, seconds))
     history = read_history(tmp_path)

@@ -15,6 +15,7 @@ from typing import Any
 from itembed_tf.config import choices
 from itembed_tf.data.readers import coco, flickr8k, flickr30k, folder, openmoji, person_search
 from itembed_tf.data.readers.group import SPLITS, FilePart, Group, ImageSource, check_groups, read_image
+from itembed_tf.data.readers.html_entities import plain_captions
 from itembed_tf.data.readers.merge import merge_groups
 from itembed_tf.data.readers.shards import read_shards
 
@@ -82,6 +83,8 @@ def read_data(
 ) -> ReadData:
     """Read a dataset: the groups of the requested splits, sorted by id (COCO: in the order of its file).
 
+    HTML entities in captions, such as ``&amp;``, are replaced by their characters.
+
     Args:
         name: a key of `DATASETS`.
         root: the dataset's folder; "" for datasets in installed packages.
@@ -113,7 +116,7 @@ def read_data(
         everything = DATASETS[name](
             root=root, splits=tuple(splits), split_by=split_by, held_out_percent=held_out_percent
         )
-    groups = [group for group in everything if group.split in splits]
+    groups = [plain_captions(group) for group in everything if group.split in splits]
     if name not in FILE_ORDER:
         groups.sort(key=lambda group: group.id)
     place = shards or root
