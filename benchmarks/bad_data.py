@@ -6,7 +6,8 @@ Miniature copies of all datasets are damaged in one way at a time (benchmarks/br
 passes if the reader raises a plain ValueError or FileNotFoundError that has the file (or the setting), says what to do,
 and is printable; if the training program then exits with 1 and the same error, without a traceback; and if the data is
 unchanged and the run directory has a complete config.toml and nothing else. For settings the error of the program may
-be another one, and the exit code 2. Harmless changes, a byte-order mark and CRLF, must not change what is read.
+be another one, and the exit code 2. Harmless changes, such as a byte-order mark, CRLF and UTF-16, must not change what
+is read; where a damaged part is left out, a warning must name it.
 
 The figure is the number of failures. --errors prints every error message; --quick leaves out the training program.
 """
@@ -38,7 +39,8 @@ from itembed_tf.config.schema import Dataset
 from itembed_tf.data.readers import Group, coco, read_dataset
 
 ADVICE = re.compile(
-    r"\b(must|allowed|docs/|save it|write|give|keep|use|remove|delete|choose|put|needs?|add|repair|set|rerun|one of)",
+    r"\b(must|allowed|docs/|save it|write|give|keep|use|run|download|remove|delete|choose|put|needs?|add|repair|set"
+    r"|rerun|one of)",
     re.IGNORECASE,
 )
 MAX_CHARACTERS = 8000  # of an error message
@@ -81,14 +83,18 @@ def message_problems(text: str, names: str) -> list[str]:
 def reader_problems(copy: Miniature, case: Break, root: Path, intact: list[Group]) -> tuple[list[str], str]:
     """Problems of the reader's result, and the error message or a summary."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
             groups = read(copy, root, case.settings or {})
     except Exception as error:
-        if case.harmless or case.in_images:
+        if case.harmless or case.in_images or case.warns:
             return ["is an unexpected error"], repr(error)
         plain = [] if type(error) in (ValueError, FileNotFoundError) else [f"is a {type(error).__name__}"]
         return plain + message_problems(str(error), case.names.replace("<root>", str(root))), str(error)
+    if case.warns:
+        said = "\n".join(str(each.message) for each in caught)
+        problems = [] if groups and case.names in said else [f"is no warning of {case.names}"]
+        return problems + ([] if groups != intact else ["leaves nothing out"]), said
     if case.harmless:
         return ([] if groups == intact else ["differs from that of the intact copy"]), f"{len(groups)} groups"
     return ([] if case.in_images else ["is no error"]), f"{len(groups)} groups"
@@ -140,7 +146,7 @@ def check(main: Main | None, name: str, copy: Miniature) -> list[Result]:
             case.do(root)
             before = contents(root)
             problems, message = reader_problems(copy, case, root, intact)
-            if main and not case.harmless and "is no error" not in problems:
+            if main and not (case.harmless or case.warns) and "is no error" not in problems:
                 problems = problems + program_problems(main, copy, case, root, message)
             problems += [] if contents(root) == before else ["changes the data"]
             results.append(Result(name, case.kind, problems, message.replace(folder, "ROOT")))

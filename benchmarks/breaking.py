@@ -25,6 +25,7 @@ class Break:
         settings: overrides of the dataset section.
         harmless: the result must equal that of the intact copy.
         in_images: only the training program, which decodes the images, can detect it.
+        warns: the copy is read without what is damaged, and a warning has `names`.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class Break:
     settings: dict[str, Any] | None = None
     harmless: bool = False
     in_images: bool = False
+    warns: bool = False
 
 
 def nothing(root: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.breaking import DEEP, HUGE, OVERFLOW, Break, load_json, nothing, rewrite, save_json, setting
+from benchmarks.broken_containers import POINTER, container_cases
 from benchmarks.broken_shards import shard_cases
 from benchmarks.miniatures import Miniature
 from itembed_tf.data.readers.shards import MANIFEST
@@ -19,6 +20,9 @@ from itembed_tf.data.readers.shards import MANIFEST
 def breaks(copy: Miniature) -> Iterator[Break]:
     """All test cases of a layout."""
     yield from _setting_cases(copy)
+    if copy.format in ("tar", "parquet"):
+        yield from container_cases(copy)
+        return
     yield from _file_cases(copy)
     if copy.format == "index":
         for case in _file_cases(replace(copy, file=MANIFEST)):
@@ -62,13 +66,18 @@ def _file_cases(copy: Miniature) -> Iterator[Break]:
     yield replaced("an empty file", lambda data: b"")
     yield replaced("a file of blanks", lambda data: b" \n\n\t\n")
     yield replaced("half of the file", lambda data: data[: len(data) * 55 // 100].rstrip())
-    yield replaced("UTF-16", lambda data: data.decode().encode("utf-16"))
+    yield replaced("UTF-16 without a byte-order mark", lambda data: data.decode().encode("utf-16-le"))
     yield replaced("Latin-1", lambda data: data.replace(b"e", "é".encode("latin-1"), 1))
     yield replaced("an HTML page", lambda data: b"<!DOCTYPE html>\n<html><body>Sign in</body></html>\n")
     yield replaced("a zip archive", lambda data: b"PK\x03\x04\x14\x00" + bytes(range(256)) * 4)
     yield replaced("zero bytes", lambda data: bytes(4096))
+    yield replaced("a Git LFS pointer", lambda data: POINTER)
+    yield replaced("a Xet pointer", lambda data: b"# xet version 0\nfilesize = 12\nhash = 'ab'\n")
     yield Break(
         "a byte-order mark", lambda root: rewrite(root / copy.file, lambda d: b"\xef\xbb\xbf" + d), "", harmless=True
+    )
+    yield Break(
+        "UTF-16", lambda root: rewrite(root / copy.file, lambda d: d.decode().encode("utf-16")), "", harmless=True
     )
     yield Break("CRLF", lambda root: rewrite(root / copy.file, lambda d: d.replace(b"\n", b"\r\n")), "", harmless=True)
 
@@ -106,6 +115,7 @@ def _image_cases(copy: Miniature) -> Iterator[Break]:
         ("images that are text", lambda path: path.write_text("no image") and None),
         ("truncated images", lambda path: path.write_bytes(path.read_bytes()[:200]) and None),
         ("empty images", lambda path: path.write_bytes(b"") and None),
+        ("Git LFS pointers in place of images", lambda path: path.write_bytes(POINTER) and None),
     ]:
         if copy.format == "jsonl":
             yield Break(kind, each(change), copy.images, in_images=True)
@@ -131,6 +141,7 @@ def _list_cases(copy: Miniature) -> Iterator[Break]:
     yield Break("a list is missing", lambda root: (root / dev).unlink(), name)
     yield Break("a folder in place of a list", as_folder, name)
     yield Break("an empty list", lambda root: rewrite(root / dev, lambda d: b""), name)
+    yield Break("a Git LFS pointer in place of a list", lambda root: rewrite(root / dev, lambda d: POINTER), name)
     yield Break("a list in Latin-1", lambda root: rewrite(root / dev, lambda d: b"\xfc.jpg\n"), name)
     yield Break("an image in two lists", from_train, "<root>")
     yield Break("an image twice in a list", again, "<root>")
@@ -146,6 +157,14 @@ def _rewritten(copy: Miniature, kind: str, pattern: str, by: str) -> Break:
         (root / copy.file).write_text(re.sub(pattern, lambda _: by, text, count=1), encoding="utf-8")
 
     return Break(kind, do, Path(copy.file).name)
+
+
+def _replacing(copy: Miniature, old: bytes, new: bytes) -> Callable[[Path], None]:
+    return lambda root: rewrite(root / copy.file, lambda data: data.replace(old, new))
+
+
+def _substituting(copy: Miniature, pattern: re.Pattern[bytes], by: bytes) -> Callable[[Path], None]:
+    return lambda root: rewrite(root / copy.file, lambda data: pattern.sub(lambda _: by, data, count=1))
 
 
 def _token_cases(copy: Miniature) -> Iterator[Break]:
@@ -165,24 +184,38 @@ def _csv_cases(copy: Miniature) -> Iterator[Break]:
     changed = partial(_rewritten, copy)
     swapped = changed("the wrong column", "image,caption", "caption,image")
     # a folder's columns may be in any order, so that captions become missing images
-    yield replace(swapped, names="number 0", in_images=True) if copy.dataset == "folder" else swapped
-    yield changed("a column of another name", "image,", "file,")
+    own = copy.dataset == "folder"
+    yield replace(swapped, names="number 0", in_images=True) if own else swapped
+    yield replace(changed("a column of another name", "image,", "file,"), harmless=own)
+    yield replace(changed("a header in capitals", "image,caption", "Image, CAPTION"), harmless=own)
+    yield replace(changed("Excel's sep= line", "^", "sep=,\n"), harmless=own)
     yield changed("a column twice", "image,caption", "image,image,caption")
     yield changed("no header", r"^.*\n", "")
     yield changed("semicolons", "image,caption", "image;caption")
     yield changed("a quotation mark that is not closed", r'number 0"', "number 0")
     yield changed("a field of 200,000 characters", '"an image', '"' + "a" * 200_000)
     yield changed("a path that leaves the folder", r"\n", "\n../../etc/")
-    yield changed("an absolute path", r"\n", "\n/etc/")
+    yield replace(changed("an absolute path", r"\n", "\n/etc/"), harmless=own)
+    yield changed("an absolute path of no file", r"\n[^,]*", "\n/etc/passwd")
+    yield changed("a web address", r"\n", "\nhttps://example.org/")
     yield changed("a path of 5,000 characters", r"\n", "\n" + "a" * 5000)
     yield changed("a zero byte in a name", r"\n", "\na\0b")
-    yield changed("an empty caption", r'"an image with the number 0"', '""')
+    empty = changed("an empty caption", r'"an image with the number 0"', '""')
+    yield replace(empty, names="captions are empty", warns=True) if own else empty
     yield changed("no image", r"\n[^,]*,", "\n,")
     if copy.dataset == "folder":
         yield changed("split: unknown", ",train", ",training")
         yield changed("a column too many", ",train", ",train,more")
         yield changed("an image in two splits", ",train", ",test")
-        yield changed("a line twice", r'"number 0 , seen from the left"', '"an image with the number 0"')
+        twice = changed("a line twice", r'"number 0 , seen from the left"', '"an image with the number 0"')
+        yield replace(twice, warns=True)
+        for kind, old, new in [
+            ("paths of Windows", b"images/", b"images\\"),
+            ("names without an ending", b".jpg", b""),
+            ("names in capitals", b".jpg", b".JPG"),
+            ("paths of another machine", b"images/", b"C:\\Users\\ann\\images\\"),
+        ]:
+            yield Break(kind, _replacing(copy, old, new), "", harmless=True)
 
 
 BAD_VALUES: dict[str, dict[str, Any]] = {
@@ -206,14 +239,21 @@ def _json_cases(copy: Miniature) -> Iterator[Break]:
     keys = _places(copy)
     for field, place in keys.items():
         for value, bad in BAD_VALUES[field].items():
-            yield Break(f"{field}: {value}", setting(copy.file, place, bad), file)
+            empty = (copy.format, field, value) == ("jsonl", "caption", "null")  # as an empty caption of a table
+            names = "captions are empty" if empty else file
+            yield Break(f"{field}: {value}", setting(copy.file, place, bad), names, warns=empty)
         # without a caption or an entry there is one fewer; a split is optional where a rule replaces it
         optional = field in ("entry", "images", "caption", "split") and (field, copy.format) != ("split", "karpathy")
         if not optional or (field, copy.format) == ("caption", "jsonl"):
             yield Break(f"{field}: removed", setting(copy.file, place, None, remove=True), file)
     yield Break("a key twice", lambda root: rewrite(root / copy.file, _key_twice), file)
     if copy.format == "jsonl":
-        yield Break("a line twice", lambda root: rewrite(root / copy.file, lambda d: d + d.split(b"\n")[0]), file)
+        short = re.compile(rb'"number 0 , seen from the left"')
+        for kind, caption in (("a line twice", b'"an image with the number 0"'), ("an empty caption", b'" "')):
+            yield Break(
+                kind, _substituting(copy, short, caption), file if "twice" in kind else "captions are empty", warns=True
+            )
+        yield Break("an unknown key", _replacing(copy, b'{"image"', b'{"colour": "red", "image"'), "", harmless=True)
         return
     yield Break("another type of content", lambda root: rewrite(root / copy.file, _other_type), file)
     yield Break("more after the end", lambda root: rewrite(root / copy.file, lambda d: d + b"]}"), file)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.layouts import tar
+
 SPLITS = ("train", "train", "train", "train", "train", "train", "val", "val", "val", "test", "test", "test")
 COUNT = len(SPLITS)
 
@@ -22,7 +24,8 @@ class Miniature:
         dataset: dataset.name.
         split_by: dataset.split_by.
         file: the caption file, relative to the root.
-        format: of that file: tokens, csv, jsonl, karpathy, captions (of COCO), persons or index (of a shard).
+        format: of that file: tokens, csv, jsonl, karpathy, captions (of COCO), persons, index (of a shard), tar or
+            parquet.
         images: folder of the first image, relative to the root.
         write: writes the copy into a folder.
         lists: files with the images of each split, train first.
@@ -177,15 +180,40 @@ def folder(file: str) -> Callable[[Path], None]:
     return into
 
 
+def container(file: str) -> Callable[[Path], None]:
+    """A WebDataset shard or a Parquet file with all splits."""
+
+    def into(root: Path) -> None:
+        samples = [(f"{n:03d}", jpeg(), captions(n), s) for n, s in enumerate(SPLITS)]
+        if file.endswith(".tar"):
+            members = []
+            for key, data, own, split in samples:
+                members.append((f"{key}.jpg", data))
+                members.append((f"{key}.json", json.dumps({"caption": own, "split": split}).encode()))
+            write(root / file, tar(members))
+            return
+        import pyarrow
+        from pyarrow import parquet
+
+        columns = {
+            "image": [{"bytes": data, "path": f"{key}.jpg"} for key, data, _, _ in samples],
+            "caption": [own for _, _, own, _ in samples],
+            "split": [split for _, _, _, split in samples],
+        }
+        root.mkdir(parents=True, exist_ok=True)
+        parquet.write_table(pyarrow.table(columns), root / file, row_group_size=3)
+
+    return into
+
+
 def shards(root: Path) -> None:
     """The miniature folder as shards: two of train, one of dev and one of test."""
     from itembed_tf.data.packing import pack
-    from itembed_tf.data.readers.folder import read
-    from itembed_tf.data.readers.group import SPLITS
+    from itembed_tf.data.readers import read_dataset
 
     with tempfile.TemporaryDirectory() as source:
         folder("captions.csv")(Path(source))
-        groups = read(root=source, splits=SPLITS, split_by="base", held_out_percent=10)
+        groups = read_dataset(name="folder", root=source)
         sizes = {"short_side": 8, "quality": 95, "shard_images": 4}
         pack(groups, root, name="folder", split_by="base", max_broken_percent=0.0, **sizes)
 
@@ -233,5 +261,7 @@ MINIATURES = {
     ),
     "folder, csv": Miniature("folder", "base", "captions.csv", "csv", "images", folder("captions.csv")),
     "folder, jsonl": Miniature("folder", "base", "captions.jsonl", "jsonl", "images", folder("captions.jsonl")),
+    "folder, WebDataset": Miniature("folder", "base", "all.tar", "tar", "", container("all.tar")),
+    "folder, Parquet": Miniature("folder", "base", "all.parquet", "parquet", "", container("all.parquet")),
     "folder, packed": Miniature("folder", "base", "train-00000-of-00002.json", "index", "", shards, setting="shards"),
 }

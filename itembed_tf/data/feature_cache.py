@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from itembed_tf.data.readers import FilePart, ImageSource, read_image
+from itembed_tf.data.readers import ImageSource, read_image
 from itembed_tf.data.sources import image_batches
 from itembed_tf.files import cache_folder, checksum
 from itembed_tf.models.inference import inference_function, row_batches
@@ -133,7 +133,7 @@ def image_checksums(images: Sequence[ImageSource]) -> list[str]:
 def _checksum(image: ImageSource) -> str:
     if isinstance(image, bytes):
         return checksum(image)
-    status = os.stat(image.path if isinstance(image, FilePart) else image)
+    status = os.stat(image if isinstance(image, str) else image.path)
     return _file_checksum(image, status.st_size, status.st_mtime_ns)
 
 

@@ -18,7 +18,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from itembed_tf.data.images import shrink_image
-from itembed_tf.data.readers import FilePart, Group, read_image
+from itembed_tf.data.readers import FilePart, Group
 from itembed_tf.data.readers.shards import MANIFEST, SCHEMA, read_manifest, shard_path
 from itembed_tf.data.unreadable import NamedImage, UnreadableImage, named_images, or_unreadable, refuse_too_many
 from itembed_tf.files import checksum, write_atomically
@@ -96,16 +96,28 @@ def _divide(groups: Sequence[Group], shard_images: int) -> list[list[Group]]:
     return parts
 
 
+def file_size(path: str) -> int:
+    """The size of a file in bytes; 0 if it is missing."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
+
+
 def _contents(groups: Sequence[Group]) -> str:
-    """Checksum of ids, splits, captions, and names and sizes of image files, whatever folder these are in."""
+    """Checksum of ids, splits, captions, and names and sizes of image files, whatever folder these are in.
+
+    A missing file has no size; `_write_shard` names it.
+    """
     parts: list[str] = []
     for group in groups:
         parts += [group.id, group.split, group.label, *group.captions, *map(str, group.caption_ids)]
         for image in group.images:
-            if isinstance(image, str):
-                parts.append(f"{Path(image).name} {os.path.getsize(image)}")
+            if isinstance(image, bytes):
+                parts.append(checksum(image))
             else:
-                parts.append(checksum(read_image(image)))
+                path, *place = (image,) if isinstance(image, str) else image
+                parts.append(" ".join(map(str, [Path(path).name, file_size(path), *place])))
     return checksum(*parts)
 
 

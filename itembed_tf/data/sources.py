@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from itembed_tf.data.readers import FilePart, ImageSource, read_image
+from itembed_tf.data.readers import ImageSource, read_image
 
 BatchSource = Callable[[np.ndarray, np.ndarray], tf.data.Dataset]  # indices [steps, B], seeds [steps, B, ...]
 THREADS = os.cpu_count() or 1  # for decoding images
@@ -61,7 +61,7 @@ def image_source(images: Sequence[ImageSource], augment: Callable[[tf.Tensor, tf
 
 def read_from(images: Sequence[ImageSource]) -> Callable[[tf.Tensor], tf.Tensor]:
     """A function for graphs, from an image's index to its file bytes."""
-    if any(isinstance(image, FilePart) for image in images):
+    if any(isinstance(image, tuple) for image in images):  # parts of files and cells of Parquet files
 
         def content(i: np.ndarray) -> bytes:
             return read_image(images[int(i)])

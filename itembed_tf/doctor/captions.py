@@ -10,7 +10,7 @@ from statistics import median
 from tqdm import tqdm
 
 from itembed_tf.config import Config
-from itembed_tf.data.readers import Group
+from itembed_tf.data.readers import EmptyCaption, Group
 from itembed_tf.text import tokenize_captions
 from itembed_tf.text.caption_warnings import caption_warnings
 from itembed_tf.text.word_table import training_vocabulary, with_tokenizer
@@ -89,9 +89,9 @@ class CaptionFindings:
     """What the caption checks found.
 
     Attributes:
-        captions: number of captions checked.
+        captions: number of captions checked, without the empty ones.
         duplicates: captions of several groups, compared as words.
-        empty: only white space.
+        empty: only white space; the reader has left them out.
         without_words: characters, but no word.
         unknown: words, but none in the vocabulary of the training captions.
         truncated: more known words than text.length; those with most words first.
@@ -107,8 +107,8 @@ class CaptionFindings:
     few: FewCaptionsList
 
 
-def check_captions(groups: Sequence[Group], config: Config) -> CaptionFindings:
-    """Check all captions, with the tokenizer and vocabulary that training would use."""
+def check_captions(groups: Sequence[Group], config: Config, empty: Sequence[EmptyCaption] = ()) -> CaptionFindings:
+    """Check all captions, with the tokenizer and vocabulary that training would use; `empty` are those left out."""
     config, line = with_tokenizer(config, [c for group in groups if group.split == "train" for c in group.captions])
     if line:
         print(line)
@@ -122,6 +122,7 @@ def check_captions(groups: Sequence[Group], config: Config) -> CaptionFindings:
     for warning in caption_warnings(config, training, vocabulary) if vocabulary else []:
         warnings.warn(warning, stacklevel=2)
     kinds: dict[str, list[Caption]] = {kind: [] for kind in ("empty", "without_words", "unknown", "truncated")}
+    kinds["empty"] = [Caption(each.group, each.split, "", 0) for each in empty]
     for group, own in zip(groups, tokenized):
         for caption, words in zip(group.captions, own):
             known = sum(word in vocabulary.ids for word in words) if vocabulary else len(words)

@@ -14,7 +14,7 @@ from itembed_tf.data.readers import Group, ImageSource, ReadData, read_image
 from itembed_tf.data.readers.group import SPLITS
 from itembed_tf.data.readers.merge import connected_sets
 from itembed_tf.data.unreadable import NamedImage, UnreadableImage, decode_thumbnails, named_images
-from itembed_tf.doctor.captions import CaptionFindings, check_captions
+from itembed_tf.doctor.captions import SHOWN, CaptionFindings, check_captions
 from itembed_tf.doctor.near_duplicates import SIDE, Pair, find_near_duplicates
 
 SCHEMA = 2  # of doctor.json
@@ -63,7 +63,8 @@ class Findings:
         images: number of images.
         groups: number of groups by split.
         unused_groups: number of groups in other splits, which were not checked.
-        images_without_caption: image files that no caption names.
+        images_without_caption: number of image files that no caption names.
+        without_caption: the first of them.
         mirrored: whether mirror images count as duplicates.
         near_duplicates: sets of groups that show the same image; those in several splits first, then the largest.
         leaks: number of sets in several splits.
@@ -77,6 +78,7 @@ class Findings:
     groups: dict[str, int]
     unused_groups: dict[str, int]
     images_without_caption: int
+    without_caption: list[str]
     mirrored: bool
     near_duplicates: list[DuplicateSet]
     leaks: int
@@ -99,10 +101,11 @@ def check_data(data: ReadData, config: Config) -> Findings:
         groups={split: counts[split] for split in SPLITS if counts[split]},
         unused_groups=data.unused_groups,
         images_without_caption=data.images_without_caption,
+        without_caption=data.without_caption[:SHOWN],
         mirrored=mirrored,
         near_duplicates=near_duplicates,
         leaks=sum(each.leaks for each in near_duplicates),
-        captions=check_captions(groups, config),
+        captions=check_captions(groups, config, data.empty_captions),
         unreadable=unreadable,
     )
 

@@ -29,6 +29,7 @@ COARSE = (0.1, 0.03)
 # Stage 3, in grey levels: copies of photographs stay below 5 (overexposed: below 19), other pairs are above 30; copies
 # of drawings stay below 3, where drawings of other meanings begin.
 WORST = (15.0, 3.0)
+PLAIN = 3.0  # standard deviation of every channel, grey levels: below it an image is one colour
 GAIN = (0.6, 1.7)  # minimum and maximum ratio of contrast, and of brightness
 # Regularisation of contrast, brightness and four motion parameters, which plain images do not determine.
 RIDGE = (1000.0, 1.0, 100.0, 100.0, 100.0, 100.0)
@@ -153,7 +154,8 @@ def difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
     Returns:
         float32 [n], the root mean square residual of the worst of 7 x 7 blocks, in grey levels; infinity where contrast
-        or brightness would have to change beyond GAIN.
+        or brightness would have to change beyond GAIN. Of two plain images it is the difference of their colours, as
+        contrast and brightness would turn one colour into almost any other.
     """
     n, one, other = len(first), first.astype(np.float32), second.astype(np.float32)
     mean = (one + other) / 2
@@ -168,4 +170,11 @@ def difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     worst = np.sqrt((residual**2).mean(axis=(2, 4, 5))).max(axis=(1, 2), initial=0)
     brightness = (other.mean(axis=(1, 2, 3)) + 8) / (one.mean(axis=(1, 2, 3)) + 8)
     ratios = np.stack([1 + solution[:, 0], brightness])
-    return np.where(((ratios >= GAIN[0]) & (ratios <= GAIN[1])).all(axis=0), worst, np.inf).astype(np.float32)
+    worst = np.where(((ratios >= GAIN[0]) & (ratios <= GAIN[1])).all(axis=0), worst, np.inf)
+    plain = (_spread(one) < PLAIN) & (_spread(other) < PLAIN)
+    return np.where(plain, np.abs(other - one).max(axis=(1, 2, 3)), worst).astype(np.float32)
+
+
+def _spread(images: np.ndarray) -> np.ndarray:
+    """The largest standard deviation of a channel of each image [n, 32, 32, 3]."""
+    return images.std(axis=(1, 2)).max(axis=1)

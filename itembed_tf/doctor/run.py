@@ -61,5 +61,7 @@ def summary(findings: Findings) -> str:
         f" {captions.unknown.count:,} with out-of-vocabulary words only; {captions.truncated.count:,} truncated",
         f"  groups with few captions: {captions.few.count:,}",
         f"  unreadable images: {len(findings.unreadable):,}",
+        f"  image files without a caption: {findings.images_without_caption:,}",
+        *(f"    {name}" for name in findings.without_caption[:3]),
     ]
     return "\n".join(lines)

@@ -21,11 +21,11 @@ def test_all_readers_and_the_training_program_report_invalid_input(
     assert capsys.readouterr().out.rstrip().endswith("bad_data: 0 bad errors (bar 0) ok")
 
 
-def test_every_reader_is_tested_with_at_least_30_kinds() -> None:
+def test_every_reader_is_tested_with_at_least_20_kinds() -> None:
     assert {copy.dataset for copy in MINIATURES.values()} == set(DATASETS) - {"openmoji"}
     for copy in MINIATURES.values():
         kinds = [case.kind for case in breaks(copy)]
-        assert len(set(kinds)) == len(kinds) >= 30
+        assert len(set(kinds)) == len(kinds) >= 20
 
 
 @pytest.mark.parametrize(

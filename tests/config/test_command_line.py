@@ -81,6 +81,13 @@ def test_a_folder_without_captions_is_refused_and_a_run_directory_is_known(tmp_p
         named(str(tmp_path))
 
 
+@pytest.mark.parametrize("file", ["mine.tsv", "00000.tar", "data/train-0.parquet", "train/a.txt"])
+def test_a_folder_with_captions_in_another_layout_is_a_dataset(file, tmp_path):
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).touch()
+    assert resolve_config(tmp_path).path == CONFIGS / "photos.toml"
+
+
 def test_a_folder_without_captions_does_not_hide_a_config_of_its_name(tmp_path, monkeypatch):
     (tmp_path / "photos").mkdir()
     monkeypatch.chdir(tmp_path)

@@ -12,7 +12,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from itembed_tf.config import arguments, load_config
 from itembed_tf.config.schema import Dataset
-from itembed_tf.data.readers import Group, read_dataset
+from itembed_tf.data.readers import EmptyCaption, Group, read_dataset
 from itembed_tf.data.readers.merge import connected_sets, merge_groups, read_merge
 from itembed_tf.doctor.__main__ import main
 from itembed_tf.doctor.captions import check_captions
@@ -79,6 +79,13 @@ def test_plain_images_are_duplicates_only_in_the_same_colour():
     assert [pair[:2] for pair in find_near_duplicates(pixels, np.arange(5), mirrored=True)] == [(2, 4)]
 
 
+def test_plain_swatches_are_duplicates_only_in_nearly_the_same_colour():
+    """Contrast and brightness, which copies may differ in, would turn one colour into another."""
+    colours = [(120, 40, 40), (150, 60, 60), (160, 50, 50), (90, 90, 90), (120, 120, 120), (121, 120, 119)]
+    pixels = np.stack([np.full((32, 32, 3), colour, np.uint8) for colour in colours])
+    assert [pair[:2] for pair in find_near_duplicates(pixels, np.arange(6), mirrored=True)] == [(4, 5)]
+
+
 def test_a_thousand_copies_give_a_thousand_pairs():
     pixels = np.repeat(small(scene(1))[None], 1001, axis=0)
     found = find_near_duplicates(pixels, np.arange(1001), mirrored=True)
@@ -107,12 +114,13 @@ def test_misleading_captions_are_counted():
     groups = [
         group("a", "train", "A dog, running!", "two   CATS", "x y z", "red"),
         group("b", "train", "a dog running", "a dog running .", "green", "blue"),
-        group("c", "train", "  ", "...", "one two three four five", "x"),
+        group("c", "train", "...", "one two three four five", "x"),
         group("d", "train", "two", "three", "four", "five"),
         group("e", "dev", "A Dog Running", "zebra"),
         group("f", "dev", "a", "dog"),
     ]
-    findings = check_captions(groups, load_config(None, ["text.length=4", "word_vectors.source=random"]))
+    settings = load_config(None, ["text.length=4", "word_vectors.source=random"])
+    findings = check_captions(groups, settings, [EmptyCaption("c", "train")])
     first = findings.duplicates.shown[0]
     assert (first.caption, first.groups, first.splits) == ("a dog running", ["a", "b", "e"], ["dev", "train"])
     assert findings.duplicates.count == findings.duplicates.in_training == 1
@@ -200,6 +208,7 @@ def test_the_command_finds_leakage_and_its_merge_file_repairs_it(tmp_path, capsy
         "cut.png,cut,train",
         "test.png,image of test,test",
     ]
+    lines.append("0.png,  ,train")
     (root / "captions.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     settings = ["dataset.name=folder", f"dataset.root={root}", 'dataset.splits=["train","dev"]']
     (tmp_path / "my.toml").write_text("")
@@ -214,6 +223,8 @@ def test_the_command_finds_leakage_and_its_merge_file_repairs_it(tmp_path, capsy
     assert (leak["splits"], sorted(leak["groups"])) == (["train", "dev"], ["5.png", "again.jpg"])
     assert (twins["pairs"][0]["same_file"], sorted(twins["groups"])) == (True, ["0.png", "twin.png"])
     assert [Path(entry["image"]).name for entry in report["unreadable"]] == ["cut.png"]
+    assert report["without_caption"] == ["spare.png"] and "    spare.png" in printed.out
+    assert report["captions"]["empty"]["shown"][0]["group"] == "0.png" and "1 empty" in printed.out
     page = (out / "index.html").read_text(encoding="utf-8")
     assert page.count('<img src="data:image/') == 4 and "&lt;b&gt;" in page and "<b>5</b>" not in page
     assert "http:" not in page and "https:" not in page

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from benchmarks.miniatures import container, jpeg
 from benchmarks.tiny_flickr8k import write_tiny_flickr8k
 from itembed_tf.data import packing as pack_module
 from itembed_tf.data.batches import flatten
@@ -129,6 +130,28 @@ def test_unreadable_images_are_left_out_counted_and_named(root, tmp_path, capsys
     content = json.loads((out / "summary.json").read_text())
     (skipped,) = content["skipped"]
     assert skipped["image"].endswith("03.jpg") and sum(content["summary"]["images"].values()) == 31
+
+
+def test_a_missing_image_is_left_out_and_named(root, tmp_path, capsys):
+    out = tmp_path / "shards"
+    (Path(root) / "Images" / "05.jpg").unlink()
+    assert main(command(root, out, "--set", "max_broken_percent=5")) == 0
+    printed = capsys.readouterr().out
+    assert "skipped:" in printed and "05.jpg" in printed
+    assert len(read(shards=str(out))) == 31
+    assert main(command(root, out, "--set", "max_broken_percent=5")) == 0, "the same contents"
+
+
+def test_images_in_tar_and_parquet_files_are_packed(tmp_path):
+    for name in ("all.tar", "all.parquet"):
+        source, out = tmp_path / name.partition(".")[2], tmp_path / f"{name}-shards"
+        container(name)(source)
+        settings = ["dataset.name=folder", f"dataset.root={json.dumps(str(source))}"]
+        words = [word for setting in [*settings, "word_vectors.source=random"] for word in ("--set", setting)]
+        assert main([*_config(out), *words]) == 0
+        groups = read_dataset(name="folder", shards=str(out))
+        assert [group.captions[0] for group in groups] == [f"an image with the number {n}" for n in range(12)]
+        assert read_image(groups[-1].images[0]) == jpeg()
 
 
 def test_a_truncated_shard_is_refused(root, tmp_path):

@@ -18,7 +18,7 @@ import pytest
 from gensim.models import KeyedVectors, Word2Vec
 
 from itembed_tf.text.word_vectors import align, load_word_vectors, minilm
-from itembed_tf.text.word_vectors.formats import Wanted, read_word2vec
+from itembed_tf.text.word_vectors.formats import FASTTEXT, Wanted, read_word2vec
 
 WORDS = ["dog", "café", "new_york", "runs"]
 MATRIX = np.arange(12, dtype=np.float32).reshape(4, 3) / 8 - 0.5
@@ -95,6 +95,20 @@ def test_a_long_binary_file_is_read_across_its_blocks(tmp_path: Path, monkeypatc
     np.testing.assert_array_equal(np.stack(list(rows.values())), vectors.vectors)
 
 
+@pytest.mark.parametrize(("source", "header"), [("glove", b""), ("word2vec", b"2 3\n")])
+def test_a_byte_order_mark_is_no_part_of_the_first_word(source: str, header: bytes, tmp_path: Path) -> None:
+    content = b"\xef\xbb\xbf" + header + b"dog 1 2 3\nruns 4 5 6\n"
+    for path, data in ((tmp_path / "v.txt", content), (tmp_path / "v.txt.gz", gzip.compress(content))):
+        path.write_bytes(data)
+        assert load(source, path)["dog"].tolist() == [1, 2, 3]
+
+
+def test_more_words_than_the_header_says_are_read_with_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "v.vec").write_bytes(b"1 3\ndog 1 2 3\nruns 4 5 6\n\n")
+    with pytest.warns(UserWarning, match="has 2 words, more than the 1 of its first line"):
+        assert load("word2vec", tmp_path / "v.vec")["runs"].tolist() == [4, 5, 6]
+
+
 def test_words_with_spaces_and_twice_the_same_word(tmp_path: Path) -> None:
     (tmp_path / "v.txt").write_text("dog 1 2 3\n. . . 4 5 6\ndog 7 8 9\n", encoding="utf-8")
     vectors = load("glove", tmp_path / "v.txt", captions=[])
@@ -115,6 +129,18 @@ def test_words_with_spaces_and_twice_the_same_word(tmp_path: Path) -> None:
         ("word2vec", "v.bin", b"2 3\n" + b"x" * 20_000, "ends at word 1 of 2"),
         ("word2vec", "v.txt.gz", b"no gzip", "cannot be decompressed"),
         ("glove", "v.txt.gz", gzip.compress(b"dog 1 2 3\n" * 99, mtime=0)[:-9], "cannot be decompressed"),
+        (
+            "word2vec",
+            "v.vec",
+            b"4 3\ndog 1 2 3\ncat 4 5 6\n",
+            r"ends after 2 of the 4 words that its first line promises",
+        ),
+        ("word2vec", "v.bin", FASTTEXT + b"\x0c\0\0\0", r"is a model of fastText.*\.vec.*word2vec"),
+        ("word2vec", "v.bin.gz", gzip.compress(FASTTEXT + b"\x0c\0\0\0"), r"is a model of fastText.*\.vec"),
+        ("word2vec", "v.txt", b"PK\x03\x04....", "is a zip archive; unpack it"),
+        ("glove", "v.txt", gzip.compress(b"dog 1 2 3\n"), r"is compressed by gzip; add \.gz to its name"),
+        ("glove", "v.txt", b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer: run git lfs pull"),
+        ("keyedvectors", "v.kv", b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer: run git lfs"),
         ("keyedvectors", "v.kv", b"", "refused as gensim KeyedVectors"),
         ("keyedvectors", "v.kv", b"dog 1 2 3\n", "refused as gensim KeyedVectors"),
     ],

@@ -6,25 +6,31 @@ To add a dataset, write its reader as a module of this package, and add one line
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from itembed_tf.config import choices
+from itembed_tf.config import arguments, choices
+from itembed_tf.config.schema import Dataset
 from itembed_tf.data.readers import coco, flickr8k, flickr30k, folder, openmoji, person_search
-from itembed_tf.data.readers.group import SPLITS, FilePart, Group, ImageSource, check_groups, read_image
+from itembed_tf.data.readers.cells import TableCell
+from itembed_tf.data.readers.empty_captions import EmptyCaption, drop_empty_captions
+from itembed_tf.data.readers.group import SPLITS, FilePart, Group, ImageSource, check_groups, format_items, read_image
 from itembed_tf.data.readers.html_entities import plain_captions
 from itembed_tf.data.readers.merge import merge_groups
 from itembed_tf.data.readers.shards import read_shards
 
 __all__ = [
     "DATASETS",
+    "EmptyCaption",
     "FilePart",
     "Group",
     "ImageSource",
     "ReadData",
+    "TableCell",
     "attribution",
     "read_data",
     "read_dataset",
@@ -57,17 +63,24 @@ class ReadData:
     Attributes:
         groups: of the requested splits.
         unused_groups: number of groups in each other split, as far as it was read.
-        images_without_caption: image files in the folder that no caption names (dataset "folder").
+        without_caption: image files in the folder that no caption names, relative to it (dataset "folder").
+        empty_captions: captions of the requested splits that were left out because they are empty.
     """
 
     groups: list[Group]
     unused_groups: dict[str, int]
-    images_without_caption: int
+    without_caption: list[str]
+    empty_captions: list[EmptyCaption]
+
+    @property
+    def images_without_caption(self) -> int:
+        """The number of image files without a caption."""
+        return len(self.without_caption)
 
 
 def read_dataset(**settings: Any) -> list[Group]:
-    """Read the groups of a dataset, as `read_data` does."""
-    return read_data(**settings).groups
+    """Read the groups of a dataset, as `read_data` does; settings that are not given have their defaults."""
+    return read_data(**{**arguments(Dataset()), **settings}).groups
 
 
 def read_data(
@@ -78,6 +91,10 @@ def read_data(
     splits: Sequence[str],
     split_by: str,
     held_out_percent: int,
+    captions: str,
+    images: str,
+    image_column: str,
+    caption_column: str,
     merge: str,
     leaks: str,
 ) -> ReadData:
@@ -93,7 +110,9 @@ def read_data(
         split_by: which split. openmoji: "base" keeps all variants of an emoji in one split, "id" does not. flickr8k:
             "base", its official lists, or "karpathy". flickr30k: "karpathy" or "entities". coco: "karpathy" or
             "random". All others have one split, "base".
-        held_out_percent: dataset "folder" without splits: percentage of groups in dev, and the same in test.
+        held_out_percent: datasets without splits: percentage of groups in dev, and the same in test.
+        captions, images, image_column, caption_column: dataset "folder": its caption file, the folder of its images,
+            and the columns of the caption file (`itembed_tf.data.readers.folder`).
         merge: file of groups that show the same thing and are merged (`itembed_tf.data.readers.merge`); "" for none.
         leaks: what to do with such groups in several splits: "refuse", "drop" or "keep".
 
@@ -114,12 +133,22 @@ def read_data(
         everything = read_shards(shards, name=name, split_by=split_by, splits=splits)
     else:
         everything = DATASETS[name](
-            root=root, splits=tuple(splits), split_by=split_by, held_out_percent=held_out_percent
+            root=root,
+            splits=tuple(splits),
+            split_by=split_by,
+            held_out_percent=held_out_percent,
+            captions=captions,
+            images=images,
+            image_column=image_column,
+            caption_column=caption_column,
         )
     groups = [plain_captions(group) for group in everything if group.split in splits]
+    groups, empty_captions = drop_empty_captions(groups)
     if name not in FILE_ORDER:
         groups.sort(key=lambda group: group.id)
     place = shards or root
+    if empty_captions:
+        _warn_of_empty_captions(empty_captions, groups, place)
     check_groups(groups, f"{name} in {place}" if place else name)
     groups = merge_groups(groups, merge=merge, leaks=leaks)
     sizes = Counter(group.split for group in groups)
@@ -133,7 +162,19 @@ def read_data(
     return ReadData(
         groups,
         {split: others[split] for split in SPLITS if split not in splits and others[split]},
-        folder.images_without_caption(root, everything) if name == "folder" and not shards else 0,
+        folder.images_without_caption(root, images, everything) if name == "folder" and not shards else [],
+        empty_captions,
+    )
+
+
+def _warn_of_empty_captions(empty: Sequence[EmptyCaption], groups: Sequence[Group], place: str) -> None:
+    kept = {group.id for group in groups}
+    without = [each.group for each in empty if each.group not in kept]
+    listed = format_items((each.group for each in empty), 5)
+    warnings.warn(
+        f"{place}: {len(empty):,} captions are empty and ignored, and with them {len(set(without)):,} groups that "
+        f"have no other caption:\n{listed}",
+        stacklevel=3,
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from itembed_tf.data.readers.group import SPLITS, Group, format_items
+from itembed_tf.data.readers.group import SPLITS, Group
 from itembed_tf.data.readers.karpathy import PAGE, read_karpathy
+from itembed_tf.data.readers.problems import format_problems
 from itembed_tf.data.readers.source import (
     check_images,
     find_path,
@@ -99,5 +100,5 @@ def _by_lists(folder: Path, images: Path, captions: dict[str, list[str]], splits
                 groups.append(Group(name.removesuffix(".jpg"), (str(images / file),), tuple(captions[file]), split))
             owner[file] = split
     if problems:
-        raise ValueError(f"{folder}: {len(problems)} invalid lines in the lists:\n{format_items(problems)}\n{ADVICE}")
+        raise ValueError(f"{folder}: {format_problems(problems, 'lines in the lists')}\n{ADVICE}")
     return groups

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from itembed_tf.data.readers.group import SPLITS, Group, format_items
 from itembed_tf.data.readers.karpathy import PAGE, read_karpathy
+from itembed_tf.data.readers.problems import format_problems
 from itembed_tf.data.readers.source import (
     check_images,
     find_path,
@@ -25,10 +26,11 @@ TOKENS = ("Flickr8k_text/Flickr8k.token.txt", "Flickr8k.token.txt")
 TABLE = "captions.txt"
 LISTS = ("Flickr8k_text/Flickr_8k.{split}Images.txt", "Flickr_8k.{split}Images.txt")
 ADVICE = f"docs/datasets.md shows the expected directory layout of Flickr8k. ({KARPATHY}: {PAGE})"
-# checksum(*sorted names) of the official lists; that of test was not available.
+# checksum(*sorted names) of the official lists.
 OFFICIAL = {
     "train": "8fddc9ff20c7e2e3914abb97b1d0db4572e17f95947d8d44076ae1483efbe46f",
     "dev": "4e29930f15daec375e5daec8354d33d970e57c681d2722e06b3573ad70713d0e",
+    "test": "e0d1c40ec76e702565037cc506c75cb192861199ac5bebbe939b3eec5cc6bec3",
 }
 
 
@@ -93,8 +95,7 @@ def _read_list(folder: Path, split: str) -> list[str]:
         )
     path = find_path(folder, choices, f"the list of {split}", ADVICE)
     names = [line.strip() for line in read_lines(path, ADVICE) if line.strip()]
-    if split in OFFICIAL:
-        warn_unless_official(path, names, split, OFFICIAL[split])
+    warn_unless_official(path, names, split, OFFICIAL[split])
     return names
 
 
@@ -129,7 +130,7 @@ def _read_captions(folder: Path) -> dict[str, list[str]]:
         else:
             captions.setdefault(name, []).append(caption.strip())
     if problems:
-        raise ValueError(f"{path}: {len(problems)} invalid lines:\n{format_items(problems)}\n{ADVICE}")
+        raise ValueError(f"{path}: {format_problems(problems, 'lines')}\n{ADVICE}")
     return captions
 
 

@@ -1,227 +1,218 @@
-"""Folder reader: your own images, with captions in `captions.jsonl` or `captions.csv` (docs/your_images.md)."""
+"""Folder reader: your own images and captions, in any of the layouts of docs/your_images.md."""
 
 from __future__ import annotations
 
-import csv
-import io
-import os
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from itembed_tf.data.readers.group import SPLITS, Group, bucket, format_items
-from itembed_tf.data.readers.source import is_caption, parse_json, path_problem, read_lines, read_text
+from itembed_tf.data.readers.caption_files import TAR, CaptionFile, find_caption_files, split_of, unread_files
+from itembed_tf.data.readers.columns import find_columns, ignored_columns
+from itembed_tf.data.readers.group import SPLITS, Group
+from itembed_tf.data.readers.image_paths import ImageFiles, image_files
+from itembed_tf.data.readers.own_split import hold_out
+from itembed_tf.data.readers.parquet import image_leaf, open_parquet, parquet_records, read_parquet
+from itembed_tf.data.readers.problems import format_problems
+from itembed_tf.data.readers.records import Record, read_records
+from itembed_tf.data.readers.rows import Row, check_rows, find_images, groups_of, row_of
+from itembed_tf.data.readers.sidecar import has_sidecars, read_sidecars
+from itembed_tf.data.readers.webdataset import Damage, read_tar
 
-FILES = ("captions.jsonl", "captions.csv")
-ADVICE = "docs/your_images.md shows the expected format; configs/photos.toml is a config for it."
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
-COLUMNS = ("image", "caption", "captions", "split", "label")
-SPLIT_NAMES = {**{split: split for split in SPLITS}, "val": "dev", "validation": "dev"}
+ADVICE = "docs/your_images.md shows the layouts that are read; configs/photos.toml is a config for them."
+
+EXAMPLES = 20  # records by whose values a column is found
 
 
 @dataclass(frozen=True)
-class Row:
-    line: int
-    image: str
-    captions: tuple[str, ...]
-    split: str
-    label: str
+class _Settings:
+    """The settings of the folder: `images` is "" where the images are beside their captions."""
+
+    root: Path
+    images: str
+    image_column: str
+    caption_column: str
+
+    @property
+    def image_folder(self) -> Path:
+        """The folder that dataset.images names, relative to `root` or to the working directory; else `root`."""
+        inside = self.root / self.images
+        folder = inside if inside.is_dir() else Path(self.images).expanduser()
+        if not folder.is_dir():
+            raise FileNotFoundError(f"dataset.images = {self.images!r}: neither {inside} nor {folder} is a folder")
+        return folder
+
+    def name_of(self, path: Path) -> str:
+        """A file's path in `root`, for ids."""
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
 
 
-def read(*, root: str, splits: Sequence[str], held_out_percent: int, **_others: object) -> list[Group]:
+def read(
+    *,
+    root: str,
+    splits: Sequence[str],
+    held_out_percent: int,
+    captions: str,
+    images: str,
+    image_column: str,
+    caption_column: str,
+    **_others: object,
+) -> list[Group]:
     """Read one group per image or, where rows have a label, one group per label with all its images and captions.
 
-    Several rows may name one image. Without splits in the file, a group's split depends on its id alone (its MD5 modulo
-    100), so that it does not change when images are added.
+    Several rows may name one image. Captions that are empty are kept, for `read_data` to report.
 
     Args:
-        root: the folder; paths in the caption file are relative to it, with "/".
+        root: the folder.
         splits: requested splits.
-        held_out_percent: without splits in the file: percentage of groups in dev, and the same in test.
+        held_out_percent: without splits in the data: percentage of groups in dev, and the same in test (`hold_out`).
+        captions: the caption file, a path in `root`; "" to find it.
+        images: the folder of the images, if they are not where the captions are.
+        image_column, caption_column: columns, keys or endings of the caption file; "" to find them by their names.
 
     Raises:
-        FileNotFoundError: the folder or its caption file is missing.
-        ValueError: both caption files; invalid lines (all are listed, up to 20); an empty split.
+        FileNotFoundError: a folder or the caption file is missing.
+        ValueError: several caption files; invalid lines (the first of each kind are listed); an empty split.
+        MissingExtra: Parquet files, and pyarrow is not installed.
     """
-    path = _caption_file(root)
-    problems: list[str] = []
-    try:
-        rows = list(_json_rows(path, problems) if path.suffix == ".jsonl" else _csv_rows(path, problems))
-    except csv.Error as error:
-        raise ValueError(
-            f"{path} is not valid CSV ({error}): put captions with commas or quotation marks in quotation marks, "
-            f'and double those inside: "a ""red"" car, parked". {ADVICE}'
-        ) from error
-    _check_rows(rows, problems)
-    if problems:
-        problems.sort(key=lambda problem: int(problem.split()[1].rstrip(":")))
-        raise ValueError(f"{path}: {len(problems)} invalid lines:\n{format_items(problems)}\n{ADVICE}")
-    groups = _groups(Path(root), rows, held_out_percent)
-    _check_splits(path, groups, splits, any(row.split for row in rows), held_out_percent)
-    return groups
-
-
-def images_without_caption(root: str, groups: Sequence[Group]) -> int:
-    """Count the image files in the folder, hidden folders aside, that are in no group."""
-    named = {os.path.normpath(str(image)) for group in groups for image in group.images}
-    count = 0
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        images = (name for name in files if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."))
-        count += sum(os.path.normpath(os.path.join(folder, name)) not in named for name in images)
-    return count
-
-
-def _caption_file(root: str) -> Path:
     if not root or not Path(root).is_dir():
         raise FileNotFoundError(
             f"dataset.root = {root!r} is not a folder; it must be the folder of your images. {ADVICE}"
         )
-    existing = [Path(root) / name for name in FILES if (Path(root) / name).exists()]
-    if not existing:
-        raise FileNotFoundError(f"{root} has no caption file; write {' or '.join(FILES)}. {ADVICE}")
-    if len(existing) > 1:
-        raise ValueError(f"{root} has both {' and '.join(FILES)}; keep only one of them")
-    return existing[0]
-
-
-def _json_rows(path: Path, problems: list[str]) -> Iterator[Row]:
-    for number, line in enumerate(read_lines(path, ADVICE), 1):
-        if not line.strip():
-            continue
-        try:
-            entry = parse_json(line)
-        except ValueError as error:
-            problems.append(f"line {number}: not valid JSON ({error}); write one object a line")
-            continue
-        if not isinstance(entry, dict):
-            problems.append(f'line {number}: not an object; write {{"image": "...", "caption": "..."}}')
-            continue
-        row = _row(number, entry, problems)
-        if row:
-            yield row
-
-
-def _csv_rows(path: Path, problems: list[str]) -> Iterator[Row]:
-    table = csv.reader(io.StringIO(read_text(path, ADVICE), newline=""), strict=True)
-    header = [cell.strip() for cell in next(table, [])]
-    if "image" not in header or "caption" not in header or len(set(header)) != len(header):
-        hint = "; its columns must be separated by commas" if re.search("[;\t]", "".join(header)) else ""
-        raise ValueError(
-            f"{path}: the first line is {','.join(header)[:200]!r}; it must be the column names, image,caption "
-            f"and optionally split,label{hint}"
-        )
-    line = 2
-    for cells in table:
-        first, line = line, table.line_num + 1
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) != len(header):
-            problems.append(
-                f"line {first}: {len(cells)} columns instead of {len(header)}; put captions with commas in "
-                '"quotation marks"'
-            )
-            continue
-        if line > first + 1:
-            problems.append(
-                f"line {first}: a quotation mark is not closed before line {line - 1} (use captions.jsonl for captions "
-                "with line breaks)"
-            )
-            continue
-        row = _row(first, dict(zip(header, cells, strict=True)), problems)
-        if row:
-            yield row
-
-
-def _row(number: int, entry: dict[str, object], problems: list[str]) -> Row | None:
-    """Validate one line; returns None and adds to `problems` if it is invalid."""
-    invalid = []
-    unknown = sorted(set(entry) - set(COLUMNS))
-    if unknown:
-        invalid.append(f"unknown column {', '.join(unknown)}; allowed are {', '.join(COLUMNS)}")
-    if ("caption" in entry) == ("captions" in entry):
-        invalid.append("must have either caption or captions (a list)")
-    given = entry.get("caption", entry.get("captions", []))
-    captions = given if isinstance(given, list) else [given]
-    if not captions or not all(is_caption(caption) for caption in captions):
-        invalid.append("a caption that is empty, or not valid text")
-    texts = {key: "" if entry.get(key) is None else entry[key] for key in ("image", "split", "label")}
-    for key, value in texts.items():
-        if not isinstance(value, str):
-            invalid.append(f"{key} is {value!r}; it must be text (in quotation marks)")
-    image, split, label = (str(value).strip() for value in texts.values())
-    invalid += [problem for problem in [path_problem(image)] if problem]
-    if split and split.lower() not in SPLIT_NAMES:
-        invalid.append(f"split {split!r}; it must be one of {', '.join(SPLIT_NAMES)}")
-    problems += [f"line {number}: {problem}" for problem in invalid]
-    if invalid:
-        return None
-    texts_of_image = tuple(str(caption).strip() for caption in captions)
-    return Row(number, str(PurePosixPath(image)), texts_of_image, SPLIT_NAMES.get(split.lower(), ""), label)
-
-
-def _check_rows(rows: Sequence[Row], problems: list[str]) -> None:
-    """Validate rows against each other: duplicate captions, an image or a label in two splits."""
-    splits_given = any(row.split for row in rows)
-    first: dict[str, Row] = {}
-    first_of_label: dict[str, Row] = {}
-    seen: dict[tuple[str, str], int] = {}
-    for row in rows:
-        if splits_given and not row.split:
-            problems.append(
-                f"line {row.line}: no split, although other lines have one; give it in all lines or in none"
-            )
-        for caption in row.captions:
-            earlier = seen.setdefault((row.image, caption), row.line)
-            if earlier != row.line or row.captions.count(caption) > 1:
-                problems.append(f"line {row.line}: the caption of {row.image} duplicates line {earlier}")
-                break
-        other = first.setdefault(row.image, row)
-        if other.label != row.label:
-            problems.append(
-                f"line {row.line}: {row.image} has the label {row.label!r}, but {other.label!r} in line {other.line}"
-            )
-        if row.label:
-            other = first_of_label.setdefault(row.label, row)
-        if row.split and other.split and other.split != row.split:
-            what = f"label {row.label}" if row.label else row.image
-            problems.append(f"line {row.line}: {what} is in {row.split}, but in {other.split} in line {other.line}")
-
-
-def _groups(root: Path, rows: Sequence[Row], held_out_percent: int) -> list[Group]:
-    members: dict[str, list[Row]] = {}
-    for row in rows:
-        members.setdefault(f"label:{row.label}" if row.label else row.image, []).append(row)
-    groups = []
-    for id, group_rows in members.items():
-        images = dict.fromkeys(str(root / row.image) for row in group_rows)
-        captions = dict.fromkeys(caption for row in group_rows for caption in row.captions)
-        first = group_rows[0]
-        split = first.split or _hashed_split(id, held_out_percent)
-        groups.append(Group(id=id, images=tuple(images), captions=tuple(captions), split=split, label=first.label))
+    settings = _Settings(Path(root), images, image_column, caption_column)
+    files = find_caption_files(settings.root, captions, ADVICE)
+    problems: list[str] = []
+    rows = _rows_of_files(files, settings) if files else _sidecars(settings, problems)
+    place = str(files[0].path if len(files) == 1 else root)
+    rows = check_rows(rows, place, problems)
+    if problems:
+        raise ValueError(f"{place}: {format_problems(problems, 'lines')}\n{ADVICE}")
+    groups = groups_of(rows)
+    if not any(caption for group in groups for caption in group.captions):
+        raise ValueError(f"{place} has no captions; write at least one line for each image. {ADVICE}")
+    given = any(group.split for group in groups)
+    if not given:
+        groups = _held_out(groups, held_out_percent, place)
+    _check_splits(place, groups, splits, given, held_out_percent)
     return groups
 
 
-def _hashed_split(id: str, held_out_percent: int) -> str:
-    percent = bucket(id, 100)
-    return "dev" if percent < held_out_percent else "test" if percent < 2 * held_out_percent else "train"
+def images_without_caption(root: str, images: str, groups: Sequence[Group]) -> list[str]:
+    """The files in the folder of the images, hidden ones aside, that are in no group, relative to that folder."""
+    named = {str(Path(image).absolute()) for group in groups for image in group.images if isinstance(image, str)}
+    folder = _Settings(Path(root), images, "", "").image_folder
+    others = [path for path in image_files(folder) if str((folder / path).absolute()) not in named]
+    return [path.encode("utf-8", "backslashreplace").decode() for path in others]  # names that are not UTF-8
+
+
+def _rows_of_files(files: Sequence[CaptionFile], settings: _Settings) -> list[Row]:
+    rows = []
+    damage = Damage()
+    for number, file in enumerate(files):
+        problems: list[str] = []
+        if file.path.name.endswith(TAR):
+            name = settings.name_of(file.path)
+            own = read_tar(file.path, name, file.split, settings.caption_column, ADVICE, damage, problems)
+        else:
+            own = _rows_of_file(file, settings, problems, first=number == 0)
+        if problems:
+            raise ValueError(f"{file.path}: {format_problems(problems, 'lines')}\n{ADVICE}")
+        rows += own if len(files) == 1 else [replace(row, where=f"{file.path.name}, {row.where}") for row in own]
+    damage.warn(str(settings.root))
+    return rows
+
+
+def _rows_of_file(file: CaptionFile, settings: _Settings, problems: list[str], *, first: bool) -> list[Row]:
+    path = file.path
+    if path.suffix == ".parquet":
+        with open_parquet(path, ADVICE) as table:
+            if leaf := image_leaf(table, settings.image_column):
+                name = settings.name_of(path)
+                return read_parquet(table, path, name, leaf, file.split, settings.caption_column, ADVICE, problems)
+            names = list(table.schema_arrow.names)
+            records = parquet_records(table, names)
+    else:
+        names, records = read_records(path, ADVICE, problems)
+    return _rows_of_records(names, records, file, settings, problems, first=first)
+
+
+def _rows_of_records(
+    names: list[str],
+    records: Sequence[Record],
+    file: CaptionFile,
+    settings: _Settings,
+    problems: list[str],
+    *,
+    first: bool,
+) -> list[Row]:
+    if problems and not names:
+        return []
+    columns = find_columns(
+        names,
+        [record.values for record in records[:EXAMPLES]],
+        image_column=settings.image_column,
+        caption_column=settings.caption_column,
+        where=str(file.path),
+        advice=ADVICE,
+    )
+    if first and (text := ignored_columns(str(file.path), columns, names)):
+        warnings.warn(text, stacklevel=5)
+    rows = [row_of(record.where, record.values, columns, file.split, problems) for record in records]
+    valid = [row for row in rows if row]
+    return find_images(valid, _image_files(valid, file.path.parent, settings), settings.root, str(file.path), problems)
+
+
+def _image_files(rows: Sequence[Row], beside: Path, settings: _Settings) -> ImageFiles:
+    """The folder that image paths are relative to: dataset.images, that of the caption file, or the root."""
+    if settings.images:
+        return ImageFiles(settings.image_folder)
+    files = ImageFiles(beside)
+    if beside == settings.root or any(files.exists(str(row.image)) for row in rows):
+        return files
+    return ImageFiles(settings.root)
+
+
+def _sidecars(settings: _Settings, problems: list[str]) -> list[Row]:
+    """Rows of text files beside images; a folder that is called train, dev, val or test gives the split."""
+    root = settings.root
+    files = ImageFiles(settings.image_folder)
+    if not has_sidecars(root, files):
+        unread = unread_files(root)
+        raise FileNotFoundError(
+            f"{root} has no caption file; write captions.jsonl or captions.csv, or a text file beside each image. "
+            + (f"Not read: {unread}. " if unread else "")
+            + ADVICE
+        )
+    rows = read_sidecars(root, files, ADVICE, problems)
+    splits = [split_of(row.id.partition("/")[0]) if "/" in row.id else "" for row in rows]
+    return [replace(row, split=split) for row, split in zip(rows, splits)] if all(splits) else rows
+
+
+def _held_out(groups: Sequence[Group], percent: int, place: str) -> list[Group]:
+    splits, by_order = hold_out([group.id for group in groups], percent)
+    if by_order:
+        sizes = [list(splits.values()).count(split) for split in SPLITS]
+        warnings.warn(
+            f"{place}: {len(groups)} groups are too few to split each by its own checksum, which left a split empty; "
+            f"{percent} % of them, at least one, are held out by the order of their checksums: {sizes[0]} train, "
+            f"{sizes[1]} dev, {sizes[2]} test. The split may change when images are added; a column `split` fixes it",
+            stacklevel=4,
+        )
+    return [replace(group, split=splits[group.id]) for group in groups]
 
 
 def _check_splits(
-    path: Path, groups: Sequence[Group], splits: Sequence[str], given: bool, held_out_percent: int
+    place: str, groups: Sequence[Group], splits: Sequence[str], given: bool, held_out_percent: int
 ) -> None:
     existing = [split for split in SPLITS if any(group.split == split for group in groups)]
     empty = [split for split in splits if split not in existing]
-    if not groups:
-        raise ValueError(f"{path} has no captions; write at least one line for each image. {ADVICE}")
     if not empty:
         return
     if given:
-        reason = f"its split column has only {', '.join(existing)}. Put some lines into {' and '.join(empty)}"
+        reason = f"its splits are only {', '.join(existing)}. Put some lines into {' and '.join(empty)}"
     else:
         reason = (
             f"the file has no splits, and dataset.held_out_percent = {held_out_percent} of {len(groups)} groups gave "
             "none. Add a split column, or change that setting (below 50, so that train is not empty)"
         )
-    raise ValueError(f"{path}: no group is in {' and '.join(empty)}: {reason}, or set dataset.splits = {existing}")
+    raise ValueError(f"{place}: no group is in {' and '.join(empty)}: {reason}, or set dataset.splits = {existing}")

@@ -8,6 +8,13 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from itembed_tf.config.choices import SPLITS
+from itembed_tf.data.readers.cells import TableCell, read_cell
+
+# Endings of image files, read or not: `itembed_tf.data.images` says which formats are decoded.
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"),
+    *(".heic", ".heif", ".avif", ".jp2", ".svg", ".psd", ".ico"),
+)
 
 
 class FilePart(NamedTuple):
@@ -18,7 +25,8 @@ class FilePart(NamedTuple):
     length: int  # bytes
 
 
-ImageSource: TypeAlias = str | bytes | FilePart  # a path, the bytes of an image file, or a part of a file
+# A path, the bytes of an image file, a part of a file, or a cell of a Parquet file.
+ImageSource: TypeAlias = str | bytes | FilePart | TableCell
 
 
 def read_image(image: ImageSource) -> bytes:
@@ -29,13 +37,16 @@ def read_image(image: ImageSource) -> bytes:
     """
     if isinstance(image, bytes):
         return image
+    if isinstance(image, TableCell):
+        return read_cell(image)
     part = image if isinstance(image, FilePart) else FilePart(image, 0, -1)
     with open(part.path, "rb") as file:
         file.seek(part.offset)
         data = file.read(part.length)
     if len(data) < part.length:
         raise OSError(
-            f"{part.path} is truncated (ends before byte {part.offset + part.length}); rerun `itembed prepare`"
+            f"{part.path} is truncated (ends before byte {part.offset + part.length}); copy it again, or, if it is a "
+            "shard, rerun `itembed prepare`"
         )
     return data
 
@@ -46,7 +57,7 @@ class Group:
 
     Attributes:
         id: unique in the dataset, and the same in every run.
-        images: paths, bytes of image files, or parts of files; at least one.
+        images: paths, bytes of image files, parts of files or cells of Parquet files; at least one.
         captions: each describes every image of the group; at least one.
         split: "train", "dev" or "test".
         label: name of the class where the dataset has one (an identity, a product), else "".

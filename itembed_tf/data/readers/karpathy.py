@@ -11,11 +11,11 @@ their captions is COCO's own id.
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
-from itembed_tf.data.readers.group import Group, format_items
+from itembed_tf.data.readers.group import Group
+from itembed_tf.data.readers.problems import format_problems
 from itembed_tf.data.readers.source import is_caption, path_problem, read_json
 
 PAGE = "https://cs.stanford.edu/people/karpathy/deepimagesent/"
@@ -41,12 +41,12 @@ def read_karpathy(path: Path, dataset: str, folders: dict[str, Path], advice: st
         raise ValueError(f'{path} is not one of Karpathy\'s files: "images" must be a list that is not empty. {advice}')
     if content.get("dataset", dataset) != dataset:
         raise ValueError(
-            f"{path} belongs to the dataset {str(content['dataset'])[:60]!r}; it must be {dataset!r}. {advice}"
+            f"{path} belongs to the dataset {str(content['dataset'])[:60]!r}; it must be {dataset!r}. For other "
+            f'images in Karpathy\'s format, set dataset.name = "folder" (docs/your_images.md). {advice}'
         )
     problems: list[str] = []
     seen: dict[str, int] = {}
     groups = []
-    empty = 0
     for number, image in enumerate(images):
         problem = _image_problem(image, folders) or _captions_problem(image["sentences"], "cocoid" in image)
         if not problem and (earlier := seen.setdefault(_id(image), number)) != number:
@@ -54,16 +54,12 @@ def read_karpathy(path: Path, dataset: str, folders: dict[str, Path], advice: st
         if problem:
             problems.append(f"images[{number}]: {problem}")
             continue
-        sentences = [sentence for sentence in image["sentences"] if sentence["raw"].strip()]
-        empty += len(image["sentences"]) - len(sentences)
         file = folders[image.get("filepath", "")] / image["filename"]
-        captions = tuple(sentence["raw"].strip() for sentence in sentences)
-        ids = tuple(sentence["sentid"] for sentence in sentences) if "cocoid" in image else ()
+        captions = tuple(sentence["raw"].strip() for sentence in image["sentences"])
+        ids = tuple(sentence["sentid"] for sentence in image["sentences"]) if "cocoid" in image else ()
         groups.append(Group(_id(image), (str(file),), captions, SPLIT_NAMES[image["split"]], caption_ids=ids))
     if problems:
-        raise ValueError(f"{path}: {len(problems)} invalid images:\n{format_items(problems)}\n{advice}")
-    if empty:
-        warnings.warn(f"{path}: {empty} captions are empty and ignored", stacklevel=3)
+        raise ValueError(f"{path}: {format_problems(problems, 'images')}\n{advice}")
     return groups
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from itembed_tf.data.readers.group import SPLITS, Group, format_items
+from itembed_tf.data.readers.problems import format_problems
 from itembed_tf.data.readers.source import check_images, find_path, is_caption, open_root, path_problem, read_json
 
 SPLIT_NAMES = {"train": "train", "val": "dev", "test": "test"}
@@ -92,7 +93,7 @@ def read(benchmark: Benchmark, *, root: str, splits: Sequence[str], **_others: o
     entries = [entry for i, raw in enumerate(content) if (entry := _entry(benchmark, raw, i, problems))]
     _check(benchmark, entries, problems)
     if problems:
-        raise ValueError(f"{path}: {len(problems)} invalid entries:\n{format_items(problems)}\n{advice}")
+        raise ValueError(f"{path}: {format_problems(problems, 'entries')}\n{advice}")
     groups = _groups(entries, images)
     _warn_of_sizes(benchmark, path, groups, splits, advice)
     check_images([group for group in groups if group.split in splits], advice)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from typing import Any
 
 from itembed_tf.data.readers.group import Group, format_items
 from itembed_tf.files import checksum
+from itembed_tf.git_pointer import HEAD, pointer_problem
 
 MAX_BYTES = 2**30  # the largest published file, Karpathy's of COCO, has some 150 million
 
@@ -48,21 +50,24 @@ def find_path(folder: Path, choices: Sequence[str], what: str, advice: str) -> P
 
 
 def read_text(path: Path, advice: str) -> str:
-    """Read a text file: UTF-8 with or without a byte-order mark; line ends are kept.
+    """Read a text file: UTF-8, or UTF-16 with a byte-order mark, as Excel and PowerShell write it; line ends are kept.
 
     Raises:
-        ValueError: it is empty, larger than `MAX_BYTES`, not a file, or not UTF-8.
+        ValueError: it is empty, larger than `MAX_BYTES`, not a file, a pointer of Git LFS, or in another encoding.
     """
     if not path.is_file():
         raise ValueError(f"{path} must be a file. {advice}")
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path} has {path.stat().st_size:,} bytes; the maximum is {MAX_BYTES:,}. {advice}")
     data = path.read_bytes()
+    if problem := pointer_problem(data[:HEAD]):
+        raise ValueError(f"{path} {problem}")
+    utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-16" if utf_16 else "utf-8-sig")
     except UnicodeDecodeError as error:
-        encoding = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else f"not UTF-8 (byte {error.start})"
-        raise ValueError(f"{path} is {encoding}; save it again as UTF-8. {advice}") from error
+        problem = f"not UTF-{'16, which its first bytes promise,' if utf_16 else '8'} (byte {error.start})"
+        raise ValueError(f"{path} is {problem}; save it again as UTF-8. {advice}") from error
     if not text.strip():
         raise ValueError(f"{path} is empty. {advice}")
     return text
@@ -132,6 +137,11 @@ def path_problem(image: object) -> str:
         return f"image is {str(image)[:60]!r}; it must be text (in quotation marks)"
     if not image:
         return "no image"
+    if re.match(r"[a-z][a-z0-9+.-]+://|data:|www\.", image, re.IGNORECASE):
+        return (
+            f"image {image[:60]!r} is a web address; download the images and write the names of the files (img2dataset "
+            "does both, and what it writes can be read)"
+        )
     if "\\" in image:
         return f"image {image!r}: use / instead of \\"
     if re.search("[\x00-\x1f\ud800-\udfff]", image) or max(map(len, image.encode().split(b"/"))) > 255:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from itembed_tf.data.readers.group import format_items
+from itembed_tf.data.readers.group import IMAGE_SUFFIXES
+from itembed_tf.data.readers.problems import format_problems
 from itembed_tf.data.readers.source import is_caption, path_problem, read_lines
+
+PATTERN = "name.jpg#0<tab>caption"
+SHOWN = 80  # characters of a faulty line
 
 
 def read_tokens(path: Path, advice: str) -> dict[str, list[str]]:
     """Read captions by image name, in the order of the file.
 
     Raises:
-        ValueError: the file cannot be read, or has invalid lines (all are listed, up to 20).
+        ValueError: the file cannot be read, or has invalid lines (the first of each kind are listed).
     """
     captions: dict[str, list[str]] = {}
     first_line: dict[str, int] = {}
@@ -21,21 +25,27 @@ def read_tokens(path: Path, advice: str) -> dict[str, list[str]]:
     for number, line in enumerate(read_lines(path, advice), 1):
         if not line.strip():
             continue
-        key, _, caption = line.partition("\t")
+        key, tab, caption = line.partition("\t")
         name = image_name(key.rpartition("#")[0])
-        problem = token_problem(name, caption)
+        problem = token_problem(name, caption) if tab and "#" in key else "no tab" if not tab else "no # and number"
         if not problem and first_line.setdefault(key, number) != number:
-            problem = f"{key} duplicates line {first_line[key]}"
+            problem = f"duplicates line {first_line[key]}"
         if problem:
-            problems.append(f"line {number}: {problem}")
+            problems.append(f"line {number}: {problem} in {line[:SHOWN]!r}")
         else:
             captions.setdefault(name, []).append(caption.strip())
     if problems:
         raise ValueError(
-            f"{path}: {len(problems)} invalid lines:\n{format_items(problems)}\n"
-            f"A line must be an image's name, # and a number, a tab, and the caption. {advice}"
+            f"{path}: {format_problems(problems, 'lines')}\n"
+            f"A line must be {PATTERN}: an image's name, # and a number, a tab, and the caption. {advice}"
         )
     return captions
+
+
+def is_token_line(line: str) -> bool:
+    """Whether a line starts as one of a token file: with an image's name, # and a number."""
+    name, number, _ = line.partition("#")
+    return bool(number) and image_name(name).lower().endswith(IMAGE_SUFFIXES)
 
 
 def image_name(field: str) -> str:

@@ -14,7 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from itembed_tf.text.word_vectors.formats import Rows, Wanted, check_width, read_glove, read_word2vec, select
+from itembed_tf.text.word_vectors.formats import (
+    Rows,
+    Wanted,
+    check_format,
+    check_width,
+    read_glove,
+    read_word2vec,
+    select,
+)
 from itembed_tf.text.word_vectors.gensim_classes import KeyedVectors, Word2Vec
 from itembed_tf.text.word_vectors.minilm import minilm_vectors
 from itembed_tf.text.word_vectors.native import read_keyed_vectors
@@ -76,6 +84,7 @@ def load_word_vectors(
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"no word vectors at {path}; set word_vectors.path to a file of source {source!r}")
+    check_format(path)
     try:
         return _keyed(readers[source](path, wanted, width), width, path)
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:

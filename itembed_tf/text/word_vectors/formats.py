@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
+from itembed_tf.git_pointer import HEAD, pointer_problem
+
 Rows = dict[bytes, np.ndarray]
+FASTTEXT = (793712314).to_bytes(4, "little")  # the first bytes of a model that fastText has saved
 MAX_WORD_BYTES = 10_000  # a longer run of bytes without a space is no word2vec file
 BLOCK = 1 << 22  # bytes read at once
 
@@ -43,8 +49,35 @@ def select(words: Sequence[str], matrix: np.ndarray, wanted: Wanted) -> Rows:
     return {word: matrix[row] for word, row in encoded if wanted(row, word)}
 
 
-def _open(path: Path) -> io.BufferedReader | gzip.GzipFile:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+def check_format(path: Path) -> None:
+    """Raise ValueError for a file that no source reads, by its first bytes: what it is, and what to use instead."""
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    if problem := pointer_problem(head):
+        raise ValueError(f"{path} {problem}")
+    if head.startswith(b"PK\x03\x04"):
+        raise ValueError(f"{path} is a zip archive; unpack it, and set word_vectors.path to the file in it")
+    if head.startswith(b"\x1f\x8b") and path.suffix != ".gz":
+        raise ValueError(f"{path} is compressed by gzip; add .gz to its name, or unpack it")
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[io.BufferedReader | gzip.GzipFile]:
+    """Open a file, decompressed if its name ends in .gz, after its byte-order mark if it has one.
+
+    Raises:
+        ValueError: it is a model of fastText.
+    """
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        head = file.peek(len(FASTTEXT))
+        if head.startswith(FASTTEXT):
+            raise ValueError(
+                f"{path} is a model of fastText, which is not read; use its vectors, the file of the same name that "
+                'ends in .vec or .vec.gz (https://fasttext.cc), with word_vectors.source = "word2vec"'
+            )
+        if head.startswith(codecs.BOM_UTF8):
+            file.read(len(codecs.BOM_UTF8))
+        yield file
 
 
 def read_word2vec(path: Path, wanted: Wanted, width: int) -> Rows:
@@ -63,7 +96,7 @@ def read_word2vec(path: Path, wanted: Wanted, width: int) -> Rows:
         if binary:
             pairs = ((word, np.frombuffer(raw, "<f4")) for word, raw in _binary_rows(path, file, count, width, wanted))
         else:
-            pairs = _text_rows(path, file, width, wanted, first_line=2)
+            pairs = _text_rows(path, file, width, wanted, first_line=2, count=count)
         return _first_of_each(pairs)
 
 
@@ -87,20 +120,34 @@ def _first_of_each(pairs: Iterable[tuple[bytes, np.ndarray]]) -> Rows:
 
 
 def _text_rows(
-    path: Path, lines: Iterable[bytes], width: int, wanted: Wanted, *, first_line: int
+    path: Path, lines: Iterable[bytes], width: int, wanted: Wanted, *, first_line: int, count: int | None = None
 ) -> Iterator[tuple[bytes, np.ndarray]]:
+    """Rows of a text file; `count` is the number of words that its header promises."""
+    words = 0
     for number, line in enumerate(lines, start=first_line):
+        if not line.strip():
+            continue
+        words += 1
         word, *values = line.rstrip().rsplit(b" ", width)  # from the right: a few GloVe words contain spaces
         try:
             if len(values) != width:
                 raise ValueError
-            if wanted(number - first_line, word):
+            if wanted(words - 1, word):
                 yield word, np.array([float(value) for value in values], np.float32)
         except ValueError:
             raise ValueError(
                 f"{path}, line {number}: expected a word and {width} numbers, not {line[:60]!r}; is it in another "
                 "format? (word2vec binary files must be named .bin or .bin.gz)"
             ) from None
+    if count is not None and words < count:
+        raise ValueError(
+            f"{path} ends after {words:,} of the {count:,} words that its first line promises: an incomplete download; "
+            "download it again"
+        )
+    if count is not None and words > count:
+        warnings.warn(
+            f"{path} has {words:,} words, more than the {count:,} of its first line; all are read", stacklevel=2
+        )
 
 
 def _binary_rows(

@@ -119,10 +119,65 @@ def test_the_random_split_never_changes() -> None:
     assert np.random.RandomState(1).permutation(123_287)[:3].tolist() == [80425, 26251, 99013]
 
 
-def test_the_random_split_refuses_too_few_images(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_few_images_a_share_is_held_out_at_least_one_each(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coco, "RANDOM_SIZES", {"test": 5000, "dev": 5000})
-    with pytest.raises(ValueError, match="6 images; the random split needs all 123,287, of which it holds out 10,000"):
-        read(root, "random")
+    assert sorted(group.split for group in read(root, "random")) == ["dev", "test", *["train"] * 4]
+    groups = read_dataset(name="coco", root=str(root), split_by="random", held_out_percent=34)
+    assert sorted(group.split for group in groups) == ["dev"] * 2 + ["test"] * 2 + ["train"] * 2
+
+
+def write_any(root: Path, name: str, ids: range, folder: str) -> None:
+    images = [{"id": id, "file_name": f"{id}.tif"} for id in ids]
+    annotations = [{"id": id, "image_id": id, "caption": f"{folder} {id}"} for id in ids]
+    (root / "annotations").mkdir(exist_ok=True)
+    (root / folder).mkdir(exist_ok=True)
+    (root / "annotations" / name).write_text(json.dumps({"images": images, "annotations": annotations}))
+    for id in ids:
+        (root / folder / f"{id}.tif").touch()
+
+
+def test_the_format_is_read_for_any_images(tmp_path: Path) -> None:
+    write_any(tmp_path, "mine.json", range(30), "photos")
+    (tmp_path / "annotations" / "boxes.json").write_text(json.dumps({"images": [], "annotations": []}))
+    groups = read(tmp_path, "random")
+    assert [group.id for group in groups] == [str(id) for id in range(30)]
+    assert groups[7].images == (str(tmp_path / "photos" / "7.tif"),) and groups[7].captions == ("photos 7",)
+    assert [[g.split for g in groups].count(split) for split in ALL] == [24, 3, 3]
+
+
+def test_files_that_each_count_from_the_beginning_have_ids_of_their_own(tmp_path: Path) -> None:
+    write_any(tmp_path, "a.json", range(4), "photos")
+    write_any(tmp_path, "b.json", range(4), "photos")
+    (tmp_path / "annotations" / "b.json").write_text(
+        (tmp_path / "annotations" / "b.json").read_text().replace(".tif", ".png")
+    )
+    for id in range(4):
+        (tmp_path / "photos" / f"{id}.png").touch()
+    assert {group.id for group in read(tmp_path, "random")} == {f"{name}-{id}" for name in "ab" for id in range(4)}
+
+
+def test_the_folders_of_2017_have_the_same_images(root: Path) -> None:
+    """By Karpathy's split the images of 2014 are found under their names of 2017."""
+    for part in ("train2017", "val2017"):
+        (root / part).mkdir()
+    for number, (id, part, _) in enumerate(IMAGES):
+        (root / part / file_name(id, part)).rename(
+            root / ("val2017" if number == 0 else "train2017") / f"{id:012d}.jpg"
+        )
+    for part in coco.PARTS:
+        (root / part).rmdir()
+        (root / "annotations" / f"captions_{part}.json").unlink()
+    groups = read(root, "karpathy")
+    assert groups[0].images == (str(root / "val2017" / "000000391895.jpg"),)
+    assert groups[1].images == (str(root / "train2017" / "000000057870.jpg"),)
+    for part, ids in (("train2017", [id for id, _, _ in IMAGES[1:]]), ("val2017", [IMAGES[0][0]])):
+        images = [{"id": id, "file_name": f"{id:012d}.jpg"} for id in ids]
+        annotations = [
+            {"image_id": id, "id": 10 * id + i, "caption": c} for id in ids for i, c in enumerate(captions(id))
+        ]
+        content = {"images": images, "annotations": annotations}
+        (root / "annotations" / f"captions_{part}.json").write_text(json.dumps(content))
+    assert [int(group.id) for group in read(root, "random")] == [*(id for id, _, _ in IMAGES[1:]), IMAGES[0][0]]
 
 
 def test_only_the_folders_of_requested_splits_are_required(root: Path) -> None:

@@ -128,6 +128,26 @@ def test_a_list_that_is_not_the_official_one_warns(original: Path) -> None:
         read(original)
 
 
+def test_a_file_with_blanks_for_tabs_is_told_once_with_the_pattern(original: Path) -> None:
+    tokens = original / "Flickr8k_text" / "Flickr8k.token.txt"
+    tokens.write_text("".join(f"{n}_a.jpg#zhb#0 一只狗\n" for n in range(40_000)), encoding="utf-8")
+    with pytest.raises(ValueError) as caught:
+        read(original)
+    text = str(caught.value)
+    assert "40,000 invalid lines:\n  line 1: no tab in '0_a.jpg#zhb#0 一只狗'\n  ... and 39,999 more" in text
+    assert "A line must be name.jpg#0<tab>caption" in text and len(text) < 1000
+
+
+def test_a_pointer_in_the_place_of_a_list_or_of_captions(original: Path) -> None:
+    for name in ("Flickr_8k.devImages.txt", "Flickr8k.token.txt"):
+        path = original / "Flickr8k_text" / name
+        before = path.read_bytes()
+        path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n")
+        with pytest.raises(ValueError, match=rf"{name} is a Git LFS pointer: run git lfs pull"):
+            read(original)
+        path.write_bytes(before)
+
+
 def test_order_of_a_list_does_not_matter(original: Path) -> None:
     path = original / "Flickr8k_text" / "Flickr_8k.trainImages.txt"
     path.write_text("\r\n".join(reversed(LISTS["train"])))
@@ -153,7 +173,9 @@ def test_listed_images_need_captions(original: Path) -> None:
 def test_all_bad_lines_are_listed(original: Path, common: Path) -> None:
     tokens = original / "Flickr8k_text" / "Flickr8k.token.txt"
     tokens.write_text(tokens.read_text() + "15_e.jpg#0\t \nno image here\n")
-    with pytest.raises(ValueError, match=r"2 invalid lines:\n  line 6: no caption\n  line 7: no image"):
+    with pytest.raises(
+        ValueError, match=r"line 6: no caption in '15_e.jpg#0\\t '\n  line 7: no tab in 'no image here'"
+    ):
         read(original)
     table = common / "captions.txt"
     table.write_text(table.read_text() + '15_e.jpg,"never closed\n16_f.jpg,A cat .\n')
