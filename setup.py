@@ -56,7 +56,7 @@ EXTRAS = {
     "coco": ["eccv-caption~=0.1.0"],
     "proposals": ["opencv-contrib-python-headless~=5.0"],
     "search": ["faiss-cpu>=1.12"],
-    "serving": ["grpcio-health-checking>=1.70", "prometheus-client>=0.21", "h11>=0.16"],
+    "serving": ["grpcio-health-checking>=1.70", "grpcio-reflection>=1.70", "prometheus-client>=0.21", "h11>=0.16"],
     "load": ["locust~=2.40", "gevent>=25"],
     "dev": [
         "pytest>=8",

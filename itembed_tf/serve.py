@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from itembed_tf.errors import UserError
 from itembed_tf.extras import require
 from itembed_tf.program import Parser, program
 from itembed_tf.quiet import load_tensorflow
@@ -53,10 +52,7 @@ def main(argv: Sequence[str]) -> int:
         limits=Limits(**{name: getattr(args, name) for name in LIMITS}),
     )
     load_tensorflow()
-    try:
-        asyncio.run(serve(exports, options))
-    except OSError as error:
-        raise UserError(f"{error}; choose another port, or 0 for any free one") from None
+    asyncio.run(serve(exports, options))
     return 0
 
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from itembed_tf.client.async_client import AsyncClient
-    from itembed_tf.client.batches import Texts
+    from itembed_tf.client.batches import Images, Texts
     from itembed_tf.client.calls import ServingError
     from itembed_tf.client.sync_client import Client
 
-__all__ = ["AsyncClient", "Client", "ServingError", "Texts"]
-MODULES = {"AsyncClient": "async_client", "Client": "sync_client", "ServingError": "calls", "Texts": "batches"}
+MODULES = {"AsyncClient": "async_client", "Client": "sync_client", "ServingError": "calls"}
+MODULES |= {"Images": "batches", "Texts": "batches"}
+__all__ = ["AsyncClient", "Client", "Images", "ServingError", "Texts"]
 
 
 def __getattr__(name: str) -> Any:

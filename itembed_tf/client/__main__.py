@@ -27,7 +27,11 @@ def main(argv: Sequence[str]) -> int:
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser("client", __doc__, examples=EXAMPLES.strip("\n"))
-    parser.add_argument("address", metavar="ADDRESS", help="host:port for gRPC, http://host:port for REST")
+    parser.add_argument(
+        "address",
+        metavar="ADDRESS",
+        help="host:port for gRPC, http://host:port for REST; encrypted: grpcs://, https://",
+    )
     parser.add_argument("what", choices=tuple(MINIMUM), help="what to request")
     parser.add_argument("items", nargs="*", metavar="ITEM", help="image files, texts, or a text and image files")
     parser.add_argument("--out", metavar="FILE", help="write the arrays to this .npz file")
@@ -36,7 +40,13 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--timeout", type=float, default=30.0, metavar="S", help="seconds per request and its retries")
     retries = "further attempts when the server is unavailable or overloaded (default: 5)"
     parser.add_argument("--retries", type=int, default=5, metavar="N", help=retries)
+    parser.add_argument("--ca-file", metavar="FILE", help="certificates (PEM) to trust, for grpcs:// and https://")
+    header = "header of every call; may be repeated. A bearer token is read from ITEMBED_TOKEN in the environment"
+    parser.add_argument("--header", action="append", default=[], metavar="NAME=VALUE", help=header)
     args = parser.parse_args(argv)
+    for header in args.header:
+        if "=" not in header:
+            parser.error(f"--header {header}: expected NAME=VALUE")
     minimum = {"image": 1, "text": 1, "rank": 2, "status": 0}[args.what]
     if len(args.items) < minimum:
         parser.error(f"{args.what} needs at least {MINIMUM[args.what]}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from itembed_tf.errors import UserError
 from itembed_tf.export_layout import ENCODERS
 from itembed_tf.files import write_atomically
 
+TOKEN_VARIABLE = "ITEMBED_TOKEN"  # in the environment: command lines are visible to all users of a machine
+
 
 def run_action(args: argparse.Namespace) -> int:
     """Send the requests of a parsed command line (`itembed_tf.client.__main__`); returns the exit code."""
@@ -21,16 +24,19 @@ def run_action(args: argparse.Namespace) -> int:
     if args.label is not None:
         version["label"] = args.label
     action = {"image": _embed_images, "text": _embed_texts, "rank": _rank, "status": _print_status}[args.what]
-    with Client(args.address, timeout=args.timeout, retries=args.retries) as client:
+    headers = dict(header.split("=", 1) for header in args.header)
+    token = os.environ.get(TOKEN_VARIABLE) or None
+    settings = {"timeout": args.timeout, "retries": args.retries, "ca_file": args.ca_file}
+    with Client(args.address, token=token, headers=headers, **settings) as client:
         action(client, args, version)
     return 0
 
 
 def _embed_images(client: Client, args: argparse.Namespace, version: dict[str, Any]) -> None:
-    embedding = client.embed_images(args.items, **version)
-    for name, row in zip(args.items, embedding):
+    images = client.image_embeddings(args.items, **version)
+    for name, row in zip(args.items, images.embedding):
         print(f"{_preview(row)}  {name}")
-    _save(args, {"name": np.array(args.items), "embedding": embedding})
+    _save(args, {"name": np.array(args.items), "embedding": images.embedding, "contract": np.array(images.contract)})
 
 
 def _embed_texts(client: Client, args: argparse.Namespace, version: dict[str, Any]) -> None:
@@ -38,7 +44,8 @@ def _embed_texts(client: Client, args: argparse.Namespace, version: dict[str, An
     for text, row, known in zip(args.items, texts.embedding, texts.known_words):
         words = f"known words: {known}" if known else "NO known word: this embedding carries no information"
         print(f"{_preview(row)}  {text}  ({words})")
-    _save(args, {"name": np.array(args.items), **texts._asdict()})
+    arrays = {"embedding": texts.embedding, "known_words": texts.known_words, "contract": np.array(texts.contract)}
+    _save(args, {"name": np.array(args.items), **arrays})
 
 
 def _rank(client: Client, args: argparse.Namespace, version: dict[str, Any]) -> None:
@@ -46,7 +53,12 @@ def _rank(client: Client, args: argparse.Namespace, version: dict[str, Any]) -> 
     query = client.embed_texts([text], **version)
     if not query.known_words[0]:
         raise UserError(f"no word of {text!r} is in the encoder's vocabulary; use words of its training captions")
-    embedding = client.embed_images(images, **version)
+    embedding, _, contract = client.image_embeddings(images, **version)
+    if contract != query.contract:
+        raise UserError(
+            f"text and images were encoded by different exports (contracts {query.contract[:12]} and {contract[:12]}), "
+            "so their cosines mean nothing; a new version may just have been added: try again, or name one by --version"
+        )
     cosine = embedding @ query.embedding[0]
     for i in np.argsort(-cosine, kind="stable"):
         print(f"{cosine[i]:.3f}  {images[i]}")

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -43,7 +43,7 @@ class Call:
     """A call to one model.
 
     Attributes:
-        kind: "predict", "metadata" or "status".
+        kind: "predict", "metadata", "version" (the number of the version that answers) or "status".
         model: name of the model.
         version, label: at most one of them; the newest version if both are None.
         signature: for "predict".
@@ -60,6 +60,20 @@ class Call:
     def __post_init__(self) -> None:
         if self.version is not None and self.label is not None:
             raise ValueError(f"version {self.version} and label {self.label!r} are both given; give at most one")
+
+
+class Prediction(NamedTuple):
+    """Answer to a predict call.
+
+    Attributes:
+        outputs: arrays by name.
+        version: number of the version that answered; None from a REST server that does not say (TF Serving).
+        contract: its contract hash; "" from a server that does not say (TF Serving).
+    """
+
+    outputs: dict[str, np.ndarray]
+    version: int | None = None
+    contract: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +95,14 @@ class Signature:
 
     inputs: dict[str, TensorInfo]
     outputs: dict[str, TensorInfo]
+
+
+def check_settings(timeout: float, retries: int) -> None:
+    """Raise ValueError for settings of a client that are not numbers, or out of range."""
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout < float("inf"):
+        raise ValueError(f"timeout is {timeout!r}; it must be a number of seconds above 0")
+    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+        raise ValueError(f"retries is {retries!r}; it must be a whole number, 0 or more")
 
 
 def call_with_retries(attempt: Callable[[float], Response], *, timeout: float, retries: int) -> Response:

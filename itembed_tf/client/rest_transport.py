@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import queue
+import ssl
+import time
 import urllib.parse
 from typing import Any
 
-from itembed_tf.client.calls import Call, ServingError, Signature, TensorInfo
+from itembed_tf.client.access import Access
+from itembed_tf.client.calls import Call, Prediction, ServingError, Signature, TensorInfo
 from itembed_tf.client.messages import DTYPES
 from itembed_tf.client.tensors import from_json, to_json
 
@@ -20,37 +24,45 @@ _DTYPES = {"DT_FLOAT": "float32", "DT_DOUBLE": "float64", "DT_STRING": "object",
 _DTYPES |= {f"DT_{name.upper()}": name for name in DTYPES.values() if "int" in name}
 
 
-class RestTransport:
-    """Pool of connections to `address` (http://host:port); may be shared by threads."""
+_VERSION, _CONTRACT = "itembed-version", "itembed-contract"  # headers of our local server
 
-    def __init__(self, address: str) -> None:
+
+class RestTransport:
+    """Pool of connections to `address` (http://host:port or https://host:port); may be shared by threads."""
+
+    def __init__(self, address: str, access: Access) -> None:
         url = urllib.parse.urlsplit(address)
-        if url.scheme not in ("http", "https") or not url.hostname:
+        if not url.hostname or url.username is not None:
             raise ValueError(f"{address!r} is not the address of a REST API; expected http://host:port")
-        self._secure, self._host = url.scheme == "https", url.netloc
-        self._prefix = url.path.rstrip("/")
+        self._host, self._port, self._place = url.hostname, url.port, url.netloc
+        self._tls = ssl.create_default_context(cafile=access.ca_file) if url.scheme == "https" else None
+        self._headers, self._prefix = dict(access.headers), url.path.rstrip("/")
         self._idle: queue.SimpleQueue[http.client.HTTPConnection] = queue.SimpleQueue()
         self._metadata: dict[tuple[str, int | None, str | None], dict[str, Signature]] = {}
 
     def send(self, call: Call, timeout: float) -> Any:
         """Response to one attempt; raises ServingError."""
+        end = time.monotonic() + timeout
         path = f"{self._prefix}/v1/models/{urllib.parse.quote(call.model, safe='')}"
         if call.version is not None:
             path += f"/versions/{call.version}"
         if call.label is not None:
             path += f"/labels/{urllib.parse.quote(call.label, safe='')}"
         if call.kind == "status":
-            statuses = self._request("GET", path, None, timeout)["model_version_status"]
+            statuses = self._request("GET", path, None, end)[0]["model_version_status"]
             return {int(status["version"]): status["state"] for status in statuses}
-        if call.kind == "metadata":
-            return _signatures(self._request("GET", path + "/metadata", None, timeout))
+        if call.kind in ("metadata", "version"):
+            answer = self._request("GET", path + "/metadata", None, end)[0]
+            return _signatures(answer) if call.kind == "metadata" else int(answer["model_spec"]["version"])
         inputs = {name: to_json(values) for name, values in call.inputs.items()}
         body = json.dumps({"signature_name": call.signature, "inputs": inputs})
-        outputs = self._request("POST", path + ":predict", body.encode("ascii"), timeout)["outputs"]
-        infos = self._output_infos(call, timeout)
+        answer, headers = self._request("POST", path + ":predict", body.encode("ascii"), end)
+        outputs, infos = answer["outputs"], self._output_infos(call, end - time.monotonic())
         if len(infos) == 1:  # the only output of a model is sent without its name
             outputs = dict.fromkeys(infos, outputs)
-        return {name: from_json(outputs[name], info.dtype) for name, info in infos.items()}
+        version = headers.get(_VERSION)
+        arrays = {name: from_json(outputs[name], info.dtype) for name, info in infos.items()}
+        return Prediction(arrays, int(version) if version else call.version, headers.get(_CONTRACT, ""))
 
     def close(self) -> None:
         """Close all idle connections."""
@@ -64,33 +76,71 @@ class RestTransport:
             self._metadata[key] = self.send(Call("metadata", call.model, call.version, call.label), timeout)
         return self._metadata[key][call.signature].outputs
 
-    def _request(self, method: str, path: str, body: bytes | None, timeout: float) -> Any:
+    def _request(self, method: str, path: str, body: bytes | None, end: float) -> tuple[Any, Any]:
+        """The parsed body and the headers of a response that is complete before `end` (time.monotonic)."""
         reused = not self._idle.empty()
         try:
             connection = self._idle.get_nowait()
         except queue.Empty:
-            connection_type = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-            connection, reused = connection_type(self._host), False
-        connection.timeout = timeout
+            connection, reused = self._connection(), False
+        timeout = max(end - time.monotonic(), 0.001)
+        connection.timeout = timeout  # until connected
         if connection.sock is not None:
-            connection.sock.settimeout(timeout)
+            connection.sock.settimeout(timeout)  # until the request is sent
+        respond: Any = lambda sock, **settings: http.client.HTTPResponse(_Readable(sock, end), **settings)  # noqa: E731
+        connection.response_class = respond
+        headers = {**self._headers, **({"Content-Type": "application/json"} if body else {})}
         try:
-            connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+            connection.request(method, path, body, headers)
             response = connection.getresponse()
             content = response.read()
         except TimeoutError as error:
             connection.close()
-            raise ServingError("DEADLINE_EXCEEDED", f"no response from {self._host} within {timeout:.1f} s") from error
+            raise ServingError("DEADLINE_EXCEEDED", f"no response from {self._place} within {timeout:.1f} s") from error
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             if reused and isinstance(error, (http.client.RemoteDisconnected, ConnectionError)):
-                return self._request(method, path, body, timeout)  # the server has closed the idle connection
-            raise ServingError("UNAVAILABLE", f"{self._host}: {error!r}") from error
+                return self._request(method, path, body, end)  # the server has closed the idle connection
+            raise ServingError("UNAVAILABLE", f"{self._place}: {error!r}") from error
         if response.will_close:
             connection.close()
         else:
             self._idle.put(connection)
-        return _parse(response.status, content)
+        return _parse(response.status, content), response.headers
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self._tls is None:
+            return http.client.HTTPConnection(self._host, self._port)
+        return http.client.HTTPSConnection(self._host, self._port, context=self._tls)
+
+
+class _Readable:
+    """A socket for HTTPResponse, whose reads end at a point in time; a socket's own timeout is for each read."""
+
+    def __init__(self, sock: Any, end: float) -> None:
+        self._sock, self._end = sock, end
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Reads(self._sock, self._sock.makefile(mode, buffering=0), self._end))
+
+
+class _Reads(io.RawIOBase):
+    def __init__(self, sock: Any, file: io.RawIOBase, end: float) -> None:
+        self._sock, self._file, self._end = sock, file, end
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left)
+        return self._file.readinto(buffer)  # type: ignore[attr-defined]
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def _parse(status: int, content: bytes) -> Any:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from itembed_tf.client.access import Access
 from itembed_tf.client.calls import Call
+
+SCHEMES = ("grpc", "grpcs", "http", "https")
 
 
 class Transport(Protocol):
@@ -30,27 +33,38 @@ class AsyncTransport(Protocol):
         """Close all connections."""
 
 
-def open_transport(address: str) -> Transport:
-    """Transport to `address`: ``host:port`` for gRPC, ``http://host:port`` for REST."""
-    if _is_rest(address):
+def open_transport(address: str, access: Access) -> Transport:
+    """Transport to `address`: ``host:port`` for gRPC, ``http://host:port`` for REST; encrypted grpcs:// and https://."""
+    scheme, place = _split(address, access)
+    if scheme in ("http", "https"):
         from itembed_tf.client.rest_transport import RestTransport
 
-        return RestTransport(address)
+        return RestTransport(address, access)
     from itembed_tf.client.grpc_transport import GrpcTransport
 
-    return GrpcTransport(address.removeprefix("grpc://"))
+    return GrpcTransport(place, access, secure=scheme == "grpcs")
 
 
-def open_async_transport(address: str) -> AsyncTransport:
+def open_async_transport(address: str, access: Access) -> AsyncTransport:
     """`open_transport` for asyncio. REST runs in threads: the standard library has no asynchronous HTTP client."""
-    if _is_rest(address):
+    scheme, place = _split(address, access)
+    if scheme in ("http", "https"):
         from itembed_tf.client.threaded_transport import ThreadedTransport
 
-        return ThreadedTransport(open_transport(address))
+        return ThreadedTransport(open_transport(address, access))
     from itembed_tf.client.grpc_transport import AsyncGrpcTransport
 
-    return AsyncGrpcTransport(address.removeprefix("grpc://"))
+    return AsyncGrpcTransport(place, access, secure=scheme == "grpcs")
 
 
-def _is_rest(address: str) -> bool:
-    return address.startswith(("http://", "https://"))
+def _split(address: str, access: Access) -> tuple[str, str]:
+    scheme, separator, place = address.partition("://")
+    if not separator:
+        scheme, place = "grpc", address
+    if scheme not in SCHEMES or not place:
+        raise ValueError(
+            f"{address!r} is not an address; use host:port or grpcs://host:port for gRPC, http://host:port"
+        )
+    if access.ca_file and scheme in ("grpc", "http"):
+        raise ValueError(f"ca_file is for encrypted connections, and {address!r} is not: use grpcs:// or https://")
+    return scheme, place

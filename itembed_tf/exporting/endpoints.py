@@ -46,7 +46,7 @@ def image_endpoint(encoder: keras.Model, *, size: int, fit: str) -> Endpoint:
         with tf.control_dependencies(checks):
             image_bytes = tf.identity(image_bytes)
         pixels = tf.map_fn(load, image_bytes, fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32))
-        return {"embedding": encoder(pixels, training=False)}
+        return {"embedding": _one_row_each(image_bytes, encoder(pixels, training=False))}
 
     return Endpoint(_module_of(encoder), {DEFAULT_SIGNATURE: serve})
 
@@ -60,15 +60,15 @@ def text_endpoint(encoder: keras.Model, *, vocabulary: Vocabulary, vocabulary_fi
     module = _module_of(encoder)
     module.text_graph = TextGraph(vocabulary, vocabulary_file)
 
-    def embed(ids: tf.Tensor) -> dict[str, tf.Tensor]:
+    def embed(sent: tf.Tensor, ids: tf.Tensor) -> dict[str, tf.Tensor]:
         known = tf.math.count_nonzero(ids, axis=1, dtype=tf.int32)
-        return {"embedding": encoder(ids, training=False), "known_words": known}
+        return {"embedding": _one_row_each(sent, encoder(ids, training=False)), "known_words": known}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")], autograph=False)
     def serve(text: tf.Tensor) -> dict[str, tf.Tensor]:
         with tf.control_dependencies([_refuse_empty(text, "text")]):
             ids, _ = module.text_graph(tf.identity(text))
-        return embed(tf.ensure_shape(ids, [None, vocabulary.length]))
+        return embed(text, tf.ensure_shape(ids, [None, vocabulary.length]))
 
     @tf.function(input_signature=[tf.TensorSpec([None, vocabulary.length], tf.int32, name="ids")], autograph=False)
     def serve_ids(ids: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -77,7 +77,7 @@ def text_endpoint(encoder: keras.Model, *, vocabulary: Vocabulary, vocabulary_fi
             tf.reduce_all((ids >= 0) & (ids < vocabulary.size)), [message, tf.reduce_min(ids), tf.reduce_max(ids)]
         )
         with tf.control_dependencies([_refuse_empty(ids, "ids"), in_range]):
-            return embed(tf.identity(ids))
+            return embed(ids, tf.identity(ids))
 
     return Endpoint(module, {DEFAULT_SIGNATURE: serve, IDS_SIGNATURE: serve_ids})
 
@@ -95,6 +95,18 @@ def _module_of(encoder: keras.Model) -> tf.Module:
 
 def _refuse_empty(batch: tf.Tensor, name: str) -> Any:
     return tf.debugging.assert_positive(tf.shape(batch)[0], message=f"{name} is an empty batch: send at least one item")
+
+
+def _one_row_each(sent: tf.Tensor, embedding: tf.Tensor) -> tf.Tensor:
+    """The embedding, if it has one row for each item that was sent.
+
+    TF Serving does not check the shape of an input. Sentences [n, m] would give n * m rows; in a batch, the rows of all
+    requests behind them would go to the wrong caller.
+    """
+    items, rows = tf.shape(sent)[0], tf.shape(embedding)[0]
+    message = "the input must have one dimension, the items of the batch; items sent, and rows computed:"
+    with tf.control_dependencies([tf.debugging.Assert(tf.equal(items, rows), [message, items, rows])]):
+        return tf.identity(embedding)
 
 
 def _refuse_unreadable(image_bytes: tf.Tensor, load: Callable[[tf.Tensor], tf.Tensor]) -> Any:

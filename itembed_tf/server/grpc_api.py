@@ -11,16 +11,30 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2_grpc
-from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
+from grpc_reflection.v1alpha import reflection
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_service_pb2,
+    predict_pb2,
+    prediction_service_pb2,
+)
 
+from itembed_tf.server.batching import Arrays
 from itembed_tf.server.errors import RequestError, invalid_argument
+from itembed_tf.server.http_server import HEAD_SECONDS, IDLE_SECONDS
 from itembed_tf.server.limits import Limits
+from itembed_tf.server.message_cost import check_message_cost
 from itembed_tf.server.metrics import Metrics
 from itembed_tf.server.model_manager import ModelManager
-from itembed_tf.server.replies import metadata_response, status_response
+from itembed_tf.server.off_loop import SMALL, run_off_loop
+from itembed_tf.server.replies import CONTRACT_HEADER, metadata_response, status_response
+from itembed_tf.server.request_validation import check_items
 from itembed_tf.server.tensors import read_inputs, write_output
 
-PREDICTION, STATUS = "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"
+PREDICTION = prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"].full_name
+STATUS = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
+_COST_PER_ITEM = 1024  # of a PredictRequest, by `check_message_cost`, for each item that fits into the queue
 # Names that the health check accepts: those of TF Serving's health service, and the full service names.
 SERVICES = ("", "ModelService", "PredictionService", PREDICTION, STATUS)
 
@@ -32,6 +46,9 @@ def make_server(models: ModelManager, limits: Limits, metrics: Metrics) -> tuple
             ("grpc.max_receive_message_length", limits.max_message),
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 0),  # binding a port twice must fail, not share the calls
+            # gRPC cannot limit the number of connections; those that send nothing are closed, as over HTTP.
+            ("grpc.server_handshake_timeout_ms", round(1000 * HEAD_SECONDS)),
+            ("grpc.max_connection_idle_ms", round(1000 * IDLE_SECONDS)),
         ],
         maximum_concurrent_rpcs=limits.max_calls,
     )
@@ -45,13 +62,15 @@ def make_server(models: ModelManager, limits: Limits, metrics: Metrics) -> tuple
         server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(name, methods)])
     servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    names = (PREDICTION, STATUS, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)  # TF Serving has it too; grpcurl needs it
     return server, servicer
 
 
 def _handler(
     message: Any,
     api: str,
-    respond: Callable[[ModelManager, Limits, Any], Awaitable[Any]],
+    respond: Callable[[ModelManager, Limits, Any, Any, int], Awaitable[Any]],
     models: ModelManager,
     limits: Limits,
     metrics: Metrics,
@@ -59,17 +78,13 @@ def _handler(
     async def handle(content: bytes, context: Any) -> bytes:
         started, name, status = time.monotonic(), "", "CANCELLED"
         try:
-            try:
-                request = message.FromString(content)
-            except DecodeError:
-                raise invalid_argument(f"the message is not a valid {message.DESCRIPTOR.full_name}") from None
-            if not request.HasField("model_spec"):
-                raise invalid_argument("Missing ModelSpec")
+            request = await run_off_loop(len(content), _parse, message, content, limits)
             name = request.model_spec.name if request.model_spec.name in models.models else ""
-            response = (await respond(models, limits, request)).SerializeToString()
+            response = (await respond(models, limits, request, context, len(content))).SerializeToString()
             status = "OK"
         except RequestError as error:
             status = error.code.name
+            error.__traceback__ = None  # its frames hold the request, until the garbage collector runs
             await context.abort(error.code, error.message[:2000])
         except Exception:
             status = "INTERNAL"
@@ -83,18 +98,41 @@ def _handler(
     return grpc.unary_unary_rpc_method_handler(handle)  # takes bytes: parse errors are answered here
 
 
-async def _predict(models: ModelManager, limits: Limits, request: Any) -> Any:
-    version = models.find(request.model_spec)
-    name, signature = version.signature(request.model_spec.signature_name, grpc.StatusCode.FAILED_PRECONDITION)
-    inputs = read_inputs(request.inputs, signature.inputs, limits)
-    output_names = _filter_outputs(list(request.output_filter), signature)
-    outputs = await version.predict(name, inputs)
+def _parse(message: Any, content: bytes, limits: Limits) -> Any:
+    if len(content) > SMALL:
+        if message is not predict_pb2.PredictRequest:
+            raise invalid_argument(f"the message has {len(content):,} bytes; the maximum is {SMALL:,}")
+        check_message_cost(content, _COST_PER_ITEM * limits.max_queue)
+    try:
+        request = message.FromString(content)
+    except DecodeError:
+        raise invalid_argument(f"the message is not a valid {message.DESCRIPTOR.full_name}") from None
+    if not request.HasField("model_spec"):
+        raise invalid_argument("Missing ModelSpec")
+    return request
+
+
+async def _predict(models: ModelManager, limits: Limits, request: Any, context: Any, size: int) -> Any:
+    with models.lease(request.model_spec) as version:
+        if isinstance(version, RequestError):
+            raise version
+        name, signature = version.signature(request.model_spec.signature_name, grpc.StatusCode.FAILED_PRECONDITION)
+        inputs, costs = await run_off_loop(size, _read, request, signature, limits)
+        output_names = _filter_outputs(list(request.output_filter), signature)
+        outputs = await version.predict(name, inputs, costs)
     response = predict_pb2.PredictResponse()
     response.model_spec.name, response.model_spec.signature_name = version.name, name
     response.model_spec.version.value = version.number
     for output_name in output_names:
         write_output(response.outputs[output_name], outputs[output_name])
+    if version.contract:
+        context.set_trailing_metadata(((CONTRACT_HEADER, version.contract),))
     return response
+
+
+def _read(request: Any, signature: Any, limits: Limits) -> tuple[Arrays, list[int]]:
+    inputs = read_inputs(request.inputs, signature.inputs, limits)
+    return inputs, check_items(inputs, limits)
 
 
 def _filter_outputs(output_filter: list[str], signature: Any) -> list[str]:
@@ -109,8 +147,8 @@ def _filter_outputs(output_filter: list[str], signature: Any) -> list[str]:
     return output_filter or sorted(signature.outputs)
 
 
-async def _metadata(models: ModelManager, limits: Limits, request: Any) -> Any:
-    del limits
+async def _metadata(models: ModelManager, limits: Limits, request: Any, context: Any, size: int) -> Any:
+    del limits, context, size
     if not request.metadata_field:
         raise invalid_argument("GetModelMetadataRequest must specify at least one metadata_field")
     for key in request.metadata_field:
@@ -119,6 +157,6 @@ async def _metadata(models: ModelManager, limits: Limits, request: Any) -> Any:
     return metadata_response(models, request.model_spec)
 
 
-async def _status(models: ModelManager, limits: Limits, request: Any) -> Any:
-    del limits
+async def _status(models: ModelManager, limits: Limits, request: Any, context: Any, size: int) -> Any:
+    del limits, context, size
     return status_response(models, request.model_spec)

@@ -15,18 +15,28 @@ from itembed_tf.client.batches import MAX_ITEMS
 from itembed_tf.errors import UserError
 from itembed_tf.export_layout import CONTRACT_FILE, ENCODERS, EXTRA_ASSETS
 from itembed_tf.files import folder_atomically, shipped_folder, write_atomically
+from itembed_tf.server.alerts import make_alerts
 from itembed_tf.server.dashboard import dashboard
 from itembed_tf.server.defaults import ENCODERS_IMAGE, GRPC_PORT, METRICS_PATH, REST_PORT, SERVER_IMAGE
 
 TEMPLATES = shipped_folder("serving/templates")
+APP = "itembed"
+AGE_SECONDS, AGE_GRACE_SECONDS = 60, 10  # of a gRPC connection: until it is closed, and for the calls on it
+# A stopping server serves its connections to their end; gRPC adds up to a tenth to their age, at random.
+STOP_SECONDS = round(1.1 * AGE_SECONDS) + AGE_GRACE_SECONDS + 4
 FIXED_VALUES = {
-    "app": "itembed",
+    "app": APP,
     "models": ENCODERS,
     "grpc_port": GRPC_PORT,
     "rest_port": REST_PORT,
     "metrics_path": METRICS_PATH,
-    "prometheus": "prom/prometheus:v3.5.0",
-    "grafana": "grafana/grafana:12.2.0",
+    # The newest releases of November 2026, by the packages that both projects publish on npm.
+    "prometheus": "prom/prometheus:v3.14.0",
+    "grafana": "grafana/grafana:13.2.3",
+    "alerts": make_alerts(APP),
+    "sample_limit": 5000,
+    "stop_seconds": STOP_SECONDS,
+    "grace_seconds": STOP_SECONDS + 20,
 }
 
 
@@ -194,8 +204,9 @@ def _flags(options: KitOptions, sizes: Sequence[int]) -> list[str]:
         # The server counts the cores of the machine, not those of the container.
         "tensorflow_intra_op_parallelism": options.cpus,
         "tensorflow_inter_op_parallelism": options.cpus,
-        # Clients reconnect every five minutes, so that gRPC clients find new replicas.
-        "grpc_channel_arguments": "grpc.max_connection_age_ms=300000,grpc.max_connection_age_grace_ms=30000",
+        # Clients connect again every minute: gRPC clients find new replicas, and leave one that is being stopped.
+        "grpc_channel_arguments": f"grpc.max_connection_age_ms={1000 * AGE_SECONDS},"
+        f"grpc.max_connection_age_grace_ms={1000 * AGE_GRACE_SECONDS}",
         "grpc_max_threads": threads,
         "monitoring_config_file": "/config/monitoring.config",
         "enable_grpc_healthcheck_service": "true",

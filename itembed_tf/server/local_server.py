@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import signal
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -61,14 +63,20 @@ async def serve(exports: Path, options: ServerOptions) -> None:
     """Serve all models of a folder until SIGINT or SIGTERM.
 
     Raises:
-        UserError: no model could be loaded.
-        OSError: a port is in use.
+        UserError: no model could be loaded, or a port cannot be used.
     """
     import tensorflow as tf
     from grpc_health.v1.health_pb2 import HealthCheckResponse
 
-    from itembed_tf.server import grpc_api, http_server, metrics, model_manager, rest_api
+    from itembed_tf.server import grpc_api, http_server, metrics, model_manager, rest_api, version_folders
 
+    for folder in version_folders.writable_by_others(exports):
+        print(
+            f"warning: every user of this machine can write into {folder}, and a SavedModel is a program that this "
+            f"server runs; take the right away: chmod o-w {folder}",
+            file=sys.stderr,
+        )
+    _allow_many_files()
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     gc.freeze()  # without it, a full collection of the 400,000 objects of the imports blocks the loop for 0.15 s
     recorded = metrics.Metrics()
@@ -87,9 +95,12 @@ async def serve(exports: Path, options: ServerOptions) -> None:
     try:
         grpc_port = server.add_insecure_port(f"{host}:{options.grpc_port}")
     except RuntimeError as error:
-        raise OSError(f"cannot listen on {host}:{options.grpc_port}: {error}") from None
+        raise _port_error("grpc", host, options.grpc_port, error) from None
     rest = http_server.HttpServer(rest_api.make_handler(models, options.limits, recorded), options.limits)
-    rest_port = await rest.start(options.host, options.rest_port)
+    try:
+        rest_port = await rest.start(options.host, options.rest_port)
+    except OSError as error:
+        raise _port_error("rest", host, options.rest_port, error) from None
     await server.start()
     for service in grpc_api.SERVICES:
         await health.set(service, HealthCheckResponse.SERVING)
@@ -105,3 +116,19 @@ async def serve(exports: Path, options: ServerOptions) -> None:
     await health.enter_graceful_shutdown()
     await asyncio.gather(server.stop(GRACE_SECONDS), rest.close(GRACE_SECONDS))
     await models.close()
+
+
+def _port_error(api: str, host: str, port: int, error: Exception) -> UserError:
+    choose = f"choose another with --{api}-port, or 0 for any free one"
+    return UserError(f"cannot listen on {host}:{port} ({error}); the port may be in use: {choose}")
+
+
+def _allow_many_files() -> None:
+    """Raise the limit of open files to the highest that the system allows: every connection is one."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    _, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (maximum, maximum))

@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import grpc
 
+from itembed_tf.export_layout import ENCODERS
 from itembed_tf.server.batching import RequestPart
 from itembed_tf.server.errors import RequestError, invalid_argument
 from itembed_tf.server.limits import Limits
 from itembed_tf.server.model_version import ModelVersion
+from itembed_tf.server.version_folders import Fingerprint, VersionFolder, find_versions
 
 LOADING, AVAILABLE, UNLOADING, END = 20, 30, 40, 50  # ModelVersionStatus.State
-Fingerprint = tuple[tuple[str, int, int], ...]  # path, size and modification time of every file of a version's folder
 BatchObserver = Callable[[ModelVersion, Sequence[RequestPart], float], None]
 
 
@@ -39,12 +41,16 @@ class Model:
         statuses: status by number, also of versions that are unloaded or failed.
         failed: fingerprint of each version that failed to load; it is retried when its files change.
         last_scan: fingerprint of each version at the last scan.
+        newest: the version that answers where a request names none; None before one is loaded.
+        announced: loaded versions that wait for the other encoder, and have been reported.
     """
 
     versions: dict[int, ModelVersion] = field(default_factory=dict)
     statuses: dict[int, VersionStatus] = field(default_factory=dict)
     failed: dict[int, Fingerprint] = field(default_factory=dict)
     last_scan: dict[int, Fingerprint] = field(default_factory=dict)
+    newest: int | None = None
+    announced: set[int] = field(default_factory=set)
 
 
 class ModelManager:
@@ -75,17 +81,34 @@ class ModelManager:
         """
         if not spec.name:
             raise invalid_argument("ModelSpec has no name specified.")
-        versions = self.models[spec.name].versions if spec.name in self.models else {}
+        model = self.models.get(spec.name, Model())
+        versions = model.versions
         if spec.WhichOneof("version_choice") is None:
-            if not versions:
+            if model.newest is None:
                 message = f"Servable not found for request: Latest({spec.name[:200]})"
                 raise RequestError(grpc.StatusCode.NOT_FOUND, message)
-            return versions[max(versions)]
+            return versions[model.newest]
         number = self._number(spec)
         if number not in versions:
             message = f"Servable not found for request: Specific({spec.name[:200]}, {number})"
             raise RequestError(grpc.StatusCode.NOT_FOUND, message)
         return versions[number]
+
+    @contextmanager
+    def lease(self, spec: Any) -> Iterator[ModelVersion | RequestError]:
+        """Find a version, and keep it loaded during the block; an error is returned, for the caller to raise."""
+        try:
+            version = self.find(spec)
+        except RequestError as error:
+            missing = error
+        else:
+            version.leases += 1
+            try:
+                yield version
+            finally:
+                version.leases -= 1
+            return
+        yield missing
 
     def statuses(self, spec: Any) -> dict[int, VersionStatus]:
         """Status by version number, newest first: of all versions, or of the one that a ModelSpec names."""
@@ -106,7 +129,7 @@ class ModelManager:
     def _number(self, spec: Any) -> int:
         if spec.WhichOneof("version_choice") == "version":
             return spec.version.value
-        if spec.version_label not in self.labels:
+        if spec.version_label not in self.labels or spec.name not in self.models:
             raise invalid_argument(f"Unrecognized servable version label: {spec.version_label[:200]}")
         return self.labels[spec.version_label]
 
@@ -126,35 +149,66 @@ class ModelManager:
             only_stable: load a folder only if it has not changed since the last scan, so that one that is still being
                 copied is not loaded.
         """
-        folders = await asyncio.to_thread(_find_versions, self.exports)
-        for name in sorted({*folders, *self.models}):
-            model, fingerprints = self.models.setdefault(name, Model()), folders.get(name, {})
-            newest = sorted(fingerprints)[-self._newest :]
-            wanted = {number for number in fingerprints if number in newest or number in self.labels.values()}
-            for number in sorted(wanted - model.versions.keys()):
-                await self._load(name, model, number, fingerprints[number], only_stable)
-            # A version stays loaded until a wanted one is available, unless no folder is left.
-            if not wanted or wanted & model.versions.keys():
-                for number in sorted(model.versions.keys() - wanted):
-                    self._unload(name, model, number)
+        found = await asyncio.to_thread(find_versions, self.exports)
+        wanted: dict[str, set[int]] = {}
+        for name in sorted({*found, *self.models}):
+            model, folders = self.models.setdefault(name, Model()), found.get(name, {})
+            newest = sorted(folders)[-self._newest :]
+            wanted[name] = {number for number in folders if number in newest or number in self.labels.values()}
+            for number in sorted(wanted[name] - model.versions.keys()):
+                await self._load(name, model, number, folders[number], only_stable)
+        self._choose_newest(found)
+        for name, model in self.models.items():
+            for number in sorted(model.versions.keys() - wanted[name] - {model.newest}):
+                self._unload(name, model, number)
 
-    async def _load(self, name: str, model: Model, number: int, files: Fingerprint, only_stable: bool) -> None:
+    def _choose_newest(self, found: Mapping[str, Mapping[int, VersionFolder]]) -> None:
+        """Choose the version of each model that answers where a request names none.
+
+        Image and text encoder change together: both stay at the newest export of which both are loaded. A version
+        whose folder is gone is chosen only while no other is loaded, and not at all if no folder is left.
+        """
+        loaded: dict[str, dict[int, ModelVersion]] = {}
+        for name, model in self.models.items():
+            there = {
+                number: model.versions[number] for number in sorted(model.versions) if number in found.get(name, {})
+            }
+            loaded[name] = there or (model.versions if found.get(name) else {})
+        chosen = {name: max(versions, default=None) for name, versions in loaded.items()}
+        by_contract = [{v.contract: number for number, v in loaded.get(name, {}).items()} for name in ENCODERS]
+        contracts = {contract for contract in by_contract[0] if contract in by_contract[1] and contract}
+        if contracts:
+            best = max(contracts, key=lambda contract: min(numbers[contract] for numbers in by_contract))
+            chosen |= {name: numbers[best] for name, numbers in zip(ENCODERS, by_contract)}
+        for name, model in self.models.items():
+            newer, model.newest = max(loaded[name], default=None), chosen[name]
+            if newer is not None and newer != model.newest and newer not in model.announced:
+                model.announced.add(newer)
+                print(
+                    f"{self.exports / name / str(newer)}: answers only requests that name it, until the other encoder "
+                    f"of its export is loaded; the newest version is {model.newest}",
+                    flush=True,
+                )
+
+    async def _load(self, name: str, model: Model, number: int, folder: VersionFolder, only_stable: bool) -> None:
+        files = folder.files
         before, model.last_scan[number] = model.last_scan.get(number), files
         if model.failed.get(number) == files or (only_stable and before != files):
             return
         model.statuses[number] = VersionStatus(LOADING)
-        folder = self.exports / name / str(number)
         try:
-            version = await asyncio.to_thread(ModelVersion, name, number, folder, self._limits)
+            if folder.problem:
+                raise OSError(folder.problem)
+            version = await asyncio.to_thread(ModelVersion, name, number, folder.path, self._limits)
         except Exception as error:
             message = error.message if isinstance(error, RequestError) else f"{type(error).__name__}: {error}"
             model.failed[number] = files
             model.statuses[number] = VersionStatus(END, grpc.StatusCode.INTERNAL.value[0], message[:1000])
-            print(f"{folder}: could not be loaded: {message[:1000]}", file=sys.stderr, flush=True)
+            print(f"{folder.path}: could not be loaded: {message[:1000]}", file=sys.stderr, flush=True)
             return
         version.start(lambda batch, seconds: self._observe(version, batch, seconds))
         model.versions[number], model.statuses[number] = version, VersionStatus(AVAILABLE)
-        print(f"{folder}: serving, signatures {', '.join(sorted(version.signatures))}", flush=True)
+        print(f"{folder.path}: serving, signatures {', '.join(sorted(version.signatures))}", flush=True)
 
     def _unload(self, name: str, model: Model, number: int) -> None:
         """Remove a version from `find`, and unload it once its queue is empty."""
@@ -174,19 +228,7 @@ class ModelManager:
     async def close(self) -> None:
         """Finish all queued requests, then unload everything."""
         for name, model in self.models.items():
+            model.newest = None
             for number in list(model.versions):
                 self._unload(name, model, number)
         await asyncio.gather(*self._unloading)
-
-
-def _find_versions(exports: Path) -> dict[str, dict[int, Fingerprint]]:
-    """Model -> version number -> fingerprint, for every folder that holds a SavedModel."""
-    versions: dict[str, dict[int, Fingerprint]] = {}
-    for graph in exports.glob("*/*/saved_model.pb"):
-        folder = graph.parent
-        is_number = folder.name.isascii() and folder.name.isdigit() and len(folder.name) < 19  # fits into an int64
-        if is_number and not folder.parent.name.startswith("."):
-            files = sorted((path, path.stat()) for path in folder.rglob("*"))
-            fingerprint = tuple((str(path.relative_to(folder)), s.st_size, s.st_mtime_ns) for path, s in files)
-            versions.setdefault(folder.parent.name, {})[int(folder.name)] = fingerprint
-    return versions

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,8 @@ from itembed_tf.server.batching import Arrays, Batcher, RequestPart
 from itembed_tf.server.errors import RequestError
 from itembed_tf.server.frozen_graph import freeze_signature
 from itembed_tf.server.limits import Limits
-from itembed_tf.server.request_validation import check_items
 from itembed_tf.server.tensors import read_inputs
+from itembed_tf.server.version_folders import GRAPH_FILE
 
 _MAX_WARMUP_RECORDS = 1000  # as in TF Serving
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -32,6 +34,8 @@ class ModelVersion:
     Attributes:
         name, number: of the model and of the version.
         signatures: SignatureDef by name, as saved.
+        contract: contract hash of the export; "" for a SavedModel that is not an export of ours.
+        leases: number of requests that use the version; it is not closed before they have ended.
     """
 
     def __init__(self, name: str, number: int, folder: Path, limits: Limits) -> None:
@@ -41,8 +45,12 @@ class ModelVersion:
             Exception: TensorFlow's error for a folder that is not a complete SavedModel.
         """
         self.name, self.number, self._limits = name, number, limits
-        _import_op_libraries(folder)
-        content = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+        self.leases = 0
+        contract = _read_contract(folder)
+        self.contract = str(contract.get("contract", ""))
+        if "tensorflow_text" in contract.get("needs", []):  # registers its ops. A file must not choose what is imported
+            importlib.import_module("tensorflow_text")
+        content = saved_model_pb2.SavedModel.FromString((folder / GRAPH_FILE).read_bytes())
         self.signatures = dict(content.meta_graphs[0].signature_def)
         self._batchable = {name for name, signature in self.signatures.items() if _is_batchable(signature)}
         self._loaded = tf.saved_model.load(str(folder))
@@ -76,9 +84,9 @@ class ModelVersion:
             raise RequestError(grpc.StatusCode.UNIMPLEMENTED, message)
         return name, self.signatures[name]
 
-    async def predict(self, signature: str, inputs: Arrays) -> Arrays:
-        """Outputs by name, for inputs by name from `tensors.read_inputs` or `rest_json.read_json_inputs`."""
-        return await self.batcher.predict(signature, inputs, check_items(inputs, self._limits))
+    async def predict(self, signature: str, inputs: Arrays, costs: Sequence[int]) -> Arrays:
+        """Outputs by name, for inputs by name and the costs of their items (`request_validation.check_items`)."""
+        return await self.batcher.predict(signature, inputs, costs)
 
     def run(self, signature: str, inputs: Arrays) -> Arrays:
         """Run one batch in the calling thread."""
@@ -95,7 +103,9 @@ class ModelVersion:
             raise RequestError(code, short_message(error.message)) from None
 
     async def close(self) -> None:
-        """Finish the queued requests, then release the model."""
+        """Finish the requests that use the version, then release the model."""
+        while self.leases:
+            await asyncio.sleep(0.01)
         await self.batcher.close()
         self._loaded, self._functions = None, {}
 
@@ -103,12 +113,13 @@ class ModelVersion:
         path = folder / EXTRA_ASSETS / WARMUP_FILE
         if not path.exists():
             return
+        limits = replace(self._limits, max_queue=2**31, max_message=2**31)  # of requests, not of the export's own file
         for record in tf.data.TFRecordDataset(str(path)).take(_MAX_WARMUP_RECORDS):
             log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
             request = log.predict_log.request
             name = request.model_spec.signature_name or DEFAULT_SIGNATURE
             if name in self._loaded.signatures and len(request.inputs):
-                self.run(name, read_inputs(request.inputs, self.signatures[name].inputs, self._limits))
+                self.run(name, read_inputs(request.inputs, self.signatures[name].inputs, limits))
 
 
 def _is_batchable(signature: Any) -> bool:
@@ -124,9 +135,6 @@ def short_message(message: str) -> str:
     return " ".join(lines).removeprefix("assertion failed: ")[:500] or "the model failed on this batch"
 
 
-def _import_op_libraries(folder: Path) -> None:
-    """Import the libraries that the contract lists under ``needs``, which registers their ops."""
+def _read_contract(folder: Path) -> dict[str, Any]:
     path = folder / EXTRA_ASSETS / CONTRACT_FILE
-    contract = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if "tensorflow_text" in contract.get("needs", []):  # the only one allowed: a file must not choose what is imported
-        importlib.import_module("tensorflow_text")
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

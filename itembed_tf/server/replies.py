@@ -8,6 +8,9 @@ from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
 from itembed_tf.server.model_manager import ModelManager
 
+# Of REST responses; the contract hash also in gRPC's trailing metadata, whose answers contain the version themselves.
+VERSION_HEADER, CONTRACT_HEADER = "itembed-version", "itembed-contract"
+
 
 def metadata_response(models: ModelManager, spec: Any) -> Any:
     """GetModelMetadataResponse for the version that a ModelSpec names; signatures packed as TF Serving packs them."""

@@ -26,8 +26,7 @@ def check_items(inputs: Mapping[str, np.ndarray], limits: Limits) -> list[int]:
         counts = {name: len(values) for name, values in inputs.items()}
         raise invalid_argument(f"inputs have different numbers of items: {counts}")
     (items,) = lengths
-    if items > limits.max_queue:
-        raise invalid_argument(f"the request has {items} items; the maximum is {limits.max_queue}, send fewer")
+    check_item_count(items, limits)
     costs, errors = [1] * items, {}
     for name, values in inputs.items():
         if values.dtype != object:
@@ -42,6 +41,12 @@ def check_items(inputs: Mapping[str, np.ndarray], limits: Limits) -> list[int]:
         remaining = len(errors) - _MAX_REPORTED
         raise invalid_argument(message + (f"; and {remaining} more" if remaining > 0 else ""))
     return costs
+
+
+def check_item_count(items: int, limits: Limits) -> None:
+    """Raise RequestError for more items than the queue of a model holds."""
+    if items > limits.max_queue:
+        raise invalid_argument(f"the request has {items} items; the maximum is {limits.max_queue}, send fewer")
 
 
 def _cost(name: str, value: bytes, limits: Limits) -> int:

@@ -7,6 +7,7 @@ import json
 import re
 import time
 import traceback
+import zlib
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,14 +15,21 @@ import grpc
 from google.protobuf import json_format
 from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2
 
+from itembed_tf.server.batching import Arrays
+from itembed_tf.server.bounded_json import Body
 from itembed_tf.server.defaults import METRICS_PATH
 from itembed_tf.server.errors import RequestError, invalid_argument
+from itembed_tf.server.http_messages import HttpRequest, HttpResponse
 from itembed_tf.server.http_server import Handler
+from itembed_tf.server.json_outputs import write_json_outputs
 from itembed_tf.server.limits import Limits
 from itembed_tf.server.metrics import Metrics
 from itembed_tf.server.model_manager import ModelManager
-from itembed_tf.server.replies import metadata_response, status_response
-from itembed_tf.server.rest_json import parse_request, read_json_inputs, write_json_outputs
+from itembed_tf.server.model_version import ModelVersion
+from itembed_tf.server.off_loop import run_off_loop
+from itembed_tf.server.replies import CONTRACT_HEADER, VERSION_HEADER, metadata_response, status_response
+from itembed_tf.server.request_validation import check_items
+from itembed_tf.server.rest_json import parse_request, read_json_inputs
 
 _MODEL = r"(?i:/v1/models/([^/:]+)(?:/versions/([0-9]+)|/labels/([^/:]+))?"
 _PREDICT = re.compile(_MODEL + r":(predict|classify|regress))")
@@ -29,63 +37,102 @@ _METADATA = re.compile(_MODEL + r"(/metadata)?)")
 _HTTP_STATUS = {"OK": 200, "CANCELLED": 499, "INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400, "OUT_OF_RANGE": 400}
 _HTTP_STATUS |= {"NOT_FOUND": 404, "RESOURCE_EXHAUSTED": 429, "UNIMPLEMENTED": 501, "UNAVAILABLE": 503}
 _HTTP_STATUS |= {"DEADLINE_EXCEEDED": 504}
-JSON = "application/json"
+_GZIP = ("gzip", "x-gzip")
+_BYTES_PER_NUMBER = 8  # in JSON, roughly
+_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def make_handler(models: ModelManager, limits: Limits, metrics: Metrics) -> Handler:
     """The request handler for `http_server.HttpServer`."""
 
-    async def handle(method: str, target: str, body: bytes) -> tuple[int, str, bytes]:
-        path = target.partition("?")[0]
-        if path == METRICS_PATH and method == "GET":
-            return 200, "text/plain; version=0.0.4; charset=utf-8", metrics.page()
+    async def handle(request: HttpRequest) -> HttpResponse:
+        path, _, query = request.target.partition("?")
+        if path == METRICS_PATH and request.method == "GET":
+            return HttpResponse(200, metrics.page(), _METRICS_TYPE)
         if not path.lower().startswith("/v1/"):
-            return 404, JSON, _error(f"{path[:200]} not found; paths of the API start with /v1/models/")
+            return _error(404, f"{path[:200]} not found; paths of the API start with /v1/models/")
         started, code = time.monotonic(), "OK"
-        match = _PREDICT.fullmatch(path) if method == "POST" else None
+        match = _PREDICT.fullmatch(path) if request.method == "POST" and not query else None
         try:
             if match:
-                answer = await asyncio.wait_for(_predict(models, match, body), limits.timeout)
+                answer = await asyncio.wait_for(_predict(models, match, request, limits), limits.timeout)
             else:
-                answer = _metadata_or_status(models, method, path)
+                answer = _metadata_or_status(models, request.method, path, request.target)
         except RequestError as error:
-            code, answer = error.code.name, _error(error.message[:2000])
+            code, answer = error.code.name, _error(_HTTP_STATUS.get(error.code.name, 500), error.message[:2000])
+            error.__traceback__ = None  # its frames hold the request, until the garbage collector runs
         except asyncio.TimeoutError:
-            code, answer = "DEADLINE_EXCEEDED", _error(f"the request took longer than {limits.timeout} s")
+            code, answer = "DEADLINE_EXCEEDED", _error(504, f"the request took longer than {limits.timeout} s")
         except Exception:
             traceback.print_exc()
-            code, answer = "INTERNAL", _error("internal server error; see the server's log")
+            code, answer = "INTERNAL", _error(500, "internal server error; see the server's log")
         if match:
             name = unquote(match[1])
             metrics.request(name if name in models.models else "", code, "predict", "REST", time.monotonic() - started)
-        return _HTTP_STATUS.get(code, 500), JSON, answer
+        return answer
 
     return handle
 
 
-async def _predict(models: ModelManager, match: re.Match[str], body: bytes) -> bytes:
+async def _predict(models: ModelManager, match: re.Match[str], request: HttpRequest, limits: Limits) -> HttpResponse:
     if match[4].lower() != "predict":
         raise RequestError(grpc.StatusCode.UNIMPLEMENTED, f"{match[4]} is not supported; use :predict")
-    version = models.find(_model_spec(match))
-    content = parse_request(body)
+    # Gzip may hold a thousand times its size.
+    size = limits.max_message if request.encoding in _GZIP else len(request.body)
+    with models.lease(_model_spec(match)) as version:
+        signature, inputs, costs, rows = await run_off_loop(size, _read, request, version, limits)
+        assert isinstance(version, ModelVersion)  # `_read` raises a RequestError
+        outputs = await version.predict(signature, inputs, costs)
+    size = _BYTES_PER_NUMBER * sum(values.size for values in outputs.values())
+    body = await run_off_loop(size, write_json_outputs, outputs, rows)
+    headers = [(VERSION_HEADER, str(version.number))]
+    headers += [(CONTRACT_HEADER, version.contract)] if version.contract else []
+    return HttpResponse(200, body, headers=tuple(headers))
+
+
+def _read(
+    request: HttpRequest, version: ModelVersion | RequestError, limits: Limits
+) -> tuple[str, Arrays, list[int], bool]:
+    """Signature, inputs, costs of the items, and whether they are rows; errors are found in TF Serving's order."""
+    content = parse_request(_decompressed(request, limits), limits)
+    if isinstance(version, RequestError):
+        raise version
     name, signature = version.signature(content.get("signature_name", ""), grpc.StatusCode.INVALID_ARGUMENT)
-    outputs = await version.predict(name, read_json_inputs(content, signature.inputs))
-    return write_json_outputs(outputs, rows="instances" in content)
+    inputs = read_json_inputs(content, signature.inputs, limits)
+    return name, inputs, check_items(inputs, limits), "instances" in content
 
 
-def _metadata_or_status(models: ModelManager, method: str, path: str) -> bytes:
+def _decompressed(request: HttpRequest, limits: Limits) -> Body:
+    if request.encoding not in _GZIP:
+        return request.body
+    decompressor = zlib.decompressobj(wbits=31)  # with gzip's header
+    try:
+        body = decompressor.decompress(request.body, limits.max_message + 1)
+    except zlib.error as error:
+        raise invalid_argument(f"the body is not gzip, as Content-Encoding says: {error}") from None
+    if len(body) > limits.max_message:
+        message = f"the decompressed body is larger than the maximum of {limits.max_message} bytes"
+        raise RequestError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
+    if not decompressor.eof or decompressor.unused_data:
+        raise invalid_argument("the gzip body ends early, or something follows it")
+    return body
+
+
+def _metadata_or_status(models: ModelManager, method: str, path: str, target: str) -> HttpResponse:
     match = _METADATA.fullmatch(path)
     if not match or method != "GET":
-        raise invalid_argument(f"Malformed request: {method} {path[:200]}")
+        raise invalid_argument(f"Malformed request: {method} {target[:200]}")
     if not match[4]:
         # Not _to_dict: TF Serving prints the JSON names of the fields here.
         response = status_response(models, _model_spec(match))
-        return json_format.MessageToJson(response, always_print_fields_with_no_presence=True).encode()
+        return HttpResponse(
+            200, json_format.MessageToJson(response, always_print_fields_with_no_presence=True).encode()
+        )
     response = metadata_response(models, _model_spec(match))
     signatures = get_model_metadata_pb2.SignatureDefMap()
     response.metadata["signature_def"].Unpack(signatures)
     content = {"model_spec": _to_dict(response.model_spec), "metadata": {"signature_def": _to_dict(signatures)}}
-    return json.dumps(content, indent=1).encode()
+    return HttpResponse(200, json.dumps(content, indent=1).encode())
 
 
 def _to_dict(message: Any) -> Any:
@@ -106,5 +153,5 @@ def _model_spec(match: re.Match[str]) -> Any:
     return spec
 
 
-def _error(message: str) -> bytes:
-    return json.dumps({"error": message}).encode()
+def _error(status: int, message: str) -> HttpResponse:
+    return HttpResponse(status, json.dumps({"error": message}).encode())

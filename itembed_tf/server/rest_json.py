@@ -1,33 +1,42 @@
-"""Conversion between arrays and the JSON of TF Serving's REST API: rows ("instances") and columns ("inputs")."""
+"""Inputs of a model from the JSON of TF Serving's REST API: rows ("instances") or columns ("inputs")."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import math
+import sys
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from itembed_tf.server.base64_strings import decode_base64
+from itembed_tf.server.bounded_json import Body, LongString, parse_json
 from itembed_tf.server.errors import invalid_argument
+from itembed_tf.server.limits import Limits
+from itembed_tf.server.request_validation import check_item_count
 from itembed_tf.server.tensors import check_shape
 
 _MAX_SHOWN = 256  # characters of a value that an error repeats
+_VALUES_PER_ITEM, _STRINGS_PER_ITEM = 256, 16  # of the items that fit into the queue
+_MAX_ESCAPE = len(r"\u0061")  # the most bytes that stand for one
+# Escapes that encoders write into base64 -> what base64 has there: a slash, or nothing for white space.
+_ESCAPES_IN_BASE64 = ((b"\\/", b"/"), (b"\\n", b""), (b"\\r", b""))
 
 
-def parse_request(body: bytes) -> dict[str, Any]:
-    """Parse the body of a predict request: a JSON object with either "instances" or "inputs".
+def parse_request(body: Body, limits: Limits) -> dict[str, Any]:
+    """Parse the body of a predict request, a JSON object.
 
     Raises:
-        RequestError: not JSON, or not such an object.
+        RequestError: not JSON, or not such an object, or one of more values than any valid request has.
     """
     if not body:
         raise invalid_argument("JSON Parse error: The document is empty")
+    most = {"max_values": _VALUES_PER_ITEM * limits.max_queue, "max_strings": _STRINGS_PER_ITEM * limits.max_queue}
     try:
-        content = json.loads(body.decode("utf-8"))
+        content = parse_json(body, **most)
     except (ValueError, RecursionError) as error:
         raise invalid_argument(f"JSON Parse error: {str(error)[:_MAX_SHOWN]}") from None
     if not isinstance(content, dict):
@@ -36,31 +45,35 @@ def parse_request(body: bytes) -> dict[str, Any]:
         raise invalid_argument(
             f"JSON Value: {_show(content)} not formatted correctly. 'signature_name' key must be a string value."
         )
-    if ("instances" in content) == ("inputs" in content):
-        both = "Not formatted correctly expecting only one of" if "inputs" in content else "Missing"
-        raise invalid_argument(f"JSON Value: {_show(content)} {both} 'inputs' or 'instances' key")
     return content
 
 
-def read_json_inputs(content: Mapping[str, Any], infos: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def read_json_inputs(content: Mapping[str, Any], infos: Mapping[str, Any], limits: Limits) -> dict[str, np.ndarray]:
     """Inputs of a parsed request as arrays; strings become bytes.
 
     Args:
         content: returned by `parse_request`.
         infos: TensorInfo by name, from the signature.
+        limits: ``max_queue`` is the maximum number of items.
 
     Raises:
-        RequestError: names, types or shapes differ from the signature; the message gives the index of the row.
+        RequestError: not either "instances" or "inputs", or names, types or shapes that differ from the signature; the
+            message gives the index of the row.
     """
-    columns = _rows(content["instances"], infos) if "instances" in content else _columns(content["inputs"], infos)
-    return {name: _array(name, columns[name], info, "instances" in content) for name, info in infos.items()}
+    if ("instances" in content) == ("inputs" in content):
+        both = "Not formatted correctly expecting only one of" if "inputs" in content else "Missing"
+        raise invalid_argument(f"JSON Value: {_show(content)} {both} 'inputs' or 'instances' key")
+    rows = "instances" in content
+    columns = _rows(content["instances"], infos, limits) if rows else _columns(content["inputs"], infos)
+    return {name: _array(name, columns[name], info, rows, limits) for name, info in infos.items()}
 
 
-def _rows(rows: Any, infos: Mapping[str, Any]) -> dict[str, Any]:
+def _rows(rows: Any, infos: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
     if not isinstance(rows, list):
         raise invalid_argument(f"JSON Value: {_show(rows)} Expecting 'instances' to be an list/array")
     if not rows:
         raise invalid_argument("No values in 'instances' array")
+    check_item_count(len(rows), limits)
     named = _is_object(rows[0])
     if not named and len(infos) > 1:
         raise invalid_argument(
@@ -93,112 +106,110 @@ def _columns(columns: Any, infos: Mapping[str, Any]) -> dict[str, Any]:
     return columns
 
 
-def _array(name: str, value: Any, info: Any, rows: bool) -> np.ndarray:
+def _array(name: str, value: Any, info: Any, rows: bool, limits: Limits) -> np.ndarray:
+    """The array of one input: first its shape is checked, then every list against it, then all values at once."""
     shape: list[int] = []
-    inner = value
-    while isinstance(inner, list):
-        shape.append(len(inner))
-        if not inner:
-            break
-        inner = inner[0]
-    flat: list[Any] = []
-    _flatten(name, value, shape, 0, tf.as_dtype(info.dtype), flat, "" if rows else name)
-    check_shape(name, shape, info)
-    array = np.empty(len(flat), tf.as_dtype(info.dtype).as_numpy_dtype)
-    try:
-        array[:] = flat
-    except OverflowError as error:
-        raise invalid_argument(f"{name}: {error}") from None
-    return array.reshape(shape)
+    first = value
+    while isinstance(first, list):
+        shape.append(len(first))
+        first = first[0] if first else None
+    check_shape(name, shape, info, limits)
+    parts = [value]
+    for level, size in enumerate(shape):
+        for i, part in enumerate(parts):
+            if not isinstance(part, list) or len(part) != size:
+                raise invalid_argument(f"{_place(name, i, shape[:level], rows)}: {_wrong_list(part, size, level)}")
+        parts = list(chain.from_iterable(parts))
+    dtype = tf.as_dtype(info.dtype)
+    array = _strings(parts, limits) if dtype == tf.string else _numbers(parts, dtype)
+    if isinstance(array, np.ndarray):
+        return array.reshape(shape)
+    raise invalid_argument(f"{_place(name, array, shape, rows)}: {_wrong_value(parts[array], dtype)}")
 
 
-def _flatten(name: str, value: Any, shape: list[int], level: int, dtype: tf.DType, flat: list[Any], place: str) -> None:
-    """Append all values in order, each checked; `place` is the position in the request, for the error."""
-    if isinstance(value, list):
-        if level >= len(shape) or len(value) != shape[level]:
-            expected = f"size: {shape[level]}" if level < len(shape) else f"level < {len(shape)}"
-            raise invalid_argument(f"{place}: Encountered list of {len(value)} at level: {level} expected {expected}")
-        for i, part in enumerate(value):
-            here = f"Failed to process element: {i} of 'instances' list" if not (place or level) else f"{place}[{i}]"
-            _flatten(name, part, shape, level + 1, dtype, flat, here)
-        return
-    if level != len(shape):
-        raise invalid_argument(
-            f"{place}: JSON Value: {_show(value)} found at incorrect level: {level + 1} in the JSON DOM. "
-            f"Expected at level: {len(shape)}"
-        )
-    flat.append(_value(value, dtype, place))
-
-
-def _value(value: Any, dtype: tf.DType, place: str) -> Any:
-    if dtype == tf.string:
-        if isinstance(value, str):
-            return value.encode("utf-8", "replace")
-        if isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str):
-            try:
-                return base64.b64decode(value["b64"], validate=True)
-            except (binascii.Error, ValueError):
-                raise invalid_argument(f"{place}: Unable to base64 decode") from None
-        if isinstance(value, dict):
-            raise invalid_argument(f"{place}: JSON Value: {_show(value)} not formatted correctly for base64 data")
-    elif dtype == tf.bool:
-        if isinstance(value, bool):
-            return value
-    elif dtype.is_integer:
-        if isinstance(value, int) and not isinstance(value, bool) and dtype.min <= value <= dtype.max:
-            return value
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+def _strings(values: list[Any], limits: Limits) -> np.ndarray | int:
+    """Bytes in an array of dtype object, or the index of the first value that is not a string."""
+    array = np.empty(len(values), object)
+    for i, value in enumerate(values):
         try:
-            return float(value)
-        except OverflowError:
-            pass
-    json_types = {dict: "Object", list: "Array", str: "String", bool: str(value), type(None): "Null"}
-    json_type = json_types.get(type(value), "Number")
-    raise invalid_argument(
-        f"{place}: JSON Value: {_show(value)} Type: {json_type} is not of expected type: {dtype.name}"
-    )
+            array[i] = _string(value, limits)
+        except ValueError:
+            return i
+    return array
 
 
-def write_json_outputs(outputs: Mapping[str, np.ndarray], rows: bool) -> bytes:
-    """Response body in the format of the request: "predictions" as rows, or "outputs" as columns."""
-    if not rows:
-        columns = {name: _text(values) for name, values in outputs.items()}
-        return f'{{"outputs": {_single_or_object(columns)}}}'.encode()
-    parts = {name: [_text(value) for value in values] for name, values in outputs.items()}
-    count = len(next(iter(parts.values())))
-    predictions = ", ".join(_single_or_object({name: part[i] for name, part in parts.items()}) for i in range(count))
-    return f'{{"predictions": [{predictions}]}}'.encode()
+def _string(value: Any, limits: Limits) -> bytes:
+    if isinstance(value, LongString):
+        if len(value.raw) > _MAX_ESCAPE * limits.max_text:
+            return bytes(value.raw)  # whatever its escapes stand for, it is too long for a text, and no image
+        value = value.text()
+    if isinstance(value, str):
+        return value.encode("utf-8")
+    if not (isinstance(value, dict) and value.keys() == {"b64"}):
+        raise ValueError
+    value = value["b64"]
+    if isinstance(value, str):
+        return decode_base64(value.encode("ascii"))
+    if not isinstance(value, LongString):
+        raise ValueError
+    encoded = bytes(value.raw)
+    for escape, plain in _ESCAPES_IN_BASE64:
+        encoded = encoded.replace(escape, plain)
+    return decode_base64(value.text().encode("ascii") if b"\\" in encoded else encoded)
 
 
-def _single_or_object(texts: Mapping[str, str]) -> str:
-    """The only output of a model is written without its name."""
-    if len(texts) == 1:
-        return next(iter(texts.values()))
-    return "{" + ", ".join(f"{json.dumps(name)}: {text}" for name, text in sorted(texts.items())) + "}"
+def _numbers(values: list[Any], dtype: tf.DType) -> np.ndarray | int:
+    """The array, or the index of the first value that is not a number of this type."""
+    allowed = {bool} if dtype == tf.bool else {int} if dtype.is_integer else {int, float}
+    if not set(map(type, values)) <= allowed:
+        return next(i for i, value in enumerate(values) if type(value) not in allowed)
+    if dtype.is_integer and values:
+        lowest, highest = dtype.min, dtype.max
+        if min(values) < lowest or max(values) > highest:
+            return next(i for i, value in enumerate(values) if not lowest <= value <= highest)
+    try:
+        return np.array(values, np.float64 if dtype.is_floating else None).astype(dtype.as_numpy_dtype)
+    except OverflowError:  # an integer for a float
+        return next(i for i, value in enumerate(values) if abs(value) > sys.float_info.max)
 
 
-def _text(values: Any) -> str:
-    """An array as JSON; float32 with the fewest digits that parse to the same float32."""
-    array = np.asarray(values)
-    if array.dtype.kind != "f" or not np.isfinite(array).all() or not array.ndim:
-        return json.dumps(_plain(array.tolist()))
-    if array.ndim > 1:
-        return "[" + ", ".join(_text(part) for part in array) + "]"
-    return "[" + ", ".join(array.astype("U").tolist()) + "]"
+def _place(name: str, index: int, shape: list[int], rows: bool) -> str:
+    """Where a value is in the request, for an error: the row, or the input with an index for each dimension."""
+    where = np.unravel_index(index, shape) if shape else ()
+    if rows:
+        return f"Failed to process element: {int(where[0]) if where else 0} of 'instances' list"
+    return name + "".join(f"[{i}]" for i in where)
 
 
-def _plain(value: Any) -> Any:
+def _wrong_list(part: Any, size: int, level: int) -> str:
+    if isinstance(part, list):
+        return f"Encountered list at unexpected size: {len(part)} at level: {level} expected size: {size}"
+    return f"JSON Value: {_show(part)} found at incorrect level: {level} in the JSON DOM. Expected a list of {size}"
+
+
+def _wrong_value(value: Any, dtype: tf.DType) -> str:
     if isinstance(value, list):
-        return [_plain(part) for part in value]
-    return {"b64": base64.b64encode(value).decode("ascii")} if isinstance(value, bytes) else value
+        return f"Encountered list of {len(value)} where a value of type {dtype.name} was expected"
+    if dtype == tf.string:
+        if isinstance(value, dict) and "b64" in value:
+            if not _is_object(value):
+                return "Unable to base64 decode"
+            return f"JSON Value: {_show(value)} not formatted correctly for base64 data"
+        if isinstance(value, (str, LongString)):
+            return "JSON Parse error: The surrogate pair in string is invalid, or the string is not UTF-8"
+    json_types = {dict: "Object", str: "String", LongString: "String", bool: str(value), type(None): "Null"}
+    json_type = json_types.get(type(value), "Number")
+    return f"JSON Value: {_show(value)} Type: {json_type} is not of expected type: {dtype.name}"
 
 
 def _is_object(value: Any) -> bool:
-    return isinstance(value, dict) and not (value.keys() == {"b64"} and isinstance(value["b64"], str))
+    return isinstance(value, dict) and not (value.keys() == {"b64"} and isinstance(value["b64"], (str, LongString)))
 
 
 def _show(value: Any) -> str:
     """The beginning of a value, for an error message."""
+    if isinstance(value, LongString):
+        return json.dumps(bytes(value.raw[:_MAX_SHOWN]).decode("utf-8", "replace"))
     if isinstance(value, str):
         return json.dumps(value[:_MAX_SHOWN])
     if isinstance(value, list):

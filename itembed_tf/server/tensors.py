@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from itembed_tf.server.errors import invalid_argument
 from itembed_tf.server.limits import Limits
+from itembed_tf.server.request_validation import check_item_count
 
 _PACKED = {np.dtype("float32"): 5, np.dtype("float64"): 6}  # field numbers of packed little-endian values
 _FIELDS = {"int64": "int64_val", "bool": "bool_val", "uint32": "uint32_val", "uint64": "uint64_val"}
@@ -45,7 +46,7 @@ def _read(name: str, proto: Any, info: Any, limits: Limits) -> np.ndarray:
     if proto.dtype != info.dtype:
         raise invalid_argument(f"{name} has dtype {_dtype(proto.dtype)}; the signature expects {_dtype(info.dtype)}")
     shape = [d.size for d in proto.tensor_shape.dim]
-    check_shape(name, shape, info)
+    check_shape(name, shape, info, limits)
     count = math.prod(shape)
     # The last value of a TensorProto fills the rest of the shape, so a few bytes can claim a tensor of any size.
     if count > limits.max_message:
@@ -63,14 +64,16 @@ def _read(name: str, proto: Any, info: Any, limits: Limits) -> np.ndarray:
         raise invalid_argument(f"{name} has values that do not fill the shape {shape}: {error}") from None
 
 
-def check_shape(name: str, shape: list[int], info: Any) -> None:
-    """Raise RequestError for a shape that does not match the signature, or for an empty batch."""
+def check_shape(name: str, shape: list[int], info: Any, limits: Limits) -> None:
+    """Raise RequestError for a shape that does not match the signature, for an empty batch, and for too many items."""
     expected = [d.size for d in info.tensor_shape.dim]
     if len(shape) != len(expected) or any(e not in (-1, s) or s < 0 for s, e in zip(shape, expected)):
         described = ", ".join("any" if size == -1 else str(size) for size in expected)
         raise invalid_argument(f"{name} has the shape {shape}; the signature expects [{described}]")
     if shape and shape[0] == 0:
         raise invalid_argument(f"{name} is an empty batch: send at least one item")
+    if shape:
+        check_item_count(shape[0], limits)
 
 
 def _dtype(number: int) -> str:

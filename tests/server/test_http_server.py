@@ -6,15 +6,17 @@ import asyncio
 import http.client
 import json
 import socket
+import threading
 import time
 
 from itembed_tf.server import http_server
+from itembed_tf.server.http_messages import HttpResponse
 from itembed_tf.server.limits import Limits
 from tests.support.waiting import wait_until
 
 
-async def echo(method, path, body):
-    return 200, "application/json", json.dumps([method, len(body)]).encode()
+async def echo(request):
+    return HttpResponse(200, json.dumps([request.method, len(request.body)]).encode())
 
 
 def with_server(check, **limits):
@@ -92,3 +94,84 @@ def test_body_size_is_limited_with_and_without_content_length():
         assert request(port, method="HEAD", body=None) == (200, b"")
 
     with_server(check, max_message=100)
+
+
+def exchange(port, content, *, end=True):
+    """All that the server sends until it closes the connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(content)
+        if end:
+            connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(10_000), b""))
+
+
+def test_content_length_with_transfer_encoding_is_refused():
+    """A proxy that reads the one, before a server that reads the other, would let a second request through."""
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    def check(port, server):
+        answer = exchange(port, head + b"0\r\n\r\n" + b"GET /second HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 400 Bad Request") and answer.count(b"HTTP/1.1") == 1
+
+    with_server(check)
+
+
+def test_unfinished_bodies_are_bounded_together_and_released():
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
+
+    def check(port, server):
+        held = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(4)]
+        for connection in held:
+            connection.sendall(head + bytes(700_000))
+        wait_until(lambda: server._body_bytes == 1_400_000)  # the third and the fourth are refused
+        answer = exchange(port, head + bytes(1_000_000))
+        assert answer.startswith(b"HTTP/1.1 503 Service Unavailable") and b"retry-after: 1" in answer.lower()
+        assert request(port)[0] == 200  # small bodies are always received
+        for connection in held:
+            connection.close()
+        wait_until(lambda: server._body_bytes == 0)
+        assert request(port, body=bytes(900_000))[0] == 200
+
+    with_server(check, max_message=1_000_000, max_waiting=2_000_000)
+
+
+def test_a_body_in_tiny_chunks_is_refused_soon():
+    def check(port, server):
+        started = time.monotonic()
+        body = b"1\r\na\r\n" * 500_000
+        answer = exchange(port, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+        assert answer.startswith(b"HTTP/1.1 400") and b"chunks of less than 64 bytes" in answer
+        assert time.monotonic() - started < 5
+
+    with_server(check)
+
+
+def test_shutdown_answers_what_runs_and_nothing_that_is_sent_later():
+    """The answer says that the connection ends, and arrives although the client has sent another request."""
+    started, finish = threading.Event(), threading.Event()
+
+    async def slow(request):
+        started.set()
+        await asyncio.to_thread(finish.wait, 10)
+        return HttpResponse(200, b"{}")
+
+    def ask(port, answers):
+        answers.append(
+            exchange(port, b"GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n", end=False)
+        )
+
+    async def run():
+        server, answers = http_server.HttpServer(slow, Limits()), []
+        port = await server.start("127.0.0.1", 0)
+        thread = threading.Thread(target=ask, args=(port, answers))
+        thread.start()
+        await asyncio.to_thread(started.wait, 10)
+        closing = asyncio.create_task(server.close(5.0))
+        await asyncio.sleep(0.05)
+        finish.set()
+        await closing
+        await asyncio.to_thread(thread.join)
+        return answers[0]
+
+    answer = asyncio.run(run())
+    assert answer.count(b"HTTP/1.1 200 OK") == 1 and b"connection: close" in answer.lower()

@@ -19,10 +19,11 @@ from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo
 from benchmarks.served import sample_image
 from itembed_tf.server.errors import RequestError
 from itembed_tf.server.image_headers import count_pixels
+from itembed_tf.server.json_outputs import write_json_outputs
 from itembed_tf.server.limits import Limits
 from itembed_tf.server.model_version import short_message
 from itembed_tf.server.request_validation import check_items
-from itembed_tf.server.rest_json import parse_request, read_json_inputs, write_json_outputs
+from itembed_tf.server.rest_json import parse_request, read_json_inputs
 from itembed_tf.server.tensors import read_inputs, write_output
 
 
@@ -154,7 +155,7 @@ def tensor(dtype, shape, **values):
 @pytest.mark.parametrize(
     ("proto", "message"),
     [
-        (tensor(tf.int32, [2**40, 3], int_val=[1]), "values do not fit into"),
+        (tensor(tf.int32, [2**40, 3], int_val=[1]), "1099511627776 items; the maximum is 1024"),
         (tensor(tf.int32, [-1, 3], int_val=[1]), "signature expects"),
         (tensor(tf.int32, [2, 3], tensor_content=b"123"), "do not fill the shape"),
         (tensor(tf.int32, [1, 3], int_val=[1] * 7), "do not fill the shape"),
@@ -200,20 +201,25 @@ def test_json_numbers_parse_to_the_same_float32():
     )
 
 
+def read_json(body, infos, **limits):
+    limits = Limits(**limits)
+    return read_json_inputs(parse_request(body, limits), infos, limits)
+
+
 @pytest.mark.parametrize("depth", [100, 100_000])
 def test_deeply_nested_json_is_rejected(depth):
     body = b'{"inputs": ' + b"[" * depth + b"]" * depth + b"}"
     with pytest.raises(RequestError, match=r"JSON Parse error|shape|level"):
-        read_json_inputs(parse_request(body), {"text": info(tf.string, -1)})
+        read_json(body, {"text": info(tf.string, -1)})
 
 
 def test_errors_show_only_the_start_of_a_value():
     body = json.dumps({"inputs": [{"x": "y" * 100_000}]}).encode()
     with pytest.raises(RequestError) as caught:
-        read_json_inputs(parse_request(body), {"text": info(tf.string, -1)})
+        read_json(body, {"text": info(tf.string, -1)})
     assert len(str(caught.value)) < 500
     with pytest.raises(RequestError, match="digits"):
-        read_json_inputs(parse_request(b'{"inputs": [' + b"9" * 400 + b"]}"), {"ids": info(tf.int32, -1)})
+        read_json(b'{"inputs": [' + b"9" * 400 + b"]}", {"ids": info(tf.int32, -1)})
 
 
 def test_tensorflow_errors_without_graph_locations():
