@@ -22,8 +22,6 @@ from itembed_tf.server.tensors import check_shape
 _MAX_SHOWN = 256  # characters of a value that an error repeats
 _VALUES_PER_ITEM, _STRINGS_PER_ITEM = 256, 16  # of the items that fit into the queue
 _MAX_ESCAPE = len(r"\u0061")  # the most bytes that stand for one
-# Escapes that encoders write into base64 -> what base64 has there: a slash, or nothing for white space.
-_ESCAPES_IN_BASE64 = ((b"\\/", b"/"), (b"\\n", b""), (b"\\r", b""))
 
 
 def parse_request(body: Body, limits: Limits) -> dict[str, Any]:
@@ -152,10 +150,7 @@ def _string(value: Any, limits: Limits) -> bytes:
         return decode_base64(value.encode("ascii"))
     if not isinstance(value, LongString):
         raise ValueError
-    encoded = bytes(value.raw)
-    for escape, plain in _ESCAPES_IN_BASE64:
-        encoded = encoded.replace(escape, plain)
-    return decode_base64(value.text().encode("ascii") if b"\\" in encoded else encoded)
+    return decode_base64(value.raw)
 
 
 def _numbers(values: list[Any], dtype: tf.DType) -> np.ndarray | int:

@@ -14,8 +14,8 @@ import pytest
 from itembed_tf.client import Client, ServingError
 from itembed_tf.client import calls as calls_module
 from itembed_tf.client import messages as ours
-from itembed_tf.client.batches import split_into_calls, with_item_range
-from itembed_tf.client.calls import Call, call_with_retries
+from itembed_tf.client.batches import image_contents, split_into_calls, text_contents, with_item_range
+from itembed_tf.client.calls import Call, Prediction, call_with_retries
 from itembed_tf.client.grpc_transport import decode_response, encode_request
 from itembed_tf.client.tensors import as_array, from_json, from_proto, to_json, to_proto
 
@@ -306,10 +306,67 @@ def test_rest_errors(scripted_server, response, timeout, code, message):
     assert caught.value.code == code
 
 
-def test_a_single_item_instead_of_a_list():
-    with Client("127.0.0.1:1") as client:
-        for call in (lambda: client.embed_texts("a dog"), lambda: client.embed_images(b"GIF89a")):
-            with pytest.raises(ValueError, match="must be a list"):
-                call()
+@pytest.mark.parametrize(
+    ("method", "items", "message"),
+    [
+        ("embed_texts", "a dog", "must be a list"),
+        ("embed_texts", bytearray(b"a dog"), "must be a list"),
+        ("embed_texts", {"a dog"}, "another iterable with an order"),
+        ("embed_texts", ["a dog", 3], r"texts\[1\] is int"),
+        ("embed_images", b"GIF89a", "must be a list"),
+        ("embed_images", [np.zeros((2, 2, 3))], r"images\[0\] is ndarray"),
+        ("embed_ids", [[1.5, 2.0]], "whole numbers"),
+        ("embed_ids", [1, 2], r"the shape \[2\]"),
+        ("embed_ids", [[2**31]], "int32 holds"),
+        ("embed_ids", [[True]], "whole numbers"),
+    ],
+)
+def test_input_that_cannot_be_sent(method, items, message):
+    with Client("127.0.0.1:1") as client, pytest.raises(ValueError, match=message):
+        getattr(client, method)(items)
+
+
+def test_any_ordered_iterable_and_any_bytes_are_sent(tmp_path):
+    (tmp_path / "a.gif").write_bytes(b"GIF89a")
+    images = (tmp_path / "a.gif", str(tmp_path / "a.gif"), bytearray(b"GIF89a"), memoryview(b"GIF89a"))
+    assert image_contents(image for image in images).tolist() == [b"GIF89a"] * 4
+    assert text_contents(text for text in ("a", b"b", bytearray(b"c"))).tolist() == [b"a", b"b", b"c"]
+
+
+class Versions:
+    """A transport to a server whose version 1 is replaced by version 2 after `calls` predict calls."""
+
+    def __init__(self, calls, keeps_old=False):
+        self.calls, self.keeps_old, self.asked = calls, keeps_old, []
+
+    def send(self, call, timeout):
+        newest = 1 if self.calls > 0 else 2
+        if call.kind == "version":
+            return newest
+        self.calls -= 1
+        number = call.version or newest
+        self.asked.append(number)
+        if number < newest and not self.keeps_old:
+            raise ServingError("NOT_FOUND", f"Servable not found for request: Specific(text_encoder, {number})")
+        count = len(call.inputs["text"])
+        outputs = {"embedding": np.full((count, 2), number), "known_words": np.ones(count, int)}
+        return Prediction(outputs, number, f"contract {number}")
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize("keeps_old", [True, False])
+def test_all_items_of_one_call_are_embedded_by_one_version(keeps_old):
+    client = Client("127.0.0.1:1")
+    client._transport = Versions(3, keeps_old)
+    texts = client.embed_texts(["a dog"] * 200)
+    version = 1 if keeps_old else 2
+    assert set(texts.embedding.ravel().tolist()) == {version} and len(texts.embedding) == 200
+    assert (texts.version, texts.contract) == (version, f"contract {version}")
+    assert client._transport.asked == ([1] * 7 if keeps_old else [1] * 4 + [2] * 7)
+
+
+def test_address_without_a_host():
     with pytest.raises(ValueError, match="http://host:port"):
         Client("http://")
