@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import random
 import socket
@@ -54,15 +55,13 @@ class Attack:
             line = connection.recv(4096).split(b"\r\n")[0]
         return "HTTP " + line.split()[1].decode() if line.startswith(b"HTTP/1.1 ") else "closed"
 
-    def post(self, path: str, body: bytes, method: str = "POST") -> str:
-        head = (
-            f"{method} {path} HTTP/1.1\r\nHost: {self.host}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        )
-        return self.raw(head.encode("latin-1") + body)
+    def post(self, path: str, body: bytes, method: str = "POST", header: str = "") -> str:
+        head = f"{method} {path} HTTP/1.1\r\nHost: {self.host}\r\nContent-Length: {len(body)}\r\n{header}"
+        return self.raw(head.encode("latin-1") + b"Connection: close\r\n\r\n" + body)
 
-    def hold(self, content: bytes) -> str:
+    def hold(self, content: bytes, *, rest: bool = True) -> str:
         """Open a connection, send part of a request, and stall."""
-        self.held.append(socket.create_connection(self.rest, timeout=30))
+        self.held.append(socket.create_connection(self.rest if rest else self.grpc_place, timeout=30))
         self.held[-1].sendall(content)
         if len(self.held) > MAX_HELD:
             self.held.popleft().close()
@@ -120,11 +119,25 @@ def _batch(a: Attack) -> str:
     return a.arrays("image_encoder", image_bytes=images)
 
 
+def _entry(tensor: bytes) -> bytes:
+    """A PredictRequest whose input "text" is a serialised TensorProto."""
+    request = PredictRequest()
+    request.model_spec.name = "text_encoder"
+    value = b"\x0a\x04text\x12" + _varint(len(tensor)) + tensor
+    return request.SerializeToString() + b"\x12" + _varint(len(value)) + value
+
+
+def _varint(number: int) -> bytes:
+    return bytes([number & 0x7F | 0x80]) + _varint(number >> 7) if number > 0x7F else bytes([number])
+
+
 BOMB, LARGE, TOO_LARGE = _bomb(), b"a " * 5_000_000, b"a" * 40_000_000
+LISTS = b'{"inputs": [' + b"[]," * 10_000_000 + b"[]]}"
+SEGMENTS = b"\xff\xd8" + b"\xff\xe1\x00\x02" * 5900
+HEAD = f"POST {TEXT} HTTP/1.1\r\nHost: a\r\n"
 WRONG = [{"inputs": 1}, {"instances": [1, [2]]}, {"inputs": [None]}, {"inputs": {}}, {"instances": {}}, {}, []]
 
-HEAVY = ("a text of 10 MB", "a message above the limit", "REST: a text of 10 MB", "REST: a decompression bomb")
-RARER = 20  # these are sent 20 times less often: they measure the loopback, not the server
+RARER = 20  # HEAVY requests are sent 20 times less often: they measure the loopback, not the server
 
 KINDS: dict[str, Callable[[Attack], str]] = {
     "garbage to Predict": lambda a: a.predict(a.draw.randbytes(a.draw.randrange(300))),
@@ -141,8 +154,6 @@ KINDS: dict[str, Callable[[Attack], str]] = {
     "a wrong input": lambda a: a.arrays(words=["a"]),
     "a wrong method": lambda a: a.predict(_good_message(), "/tensorflow.serving.PredictionService/Nothing"),
     "invalid UTF-8": lambda a: a.arrays(text=[a.draw.randbytes(50) for _ in range(3)]),
-    "a text of 10 MB": lambda a: a.arrays(text=[LARGE]),
-    "a message above the limit": lambda a: a.predict(TOO_LARGE),
     "many items": lambda a: a.arrays(text=["a"] * 5000),
     "not an image": lambda a: a.arrays("image_encoder", image_bytes=[a.draw.randbytes(a.draw.randrange(2000))]),
     "a truncated image": lambda a: a.arrays("image_encoder", image_bytes=[_truncated(a)]),
@@ -160,8 +171,6 @@ KINDS: dict[str, Callable[[Attack], str]] = {
         IMAGE, b'{"inputs": [{"b64": "' + a.draw.randbytes(40).hex().encode() + b'!"}]}'
     ),
     "REST: a truncated image": lambda a: a.post(IMAGE, _in_json(_truncated(a))),
-    "REST: a decompression bomb": lambda a: a.post(IMAGE, _in_json(BOMB)),
-    "REST: a text of 10 MB": lambda a: a.post(TEXT, b'{"inputs": ["' + LARGE + b'"]}'),
     "REST: a length above the limit": lambda a: a.raw(
         f"POST {TEXT} HTTP/1.1\r\nContent-Length: {10**12}\r\nHost: a\r\n\r\n".encode()
     ),
@@ -171,13 +180,43 @@ KINDS: dict[str, Callable[[Attack], str]] = {
     "REST: wrong methods": lambda a: a.post(TEXT, b"", a.draw.choice(["DELETE", "HEAD", "GET", "PATCH"])),
     "REST: not HTTP": lambda a: a.raw(a.draw.randbytes(100) + b"\r\n\r\n"),
     "REST: an endless header": lambda a: a.raw(b"GET / HTTP/1.1\r\n" + b"X: " + b"a" * 60_000 + b"\r\n\r\n"),
+    "REST: Content-Length and Transfer-Encoding": lambda a: a.raw(
+        (HEAD + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n").encode()
+    ),
+    "REST: not gzip": lambda a: a.post(TEXT, a.draw.randbytes(99), header="Content-Encoding: gzip\r\n"),
+    "REST: names twice": lambda a: a.post(TEXT, b'{"inputs": 1, "inputs": ["a"], "signature_name": "x"}'),
     "REST: disconnect within a body": lambda a: a.raw(
         f"POST {TEXT} HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc".encode(), answer=False
     ),
     "REST: half a header": lambda a: a.hold(b"GET /v1/models/text_enc"),
     "REST: half a body": lambda a: a.hold(f"POST {TEXT} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{{".encode()),
     "REST: an idle connection": lambda a: a.hold(b""),
+    "an idle gRPC connection": lambda a: a.hold(b"", rest=False),
 }
+
+HEAVY: dict[str, Callable[[Attack], str]] = {
+    "a text of 10 MB": lambda a: a.arrays(text=[LARGE]),
+    "a message above the limit": lambda a: a.predict(TOO_LARGE),
+    "millions of empty strings": lambda a: a.predict(_entry(b"\x42\x00" * 10_000_000)),
+    "millions of packed integers": lambda a: a.predict(_entry(b"\x3a" + _varint(20_000_000) + b"\x01" * 20_000_000)),
+    "millions of inputs": lambda a: a.predict(_good_message() + b"\x12\x00" * 10_000_000),
+    "images of many segments": lambda a: a.arrays("image_encoder", image_bytes=[SEGMENTS] * 500),
+    "REST: a text of 10 MB": lambda a: a.post(TEXT, b'{"inputs": ["' + LARGE + b'"]}'),
+    "REST: a decompression bomb": lambda a: a.post(IMAGE, _in_json(BOMB)),
+    "REST: millions of lists": lambda a: a.post(TEXT, LISTS),
+    "REST: millions of lists in gzip": lambda a: a.post(
+        TEXT, gzip.compress(LISTS, 1), header="Content-Encoding: gzip\r\n"
+    ),
+    "REST: millions of rows": lambda a: a.post(TEXT, b'{"instances": [' + b'"a",' * 3_000_000 + b'"a"]}'),
+    "REST: a million ids": lambda a: a.post(TEXT, b'{"signature_name": "ids", "inputs": [' + b"1," * 10**6 + b"1]}"),
+    "REST: a million escaped quotes": lambda a: a.post(TEXT, b'{"inputs": ["' + b'\\"' * 990_000 + b'"]}'),
+    "REST: long numbers": lambda a: a.post(TEXT, b'{"inputs": [' + (b"9" * 4300 + b",") * 900 + b"9]}"),
+    "REST: tiny chunks": lambda a: a.raw(
+        (HEAD + "Transfer-Encoding: chunked\r\n\r\n").encode() + b"1\r\na\r\n" * 50_000
+    ),
+    "REST: half a large body": lambda a: a.hold((HEAD + "Content-Length: 30000000\r\n\r\n").encode() + LARGE),
+}
+KINDS |= HEAVY
 
 
 def draw_kinds(draw: random.Random, count: int) -> list[str]:

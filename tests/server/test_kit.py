@@ -163,7 +163,8 @@ def test_health_check_of_compose(plain, toy_server):
 
 def test_kubernetes(folder):
     manifests = kubernetes(folder)
-    assert sorted(manifests) == ["Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Service"]
+    kinds = ["Deployment", "HorizontalPodAutoscaler", "NetworkPolicy", "PodDisruptionBudget", "Service"]
+    assert sorted(manifests) == kinds
     for document in manifests.values():
         kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
     deployment, service = manifests["Deployment"], manifests["Service"]
@@ -172,7 +173,8 @@ def test_kubernetes(folder):
         deployment["spec"]["selector"]["matchLabels"],
         manifests["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
         service["spec"]["selector"],
-        pod["spec"]["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"],
+        manifests["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"],
+        *(spread["labelSelector"]["matchLabels"] for spread in pod["spec"]["topologySpreadConstraints"]),
     ):
         assert selector.items() <= pod["metadata"]["labels"].items()
     target = manifests["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
@@ -229,6 +231,50 @@ def test_ports_paths_and_files_agree(folder):
     assert int(flags["grpc_max_threads"]) >= 2 * batching(folder).max_batch_size.value
 
 
+def test_a_stopping_pod_serves_its_connections_to_their_end(folder):
+    """TF Serving ends at once on SIGTERM, and as process 1 not at all."""
+    pod = kubernetes(folder)["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    arguments = options(container["args"])["grpc_channel_arguments"]
+    age, grace = (int(re.search(rf"{name}=(\d+)", arguments)[1]) / 1000 for name in ("age_ms", "grace_ms"))
+    (_, seconds) = container["lifecycle"]["preStop"]["exec"]["command"]
+    assert int(seconds) > 1.1 * age + grace  # gRPC adds up to a tenth to the age of a connection
+    assert pod["terminationGracePeriodSeconds"] > int(seconds) and pod["shareProcessNamespace"]
+    assert documents(folder, "compose.yaml")[0]["services"]["tf-serving"]["init"]
+
+
+def test_only_callers_of_the_namespace_and_prometheus_reach_the_servers(folder):
+    policy = kubernetes(folder)["NetworkPolicy"]["spec"]
+    assert sorted(policy["policyTypes"]) == ["Egress", "Ingress"] and policy["egress"] == []
+    ports = {port["name"] for port in kubernetes(folder)["Service"]["spec"]["ports"]}
+    assert [{port["port"] for port in rule["ports"]} for rule in policy["ingress"]] == [ports, {"rest"}]
+
+
+def test_names_of_models_that_callers_make_up_do_not_become_series(folder):
+    (job,) = documents(folder, "prometheus/prometheus.yml")[0]["scrape_configs"]
+    (endpoint,) = documents(folder, "prometheus-operator/podmonitor.yaml")[0]["spec"]["podMetricsEndpoints"]
+    (rule,), (same,) = job["metric_relabel_configs"], endpoint["metricRelabelings"]
+    assert (
+        rule["source_labels"] == same["sourceLabels"] == ["model_name"] and rule["action"] == same["action"] == "keep"
+    )
+    for name, kept in (("text_encoder", True), ("image_encoder", True), ("", True), ("made_up", False)):
+        assert bool(re.fullmatch(rule["regex"], name)) == bool(re.fullmatch(same["regex"], name)) == kept
+    assert job["sample_limit"] == documents(folder, "prometheus-operator/podmonitor.yaml")[0]["spec"]["sampleLimit"]
+
+
+def test_alerts_query_metrics_that_the_servers_export(folder, toy_server):
+    (group,) = documents(folder, "prometheus/alerts.yml")[0]["groups"]
+    (same,) = documents(folder, "prometheus-operator/alerts.yaml")[0]["spec"]["groups"]
+    assert group == same and documents(folder, "prometheus/prometheus.yml")[0]["rule_files"] == ["alerts.yml"]
+    with urllib.request.urlopen(f"{toy_server.rest}{METRICS_PATH}") as response:
+        page = response.read().decode()
+    for rule in group["rules"]:
+        promql_parser.parse(rule["expr"])
+        assert rule["for"] and rule["labels"]["severity"] in ("critical", "warning") and rule["annotations"]["summary"]
+        for name in re.findall(r":tensorflow:[\w:]+", rule["expr"]):
+            assert f"\n# TYPE {name.removesuffix('_bucket')} " in page, name
+
+
 def test_the_dashboard_queries_metrics_that_the_servers_export(plain, toy_server):
     content = json.loads((plain / "grafana/dashboards/encoders.json").read_text())
     panels = content["panels"]
@@ -256,6 +302,7 @@ def test_the_image_has_the_served_versions_and_its_tag_names_them(plain, labelle
         (labelled, [1, 2], "here:5000/me/encoders:v1-2-222222222222"),
     ):
         lines = (folder / "Dockerfile").read_text().splitlines()
+        assert "USER 65534:65534" in lines
         copied = [line.split()[1:] for line in lines if line.startswith("COPY")]
         assert copied == [[f"{name}/{n}", f"/models/{name}/{n}"] for name in PAIR for n in versions]
         assert kubernetes(folder)["Deployment"]["spec"]["template"]["spec"]["containers"][0]["image"] == image
