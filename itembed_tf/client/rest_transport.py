@@ -87,8 +87,7 @@ class RestTransport:
         connection.timeout = timeout  # until connected
         if connection.sock is not None:
             connection.sock.settimeout(timeout)  # until the request is sent
-        respond: Any = lambda sock, **settings: http.client.HTTPResponse(_Readable(sock, end), **settings)  # noqa: E731
-        connection.response_class = respond
+        connection.response_class = _response_before(end)
         headers = {**self._headers, **({"Content-Type": "application/json"} if body else {})}
         try:
             connection.request(method, path, body, headers)
@@ -112,6 +111,14 @@ class RestTransport:
         if self._tls is None:
             return http.client.HTTPConnection(self._host, self._port)
         return http.client.HTTPSConnection(self._host, self._port, context=self._tls)
+
+
+def _response_before(end: float) -> Any:
+    def response(sock: Any, **settings: Any) -> http.client.HTTPResponse:
+        readable: Any = _Readable(sock, end)
+        return http.client.HTTPResponse(readable, **settings)
+
+    return response
 
 
 class _Readable:
