@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 from keras import layers
+from tensorflow.core.protobuf.config_pb2 import CallableOptions
 from tensorflow_serving.apis import prediction_log_pb2
 
 from itembed_tf.data.images import load_image
@@ -210,6 +212,29 @@ def test_errors_name_the_bad_input(exported):
             call()
     fine = [item for i, item in enumerate(batch) if i in (0, 2, 5, 8)]
     assert image(image_bytes=tf.constant(fine))["embedding"].shape == (4, D)
+
+
+def call_as_tf_serving_does(folder, signature, output, values):
+    """Run a signature through TensorFlow's C++ session, which does not check the shape of an input."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        graph = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
+        described = graph.signature_def[signature]
+        (sent,) = described.inputs.values()
+        fetched = CallableOptions(feed=[sent.name], fetch=[described.outputs[output].name])
+        return session._make_callable_from_options(fetched)(values)[0]
+
+
+@pytest.mark.parametrize("output", ["embedding", "known_words"])
+def test_there_is_one_row_for_each_item(exported, output):
+    """More rows than items would give other requests of a batch the wrong ones."""
+    text = exported / "text_encoder/1"
+    assert len(call_as_tf_serving_does(text, "serving_default", output, np.array(["a dog", "a man"], object))) == 2
+    sentences = np.array([["a dog", "a man"], ["the dog", "on"]], object)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the input must have one dimension"):
+        call_as_tf_serving_does(text, "serving_default", output, sentences)
+    for shape in ((2, 2 * LENGTH), (2, 2, LENGTH)):
+        with contextlib.suppress(tf.errors.OpError):
+            assert len(call_as_tf_serving_does(text, "ids", output, np.ones(shape, np.int32))) == 2
 
 
 def test_versions_count_up_and_are_never_overwritten(pair, exported, tmp_path):

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from benchmarks.served import local_server
+from benchmarks.served import local_server, sample_image
 from itembed_tf import serve
 from itembed_tf.client import Client, ServingError
 from itembed_tf.server import local_server as module
@@ -88,6 +88,36 @@ def test_unknown_model_names_do_not_become_metric_labels(server):
     with urllib.request.urlopen(f"{server.rest}/monitoring/prometheus/metrics") as response:
         page = response.read().decode()
     assert "made_up" not in page and ':request_count{model_name="",status="NOT_FOUND"}' in page
+
+
+def test_a_port_that_is_in_use_is_named(server, exports):
+    port = server.rest.rpartition(":")[2]
+    command = [sys.executable, "-m", "itembed_tf", "serve", str(exports), "--grpc-port", "0", "--rest-port", port]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port}" in done.stderr and "choose another with --rest-port" in done.stderr
+
+
+def test_one_call_is_answered_by_one_version_and_says_which(client):
+    contracts = {}
+    for number in (1, 2):
+        texts = client.embed_texts(["a dog"], version=number)
+        images = client.image_embeddings([sample_image()], version=number)
+        assert texts.version == images.version == number and len(texts.contract) == 64
+        assert texts.contract == images.contract
+        contracts[number] = texts.contract
+    assert contracts[1] != contracts[2]
+
+
+def test_the_limit_of_open_files_is_raised():
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, before[1]), before[1]))
+    try:
+        module._allow_many_files()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_shutdown_does_not_wait_for_idle_connections(server):

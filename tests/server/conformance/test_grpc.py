@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow_serving.apis import (
     classification_pb2,
@@ -246,6 +247,19 @@ def test_health(target, channel):
     with pytest.raises(grpc.RpcError) as caught:
         check(health_pb2.HealthCheckRequest(service="nothing"), timeout=30)
     assert caught.value.code() == NOT_FOUND
+
+
+def test_reflection(channel):
+    """grpcurl and other tools ask for the services, and for their messages."""
+    ask = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo
+    requests = [
+        reflection_pb2.ServerReflectionRequest(list_services=""),
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol="tensorflow.serving.PredictionService"),
+    ]
+    services, described = ask(iter(requests), timeout=30)
+    names = {service.name for service in services.list_services_response.service}
+    assert {"tensorflow.serving.PredictionService", "tensorflow.serving.ModelService"} <= names
+    assert described.file_descriptor_response.file_descriptor_proto
 
 
 def test_methods_for_other_kinds_of_models(stub):
