@@ -137,7 +137,7 @@ def decode_response(call: Call, response: Any, trailing: Any = ()) -> Any:
         contract = next((str(value) for name, value in trailing if name == _CONTRACT), "")
         return Prediction(outputs, response.model_spec.version.value or None, contract)
     if call.kind == "version":
-        return response.model_spec.version.value
+        return response.model_spec.version.value or None
     if call.kind == "status":
         return {s.version: STATES.get(s.state, "UNKNOWN") for s in response.model_version_status}
     signatures = messages.SignatureDefMap()

@@ -53,7 +53,7 @@ class RestTransport:
             return {int(status["version"]): status["state"] for status in statuses}
         if call.kind in ("metadata", "version"):
             answer = self._request("GET", path + "/metadata", None, end)[0]
-            return _signatures(answer) if call.kind == "metadata" else int(answer["model_spec"]["version"])
+            return _signatures(answer) if call.kind == "metadata" else int(answer["model_spec"]["version"] or 0) or None
         inputs = {name: to_json(values) for name, values in call.inputs.items()}
         body = json.dumps({"signature_name": call.signature, "inputs": inputs})
         answer, headers = self._request("POST", path + ":predict", body.encode("ascii"), end)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -39,6 +40,13 @@ _COST_PER_ITEM = 1024  # of a PredictRequest, by `check_message_cost`, for each 
 SERVICES = ("", "ModelService", "PredictionService", PREDICTION, STATUS)
 
 
+@dataclass
+class Received:
+    """`size` is the bytes of all messages that are being answered."""
+
+    size: int = 0
+
+
 def make_server(models: ModelManager, limits: Limits, metrics: Metrics) -> tuple[grpc.aio.Server, Any]:
     """A server, not yet bound to a port, and its health servicer."""
     server = grpc.aio.server(
@@ -52,11 +60,10 @@ def make_server(models: ModelManager, limits: Limits, metrics: Metrics) -> tuple
         ],
         maximum_concurrent_rpcs=limits.max_calls,
     )
-    predict = _handler(predict_pb2.PredictRequest, "Predict", _predict, models, limits, metrics)
-    metadata = _handler(
-        get_model_metadata_pb2.GetModelMetadataRequest, "GetModelMetadata", _metadata, models, limits, metrics
-    )
-    status = _handler(get_model_status_pb2.GetModelStatusRequest, "GetModelStatus", _status, models, limits, metrics)
+    shared = (models, limits, metrics, Received())
+    predict = _handler(predict_pb2.PredictRequest, "Predict", _predict, *shared)
+    metadata = _handler(get_model_metadata_pb2.GetModelMetadataRequest, "GetModelMetadata", _metadata, *shared)
+    status = _handler(get_model_status_pb2.GetModelStatusRequest, "GetModelStatus", _status, *shared)
     services = {PREDICTION: {"Predict": predict, "GetModelMetadata": metadata}, STATUS: {"GetModelStatus": status}}
     for name, methods in services.items():
         server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(name, methods)])
@@ -74,10 +81,15 @@ def _handler(
     models: ModelManager,
     limits: Limits,
     metrics: Metrics,
+    received: Received,
 ) -> Any:
     async def handle(content: bytes, context: Any) -> bytes:
         started, name, status = time.monotonic(), "", "CANCELLED"
+        received.size += len(content)
         try:
+            if received.size > limits.max_waiting and len(content) > SMALL:
+                text = f"calls of {received.size:,} bytes are being answered; retry later"
+                raise RequestError(grpc.StatusCode.UNAVAILABLE, text)
             request = await run_off_loop(len(content), _parse, message, content, limits)
             name = request.model_spec.name if request.model_spec.name in models.models else ""
             response = (await respond(models, limits, request, context, len(content))).SerializeToString()
@@ -91,6 +103,7 @@ def _handler(
             traceback.print_exc()
             await context.abort(grpc.StatusCode.INTERNAL, "internal server error; see the server's log")
         finally:
+            received.size -= len(content)
             if api == "Predict":
                 metrics.request(name, status, api, "GRPC", time.monotonic() - started)
         return response

@@ -177,6 +177,8 @@ def _check_head(request: Any, headers: dict[bytes, bytes]) -> None:
     if b"transfer-encoding" in headers and b"content-length" in headers:
         # Servers and proxies that disagree on which one counts see different requests: request smuggling.
         raise Rejected(400, "Content-Length and Transfer-Encoding must not both be given")
+    if b"transfer-encoding" in headers and request.http_version != b"1.1":
+        raise Rejected(400, "Transfer-Encoding needs HTTP/1.1")
     if request.http_version not in (b"1.0", b"1.1"):
         raise Rejected(400, f"HTTP/{request.http_version.decode('ascii')} is not supported, only HTTP/1.1")
     if headers.get(b"expect", b"100-continue").lower() != b"100-continue":

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import grpc
 
@@ -139,8 +139,8 @@ class ModelManager:
             await asyncio.sleep(seconds)
             try:
                 await self.scan(only_stable=True)
-            except OSError as error:  # a folder was removed while it was read; the next scan sees the result
-                print(f"{self.exports}: {error}", file=sys.stderr, flush=True)
+            except Exception as error:  # whatever it is, later versions must still be found
+                _say(f"{self.exports}: {type(error).__name__}: {error}", sys.stderr)
 
     async def scan(self, *, only_stable: bool) -> None:
         """Load new versions, then unload versions that are removed or no longer among the newest.
@@ -184,10 +184,9 @@ class ModelManager:
             newer, model.newest = max(loaded[name], default=None), chosen[name]
             if newer is not None and newer != model.newest and newer not in model.announced:
                 model.announced.add(newer)
-                print(
+                _say(
                     f"{self.exports / name / str(newer)}: answers only requests that name it, until the other encoder "
-                    f"of its export is loaded; the newest version is {model.newest}",
-                    flush=True,
+                    f"of its export is loaded; the newest version is {model.newest}"
                 )
 
     async def _load(self, name: str, model: Model, number: int, folder: VersionFolder, only_stable: bool) -> None:
@@ -204,11 +203,11 @@ class ModelManager:
             message = error.message if isinstance(error, RequestError) else f"{type(error).__name__}: {error}"
             model.failed[number] = files
             model.statuses[number] = VersionStatus(END, grpc.StatusCode.INTERNAL.value[0], message[:1000])
-            print(f"{folder.path}: could not be loaded: {message[:1000]}", file=sys.stderr, flush=True)
+            _say(f"{folder.path}: could not be loaded: {message[:1000]}", sys.stderr)
             return
         version.start(lambda batch, seconds: self._observe(version, batch, seconds))
         model.versions[number], model.statuses[number] = version, VersionStatus(AVAILABLE)
-        print(f"{folder.path}: serving, signatures {', '.join(sorted(version.signatures))}", flush=True)
+        _say(f"{folder.path}: serving, signatures {', '.join(sorted(version.signatures))}")
 
     def _unload(self, name: str, model: Model, number: int) -> None:
         """Remove a version from `find`, and unload it once its queue is empty."""
@@ -219,7 +218,7 @@ class ModelManager:
             await version.close()
             model.statuses[number] = VersionStatus(END)
             gc.collect()  # a loaded SavedModel contains reference cycles
-            print(f"{self.exports / name / str(number)}: no longer served", flush=True)
+            _say(f"{self.exports / name / str(number)}: no longer served")
 
         task = asyncio.get_running_loop().create_task(unload())
         self._unloading.add(task)
@@ -232,3 +231,8 @@ class ModelManager:
             for number in list(model.versions):
                 self._unload(name, model, number)
         await asyncio.gather(*self._unloading)
+
+
+def _say(message: str, file: TextIO | None = None) -> None:
+    """Print a line, also with the name of a file that is not UTF-8."""
+    print(message.encode("utf-8", "backslashreplace").decode("utf-8"), file=file or sys.stdout, flush=True)

@@ -10,8 +10,10 @@ from pathlib import Path
 from itembed_tf.export_layout import CONTRACT_FILE, EXTRA_ASSETS
 
 GRAPH_FILE = "saved_model.pb"
-# Bytes of the files that are read into memory whole; Protocol Buffers refuses messages of 2 GiB.
-MAX_BYTES = {GRAPH_FILE: 2**29, f"{EXTRA_ASSETS}/{CONTRACT_FILE}": 2**20}
+VARIABLES = "variables/"  # holds the weights, of which TensorFlow reads what the index names
+# All other files are read into memory whole.
+MAX_CONTRACT_BYTES, MAX_FILE_BYTES = 2**20, 2**29
+_OPENED = (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)  # a link only if it leads nowhere, which opens nothing
 Fingerprint = tuple[tuple[str, int, int], ...]  # path, size and modification time of every file
 
 
@@ -72,10 +74,11 @@ def _inspect(folder: Path) -> VersionFolder:
             except OSError:
                 status = path.lstat()  # a link to nothing
             files.append((name, status.st_size, status.st_mtime_ns))
-            if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode) and not path.is_symlink():
+            maximum = MAX_CONTRACT_BYTES if name == f"{EXTRA_ASSETS}/{CONTRACT_FILE}" else MAX_FILE_BYTES
+            if stat.S_IFMT(status.st_mode) not in _OPENED:
                 problem = problem or f"{name} is not a regular file"
-            if status.st_size > MAX_BYTES.get(name, status.st_size):
-                problem = problem or f"{name} has {status.st_size:,} bytes; the maximum is {MAX_BYTES[name]:,}"
+            elif status.st_size > maximum and not name.startswith(VARIABLES):
+                problem = problem or f"{name} has {status.st_size:,} bytes; the maximum is {maximum:,}"
     except OSError as error:
         problem = str(error)
     return VersionFolder(folder, tuple(files), problem)

@@ -39,12 +39,14 @@ def test_a_file_that_is_not_regular_is_a_problem_of_its_version_only(tmp_path):
     (tmp_path / "text_encoder" / "1").mkdir(parents=True)
     os.mkfifo(tmp_path / "text_encoder" / "1" / "saved_model.pb")
     os.mkfifo(add(tmp_path, number="2") / "variables")
-    add(tmp_path, number="3")
+    os.symlink(tmp_path / "text_encoder" / "2" / "variables", add(tmp_path, number="3") / "assets")
+    add(tmp_path, number="4")
     problems = {number: folder.problem for number, folder in find_versions(tmp_path)["text_encoder"].items()}
     assert problems == {
         1: "saved_model.pb is not a regular file",
         2: "variables is not a regular file",
-        3: "",
+        3: "assets is not a regular file",
+        4: "",
     }
 
 
