@@ -62,6 +62,17 @@ def test_the_newest_two_versions_are_served(client):
     assert client.status("text_encoder") == {2: "AVAILABLE", 1: "AVAILABLE"}
 
 
+def test_one_call_is_answered_by_one_version_and_says_which(client):
+    contracts = {}
+    for number in (1, 2):
+        texts = client.embed_texts(["a dog"], version=number)
+        images = client.image_embeddings([sample_image()], version=number)
+        assert texts.version == images.version == number and len(texts.contract) == 64
+        assert texts.contract == images.contract
+        contracts[number] = texts.contract
+    assert contracts[1] != contracts[2]
+
+
 def test_a_version_is_added_one_is_removed_and_a_broken_one_is_reported(server, exports, toy_exports, tmp_path):
     with Client(server.grpc, retries=0) as client:
         broken = exports / "text_encoder" / "9"
@@ -96,17 +107,6 @@ def test_a_port_that_is_in_use_is_named(server, exports):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
     assert f"127.0.0.1:{port}" in done.stderr and "choose another with --rest-port" in done.stderr
-
-
-def test_one_call_is_answered_by_one_version_and_says_which(client):
-    contracts = {}
-    for number in (1, 2):
-        texts = client.embed_texts(["a dog"], version=number)
-        images = client.image_embeddings([sample_image()], version=number)
-        assert texts.version == images.version == number and len(texts.contract) == 64
-        assert texts.contract == images.contract
-        contracts[number] = texts.contract
-    assert contracts[1] != contracts[2]
 
 
 def test_the_limit_of_open_files_is_raised():
