@@ -18,7 +18,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from itembed_tf.data.images import shrink_image
-from itembed_tf.data.readers import FilePart, Group
+from itembed_tf.data.readers import FilePart, Group, TableCell, image_size
 from itembed_tf.data.readers.shards import MANIFEST, SCHEMA, read_manifest, shard_path
 from itembed_tf.data.unreadable import NamedImage, UnreadableImage, named_images, or_unreadable, refuse_too_many
 from itembed_tf.files import checksum, write_atomically
@@ -96,14 +96,6 @@ def _divide(groups: Sequence[Group], shard_images: int) -> list[list[Group]]:
     return parts
 
 
-def file_size(path: str) -> int:
-    """The size of a file in bytes; 0 if it is missing."""
-    try:
-        return os.path.getsize(path)
-    except OSError:
-        return 0
-
-
 def _contents(groups: Sequence[Group]) -> str:
     """Checksum of ids, splits, captions, and names and sizes of image files, whatever folder these are in.
 
@@ -113,12 +105,17 @@ def _contents(groups: Sequence[Group]) -> str:
     for group in groups:
         parts += [group.id, group.split, group.label, *group.captions, *map(str, group.caption_ids)]
         for image in group.images:
-            if isinstance(image, bytes):
-                parts.append(checksum(image))
-            else:
-                path, *place = (image,) if isinstance(image, str) else image
-                parts.append(" ".join(map(str, [Path(path).name, file_size(path), *place])))
+            parts.append(checksum(image) if isinstance(image, bytes) else _name_and_size(image))
     return checksum(*parts)
+
+
+def _name_and_size(image: str | FilePart | TableCell) -> str:
+    path, *place = (image,) if isinstance(image, str) else image
+    try:
+        size = image_size(image)
+    except OSError:
+        size = 0
+    return " ".join(map(str, [Path(path).name, size, *place]))
 
 
 def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from itembed_tf.config import Config, arguments
-from itembed_tf.data.packing import file_size, pack
-from itembed_tf.data.readers import FilePart, Group, ReadData, TableCell, read_data
+from itembed_tf.data.packing import pack
+from itembed_tf.data.readers import Group, ReadData, TableCell, image_size, read_data
 from itembed_tf.data.summary import DataSummary, format_summary, summarise
 from itembed_tf.data.unreadable import UnreadableImage, drop_unreadable
 from itembed_tf.files import write_atomically
@@ -72,7 +72,7 @@ def format_prepared(prepared: Prepared, name: str) -> str:
 
 def _image_megabytes(groups: Sequence[Group]) -> float:
     """The size of all image files; that of Parquet files as they are."""
-    images = [image for group in groups for image in group.images]
-    sizes = [len(i) if isinstance(i, bytes) else i.length for i in images if isinstance(i, (bytes, FilePart))]
-    paths = {i.path if isinstance(i, TableCell) else i for i in images if isinstance(i, (str, TableCell))}
-    return round((sum(sizes) + sum(map(file_size, paths))) / 1e6, 1)
+    images = dict.fromkeys(
+        image.path if isinstance(image, TableCell) else image for group in groups for image in group.images
+    )
+    return round(sum(map(image_size, images)) / 1e6, 1)

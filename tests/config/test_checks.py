@@ -177,3 +177,25 @@ def test_localisation_refuses_what_it_ignores(override, key, tmp_path):
     with pytest.raises(ConfigError) as caught:
         localise(tmp_path, override)
     assert str(caught.value).startswith(f"{key} = "), caught.value
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "more"),
+    [
+        ("image_tower.weights", "w.h5", []),
+        ("dataset.merge", "m.jsonl", []),
+        ("word_vectors.path", "g.txt", ["word_vectors.source=glove"]),
+    ],
+)
+def test_a_pointer_in_the_place_of_a_file_is_refused(key, name, more, tmp_path):
+    file = tmp_path / name
+    file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 7\n")
+    with pytest.raises(ConfigError, match=f"{key} = .*is a Git LFS pointer: run git lfs pull"):
+        check_config(load_config(None, [f"{key}={file}", *more]))
+
+
+def test_settings_of_own_images_are_refused_for_other_datasets():
+    for key in ("captions", "images", "image_column", "caption_column"):
+        with pytest.raises(ConfigError, match=rf"dataset\.{key} = .*would be ignored: only dataset\.name = .folder"):
+            check(f"dataset.{key}=x")
+    check("dataset.name=coco", "dataset.root=x", "dataset.split_by=random", "dataset.held_out_percent=20")

@@ -18,7 +18,16 @@ from itembed_tf.config.schema import Dataset
 from itembed_tf.data.readers import coco, flickr8k, flickr30k, folder, openmoji, person_search
 from itembed_tf.data.readers.cells import TableCell
 from itembed_tf.data.readers.empty_captions import EmptyCaption, drop_empty_captions
-from itembed_tf.data.readers.group import SPLITS, FilePart, Group, ImageSource, check_groups, format_items, read_image
+from itembed_tf.data.readers.group import (
+    SPLITS,
+    FilePart,
+    Group,
+    ImageSource,
+    check_groups,
+    format_items,
+    image_size,
+    read_image,
+)
 from itembed_tf.data.readers.html_entities import plain_captions
 from itembed_tf.data.readers.merge import merge_groups
 from itembed_tf.data.readers.shards import read_shards
@@ -32,6 +41,7 @@ __all__ = [
     "ReadData",
     "TableCell",
     "attribution",
+    "image_size",
     "read_data",
     "read_dataset",
     "read_image",

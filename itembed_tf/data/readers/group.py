@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
@@ -49,6 +50,19 @@ def read_image(image: ImageSource) -> bytes:
             "shard, rerun `itembed prepare`"
         )
     return data
+
+
+def image_size(image: ImageSource) -> int:
+    """The size of an image file in bytes, without reading it; for a cell that of its Parquet file.
+
+    Raises:
+        OSError: the file is missing.
+    """
+    if isinstance(image, bytes):
+        return len(image)
+    if isinstance(image, FilePart):
+        return image.length
+    return os.path.getsize(image if isinstance(image, str) else image.path)
 
 
 @dataclass(frozen=True)

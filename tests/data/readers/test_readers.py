@@ -9,7 +9,7 @@ import pytest
 
 from itembed_tf.config import arguments
 from itembed_tf.config.schema import Dataset
-from itembed_tf.data.readers import Group, read_dataset
+from itembed_tf.data.readers import FilePart, Group, TableCell, image_size, read_dataset
 from itembed_tf.data.readers.group import bucket, check_groups
 
 
@@ -57,6 +57,19 @@ def test_all_inconsistent_groups_are_listed() -> None:
     ):
         assert problem in text
     check_groups([groups[0], groups[-2]], "mine")
+
+
+def test_the_size_of_an_image_is_known_without_reading_it(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"12345")
+    path = str(tmp_path / "a.jpg")
+    assert [image_size(image) for image in (path, b"123", FilePart("gone.tar", 7, 4), TableCell(path, 0, 0, "x"))] == [
+        5,
+        3,
+        4,
+        5,
+    ]
+    with pytest.raises(FileNotFoundError):
+        image_size(str(tmp_path / "b.jpg"))
 
 
 def test_bucket_is_the_md5_modulo() -> None:
