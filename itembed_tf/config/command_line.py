@@ -89,7 +89,7 @@ def _is_dataset(path: Path) -> bool:
     """Whether a folder, or a folder in it, has a file that can have captions."""
     own = list(path.iterdir())
     files = itertools.chain(own, *(folder.iterdir() for folder in own if folder.is_dir()))
-    return any(file.suffix in CAPTION_SUFFIXES and not file.is_dir() for file in files)
+    return any(file.suffix.lower() in CAPTION_SUFFIXES and not file.is_dir() for file in files)
 
 
 def _not_a_data_set(path: Path) -> str:

@@ -95,7 +95,7 @@ def unread_files(root: Path) -> str:
 
 
 def _in_folder(root: Path, folder: Path, advice: str) -> list[CaptionFile]:
-    files = {path.name: path for path in _files(folder)}
+    files = {path.name.lower(): path for path in _files(folder)}
     for names in NAMES:
         existing = [files[name] for name in names if name in files]
         if existing:
@@ -105,14 +105,14 @@ def _in_folder(root: Path, folder: Path, advice: str) -> list[CaptionFile]:
         return [CaptionFile(_single(root, karpathy, advice), "")]
     for endings in CONTAINERS:
         # img2dataset writes a table without images beside each folder of images
-        containers = [path for path in files.values() if path.name.endswith(endings)]
+        containers = [path for name, path in files.items() if name.endswith(endings)]
         if containers and not any(path.with_suffix("").is_dir() for path in containers):
             return [CaptionFile(path, split_of(path.stem)) for path in containers]
-    images = {path.stem for path in files.values() if path.suffix.lower() in IMAGE_SUFFIXES}
-    tables = [path for path in files.values() if path.suffix in SUFFIXES and path.stem not in images]
+    images = {path.stem for name, path in files.items() if name.endswith(IMAGE_SUFFIXES)}
+    tables = [path for name, path in files.items() if name.endswith(SUFFIXES) and path.stem not in images]
     tables = [path for path in tables if not IGNORED.match(path.stem)]
     named = [path for path in tables if path.stem.lower().startswith("caption")]
-    tables = named or [path for path in tables if path.suffix != ".txt"] or _tables(tables)
+    tables = named or [path for path in tables if path.suffix.lower() != ".txt"] or _tables(tables)
     splits = [split_of(path.stem) for path in tables]
     if len(tables) > 1 and all(splits) and len(set(splits)) == len(splits):
         return [CaptionFile(path, split) for path, split in zip(tables, splits)]

@@ -70,7 +70,8 @@ def _by_lists(folder: Path, images: Path, splits: Sequence[str]) -> list[Group]:
     missing = [name for split in splits for name in lists[split] if name not in captions]
     if missing:
         raise ValueError(
-            f"Flickr8k in {folder}: {len(missing)} listed images have no caption:\n{format_items(missing)}\n{ADVICE}"
+            f"Flickr8k in {folder}: {len(missing)} listed images have no caption:\n{format_items(missing)}\n"
+            f"The caption file has names such as {', '.join(map(repr, list(captions)[:3]))}. {ADVICE}"
         )
     return [
         Group(id=Path(name).stem, images=(str(images / name),), captions=tuple(captions[name]), split=split)
@@ -138,7 +139,7 @@ def _table_lines(path: Path) -> Iterator[tuple[int, str, str]]:
     """Line number, image and caption of each row `name.jpg,caption`; the caption may be in quotation marks."""
     rows = csv.reader(io.StringIO(read_text(path, ADVICE), newline=""))
     try:
-        header = [cell.strip() for cell in next(rows, [])]
+        header = [cell.strip().lower() for cell in next(rows, [])]
         if header != ["image", "caption"]:
             raise ValueError(
                 f"{path}: the first line is {','.join(header)[:200]!r}; it must be 'image,caption'. {ADVICE}"

@@ -110,7 +110,7 @@ def _rows_of_files(files: Sequence[CaptionFile], settings: _Settings) -> list[Ro
     damage = Damage()
     for number, file in enumerate(files):
         problems: list[str] = []
-        if file.path.name.endswith(TAR):
+        if file.path.name.lower().endswith(TAR):
             name = settings.name_of(file.path)
             own = read_tar(file.path, name, file.split, settings.caption_column, ADVICE, damage, problems)
         else:
@@ -124,7 +124,7 @@ def _rows_of_files(files: Sequence[CaptionFile], settings: _Settings) -> list[Ro
 
 def _rows_of_file(file: CaptionFile, settings: _Settings, problems: list[str], *, first: bool) -> list[Row]:
     path = file.path
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         with open_parquet(path, ADVICE) as table:
             if leaf := image_leaf(table, settings.image_column):
                 name = settings.name_of(path)

@@ -217,6 +217,7 @@ def _resolve_spelling(
 
 
 def _missing(path: str, file: str, fits: Sequence[str], files: ImageFiles) -> str:
+    fits = fits or files.ending_with(path)[:LISTED]
     if fits:
         return f"{path!r} (could be {' or '.join(fits)})"
     near = files.nearest(file)

@@ -15,9 +15,9 @@ from itembed_tf.data.readers.table import read_table
 from itembed_tf.data.readers.tokens import is_token_line, read_tokens
 
 TABLES = (".csv", ".tsv", ".txt")
-LINES = (".jsonl", ".ndjson")
+JSON = (".json", ".jsonl", ".ndjson")
 TOKENS = (".token",)
-SUFFIXES = (*TABLES, *LINES, *TOKENS, ".json")
+SUFFIXES = (*TABLES, *JSON, *TOKENS)
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,12 @@ def read_records(path: Path, advice: str, problems: list[str]) -> tuple[list[str
     Raises:
         ValueError: the file as a whole cannot be read.
     """
-    if path.suffix in LINES:
-        return _with_names(_lines(path, advice, problems))
-    if path.suffix == ".json":
+    suffix = path.suffix.lower()
+    if suffix in JSON:
+        if _has_object_a_line(path, advice):
+            return _with_names(_lines(path, advice, problems))
         return _with_names(_json(path, read_json(path, advice, without=("tokens", "sentids")), advice, problems))
-    if path.suffix in TOKENS or (path.suffix == ".txt" and is_token_line(_first_line(path, advice))):
+    if suffix in TOKENS or (suffix == ".txt" and is_token_line(_first_line(path, advice))):
         captions = read_tokens(path, advice)
         return _with_names(Record(name, {"image": name, "captions": own}) for name, own in captions.items())
     table = read_table(path, advice, problems)
@@ -53,6 +54,18 @@ def _with_names(records: Iterable[Record]) -> tuple[list[str], list[Record]]:
 
 def _first_line(path: Path, advice: str) -> str:
     return next((line for line in read_lines(path, advice) if line.strip()), "")
+
+
+def _has_object_a_line(path: Path, advice: str) -> bool:
+    """Whether a file is JSON Lines: its name says so, unless it begins with a list, or its first line is an object."""
+    lines = [line for line in read_lines(path, advice) if line.strip()]
+    first = lines[0].strip()
+    if path.suffix.lower() != ".json":
+        return not first.startswith("[{") and first != "["
+    try:
+        return len(lines) > 1 and isinstance(parse_json(first), dict)
+    except ValueError:
+        return False
 
 
 def _lines(path: Path, advice: str, problems: list[str]) -> Iterable[Record]:

@@ -51,7 +51,7 @@ def read_table(path: Path, advice: str, problems: list[str]) -> Table:
 def _header_line(text: str) -> tuple[int, str, str]:
     """The number of the header's line, its text, and the separator."""
     separator = ""
-    for number, line in enumerate(io.StringIO(text), 1):
+    for number, line in enumerate(io.StringIO(text, newline=None), 1):
         if line.startswith("#TYPE "):  # of PowerShell's Export-Csv
             continue
         given = re.fullmatch(r'"?sep=(.)"?', line.strip("\r\n"), re.IGNORECASE)
@@ -79,7 +79,7 @@ def _quoted_rows(text: str, separator: str) -> Iterator[Cells]:
 
 
 def _plain_rows(text: str, separator: str) -> Iterator[Cells]:
-    for number, line in enumerate(io.StringIO(text), 1):
+    for number, line in enumerate(io.StringIO(text, newline=None), 1):
         yield number, [cell.strip() for cell in line.rstrip("\r\n").split(separator)]
 
 

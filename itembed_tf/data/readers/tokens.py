@@ -49,8 +49,12 @@ def is_token_line(line: str) -> bool:
 
 
 def image_name(field: str) -> str:
-    """Normalise an image name: Flickr8k's official token file has "2258277193_586949ec62.jpg.1"."""
-    return re.sub(r"(\.jpe?g)\.\d+$", r"\1", field.strip(), flags=re.IGNORECASE)
+    """Normalise an image name: Flickr8k's official token file has "2258277193_586949ec62.jpg.1".
+
+    Translations of Flickr8k have names without an ending.
+    """
+    name = re.sub(r"(\.jpe?g)\.\d+$", r"\1", field.strip(), flags=re.IGNORECASE)
+    return f"{name}.jpg" if re.fullmatch(r"\d+_[0-9a-f]+", name) else name
 
 
 def token_problem(name: str, caption: str) -> str:

@@ -47,6 +47,7 @@ def find(root: Path, *names: str, captions: str = "") -> dict[str, str]:
         ),
         (("notes.md", "a.jpg", ".hidden.csv"), {}),
         (("table.txt",), {"table.txt": ""}),
+        (("Captions.CSV", "a.JPG", "a.TXT"), {"Captions.CSV": ""}),
     ],
 )
 def test_files_are_found_by_their_names(names: tuple[str, ...], found: dict[str, str], tmp_path: Path) -> None:

@@ -121,6 +121,21 @@ def test_image_names_with_a_number_suffix(original: Path) -> None:
     assert next(group for group in read(original) if group.id == "12_b").captions == ("Two girls .",)
 
 
+def test_image_names_without_an_ending(original: Path) -> None:
+    tokens = original / "Flickr8k_text" / "Flickr8k.token.txt"
+    tokens.write_text(tokens.read_text().replace(".jpg#", "#"))
+    assert next(group for group in read(original) if group.id == "12_b").captions == ("Two girls .",)
+
+
+def test_the_names_of_the_caption_file_are_told_where_they_are_others(original: Path) -> None:
+    tokens = original / "Flickr8k_text" / "Flickr8k.token.txt"
+    tokens.write_text(tokens.read_text().replace(".jpg#", ".png#"))
+    with pytest.raises(
+        ValueError, match=r"4 listed images have no caption(.|\n)*has names such as '11_a\.png', '12_b\.png'"
+    ):
+        read(original)
+
+
 def test_a_list_that_is_not_the_official_one_warns(original: Path) -> None:
     path = original / "Flickr8k_text" / "Flickr_8k.devImages.txt"
     path.write_text("15_e.jpg\n")

@@ -108,6 +108,11 @@ def test_where_several_files_fit_or_none_the_names_are_told(tmp_path: Path) -> N
     assert "'a' (could be a.jpg or a.png)" in text and "'baech.jpg' (the nearest name is 'beach.jpg')" in text
 
 
+def test_images_in_two_folders_of_one_name_are_told(tmp_path: Path) -> None:
+    found = resolve(folder(tmp_path, "full/a.jpg", "small/a.jpg"), "a.jpg")
+    assert "'a.jpg' (could be full/a.jpg or small/a.jpg)" in found.warnings[0] and "dataset.images" in found.warnings[0]
+
+
 def test_another_image_of_the_same_name_does_not_stand_in(tmp_path: Path) -> None:
     """Where the paths of a file are right, a missing image is missing, though its name is in another folder."""
     found = resolve(folder(tmp_path, "cats/1.jpg", "dogs/2.jpg"), "cats/1.jpg", "cats/2.jpg")

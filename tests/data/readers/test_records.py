@@ -47,6 +47,21 @@ def test_forms_of_json(content: Any, expected: list[dict[str, Any]], tmp_path: P
     assert records(tmp_path / "a.json", content) == (expected, [])
 
 
+def test_json_lines_and_json_are_known_by_what_is_in_them(tmp_path: Path) -> None:
+    rows = [{"image": "a.jpg", "caption": "red"}, {"image": "b.jpg", "caption": "blue"}]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    for name, text in (
+        ("a.json", lines),
+        ("a.jsonl", json.dumps(rows)),
+        ("b.jsonl", lines),
+        ("A.JSON", json.dumps(rows)),
+    ):
+        (tmp_path / name).write_text(text)
+        assert [record.values for record in read_records(tmp_path / name, "", [])[1]] == rows
+    (tmp_path / "c.json").write_text(json.dumps({"a.jpg": "red"}) + "\n")
+    assert read_records(tmp_path / "c.json", "", [])[1][0].values == {"image": "a.jpg", "captions": "red"}
+
+
 def test_faults_of_cocos_form_are_told(tmp_path: Path) -> None:
     content = {"images": [*COCO["images"], {"id": 1, "file_name": "c.jpg"}, 7]}
     content["annotations"] = [*COCO["annotations"], {"image_id": 9, "caption": "?"}]

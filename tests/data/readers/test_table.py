@@ -30,6 +30,7 @@ ROWS = [["a.jpg", "a red, big ball"], ["b.jpg", 'a "blue" ball']]
         'image\tcaption\na.jpg\ta red, big ball\nb.jpg\t"a ""blue"" ball"\n',
         'image\tcaption\na.jpg\ta red, big ball\nb.jpg\ta "blue" ball\n',
         'image| caption\na.jpg| a red, big ball\nb.jpg| a "blue" ball\n',
+        'image,caption\ra.jpg,"a red, big ball"\rb.jpg,"a ""blue"" ball"\r',
         '#TYPE System.Management.Automation.PSCustomObject\n"image","caption"\n"a.jpg","a red, big ball"\n'
         '"b.jpg","a ""blue"" ball"\n',
         'image,caption,,\na.jpg,"a red, big ball",,\nb.jpg,"a ""blue"" ball",,\n',
