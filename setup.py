@@ -31,6 +31,7 @@ REQUIRES = [
     "tomli>=2.0; python_version < '3.11'",
     "tomli-w>=1.1",
     "tqdm>=4.66",
+    "filelock>=4.1",
     "pillow>=11",
     "jinja2>=3.1",
     "markupsafe>=2.1",

@@ -99,7 +99,7 @@ def write_data(folder: Path, overrides: Sequence[str]) -> None:
     from itembed_tf.training.frozen_outputs import image_features
 
     config = load_config(CONFIG, overrides)
-    groups, _ = _readable_groups(config, folder)
+    groups, *_ = _readable_groups(config, folder, None)
     items = {split: flatten([g for g in groups if g.split == split]) for split in ("train", "dev")}
     vocabulary = build_vocabulary(
         tokenize_captions(items["train"].captions, tokenizer="words", lowercase=True),

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from itembed_tf.program import Parser, command_line, program, run_config
+from itembed_tf.program import Parser, add_settings, command_line, program, run_config
 from itembed_tf.quiet import load_tensorflow
 
 CAPTIONS = 2_000  # four times as many as for the report at the end of a training
@@ -29,15 +29,16 @@ def main(argv: Sequence[str]) -> int:
         metavar="N",
         help=f"captions that the leave-one-word-out analysis uses (default: {CAPTIONS})",
     )
+    add_settings(parser, "override a setting of the run, for example dataset.root=FOLDER where its images have moved")
     args = parser.parse_args(argv)
     if args.captions < 1:
         parser.error(f"--captions is {args.captions}; the minimum is 1")
-    run_config(args.run)
+    run_config(args.run, args.set)
     load_tensorflow()
     from itembed_tf.pipeline.analyze import analyze_run, format_analysis
 
     out = Path(args.out or Path(args.run) / "analysis" / args.split)
-    analysis = analyze_run(args.run, out, args.split, args.captions)
+    analysis = analyze_run(args.run, out, args.split, args.captions, args.set)
     print(f"{format_analysis(analysis)}\n")
     print(f"page:      {out / 'index.html'}")
     print(f"figures:   {out / 'analysis.json'}")

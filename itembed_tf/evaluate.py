@@ -26,7 +26,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("run", metavar="RUN", help="run directory of a finished run")
     parser.add_argument("--split", default="dev", choices=SPLITS, help="default: dev")
     parser.add_argument("--protocol", metavar="NAME", help="default: that of the dataset's published figures")
-    add_settings(parser, "override a setting of the run, for example evaluation.shifts=all")
+    add_settings(parser, "override a setting of the run, for example dataset.root=FOLDER where its images have moved")
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
     args = parser.parse_args(argv)
     if args.protocol:

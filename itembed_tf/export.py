@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from itembed_tf.files import shipped_folder
+from itembed_tf.files import check_output, shipped_folder
 from itembed_tf.program import Parser, add_settings, command_line, program, run_config
 from itembed_tf.quiet import load_tensorflow
 
@@ -66,6 +66,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         "--accept-loss", action="store_true", default=None, help="also write files that lose more than allowed"
     )
     args = parser.parse_args(argv)
+    check_output(args.out)
     if args.to == "litert" and args.pca is not None:
         parser.error("--pca is for --to saved_model")
     for name, default in LITERT_DEFAULTS.items():

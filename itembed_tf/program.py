@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from itembed_tf.errors import UserError, did_you_mean
+from itembed_tf.expected_errors import TRACEBACK, error_line
 from itembed_tf.extras import require_data
 from itembed_tf.quiet import quiet_tensorflow
 
@@ -82,10 +83,11 @@ def program(main: Callable[[Sequence[str]], int]) -> Program:
         except BrokenPipeError:  # `itembed configs | head -1` is no error
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
-        except (UserError, OSError, ValueError, ModuleNotFoundError) as error:
-            if os.environ.get("ITEMBED_TRACEBACK"):
+        except Exception as error:
+            line = error_line(error)
+            if line is None or os.environ.get(TRACEBACK):
                 raise
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {line}", file=sys.stderr)
             return error.exit_code if isinstance(error, UserError) else 1
 
     return run

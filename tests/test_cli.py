@@ -149,7 +149,6 @@ def test_errors_become_one_line_with_an_exit_code(capsys, monkeypatch):
         (ConfigError("a"), 2),
         (OSError("a"), 1),
         (ValueError("a"), 1),
-        (ModuleNotFoundError("a"), 1),
     ):
         assert failing(error) == code and capsys.readouterr().err == "error: a\n"
     with pytest.raises(ZeroDivisionError):  # a bug of ours, which its traceback helps to find

@@ -19,7 +19,9 @@ from itembed_tf.data.readers import Group
 from itembed_tf.pipeline import train as pipeline
 from itembed_tf.pipeline.stages import batches_of
 from itembed_tf.training.build import build_model
+from itembed_tf.training.checkpoints import Checkpoint
 from itembed_tf.training.frozen_outputs import evaluation_features
+from itembed_tf.training.state import RunState
 from itembed_tf.training.train_set import TrainSet
 
 COLOURS = {
@@ -202,10 +204,11 @@ def test_clusters_are_found_once_and_are_the_labels_of_the_batches(tmp_path):
     config = load_config(None, ["image.size=32", 'image_tower.weights="none"', "classes.clusters=2"])
     items = flatten(groups)
     model = build_model(config, vocabulary_size=3, classes=2)
-    labels = pipeline._class_labels(config, tmp_path, model, items)
+    labels = pipeline._class_labels(config, tmp_path, model, items, None)
     assert labels[0] == labels[2] != labels[1] == labels[3]
     other = load_config(None, ["image.size=32", 'image_tower.weights="none"', "classes.clusters=2", "seed=7"])
-    assert pipeline._class_labels(other, tmp_path, model, items).tolist() == labels.tolist()
+    continued = Checkpoint(RunState(), {})
+    assert pipeline._class_labels(other, tmp_path, model, items, continued).tolist() == labels.tolist()
     ids = np.array([[1, 2], [2, 1], [1, 1], [2, 2]], np.int32)  # one caption a group: it tells which group it is of
     of_epoch = batches_of(config, model, TrainSet(items, ids, labels), config.stages[0], 0)
     batch = next(iter(of_epoch(0, 0)))

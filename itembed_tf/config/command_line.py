@@ -12,7 +12,7 @@ from itembed_tf.config.errors import ConfigError
 from itembed_tf.config.schema import Config
 from itembed_tf.config.toml import load_config
 from itembed_tf.errors import did_you_mean
-from itembed_tf.files import shipped_folder
+from itembed_tf.files import check_output, shipped_folder
 
 CONFIGS = shipped_folder("configs")
 OPENMOJI = CONFIGS / "openmoji.toml"  # the default
@@ -79,10 +79,11 @@ def named_config(args: argparse.Namespace, ending: str = "") -> tuple[Config, Pa
 
     Raises:
         ConfigError: as `resolve_config` and `load_config`.
+        UsageError: an output folder that cannot be used (`check_output`).
     """
     named = resolve_config(args.config or OPENMOJI)
     config = load_config(named.path, [*named.overrides, *args.set])
-    return config, Path(args.out or Path("runs") / f"{named.name}{ending}")
+    return config, check_output(args.out or Path("runs") / f"{named.name}{ending}")
 
 
 def _is_dataset(path: Path) -> bool:

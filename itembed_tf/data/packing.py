@@ -7,7 +7,6 @@ Training reads images in a new random order every epoch, so the index of a shard
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -21,7 +20,7 @@ from itembed_tf.data.images import shrink_image
 from itembed_tf.data.readers import FilePart, Group, TableCell, image_size
 from itembed_tf.data.readers.shards import MANIFEST, SCHEMA, read_manifest, shard_path
 from itembed_tf.data.unreadable import NamedImage, UnreadableImage, named_images, or_unreadable, refuse_too_many
-from itembed_tf.files import checksum, write_atomically
+from itembed_tf.files import checksum, replacing, write_atomically
 
 HEADER = 12  # bytes before each record of a TFRecord file: its length, and the CRC of the length
 FOOTER = 4  # bytes after it: its CRC
@@ -145,10 +144,9 @@ def _encoder(short_side: int, quality: int) -> Callable[[NamedImage], Any]:
 
 def _write_shard(path: Path, groups: Sequence[Group], encode_all: Any, bar: tqdm) -> None:
     """Write the records under a temporary name, then the index: a shard with an index is complete."""
-    temporary = path.with_suffix(".partial")  # that of a killed process is overwritten
     entries, skipped, offset = [], list[UnreadableImage](), 0
     results = iter(encode_all([pair for group in groups for pair in named_images(group)]))
-    with tf.io.TFRecordWriter(str(temporary)) as writer:
+    with replacing(path) as temporary, tf.io.TFRecordWriter(str(temporary)) as writer:
         for group in groups:
             jpegs = []
             for _ in group.images:
@@ -164,7 +162,6 @@ def _write_shard(path: Path, groups: Sequence[Group], encode_all: Any, bar: tqdm
                 parts = [FilePart(str(path), offset + HEADER + record.index(jpeg), len(jpeg)) for jpeg in jpegs]
                 entries.append(_entry(group, parts))
                 offset += HEADER + len(record) + FOOTER
-    os.replace(temporary, path)
     index = {"bytes": path.stat().st_size, "groups": entries, "skipped": [asdict(each) for each in skipped]}
     write_atomically(path.with_suffix(".json"), json.dumps(index, ensure_ascii=False) + "\n")
 

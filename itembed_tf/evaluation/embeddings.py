@@ -99,6 +99,12 @@ def embed_split(
 
     Returns:
         The model, its config with the overrides, the readable groups of the split, and their embeddings.
+
+    Raises:
+        FileNotFoundError: the dataset is not where it was when the run was trained.
+        RunError: the run has not finished, or its files are damaged.
+        TooManyUnreadable: more images are unreadable than in the training, and than the config allows.
+        and those of `read_dataset`.
     """
     if any(override.partition("=")[0].strip() == "dataset.splits" for override in overrides):
         raise ConfigError("dataset.splits cannot be set here; choose the split with --split")
@@ -107,7 +113,7 @@ def embed_split(
             model = load_model(run)
     config = load_config(run.path / "config.toml", [*overrides, f'dataset.splits=["{split}"]'])
     with running_clock(f"reading the {split} split"):
-        groups = read_dataset(**arguments(config.dataset))
+        groups = _read_split(config, run)
     unreadable = find_unreadable(groups)
     for each in unreadable[:20]:
         print(f"skipped: {each.image}: {each.reason}", file=sys.stderr)
@@ -117,3 +123,14 @@ def embed_split(
     groups = drop_unreadable(groups, unreadable, config.max_broken_percent if new else 100.0)
     embed = embedder(model, flatten(groups), run.vocabulary, **arguments(config.image), **arguments(config.evaluation))
     return model, config, groups, embed()
+
+
+def _read_split(config: Config, run: Run) -> list[Group]:
+    """Read the dataset of a run; where it is not there, say how to name its place."""
+    try:
+        return read_dataset(**arguments(config.dataset))
+    except FileNotFoundError as error:
+        setting = "dataset.shards" if config.dataset.shards else "dataset.root"
+        raise FileNotFoundError(
+            f"{error}\nIf the data of {run.path} has moved, add its folder to the command: --set {setting}=FOLDER"
+        ) from error

@@ -18,7 +18,7 @@ from itembed_tf.evaluation.rank_files import write_ranks
 from itembed_tf.files import checksum
 from itembed_tf.progress import running_clock
 from itembed_tf.retrieval import RetrievalTable, embedding_scores
-from itembed_tf.training.run_directory import open_run
+from itembed_tf.training.run_directory import PLACES, open_run
 
 
 def evaluate_run(
@@ -26,7 +26,8 @@ def evaluate_run(
 ) -> RetrievalTable:
     """Evaluate one split of a finished run; `RetrievalTable.to_json` gives what `itembed evaluate --json` prints.
 
-    Without overrides, the per-query ranks are written into the run directory, for `itembed compare`.
+    The per-query ranks are written into the run directory, for `itembed compare`, unless an override changes what is
+    measured. The place of the dataset does not.
 
     Raises:
         RunError: the run does not exist or is not finished, or its dataset has no such split.
@@ -35,7 +36,8 @@ def evaluate_run(
     """
     run = open_run(path)
     _, config, groups, embeddings = embed_split(run, split, overrides)
-    return evaluate_embeddings(config, split, groups, embeddings, protocol, None if overrides else run.path)
+    same = all(override.partition("=")[0].strip() in PLACES for override in overrides)
+    return evaluate_embeddings(config, split, groups, embeddings, protocol, run.path if same else None)
 
 
 def evaluate_embeddings(

@@ -26,6 +26,7 @@ from itembed_tf.exporting.litert_targets import (
 from itembed_tf.exporting.pair import EncoderPair, load_pair
 from itembed_tf.exporting.parity import ParityError
 from itembed_tf.files import write_atomically
+from itembed_tf.locks import locked_folder
 from itembed_tf.progress import Steps, running_clock
 from itembed_tf.retrieval import QUERY_DIRECTIONS, RetrievalTable
 from itembed_tf.training.run_directory import open_run
@@ -85,6 +86,7 @@ def export_litert(
 
     Raises:
         ValueError: an unknown precision, or a dataset without train or dev.
+        Locked: another process writes to `out`.
         and those of `load_pair` and of `read_dataset`.
     """
     for precision in (*text, *image):
@@ -92,9 +94,10 @@ def export_litert(
             raise ValueError(f"unknown precision {precision!r}; allowed: {', '.join(PRECISIONS)}")
     names = [("text_encoder", p) for p in text] + [("image_encoder", p) for p in image]
     steps = Steps(["embed dev with the float32 model", *(file_name(*name) for name in names)])
-    steps.start("embed dev with the float32 model")
-    pair, dev, train = read_dev(run, overrides)
-    return write_measured(out, pair, dev, train, text=text, image=image, accept_loss=accept_loss, steps=steps)
+    with locked_folder(out, "give another output folder"):
+        steps.start("embed dev with the float32 model")
+        pair, dev, train = read_dev(run, overrides)
+        return write_measured(out, pair, dev, train, text=text, image=image, accept_loss=accept_loss, steps=steps)
 
 
 def read_dev(run: str | Path, overrides: Sequence[str] = ()) -> tuple[EncoderPair, Dev, list[Group]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from itembed_tf.exporting.pair import load_pair
 from itembed_tf.exporting.pca import PcaResult, apply_pca
 from itembed_tf.exporting.saved_model import SavedModels, write_saved_models
+from itembed_tf.locks import locked_folder
 from itembed_tf.progress import Steps
 
 
@@ -31,12 +32,15 @@ def export_saved_models(
         pca: dimensions of shortened embeddings; None keeps all.
         overrides: as `load_pair` takes them, and with `pca` of the section dataset.
 
-    Raises: as `load_pair`, `apply_pca` and `write_saved_models`.
+    Raises:
+        Locked: another process writes to `out`.
+        and those of `load_pair`, `apply_pca` and `write_saved_models`.
     """
     first = "load the run" if pca is None else "embed train and dev for the PCA"
     steps = Steps([first, "write, reload and compare the SavedModels"])
-    steps.start(first)
-    pair, result = (load_pair(run, overrides)[1], None) if pca is None else apply_pca(run, pca, overrides)
-    steps.start("write, reload and compare the SavedModels")
-    models = write_saved_models(out, pair, cut=result.to_json() if result else None)
+    with locked_folder(out, "give another output folder"):
+        steps.start(first)
+        pair, result = (load_pair(run, overrides)[1], None) if pca is None else apply_pca(run, pca, overrides)
+        steps.start("write, reload and compare the SavedModels")
+        models = write_saved_models(out, pair, cut=result.to_json() if result else None)
     return SavedModelExport(models, result)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from itembed_tf.data.feature_cache import image_checksums, write_rows
+from itembed_tf.data.feature_cache import cached_rows, image_checksums
 from itembed_tf.data.images import load_crops
 from itembed_tf.data.sources import THREADS
 from itembed_tf.files import cache_folder, checksum
@@ -103,8 +103,8 @@ def _features(paths: Sequence[str], boxes: np.ndarray, counts: Sequence[int], ba
     size = backbone.input.shape[1]
     key = checksum("1", str(size), *weights, str(counts), boxes.tobytes(), *image_checksums(paths))[:32]
     path = cache_folder("regions") / f"{key}.npy"
-    if not path.exists():
-        encode = inference_function(backbone)
+
+    def encoded() -> Iterable[tf.Tensor]:
         ragged = tf.RaggedTensor.from_row_lengths(boxes, counts)
 
         def crops(path: tf.Tensor, boxes_of_image: tf.Tensor) -> tf.Tensor:
@@ -112,6 +112,7 @@ def _features(paths: Sequence[str], boxes: np.ndarray, counts: Sequence[int], ba
 
         data = tf.data.Dataset.from_tensor_slices((list(paths), ragged))
         data = data.map(crops, num_parallel_calls=THREADS).unbatch().batch(BATCH).prefetch(2)
-        shape = (len(boxes), backbone.output.shape[-1])
-        write_rows(path, map(encode, data), shape, "regions", dtype=np.float16, unit=" boxes")
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+        return map(inference_function(backbone), data)
+
+    shape = (len(boxes), backbone.output.shape[-1])
+    return cached_rows(path, encoded, shape, "regions", dtype=np.float16, unit=" boxes")

@@ -14,6 +14,7 @@ from itembed_tf.localisation.entities import read_entities, summary
 from itembed_tf.localisation.experiment import evaluate, new_model, prepare, train
 from itembed_tf.localisation.page import write_localisation_page
 from itembed_tf.localisation.proposals import compute_proposals, read_proposals, write_proposals
+from itembed_tf.locks import locked_folder
 from itembed_tf.progress import Steps
 
 READ, PROPOSE, ENCODE, TRAIN, WRITE = "read annotations", "proposals", "encode regions", "train", "evaluate and write"
@@ -31,7 +32,15 @@ def localise(config: Config, folder: Path, *, proposals: str, max_proposals: int
 
     Returns:
         The content of metrics.json.
+
+    Raises:
+        Locked: another process writes to `folder`.
     """
+    with locked_folder(folder, "give another run directory"):
+        return _localise(config, folder, proposals=proposals, max_proposals=max_proposals, positions=positions)
+
+
+def _localise(config: Config, folder: Path, *, proposals: str, max_proposals: int, positions: bool) -> dict[str, Any]:
     steps = Steps([READ, PROPOSE, ENCODE, TRAIN, WRITE])
     steps.start(READ)
     images = read_entities(config.dataset.root, config.dataset.splits)

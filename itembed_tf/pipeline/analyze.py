@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,9 @@ class RunAnalysis:
         return {"run": self.run, **self.table.to_json(), **self.analysis.to_json()}
 
 
-def analyze_run(path: str | Path, out: str | Path, split: str, captions: int) -> RunAnalysis:
+def analyze_run(
+    path: str | Path, out: str | Path, split: str, captions: int, overrides: Sequence[str] = ()
+) -> RunAnalysis:
     """Analyse one split of a finished run; write `out`/index.html and `out`/analysis.json.
 
     Args:
@@ -42,6 +45,7 @@ def analyze_run(path: str | Path, out: str | Path, split: str, captions: int) ->
         out: folder for both files.
         split: "train", "dev" or "test".
         captions: number of captions sampled for word importance.
+        overrides: settings to change, as "section.key=value".
 
     Raises:
         RunError: the run does not exist or is not finished.
@@ -50,7 +54,7 @@ def analyze_run(path: str | Path, out: str | Path, split: str, captions: int) ->
     steps = Steps([f"embed the {split} split", "evaluate and analyse", "write the page"])
     steps.start(steps.titles[0])
     run = open_run(path)
-    model, config, groups, embeddings = embed_split(run, split)
+    model, config, groups, embeddings = embed_split(run, split, overrides)
     items, metrics = flatten(groups), read_metrics(run.path)
     steps.start(steps.titles[1])
     analysis = analyze(model, items, embeddings, config, run.vocabulary, classes=metrics["classes"], captions=captions)

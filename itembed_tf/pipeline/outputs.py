@@ -59,6 +59,7 @@ def finish_run(
         "dataset": config.dataset.name,
         "finished": False,
         "classes": classes,
+        "vocabulary": vocabulary.checksum(),
         "stages": _stage_summaries(config, histories),
     }
     write_metrics(path, metrics)

@@ -13,6 +13,7 @@ from itembed_tf.data.readers import Group, ReadData, TableCell, image_size, read
 from itembed_tf.data.summary import DataSummary, format_summary, summarise
 from itembed_tf.data.unreadable import UnreadableImage, drop_unreadable
 from itembed_tf.files import write_atomically
+from itembed_tf.locks import locked_folder
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,17 @@ class Prepared:
 
 
 def prepare(config: Config, folder: Path, *, short_side: int, quality: int, shard_images: int) -> Prepared:
-    """Pack the dataset of a config into `folder`, and write statistics into `folder`/summary.json."""
+    """Pack the dataset of a config into `folder`, and write statistics into `folder`/summary.json.
+
+    Raises:
+        Locked: another process writes to `folder`.
+        and those of `read_data` and `pack`.
+    """
+    with locked_folder(folder, "give another folder"):
+        return _prepare(config, folder, short_side=short_side, quality=quality, shard_images=shard_images)
+
+
+def _prepare(config: Config, folder: Path, *, short_side: int, quality: int, shard_images: int) -> Prepared:
     dataset = config.dataset
     data = read_data(**arguments(replace(dataset, shards="", merge="")))
     skipped = pack(

@@ -29,7 +29,7 @@ from itembed_tf.training.checkpoints import (
     values,
     with_prefix,
 )
-from itembed_tf.training.epoch_log import log_epoch, open_log
+from itembed_tf.training.epoch_log import log_epoch, open_log, read_history
 from itembed_tf.training.frozen_outputs import caption_features, image_features
 from itembed_tf.training.stage import train_stage
 from itembed_tf.training.state import EpochEntry, RunState, StageState
@@ -53,6 +53,7 @@ def run_stages(
     weights = named_variables("model", model.variables, model)
     if saved:  # before features of the backbone are computed
         restore(weights, with_prefix(arrays, "model"))
+        read_history(path)  # a damaged one is refused here rather than after an epoch
     histories = list(state.histories)
     if len(histories) == len(config.stages):
         return histories
@@ -66,7 +67,7 @@ def run_stages(
         before = list(histories)
 
         def save(inside: StageState, values: Arrays, before: Histories = before) -> None:
-            save_checkpoint(path, Checkpoint(RunState(before, inside), values))
+            save_checkpoint(path, Checkpoint(RunState(before, inside, train.checksums), values))
 
         history = train_stage(
             model,
@@ -82,7 +83,7 @@ def run_stages(
         )
         histories.append(history)
         resume = None
-    save_checkpoint(path, Checkpoint(RunState(histories, None), values(weights)))
+    save_checkpoint(path, Checkpoint(RunState(histories, None, train.checksums), values(weights)))
     return histories
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from itembed_tf.config import Config, arguments
 from itembed_tf.data.batches import Items, flatten
 from itembed_tf.data.readers import Group, read_data
 from itembed_tf.data.summary import format_counts
-from itembed_tf.data.unreadable import UnreadableImage, drop_unreadable, find_unreadable
-from itembed_tf.files import cache_folder, check_temporary_folder
+from itembed_tf.data.unreadable import UnreadableImage, drop_unreadable, find_unreadable, refuse_too_many
+from itembed_tf.files import cache_folder, check_temporary_folder, checksum
+from itembed_tf.locks import locked_folder
 from itembed_tf.pipeline import steps as titles
 from itembed_tf.pipeline.outputs import finish_run
 from itembed_tf.pipeline.stages import continues, run_stages
@@ -27,10 +29,20 @@ from itembed_tf.text import Vocabulary, tokenize_captions
 from itembed_tf.text.caption_warnings import caption_warnings
 from itembed_tf.text.word_table import with_tokenizer, word_table
 from itembed_tf.training.build import build_model
-from itembed_tf.training.checkpoints import load_checkpoint
+from itembed_tf.training.checkpoints import Checkpoint, load_checkpoint
 from itembed_tf.training.classes import class_labels
+from itembed_tf.training.errors import RunError
 from itembed_tf.training.frozen_outputs import evaluation_features, image_features
 from itembed_tf.training.initialisation import start_weights
+from itembed_tf.training.run_data import (
+    GroupRecord,
+    check_same_file,
+    check_same_groups,
+    group_records,
+    read_records,
+    records_checksum,
+    write_records,
+)
 from itembed_tf.training.run_directory import (
     open_run,
     read_classes,
@@ -56,14 +68,20 @@ def train(config: Config, path: Path, steps: Steps | None = None) -> dict[str, A
         steps: `itembed_tf.pipeline.steps.training_steps` of a program that has started them already.
 
     Raises:
-        RunError: `path` holds another run, or a checkpoint that this version cannot continue.
+        RunError: `path` holds another run, a checkpoint that cannot be continued, or a run whose data has changed.
+        Locked: another process trains into `path`.
+        UsageError: a path that cannot be a run directory (`itembed_tf.files.check_output`).
         TooManyUnreadable: more unreadable images than the config allows.
         KeyboardInterrupt: Ctrl-C; within a stage, a checkpoint has been saved.
     """
-    steps = steps or training_steps(config)
     check_temporary_folder()
     if any("backbone" in stage.freeze for stage in config.stages):
         cache_folder("features")  # refused now rather than after all images were read
+    with locked_folder(path, "give another run directory"):
+        return _train(config, path, steps or training_steps(config))
+
+
+def _train(config: Config, path: Path, steps: Steps) -> dict[str, Any]:
     config = with_tokenizer_of_run(path, config)
     if start_run(path, config) and read_metrics(path).get("finished"):
         print(f"{path} is finished already; give another run directory to train again.")
@@ -72,7 +90,7 @@ def train(config: Config, path: Path, steps: Steps | None = None) -> dict[str, A
     tf.config.experimental.enable_op_determinism()  # a continued run ends with the weights of an undisturbed one
     keras.utils.set_random_seed(config.seed)
     steps.start(titles.READ)
-    groups, skipped = _readable_groups(config, path)
+    groups, skipped, checksums = _readable_groups(config, path, saved)
     by_split = {split: [g for g in groups if g.split == split] for split in config.dataset.splits}
     if len(by_split["train"]) < 2:
         raise ValueError(
@@ -84,39 +102,92 @@ def train(config: Config, path: Path, steps: Steps | None = None) -> dict[str, A
     config = _choose_tokenizer(config, path, items.captions)
     captions = tokenize_captions(items.captions, tokenizer=config.text.tokenizer, lowercase=config.text.lowercase)
     vocabulary, words = (open_run(path).vocabulary, None) if saved else _words(config, path, captions)
-    steps.start(titles.MODEL)
-    with running_clock("building the model"):
-        classes = config.classes.clusters or len(by_split["train"])
-        model = build_model(config, vocabulary_size=vocabulary.size, classes=classes)
-        ids = vocabulary.encode_words(captions)
-    train_set = TrainSet(items, ids, _class_labels(config, path, model, items))
-    if saved is None:
-        steps.start(titles.WEIGHTS)
-        start_weights(config, model, train_set, words)
-    elif saved.state.stage is None:
-        print(continues(config, saved.state), flush=True)
-    dev = flatten(by_split.get("dev", []))
-    histories = run_stages(config, path, model, vocabulary, train_set, dev, saved, steps)
-    flip, frozen = config.evaluation.flip, all("backbone" in stage.freeze for stage in config.stages)
-    features = partial(image_features, config, model, views=1 + flip, mirror=flip)
-    cached = features if frozen and config.precision == "float32" else None  # the precision that finish_run measures in
-    return finish_run(config, path, vocabulary, by_split, histories, skipped, model=model, features=cached, steps=steps)
+    checksums["vocabulary"] = vocabulary.checksum()
+    if saved:
+        check_same_file(path / "vocabulary.txt", saved.state.data.get("vocabulary"), checksums["vocabulary"])
+    with _unreadable_named(groups):
+        steps.start(titles.MODEL)
+        with running_clock("building the model"):
+            classes = config.classes.clusters or len(by_split["train"])
+            model = build_model(config, vocabulary_size=vocabulary.size, classes=classes)
+            ids = vocabulary.encode_words(captions)
+        labels = _class_labels(config, path, model, items, saved)
+        checksums["classes"] = checksum(labels.tobytes())
+        if saved:
+            check_same_file(path / "classes.json", saved.state.data.get("classes"), checksums["classes"])
+        train_set = TrainSet(items, ids, labels, checksums)
+        if saved is None:
+            steps.start(titles.WEIGHTS)
+            start_weights(config, model, train_set, words)
+        elif saved.state.stage is None:
+            print(continues(config, saved.state), flush=True)
+        dev = flatten(by_split.get("dev", []))
+        histories = run_stages(config, path, model, vocabulary, train_set, dev, saved, steps)
+        flip, frozen = config.evaluation.flip, all("backbone" in stage.freeze for stage in config.stages)
+        features = partial(image_features, config, model, views=1 + flip, mirror=flip)
+        cached = features if frozen and config.precision == "float32" else None  # as finish_run measures
+        return finish_run(
+            config, path, vocabulary, by_split, histories, skipped, model=model, features=cached, steps=steps
+        )
 
 
-def _readable_groups(config: Config, path: Path) -> tuple[list[Group], list[UnreadableImage]]:
-    """The groups of the dataset without unreadable images. A continued run does not check the images again."""
+@contextmanager
+def _unreadable_named(groups: Sequence[Group]) -> Iterator[None]:
+    """Name the image that an error comes from: one that became unreadable after it was checked.
+
+    Raises:
+        RunError: in place of the error, where an image of `groups` is unreadable now.
+    """
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError:
+        raise
+    except (tf.errors.OpError, FileNotFoundError) as error:
+        unreadable = find_unreadable(groups)
+        if not unreadable:
+            raise
+        more = f" (and {len(unreadable) - 1} more)" if len(unreadable) > 1 else ""
+        raise RunError(
+            f"the image {unreadable[0].image}{more} was readable when the training began, and is not now: "
+            f"{unreadable[0].reason}. Restore it and give the same command again"
+        ) from error
+
+
+def _readable_groups(
+    config: Config, path: Path, saved: Checkpoint | None
+) -> tuple[list[Group], list[UnreadableImage], dict[str, str]]:
+    """The groups of the dataset without unreadable images, these images, and the checksum of the groups.
+
+    The images are not checked again where the data is the same as when the run began; a continued run refuses other
+    data.
+    """
     with running_clock("reading the dataset"):
         data = read_data(**arguments(config.dataset))
-    known = read_skipped(path)
-    skipped = find_unreadable(data.groups) if known is None else known
+
+    def without(unreadable: Sequence[UnreadableImage]) -> tuple[list[Group], list[GroupRecord]]:
+        readable = drop_unreadable(data.groups, unreadable, max_percent=100.0)
+        return readable, group_records(readable, config.dataset.root, config.dataset.images)
+
+    skipped = read_skipped(path)
+    if skipped is not None:
+        groups, records = without(skipped)
+    if skipped is None or not (saved or records == read_records(path)):
+        skipped = find_unreadable(data.groups)
+        groups, records = without(skipped)
     for each in skipped[:20]:
         print(f"skipped: {each.image}: {each.reason}")
-    groups = drop_unreadable(data.groups, skipped, config.max_broken_percent)
+    before = saved.state.data.get("groups") if saved else None
+    if saved:
+        check_same_groups(path, before, records)
+    else:
+        refuse_too_many(skipped, sum(len(group.images) for group in data.groups), config.max_broken_percent)
+    if before is None:
+        write_records(path, records)
     write_skipped(path, skipped)  # not where there are too many, so that a rerun checks repaired images again
     print(
         f"{config.dataset.name}: {format_counts(data, groups)}; {len(skipped):,} unreadable images skipped", flush=True
     )
-    return groups, skipped
+    return groups, skipped, {"groups": records_checksum(records)}
 
 
 def _choose_tokenizer(config: Config, path: Path, captions: Sequence[str]) -> Config:
@@ -149,11 +220,11 @@ def _words(config: Config, path: Path, captions: Sequence[Sequence[str]]) -> tup
     return vocabulary, table.vectors
 
 
-def _class_labels(config: Config, path: Path, model: keras.Model, items: Items) -> np.ndarray:
+def _class_labels(config: Config, path: Path, model: keras.Model, items: Items, saved: Checkpoint | None) -> np.ndarray:
     """The class of each training group; clusters are computed once, and a continued run reads them."""
     if not config.classes.clusters:
         return np.arange(int(items.image_groups.max()) + 1, dtype=np.int32)
-    labels = read_classes(path)
+    labels = read_classes(path) if saved else None
     if labels is None:
         features = evaluation_features(config, model, items)
         labels = class_labels(features, items.image_groups, **arguments(config.classes), seed=config.seed)

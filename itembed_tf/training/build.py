@@ -15,7 +15,7 @@ from itembed_tf.models.image_tower import image_tower
 from itembed_tf.models.text_tower import text_tower
 from itembed_tf.sentence_features.layers import sentence_features
 from itembed_tf.training.errors import RunError
-from itembed_tf.training.run_directory import Run, read_metrics, weights_file
+from itembed_tf.training.run_directory import Run, load_weights, read_metrics
 
 
 @contextmanager
@@ -63,13 +63,18 @@ def load_model(run: Run, classes: int | None = None) -> keras.Model:
     """The dual-path model of a run in float32 with its final weights; `classes` None: as in metrics.json.
 
     Raises:
-        RunError: the run has not finished.
+        RunError: the run has not finished, or its files are damaged.
     """
     metrics = read_metrics(run.path)
     if classes is None and not metrics.get("finished"):
         raise RunError(f"{run.path}: this run has not finished; continue it with: itembed train CONFIG {run.path}")
+    classes = classes or metrics.get("classes")
+    if type(classes) is not int:
+        raise RunError(f"{run.path / 'metrics.json'} lacks the number of classes; restore it from a copy")
+    if metrics.get("vocabulary", run.vocabulary.checksum()) != run.vocabulary.checksum():
+        raise RunError(f"{run.path / 'vocabulary.txt'} is not the one of the training; restore it from a copy")
     without_weights = dataclasses.replace(run.config.image_tower, weights="none")
     config = dataclasses.replace(run.config, precision="float32", image_tower=without_weights)
-    model = build_model(config, vocabulary_size=run.vocabulary.size, classes=classes or metrics["classes"])
-    model.load_weights(weights_file(run.path))
+    model = build_model(config, vocabulary_size=run.vocabulary.size, classes=classes)
+    load_weights(run.path, model)
     return model

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from itembed_tf.files import replacing
 from itembed_tf.training.errors import RunError
 from itembed_tf.training.state import RunState
 
@@ -39,35 +41,34 @@ def has_checkpoint(path: Path) -> bool:
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write the checkpoint of a run directory; the previous one is replaced only when this one is complete."""
-    file = checkpoint_file(path)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in file.parent.glob("*.tmp"):
-        leftover.unlink()
-    temporary = file.with_suffix(".tmp")
-    with open(temporary, "wb") as out:
+    with replacing(checkpoint_file(path)) as temporary:
         named: dict[str, Any] = dict(checkpoint.arrays)
-        np.savez(out, state=np.array(json.dumps(checkpoint.state.to_json())), **named)
-        out.flush()
-        os.fsync(out.fileno())
-    os.replace(temporary, file)
+        np.savez(temporary, state=np.array(json.dumps(checkpoint.state.to_json())), **named)
 
 
 def load_checkpoint(path: Path) -> Checkpoint | None:
     """The checkpoint of a run directory, or None. Loading it cannot run code.
 
     Raises:
-        RunError: version 0.1.0 wrote it.
+        RunError: it is damaged, or version 0.1.0 wrote it.
     """
     if not has_checkpoint(path):
         return None
-    with np.load(checkpoint_file(path), allow_pickle=False) as saved:
-        if any(POSITIONAL.fullmatch(name) for name in saved.files):
-            raise RunError(
-                f"{path}: itembed_tf 0.1.0 began this run and its checkpoint does not name its variables. Finish the "
-                "run with version 0.1.0, or start it again in a new run directory"
-            )
-        arrays = {name: saved[name] for name in saved.files if name != "state"}
-        return Checkpoint(RunState.from_json(json.loads(str(saved["state"]))), arrays)
+    file = checkpoint_file(path)
+    try:
+        with np.load(file, allow_pickle=False) as saved:
+            arrays = {name: saved[name] for name in saved.files}
+        if not any(POSITIONAL.fullmatch(name) for name in arrays):
+            return Checkpoint(RunState.from_json(json.loads(str(arrays.pop("state")))), arrays)
+    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise RunError(
+            f"{file} is damaged ({error}): restore it from a copy, or remove it; the same command then starts the "
+            "training again from its beginning"
+        ) from error
+    raise RunError(
+        f"{path}: itembed_tf 0.1.0 began this run and its checkpoint does not name its variables. Finish the "
+        "run with version 0.1.0, or start it again in a new run directory"
+    )
 
 
 def drop_checkpoint(path: Path) -> None:

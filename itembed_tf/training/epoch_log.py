@@ -16,8 +16,10 @@ from itembed_tf.config import Stage
 from itembed_tf.files import write_atomically
 from itembed_tf.progress import rounded_duration
 from itembed_tf.retrieval import CUTOFFS, RetrievalTable
+from itembed_tf.training.errors import RunError
 from itembed_tf.training.state import EpochEntry
 
+HISTORY = "history.jsonl"
 COMPILATION_SECONDS = 300.0  # an epoch longer than this is hardly affected by compilation
 NOTABLE_CHANCE = 30.0  # rsum of a random order, of 600; a gallery of 100 images has about 32
 LABELS = {"image_query": "image → text", "text_query": "text → image"}
@@ -47,16 +49,15 @@ def log_epoch(path: Path, writer: Any, before: Sequence[Sequence[EpochEntry]], s
     An epoch that was logged already, by a run that was killed before its next checkpoint, is replaced.
     """
     step = sum(len(history) for history in before) + entry.epoch
-    file = path / "history.jsonl"
-    lines = file.read_text(encoding="utf-8").splitlines()[: step - 1] if file.exists() else []
-    recent = [json.loads(line) for line in lines[-2:]]
-    seconds = [each["seconds"] for each in recent if each["stage"] == stage.name]
+    entries = read_history(path)[: step - 1]
+    seconds = [each["seconds"] for each in entries[-2:] if each["stage"] == stage.name]
     print(epoch_line(stage, entry, seconds), flush=True)
     with writer.as_default(step):
         for name, value in _scalars(entry).items():
             tf.summary.scalar(name, value)
     writer.flush()
-    write_atomically(file, "\n".join([*lines, json.dumps(entry.to_json())]) + "\n")
+    lines = [json.dumps(each) for each in [*entries, entry.to_json()]]
+    write_atomically(path / HISTORY, "\n".join(lines) + "\n")
 
 
 def epoch_line(stage: Stage, entry: EpochEntry, before: Sequence[float]) -> str:
@@ -93,6 +94,21 @@ def _scalars(entry: EpochEntry) -> dict[str, float]:
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """The lines of history.jsonl; empty without the file."""
-    file = path / "history.jsonl"
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+    """The lines of history.jsonl; empty without the file.
+
+    Raises:
+        RunError: a line is damaged.
+    """
+    file = path / HISTORY
+    entries: list[dict[str, Any]] = []
+    try:
+        for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
+            entry = json.loads(line)
+            EpochEntry.from_json(entry)  # has all fields
+            entries.append(entry)
+    except (ValueError, TypeError) as error:
+        raise RunError(
+            f"{file} is damaged in line {len(entries) + 1} ({error}); remove that line, or the file: it holds only the "
+            "curves of the report"
+        ) from error
+    return entries

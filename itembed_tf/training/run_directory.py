@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,10 +13,13 @@ import numpy as np
 
 from itembed_tf.config import Config, ConfigError, check_settings, dump_config, load_config
 from itembed_tf.data.unreadable import UnreadableImage
-from itembed_tf.files import write_atomically
+from itembed_tf.files import replacing, write_atomically
 from itembed_tf.text import Vocabulary, load_vocabulary
 from itembed_tf.training.checkpoints import has_checkpoint
 from itembed_tf.training.errors import RunError
+
+DATA_FILE = "data.json"  # the groups that the run is trained on (`itembed_tf.training.run_data`)
+PLACES = ("dataset.root", "dataset.shards", "dataset.images")  # settings that say where the data is
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,11 @@ def start_run(path: Path, config: Config) -> bool:
     before = _rewritten(file) if file.exists() else ""
     if before == text:
         return True
+    if has_checkpoint(path) and (path / DATA_FILE).exists() and before == dump_config(_at_place_of(config, file)):
+        place = config.dataset.shards or config.dataset.root
+        print(f"{path}: the dataset is now in {place}; it must be the same data", flush=True)
+        write_config(path, config)
+        return True
     if before and (has_checkpoint(path) or read_metrics(path)):
         changed = sorted(set(before.splitlines()) ^ set(text.splitlines()))
         raise RunError(
@@ -48,9 +55,21 @@ def start_run(path: Path, config: Config) -> bool:
             + "\n  ".join(changed[:20])
             + "\nGive another run directory, or remove this one."
         )
-    (path / "skipped.json").unlink(missing_ok=True)
     write_config(path, config)
     return False
+
+
+def _at_place_of(config: Config, file: Path) -> Config:
+    """The config with the place of the dataset as in `file`; unchanged if this version cannot read it.
+
+    A continued run checks that the data is the same (`itembed_tf.training.run_data`), so it may have been moved.
+    """
+    try:
+        before = load_config(file).dataset
+    except ConfigError:
+        return config
+    place = {name: getattr(before, name) for name in (setting.partition(".")[2] for setting in PLACES)}
+    return replace(config, dataset=replace(config.dataset, **place))
 
 
 def with_tokenizer_of_run(path: Path, config: Config) -> Config:
@@ -100,11 +119,49 @@ def weights_file(path: Path) -> Path:
 
 def save_weights(path: Path, model: keras.Model) -> None:
     """Write the final weights, atomically."""
+    with replacing(weights_file(path)) as temporary:
+        model.save_weights(temporary)
+
+
+def load_weights(path: Path, model: keras.Model) -> None:
+    """Give a model the final weights of a run directory.
+
+    Raises:
+        RunError: there are none, or they are damaged or of another model.
+    """
     file = weights_file(path)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name("new.weights.h5")
-    model.save_weights(temporary)
-    os.replace(temporary, file)
+    advice = "restore it from a copy, or train again in a new run directory"
+    if not file.is_file():
+        raise RunError(f"{file} is missing; {advice}")
+    try:
+        model.load_weights(file)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RunError(
+            f"{file} is damaged, or does not fit config.toml and vocabulary.txt ({reason}); {advice}"
+        ) from error
+
+
+def read_json(file: Path, kind: type, advice: str) -> Any:
+    """Read a JSON file of a run directory; None without the file.
+
+    Args:
+        file: its path.
+        kind: type of its content.
+        advice: what to do where the file is damaged, as the end of a message.
+
+    Raises:
+        RunError: it is not JSON, or of another type.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise RunError(f"{file} is damaged ({error}). {advice}") from error
+    if not isinstance(content, kind):
+        raise RunError(f"{file} is damaged (a {type(content).__name__} in place of a {kind.__name__}). {advice}")
+    return content
 
 
 def write_metrics(path: Path, metrics: dict[str, Any]) -> None:
@@ -113,8 +170,11 @@ def write_metrics(path: Path, metrics: dict[str, Any]) -> None:
 
 def read_metrics(path: Path) -> dict[str, Any]:
     """The content of metrics.json; empty before the first stage has finished."""
-    file = path / "metrics.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    if has_checkpoint(path):
+        advice = "Remove it, and give the same command again: the training writes it at its end"
+    else:
+        advice = "Restore it from a copy, or train again in a new run directory"
+    return read_json(path / "metrics.json", dict, advice) or {}
 
 
 def write_skipped(path: Path, skipped: Sequence[UnreadableImage]) -> None:
@@ -123,10 +183,12 @@ def write_skipped(path: Path, skipped: Sequence[UnreadableImage]) -> None:
 
 def read_skipped(path: Path) -> list[UnreadableImage] | None:
     """The unreadable images that the run left out; None before the images were checked."""
-    file = path / "skipped.json"
-    if not file.exists():
-        return None
-    return [UnreadableImage(**entry) for entry in json.loads(file.read_text(encoding="utf-8"))]
+    advice = "Remove it: the images are then checked again"
+    entries = read_json(path / "skipped.json", list, advice)
+    try:
+        return None if entries is None else [UnreadableImage(**entry) for entry in entries]
+    except TypeError as error:
+        raise RunError(f"{path / 'skipped.json'} is damaged ({error}). {advice}") from error
 
 
 def write_classes(path: Path, classes: np.ndarray) -> None:
@@ -135,5 +197,9 @@ def write_classes(path: Path, classes: np.ndarray) -> None:
 
 def read_classes(path: Path) -> np.ndarray | None:
     """The class of each training group, int32 [G], where classes are clusters; None before they were computed."""
-    file = path / "classes.json"
-    return np.array(json.loads(file.read_text(encoding="utf-8")), np.int32) if file.exists() else None
+    advice = "Remove it: the classes are then computed again"
+    classes = read_json(path / "classes.json", list, advice)
+    try:
+        return None if classes is None else np.array(classes, np.int32)
+    except (TypeError, ValueError) as error:
+        raise RunError(f"{path / 'classes.json'} is damaged ({error}). {advice}") from error

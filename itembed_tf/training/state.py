@@ -53,18 +53,27 @@ class StageState:
 
 @dataclass(frozen=True)
 class RunState:
-    """How far a run has come: the histories of its finished stages, and the state of the unfinished one."""
+    """How far a run has come: the histories of its finished stages, and the state of the unfinished one.
+
+    Attributes:
+        histories: of the finished stages.
+        stage: state of the unfinished one; None: all stages are finished.
+        data: checksums of what the run is trained on (`itembed_tf.training.run_data`); {} in older checkpoints.
+    """
 
     histories: Sequence[Sequence[EpochEntry]] = ()
-    stage: StageState | None = None  # None: all stages are finished
+    stage: StageState | None = None
+    data: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "histories": [[entry.to_json() for entry in history] for history in self.histories],
             "stage": self.stage.to_json() if self.stage else None,
+            "data": dict(self.data),
         }
 
     @classmethod
     def from_json(cls, state: Mapping[str, Any]) -> RunState:
         histories = [[EpochEntry.from_json(entry) for entry in history] for history in state["histories"]]
-        return cls(histories, StageState.from_json(state["stage"]) if state["stage"] else None)
+        stage = StageState.from_json(state["stage"]) if state["stage"] else None
+        return cls(histories, stage, state.get("data", {}))

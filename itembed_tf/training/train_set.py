@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,6 +15,7 @@ class TrainSet:
     items: Items
     ids: np.ndarray  # int32 [m, L], word ids of the captions
     classes: np.ndarray  # int32 [G], class of each group
+    checksums: Mapping[str, str] = field(default_factory=dict)  # of groups, vocabulary and classes, for checkpoints
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Number of full batches; a batch larger than the training set is the whole training set."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from itembed_tf.data.feature_cache import cached_features
+from itembed_tf.data.feature_cache import NoSpace, cached_features, cached_rows
 from itembed_tf.data.images import augment_image, load_image
 from itembed_tf.data.readers import FilePart
+from itembed_tf.locks import locked_file
 
 SIZE = 16
 
@@ -162,3 +166,62 @@ def test_without_mirror_the_second_view_is_a_crop(backbone, images):
     np.testing.assert_array_equal(whole, same_whole)
     np.testing.assert_array_equal(crop, same_crop)
     assert not np.array_equal(crop, mirror)
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-40], lambda data: data[:20], lambda data: b""])
+def test_a_damaged_file_is_computed_again_with_a_warning(backbone, images, cache, damage):
+    before = np.array(features(backbone, images)[0])
+    (file,) = cache.iterdir()
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.warns(UserWarning, match=rf"{file} is damaged .* computed again"):
+        again = features(backbone, images)[0]
+    np.testing.assert_array_equal(before, again)
+    assert list(cache.iterdir()) == [file]
+
+
+def test_a_full_disk_is_an_error_that_names_the_folder_and_its_setting(backbone, images, cache, monkeypatch):
+    """Without the space reserved, writing the rows of a sparse file ends the process by a bus error."""
+
+    def full(*arguments: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(NoSpace, match=rf"the cache folder {cache} has no space for .* MB .* ITEMBED_CACHE"):
+        features(backbone, images)
+    assert not list(cache.iterdir())
+
+
+def test_the_space_of_a_file_is_allocated_before_its_rows_are_computed(tmp_path):
+    path = tmp_path / "rows.npy"
+
+    def rows():
+        (file,) = tmp_path.glob(".partial-*")
+        assert file.stat().st_blocks * 512 >= 1_000_000
+        yield tf.ones((1000, 250))
+
+    assert cached_rows(path, rows, (1000, 250), "rows").sum() == 250_000
+
+
+def test_what_another_process_has_computed_meanwhile_is_read(backbone, images, cache):
+    """Two trainings that start at once: the second waits for the first, and computes nothing."""
+    features(backbone, images)
+    (file,) = cache.iterdir()
+    content = file.read_bytes()
+    file.unlink()
+    begun = threading.Event()
+
+    def first() -> None:
+        with locked_file(file):
+            begun.set()
+            time.sleep(0.3)
+            file.write_bytes(content)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    begun.wait(10)
+
+    def fail(data: tf.Tensor) -> tf.Tensor:
+        raise AssertionError("the features were computed twice")
+
+    features(backbone, images, load=fail)
+    thread.join()

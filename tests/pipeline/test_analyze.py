@@ -72,11 +72,11 @@ def test_the_program_writes_a_page_and_a_json_file(finished: Path, tmp_path: Pat
 
 def test_the_default_output_folder_is_in_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
-    monkeypatch.setattr(program, "run_config", lambda run: None)
+    monkeypatch.setattr(program, "run_config", lambda *arguments: None)
     monkeypatch.setattr(pipeline, "analyze_run", lambda *arguments: calls.append(arguments) or {}["none"])
     with pytest.raises(KeyError, match="none"):
-        program.main(["runs/mine", "--split", "test"])
-    assert calls == [("runs/mine", Path("runs/mine/analysis/test"), "test", 2000)]
+        program.main(["runs/mine", "--split", "test", "--set", "dataset.root=moved"])
+    assert calls == [("runs/mine", Path("runs/mine/analysis/test"), "test", 2000, ["dataset.root=moved"])]
 
 
 def test_errors_name_the_run_the_split_and_the_option(finished: Path, tmp_path: Path, capsys: Any) -> None:

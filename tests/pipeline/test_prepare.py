@@ -18,6 +18,7 @@ from itembed_tf.data.batches import flatten
 from itembed_tf.data.images import load_image, shrink_image
 from itembed_tf.data.readers import FilePart, read_dataset, read_image
 from itembed_tf.data.sources import image_source
+from itembed_tf.files import partial_name
 from itembed_tf.prepare import main
 
 ARGUMENTS = {"split_by": "base", "held_out_percent": 10, "merge": "", "leaks": "refuse"}
@@ -89,7 +90,7 @@ def test_a_killed_packing_continues(root, tmp_path, monkeypatch, capsys):
     def kill_in_third_shard(path, groups, encode_all, bar):
         written.append(path.name)
         if len(written) == 3:
-            path.with_suffix(".partial").write_bytes(b"half")
+            partial_name(path).write_bytes(b"half")
             raise KeyboardInterrupt
         write(path, groups, encode_all, bar)
 

@@ -53,6 +53,29 @@ def test_checkpoint_of_version_0_1_0_is_refused_with_a_remedy(tmp_path: Path) ->
         load_checkpoint(tmp_path)
 
 
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.95])
+def test_a_cut_checkpoint_is_refused_by_name(tmp_path: Path, part: float) -> None:
+    save_checkpoint(tmp_path, Checkpoint(RunState(), {"model/a": np.arange(2000.0)}))
+    file = checkpoint_file(tmp_path)
+    file.write_bytes(file.read_bytes()[: int(part * file.stat().st_size)])
+    with pytest.raises(RunError, match=rf"{file} is damaged .*: restore it from a copy, or remove it"):
+        load_checkpoint(tmp_path)
+
+
+def test_a_checkpoint_without_state_is_refused_by_name(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, Checkpoint(RunState(), {}))
+    np.savez(checkpoint_file(tmp_path), a=np.zeros(2))
+    with pytest.raises(RunError, match=r"latest.npz is damaged \('state'\)"):
+        load_checkpoint(tmp_path)
+
+
+def test_a_checkpoint_of_an_earlier_version_has_no_checksums() -> None:
+    state = RunState([], None, {"groups": "abc"})
+    assert RunState.from_json(state.to_json()) == state
+    before = {key: value for key, value in state.to_json().items() if key != "data"}
+    assert RunState.from_json(before).data == {}
+
+
 def test_failed_save_keeps_the_previous_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_checkpoint(tmp_path, Checkpoint(RunState(), {"model/a": np.ones(2)}))
 

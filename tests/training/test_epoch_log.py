@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.plugin_event_accumulator import EventA
 
 from itembed_tf.config import Stage
 from itembed_tf.training.epoch_log import epoch_line, log_epoch, open_log, read_history
+from itembed_tf.training.errors import RunError
 from itembed_tf.training.state import EpochEntry
 
 STAGE = Stage(name="I", epochs=10)
@@ -57,6 +58,12 @@ def test_remaining_time_is_not_estimated_from_compilation() -> None:
     assert "ends" not in epoch_line(STAGE, entry(1), [])
     assert "about 3 h" in epoch_line(STAGE, entry(1, seconds=1200.0), [])
     assert "about 8 min" in epoch_line(STAGE, entry(2, seconds=120.0), [60.0])  # the first epoch after a restart
+
+
+def test_a_damaged_line_is_named(tmp_path: Path) -> None:
+    (tmp_path / "history.jsonl").write_text(json.dumps(entry(1).to_json()) + '\n{"stage": "I", "ep')
+    with pytest.raises(RunError, match=r"history.jsonl is damaged in line 2 .* remove that line"):
+        read_history(tmp_path)
 
 
 def test_epoch_that_is_logged_again_replaces_its_entry(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
