@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from itembed_tf.data.readers.caption_files import TAR, CaptionFile, find_caption_files, split_of, unread_files
-from itembed_tf.data.readers.columns import find_columns, ignored_columns
+from itembed_tf.data.readers.columns import Columns, find_columns, ignored_columns
 from itembed_tf.data.readers.group import SPLITS, Group
 from itembed_tf.data.readers.image_paths import ImageFiles, image_files
 from itembed_tf.data.readers.own_split import hold_out
-from itembed_tf.data.readers.parquet import image_leaf, open_parquet, parquet_records, read_parquet
+from itembed_tf.data.readers.parquet import image_leaf, open_parquet, parquet_columns, parquet_records, read_parquet
 from itembed_tf.data.readers.problems import format_problems
 from itembed_tf.data.readers.records import Record, read_records
 from itembed_tf.data.readers.rows import Row, check_rows, find_images, groups_of, row_of
@@ -127,8 +127,9 @@ def _rows_of_file(file: CaptionFile, settings: _Settings, problems: list[str], *
     if path.suffix.lower() == ".parquet":
         with open_parquet(path, ADVICE) as table:
             if leaf := image_leaf(table, settings.image_column):
-                name = settings.name_of(path)
-                return read_parquet(table, path, name, leaf, file.split, settings.caption_column, ADVICE, problems)
+                columns = parquet_columns(table, path, leaf, settings.caption_column, ADVICE)
+                _warn_of_ignored(path, columns, table.schema_arrow.names, first=first)
+                return read_parquet(table, path, settings.name_of(path), leaf, columns, file.split, ADVICE, problems)
             names = list(table.schema_arrow.names)
             records = parquet_records(table, names)
     else:
@@ -155,11 +156,16 @@ def _rows_of_records(
         where=str(file.path),
         advice=ADVICE,
     )
-    if first and (text := ignored_columns(str(file.path), columns, names)):
-        warnings.warn(text, stacklevel=5)
+    _warn_of_ignored(file.path, columns, names, first=first)
     rows = [row_of(record.where, record.values, columns, file.split, problems) for record in records]
     valid = [row for row in rows if row]
     return find_images(valid, _image_files(valid, file.path.parent, settings), settings.root, str(file.path), problems)
+
+
+def _warn_of_ignored(path: Path, columns: Columns, names: Sequence[str], *, first: bool) -> None:
+    """Warn once of the columns of all files that are alike."""
+    if first and (text := ignored_columns(str(path), columns, names)):
+        warnings.warn(text, stacklevel=6)
 
 
 def _image_files(rows: Sequence[Row], beside: Path, settings: _Settings) -> ImageFiles:

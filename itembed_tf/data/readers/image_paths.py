@@ -183,7 +183,9 @@ def _resolve_moved(paths: Sequence[str], files: ImageFiles, where: str, resolved
             base = file.removesuffix(rests[first]) if file.endswith(rests[first]) else ""
             resolved.files.update({path: f"{base}{rest}" for path, rest in rests.items()} | found)
             prefix = first.removesuffix(rests[first])
-            how = f"read without {prefix!r}, which is no folder here" if prefix else "found in another folder"
+            how = (
+                f"read without {prefix!r}, which is no folder here" if prefix else "found under another name or folder"
+            )
             resolved.warnings.append(
                 f"{where}: {len(found):,} image paths are {how}: {first!r} is {str(files.folder / file)!r}"
             )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,32 @@ def image_leaf(file: Any, image_column: str) -> str:
     return leaves[ordered[0]] if ordered else ""
 
 
+def parquet_columns(file: Any, path: Path, leaf: str, caption_column: str, advice: str) -> Columns:
+    """The columns that are read. A label or split that is a number, a class of Hugging Face's, is not one of ours.
+
+    Raises:
+        ValueError: no caption column.
+    """
+    import pyarrow
+
+    columns = find_columns(
+        file.schema_arrow.names,
+        [],
+        image_column=leaf.partition(".")[0],
+        caption_column=caption_column,
+        where=str(path),
+        advice=advice,
+    )
+    texts = {field.name for field in file.schema_arrow if not pyarrow.types.is_primitive(field.type)}
+    return replace(
+        columns,
+        split=columns.split if columns.split in texts else "",
+        label=columns.label if columns.label in texts else "",
+    )
+
+
 def read_parquet(
-    file: Any, path: Path, name: str, leaf: str, split: str, caption_column: str, advice: str, problems: list[str]
+    file: Any, path: Path, name: str, leaf: str, columns: Columns, split: str, advice: str, problems: list[str]
 ) -> list[Row]:
     """Read a row per row of a file; row groups that are damaged are left out, with a warning.
 
@@ -73,18 +98,14 @@ def read_parquet(
         path: of the file.
         name: of the file, with which ids begin.
         leaf: the column of `image_leaf`.
+        columns: of `parquet_columns`.
         split: of rows without one.
-        caption_column: "" to find it by its name.
         advice: ends every message.
         problems: rows with an invalid caption, split or label are added.
 
     Raises:
-        ValueError: no caption column, or every row group is damaged.
+        ValueError: every row group is damaged.
     """
-    image = leaf.partition(".")[0]
-    columns = find_columns(
-        file.schema_arrow.names, [], image_column=image, caption_column=caption_column, where=str(path), advice=advice
-    )
     rows: list[Row] = []
     faults = []
     for number in range(file.metadata.num_row_groups):

@@ -110,7 +110,7 @@ def _members(file: BinaryIO, faults: list[str]) -> Iterator[tarfile.TarInfo]:
             _check_gap(file, end, member.offset, faults)
             end = archive.offset
             archive.members = []  # type: ignore[attr-defined]  # the archive would keep them all
-            if member.isreg() and not member.issparse():
+            if member.isreg() and not member.issparse() and member.offset_data + member.size <= size:
                 yield member
     if end > size:
         faults.append(f"the file ends at byte {size:,}, within its last member, perhaps an incomplete copy")

@@ -82,7 +82,7 @@ def test_images_in_one_other_folder_are_found(tmp_path: Path) -> None:
     files = folder(tmp_path, "images/a.jpg", "images/b.jpg")
     found = resolve(files, "a.jpg", "b.jpg", "c.jpg")
     assert [found.files[name] for name in ("a.jpg", "b.jpg")] == ["images/a.jpg", "images/b.jpg"]
-    assert "found in another folder: 'a.jpg' is" in found.warnings[0]
+    assert "found under another name or folder: 'a.jpg' is" in found.warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ def hugging_face(images: list[bytes | None] = IMAGES) -> list[dict[str, Any]]:
         ({"image": hugging_face(), "text": CAPTIONS}, ""),
         ({"jpg": IMAGES, "key": CAPTIONS, "caption": CAPTIONS, "sha256": CAPTIONS}, ""),
         ({"embedding": IMAGES, "image": IMAGES, "sentences": [[c] for c in CAPTIONS], "n": list(range(10))}, ""),
+        ({"image": hugging_face(), "text": CAPTIONS, "label": list(range(10)), "split": [1.5] * 10}, ""),
         ({"photo": IMAGES, "mine": CAPTIONS, "caption": ["no"] * 10}, "mine"),
     ],
 )

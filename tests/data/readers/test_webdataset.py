@@ -80,6 +80,9 @@ def test_a_cut_shard_has_what_is_before_the_cut(tmp_path: Path) -> None:
     put(tmp_path / "a.tar", whole[: whole.index(b"00004.txt") + 300])
     with pytest.warns(UserWarning, match="incomplete samples, which are left out: 1\n.*00004: no caption"):
         assert len(read(tmp_path)) == 4
+    put(tmp_path / "a.tar", whole[: whole.index(b"00004.jpg") + 600])
+    with pytest.warns(UserWarning, match="within its last member, perhaps an incomplete copy"):
+        assert len(read(tmp_path)) == 4
     put(tmp_path / "a.tar", whole[: whole.index(b"00004.jpg")])
     with pytest.warns(UserWarning, match="without the mark of an end, perhaps an incomplete copy"):
         assert len(read(tmp_path)) == 4
