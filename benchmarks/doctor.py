@@ -6,7 +6,8 @@ First it runs on OpenMoji and on Flickr8k (train and dev); these findings are pr
 added in another split to a folder of photographs of Flickr8k and drawings of OpenMoji: the same file, JPEG at quality
 60, half the size, mirrored, cropped by 2 % in width and height, darker by a fifth, all of these at once (photographs
 only). Images that must not be reported: the originals among themselves, images with another image in their centre,
-with exchanged colour channels, and drawings with a painted spot. One of each fault of captions and files is added too.
+with exchanged colour channels, drawings with a painted spot, and plain swatches of similar colours. One of each fault
+of captions and files is added too.
 The figure is the number of missed and false findings. --quick generates its images and reads no dataset.
 """
 
@@ -91,6 +92,9 @@ def spotted(image: Image.Image, _other: Image.Image) -> Image.Image:
 OTHERS = {"middle of another": middle_of_another, "other colours": other_colours, "a spot": spotted}
 
 
+SWATCHES = [(level, level // 2, 40) for level in range(60, 240, 15)] + [(level,) * 3 for level in range(30, 240, 15)]
+
+
 def photographs(quick: bool, count: int, rng: random.Random) -> list[Image.Image]:
     """Photographs without duplicates; quick: smooth noise at several scales."""
     if quick:
@@ -152,10 +156,13 @@ def plant(folder: Path, kinds: dict[str, list[Image.Image]], per_kind: int) -> t
             for _ in range(per_kind):
                 i = next(deck)
                 others.add(write(f"{what} {i} {way}", alter(images[i], images[i - 1]), "dev"))
-    rows += [(rows[0][0], "...", "train"), (rows[0][0], "word " * 40, "train")]
+    for i, colour in enumerate(SWATCHES):
+        others.add(write(f"swatch {i}", Image.new("RGB", (90, 60), colour), "dev"))
+    rows += [(rows[0][0], "...", "train"), (rows[0][0], "word " * 40, "train"), (rows[0][0], " ", "train")]
     rows += [(rows[n][0], "one caption of two images", "train") for n in (0, 1)]
     (folder / "cut.png").write_bytes((folder / rows[0][0]).read_bytes()[:400])
     rows.append(("cut.png", "a truncated file", "train"))
+    Image.new("RGB", (9, 9)).save(folder / "no caption.png")
     with (folder / "captions.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("image", "caption", "split"), *rows])
     return planted, others
@@ -182,14 +189,16 @@ def judge(report: dict[str, Any], planted: dict[str, str]) -> list[str]:
         allowed = {name for copy, original in planted.items() for name in (copy, original) if copy in entry["groups"]}
         wrong += [f"no copy: {id}" for id in entry["groups"] if id not in allowed]
     captions = report["captions"]
-    for kind, count in (("without_words", 1), ("truncated", 1)):
+    for kind, count in (("without_words", 1), ("truncated", 1), ("empty", 1)):
         if captions[kind]["count"] != count:
             wrong.append(f"{kind}: {captions[kind]['count']} captions, {count} were planted")
     duplicates = captions["duplicates"]["shown"]
     if [(entry["caption"], entry["count"]) for entry in duplicates] != [("one caption of two images", 2)]:
         wrong.append(f"duplicate captions: {duplicates[:3]}")
     if [Path(entry["image"]).name for entry in report["unreadable"]] != ["cut.png"]:
-        wrong.append(f"unreadable images: {report['broken'][:3]}")
+        wrong.append(f"unreadable images: {report['unreadable'][:3]}")
+    if report["without_caption"] != ["no caption.png"]:
+        wrong.append(f"images without a caption: {report['without_caption'][:3]}")
     if report["code"] != 1:
         wrong.append("leakage, and exit code 0")
     return wrong
@@ -223,7 +232,7 @@ def main() -> int:
         wrong = judge(examine(Path(folder) / "out", str(Path(folder) / "planted.toml"), settings), planted)
     for line in wrong:
         print(f"  {line}")
-    checked = len(planted) + len(others) + 5
+    checked = len(planted) + len(others) + 7
     return verdict("doctor", f"{len(wrong)} of {checked} copies and other images missed or false", "0", not wrong)
 
 
