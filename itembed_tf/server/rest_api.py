@@ -81,7 +81,7 @@ async def _predict(models: ModelManager, match: re.Match[str], request: HttpRequ
     size = limits.max_message if request.encoding in _GZIP else len(request.body)
     with models.lease(_model_spec(match)) as version:
         signature, inputs, costs, rows = await run_off_loop(size, _read, request, version, limits)
-        assert isinstance(version, ModelVersion)  # `_read` raises a RequestError
+        assert not isinstance(version, RequestError)  # `_read` has raised it
         outputs = await version.predict(signature, inputs, costs)
     size = _BYTES_PER_NUMBER * sum(values.size for values in outputs.values())
     body = await run_off_loop(size, write_json_outputs, outputs, rows)
