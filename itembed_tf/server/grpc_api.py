@@ -36,6 +36,7 @@ from itembed_tf.server.tensors import read_inputs, write_output
 PREDICTION = prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"].full_name
 STATUS = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 _COST_PER_ITEM = 1024  # of a PredictRequest, by `check_message_cost`, for each item that fits into the queue
+_MIN_ITEMS = 256  # a short queue may still take long items
 # Names that the health check accepts: those of TF Serving's health service, and the full service names.
 SERVICES = ("", "ModelService", "PredictionService", PREDICTION, STATUS)
 
@@ -115,7 +116,7 @@ def _parse(message: Any, content: bytes, limits: Limits) -> Any:
     if len(content) > SMALL:
         if message is not predict_pb2.PredictRequest:
             raise invalid_argument(f"the message has {len(content):,} bytes; the maximum is {SMALL:,}")
-        check_message_cost(content, _COST_PER_ITEM * limits.max_queue)
+        check_message_cost(content, _COST_PER_ITEM * max(limits.max_queue, _MIN_ITEMS))
     try:
         request = message.FromString(content)
     except DecodeError:

@@ -70,9 +70,11 @@ class HttpServer:
         self._connections.add(task)
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
         try:
-            # The client is gone, too slow, or in a state in which no response can be sent.
-            with contextlib.suppress(asyncio.CancelledError, OSError, asyncio.TimeoutError, h11.LocalProtocolError):
-                await self._requests(connection, reader, writer, task)
+            await self._requests(connection, reader, writer, task)
+        except (asyncio.CancelledError, OSError, asyncio.TimeoutError, h11.LocalProtocolError) as error:
+            # The client is gone, too slow, or in a state in which no response can be sent. The frames of the traceback
+            # would keep the buffers of the connection until the garbage collector runs.
+            error.__traceback__ = None
         finally:
             self._connections.discard(task)
             self._busy.discard(task)
@@ -117,7 +119,7 @@ class HttpServer:
         except h11.RemoteProtocolError as error:
             rejected = Rejected(error.error_status_hint, str(error))
         except Rejected as error:
-            rejected = error
+            rejected = Rejected(error.status, error.message)  # without a traceback, which would refer to this frame
         finally:
             self._body_bytes -= len(body)
             # The traceback of an error keeps the body until the garbage collector runs. A thread may still read it.

@@ -20,7 +20,8 @@ from itembed_tf.server.request_validation import check_item_count
 from itembed_tf.server.tensors import check_shape
 
 _MAX_SHOWN = 256  # characters of a value that an error repeats
-_VALUES_PER_ITEM, _STRINGS_PER_ITEM = 256, 16  # of the items that fit into the queue
+_VALUES_PER_ITEM, _STRINGS_PER_ITEM = 256, 16  # for each item that fits into the queue
+_MIN_ITEMS = 256  # a short queue may still take long items
 _MAX_ESCAPE = len(r"\u0061")  # the most bytes that stand for one
 
 
@@ -32,9 +33,9 @@ def parse_request(body: Body, limits: Limits) -> dict[str, Any]:
     """
     if not body:
         raise invalid_argument("JSON Parse error: The document is empty")
-    most = {"max_values": _VALUES_PER_ITEM * limits.max_queue, "max_strings": _STRINGS_PER_ITEM * limits.max_queue}
+    items = max(limits.max_queue, _MIN_ITEMS)
     try:
-        content = parse_json(body, **most)
+        content = parse_json(body, max_values=_VALUES_PER_ITEM * items, max_strings=_STRINGS_PER_ITEM * items)
     except (ValueError, RecursionError) as error:
         raise invalid_argument(f"JSON Parse error: {str(error)[:_MAX_SHOWN]}") from None
     if not isinstance(content, dict):
