@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itembed_tf.client import Client, ServingError
+from itembed_tf.client import AsyncClient, Client, ServingError
 from itembed_tf.client import calls as calls_module
 from itembed_tf.client import messages as ours
 from itembed_tf.client.batches import image_contents, split_into_calls, text_contents, with_item_range
@@ -365,6 +366,24 @@ def test_all_items_of_one_call_are_embedded_by_one_version(keeps_old):
     assert set(texts.embedding.ravel().tolist()) == {version} and len(texts.embedding) == 200
     assert (texts.version, texts.contract) == (version, f"contract {version}")
     assert client._transport.asked == ([1] * 7 if keeps_old else [1] * 4 + [2] * 7)
+
+
+def test_all_items_of_one_asynchronous_call_are_embedded_by_one_version():
+    class AsyncVersions(Versions):
+        async def send(self, call, timeout):
+            await asyncio.sleep(0.001)
+            return super().send(call, timeout)
+
+        async def close(self):
+            pass
+
+    async def ask():
+        async with AsyncClient("127.0.0.1:1") as client:
+            client._transport = AsyncVersions(3)
+            return await client.embed_texts(["a dog"] * 200)
+
+    texts = asyncio.run(ask())
+    assert set(texts.embedding.ravel().tolist()) == {2} and (texts.version, len(texts.embedding)) == (2, 200)
 
 
 def test_address_without_a_host():
