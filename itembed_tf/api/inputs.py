@@ -9,8 +9,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from itembed_tf.data.image_headers import ImageError
+from itembed_tf.data.pillow_images import prepare_image
+from itembed_tf.data.readers import read_image
+
 ImageInput: TypeAlias = "str | PathLike[str] | bytes | NDArray[np.uint8]"
-FORMATS = "JPEG, PNG, GIF, BMP or WebP"
 
 
 def list_of(values: Any, function: str, kind: str) -> list[Any]:
@@ -22,13 +25,10 @@ def list_of(values: Any, function: str, kind: str) -> list[Any]:
     return items
 
 
-def image_content(item: Any, index: int) -> bytes:
-    if isinstance(item, bytes):
-        return item
-    if isinstance(item, (str, PathLike)):
-        if not Path(item).is_file():
-            raise FileNotFoundError(f"images[{index}]: no file at {item}")
-        return Path(item).read_bytes()
+def image_content(item: Any, index: int, max_pixels: int) -> bytes:
+    """The bytes of an image file that the encoder decodes (`itembed_tf.data.pillow_images.prepare_image`)."""
+    if isinstance(item, (bytes, str, PathLike)):
+        return _file_content(item, index, max_pixels)
     if not isinstance(item, np.ndarray):
         raise TypeError(f"images[{index}] is a {type(item).__name__}; expected a path, bytes, or a uint8 array")
     if item.dtype != np.uint8 or item.ndim != 3 or item.shape[2] != 3 or not item.size:
@@ -38,6 +38,15 @@ def image_content(item: Any, index: int) -> bytes:
     import tensorflow as tf
 
     return bytes(tf.io.encode_png(item).numpy())  # lossless: arrays are prepared by the same code as files
+
+
+def _file_content(item: bytes | str | PathLike[str], index: int, max_pixels: int) -> bytes:
+    if not isinstance(item, bytes) and not Path(item).is_file():
+        raise FileNotFoundError(f"images[{index}]: no file at {item}")
+    try:
+        return prepare_image(read_image(item if isinstance(item, bytes) else str(item)), max_pixels=max_pixels)
+    except ImageError as error:
+        raise ValueError(f"images[{index}]{image_name(item)} is {error}") from None
 
 
 def text_content(item: Any, index: int) -> bytes:

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from itembed_tf.api.inputs import FORMATS, ImageInput, image_content, image_name, is_embedding, list_of, text_content
+from itembed_tf.api.inputs import ImageInput, image_content, image_name, is_embedding, list_of, text_content
+from itembed_tf.config import Config
+from itembed_tf.data.image_headers import read_header
+from itembed_tf.data.pillow_images import damage
 
 if TYPE_CHECKING:
     from itembed_tf.retrieval import RetrievalTable
 
 Encode: TypeAlias = Callable[[list[bytes]], Mapping[str, Any]]
 IMAGE_BATCH, TEXT_BATCH = 32, 256
+BATCH_BYTES = 1 << 26  # of images: HEIC and some others are decoded to three bytes a pixel before
 
 
 class Ranking(NamedTuple):
@@ -48,28 +52,35 @@ class ImageTextModel:
     encode_images: Encode = field(repr=False)
     encode_texts: Encode = field(repr=False)
 
-    def embed_images(self, images: Sequence[ImageInput] | NDArray[np.uint8]) -> NDArray[np.float32]:
+    def embed_images(
+        self, images: Sequence[ImageInput] | NDArray[np.uint8], *, max_pixels: int = Config.max_pixels
+    ) -> NDArray[np.float32]:
         """Embed images, prepared as in evaluation: EXIF orientation, transparency on white, resizing.
 
         Args:
-            images: paths, file contents (bytes), or RGB arrays uint8 [height, width, 3]; they may be mixed. Files are
-                JPEG, PNG, GIF (first frame), BMP or WebP.
+            images: paths, file contents (bytes), or RGB arrays uint8 [height, width, 3]; they may be mixed. Formats:
+                docs/image_formats.md.
+            max_pixels: an image file of more pixels, by its header, is refused before it is decoded.
 
         Returns:
             float32 [n, D], unit length, in order.
 
         Raises:
             TypeError: not a list, or an array of another dtype or shape.
-            ValueError: an empty list, or an unreadable image; the message gives its index.
+            ValueError: an empty list, or an unreadable image; the message gives its index and what it is.
             FileNotFoundError: a missing file.
         """
         if isinstance(images, np.ndarray) and images.ndim == 3:
             raise TypeError("embed_images takes a list of images; put the single array into a list: [image]")
         items = list_of(images, "embed_images", "image")
-        embeddings = []
-        for start in range(0, len(items), IMAGE_BATCH):
-            numbered = list(enumerate(items[start : start + IMAGE_BATCH], start))
-            embeddings.append(self._embed_batch(numbered, [image_content(item, i) for i, item in numbered]))
+        embeddings, batch, size = [], list[bytes](), 0
+        for i, item in enumerate(items):
+            batch.append(image_content(item, i, max_pixels))
+            size += len(batch[-1])
+            if len(batch) == IMAGE_BATCH or size >= BATCH_BYTES or i + 1 == len(items):
+                first = i + 1 - len(batch)
+                embeddings.append(self._embed_batch(list(enumerate(items[first : i + 1], first)), batch))
+                batch, size = [], 0
         return np.concatenate(embeddings)
 
     def embed_texts(self, texts: Sequence[str | bytes]) -> NDArray[np.float32]:
@@ -151,9 +162,8 @@ class ImageTextModel:
             try:
                 self.encode_images([content])
             except tf.errors.InvalidArgumentError:
-                raise ValueError(
-                    f"images[{i}]{image_name(item)} is unreadable: expected the content of a complete {FORMATS} file"
-                ) from None
+                reason = damage(content, read_header(content))
+                raise ValueError(f"images[{i}]{image_name(item)} is {reason}") from None
         raise RuntimeError("a batch of images failed, but none of its images alone; try fewer images at a time")
 
     def _texts(self, texts: Sequence[str | bytes], function: str) -> tuple[NDArray[np.float32], NDArray[np.int32]]:

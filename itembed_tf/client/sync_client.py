@@ -71,7 +71,7 @@ class Client:
         """Embeddings of images, float32 [n, D] of unit length.
 
         Args:
-            images: encoded bytes (JPEG, PNG, GIF, BMP, WebP) or paths.
+            images: encoded bytes or paths; which formats: docs/image_formats.md.
             version: ``version=2`` or ``label="stable"``; the newest version by default.
         """
         return self.image_embeddings(images, **version).embedding

@@ -234,6 +234,11 @@ class Config:
     embedding_size: int = key(2048, "dimensions of both embeddings, D", minimum=1, maximum=65536)
     precision: str = key("float32", "Keras dtype policy", choices=choices.PRECISIONS)
     max_broken_percent: float = key(1.0, "maximum percent of unreadable images", minimum=0, maximum=100)
+    max_pixels: int = key(
+        50_000_000,
+        "maximum pixels of an image, by its header; larger ones are unreadable (a decoded pixel takes up to 12 bytes)",
+        minimum=1,
+    )
     dataset: Dataset = Dataset()
     image: Image = Image()
     augmentation: Augmentation = Augmentation()

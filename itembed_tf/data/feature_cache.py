@@ -24,6 +24,7 @@ from itembed_tf.models.inference import inference_function, row_batches
 
 BATCH = 64  # captions per batch
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full, a quota or a limit is reached
+DECODER = "2"  # of formats other than JPEG: 2 turns PNG and WebP upright and puts transparent GIF and WebP on white
 WHOLE, MIRROR, FIRST_CROP = 0, 1, 2  # kinds of view in file names; crops are 2, 3, ...
 
 
@@ -197,7 +198,10 @@ def cached_sentences(features: keras.Model, ids: np.ndarray) -> np.ndarray:
 
 
 def image_checksums(images: Sequence[ImageSource]) -> list[str]:
-    """SHA-256 of each image file's content; it does not change when files are copied, moved or packed."""
+    """SHA-256 of each image file's content, which does not change when files are copied, moved or packed.
+
+    For other formats than JPEG also of the decoder's version, so that features of an older one are not used.
+    """
     with ThreadPoolExecutor() as pool:
         checksums = pool.map(_checksum, images)
         return list(tqdm(checksums, desc="reading images", total=len(images), unit=" images", delay=2))
@@ -205,7 +209,7 @@ def image_checksums(images: Sequence[ImageSource]) -> list[str]:
 
 def _checksum(image: ImageSource) -> str:
     if isinstance(image, bytes):
-        return checksum(image)
+        return _content_checksum(image)
     status = os.stat(image if isinstance(image, str) else image.path)
     return _file_checksum(image, status.st_size, status.st_mtime_ns)
 
@@ -213,4 +217,8 @@ def _checksum(image: ImageSource) -> str:
 @cache
 def _file_checksum(image: ImageSource, size: int, modified: int) -> str:
     """Memoised: a process reads a file again only if its size or modification time has changed."""
-    return checksum(read_image(image))
+    return _content_checksum(read_image(image))
+
+
+def _content_checksum(data: bytes) -> str:
+    return checksum(data) if data.startswith(b"\xff\xd8\xff") else checksum(DECODER, data)

@@ -1,8 +1,9 @@
 """Image decoding, resizing and augmentation: the whole image for evaluation and serving, a random crop for training.
 
 Every function takes a scalar string tensor and uses TensorFlow's own ops, so that it runs in tf.data and in an exported
-encoder. All share one decoder and one resize (bilinear with antialiasing, which stays within 0..255). JPEGs are rotated
-by their EXIF orientation (CIPA DC-008-2023, 4.6.5), as in viewers and browsers.
+encoder. All share one decoder and one resize (bilinear with antialiasing, which stays within 0..255). Images are turned
+upright by their EXIF orientation, as in viewers and browsers, and transparency becomes white. What TensorFlow would
+misread is refused; outside an exported encoder, `itembed_tf.data.pillow_images` has decoded it before.
 """
 
 from __future__ import annotations
@@ -12,15 +13,20 @@ from typing import Any
 import tensorflow as tf
 
 from itembed_tf.config.choices import FITS
+from itembed_tf.data.gif_frame import with_white
+from itembed_tf.data.graph_formats import refusal
+from itembed_tf.data.image_metadata import jpeg_orientation, png_metadata, replace_bytes, webp_metadata
 
-_EXIF_BYTES, _SEGMENTS = 1 << 17, 64  # of a JPEG, from its start, that are searched for EXIF data
+# Pixels that are put on white at a time: all of a small image; of a large one so few that TensorFlow's allocator takes
+# small pieces for them, which do not divide the large ones that it keeps for the next image.
+_SMALL, _BLOCK = 1 << 20, 1 << 13
 
 
 def load_image(data: Any, *, size: int, fit: str) -> tf.Tensor:
     """Decode and resize a whole image: float32 [size, size, 3], 0..255.
 
     Args:
-        data: scalar string tensor, the bytes of a JPEG, PNG (transparency on white), GIF (first frame), BMP or WebP.
+        data: scalar string tensor, the bytes of a JPEG, PNG, WebP, GIF (first frame) or BMP (docs/image_formats.md).
         size: height and width of the result in pixels.
         fit: "stretch" to a square, or "crop" to the central square first.
 
@@ -142,63 +148,87 @@ def _decode(data: Any, size: int) -> tf.Tensor:
     """Decode an image, uint8 [H, W, 3]. Large JPEGs are scaled down; their short side stays at least twice `size`."""
     data = tf.convert_to_tensor(data, tf.string)
     head = tf.strings.substr(data, 0, 4)
-    pixels = tf.cond(
+    pixels, orientation = tf.cond(
         tf.strings.substr(head, 0, 3) == b"\xff\xd8\xff",
-        lambda: _decode_jpeg(data, size),
-        lambda: tf.cond(head == b"\x89PNG", lambda: _decode_png(data), lambda: _decode_other(data)),
+        lambda: (_decode_jpeg(data, size), jpeg_orientation(data)),
+        lambda: tf.cond(
+            head == b"\x89PNG",
+            lambda: _decode_png(data),
+            lambda: tf.cond(head == b"RIFF", lambda: _decode_webp(data), lambda: (_decode_gif_or_bmp(data), 1)),
+        ),
     )
+    pixels = tf.cond(orientation > 1, lambda: _apply_orientation(pixels, orientation), lambda: pixels)
     return tf.ensure_shape(pixels, [None, None, 3])
 
 
 def _decode_jpeg(data: tf.Tensor, size: int) -> tf.Tensor:
-    """Decode a JPEG, at 1/2, 1/4 or 1/8 of its size if large (which is faster), and apply its EXIF orientation."""
+    """Decode a JPEG, at 1/2, 1/4 or 1/8 of its size if large, which is faster."""
     short = tf.reduce_min(tf.io.extract_jpeg_shape(data)[:2])
     halvings = tf.reduce_sum(tf.cast(short >= tf.constant([4, 8, 16]) * size, tf.int32))
 
     def decoder(ratio: int) -> Any:
         return lambda: tf.io.decode_jpeg(data, channels=3, ratio=ratio, dct_method="INTEGER_ACCURATE")
 
-    pixels = tf.switch_case(halvings, [decoder(ratio) for ratio in (1, 2, 4, 8)])
-    orientation = jpeg_orientation(data)
-    return tf.cond(orientation > 1, lambda: _apply_orientation(pixels, orientation), lambda: pixels)
+    return tf.switch_case(halvings, [decoder(ratio) for ratio in (1, 2, 4, 8)])
 
 
-def jpeg_orientation(data: Any) -> tf.Tensor:
-    """EXIF orientation of a JPEG, int32: 1 (upright) to 8; 1 if there is none, or an invalid one."""
-    raw = tf.io.decode_raw(tf.strings.substr(data, 0, _EXIF_BYTES), tf.uint8)
+def _decode_png(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decode a PNG on white; also its orientation. Without transparency, four channels would be wrong below 8 bits."""
+    transparent, orientation = png_metadata(data)
+    pixels = tf.cond(
+        transparent,
+        lambda: _on_white(tf.io.decode_png(data, channels=4)),
+        lambda: tf.io.decode_png(data, channels=3),
+    )
+    return pixels, orientation
 
-    def at(offsets: tf.Tensor) -> tf.Tensor:
-        return tf.cast(tf.gather(raw, tf.clip_by_value(offsets, 0, tf.size(raw) - 1)), tf.int32)
 
-    def is_metadata(offset: tf.Tensor, is_exif: tf.Tensor) -> tf.Tensor:
-        """Segments APP0 to APP15 and comments: EXIF data is one of these, before the tables of the image."""
-        marker = at(offset + tf.range(2))
-        metadata = (marker[1] >= 0xE0) & (marker[1] <= 0xEF) | (marker[1] == 0xFE)
-        return ~is_exif & metadata & (marker[0] == 0xFF) & (offset + 10 < tf.size(raw))
+def _decode_webp(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decode a WebP on white, of an animated one the first frame; also its orientation.
 
-    def next_segment(offset: tf.Tensor, is_exif: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        head = at(offset + tf.range(10))
-        is_exif = (head[1] == 0xE1) & tf.reduce_all(head[4:] == list(b"Exif\0\0"))
-        return offset + tf.where(is_exif, 10, 2 + 256 * head[2] + head[3]), is_exif
+    TensorFlow decodes as many channels as the header says, or none; an animated WebP only with transparency.
+    """
+    transparent, orientation = webp_metadata(data)
 
-    start = (tf.constant(2), tf.constant(False))
-    tiff, is_exif = tf.while_loop(is_metadata, next_segment, start, maximum_iterations=_SEGMENTS)
+    def with_alpha() -> tf.Tensor:
+        kind, flags = tf.strings.substr(data, 12, 4), tf.io.decode_raw(tf.strings.substr(data, 20, 1), tf.uint8)
+        animated = (kind == b"VP8X") & (flags[0] & 2 == 2)
+        flagged = tf.cond(animated, lambda: replace_bytes(data, 20, b"\x12"), lambda: tf.identity(data))
+        return _on_white(tf.io.decode_image(flagged, channels=4, expand_animations=False))
 
-    def read() -> tf.Tensor:
-        little = tf.reduce_all(at(tiff + tf.range(2)) == list(b"II"))
+    pixels = tf.cond(
+        transparent,
+        with_alpha,
+        lambda: tf.io.decode_image(data, channels=3, expand_animations=False),
+    )
+    return pixels, orientation
 
-        def short(offsets: tf.Tensor) -> tf.Tensor:
-            first, second = at(offsets), at(offsets + 1)
-            return tf.where(little, first + 256 * second, 256 * first + second)
 
-        # The directory's offset has four bytes; in a segment of at most 64 KB the upper two are 0.
-        directory = tiff + short(tiff + tf.where(little, 4, 6))
-        entries = directory + 2 + 12 * tf.range(short(directory))
-        is_orientation = (short(entries) == 0x0112) & (short(entries + 2) == 3) & (entries + 12 <= tf.size(raw))
-        value = tf.reduce_max(tf.where(is_orientation, short(entries + 8), 0))
-        return tf.where((value >= 1) & (value <= 8), value, 1)
+def _decode_gif_or_bmp(data: tf.Tensor) -> tf.Tensor:
+    """Decode the kinds of GIF and BMP that TensorFlow decodes rightly, and refuse the others."""
+    reason = refusal(data)
+    with tf.control_dependencies([tf.debugging.Assert(reason == b"", [reason])]):
+        data = tf.cond(tf.strings.substr(data, 0, 4) == b"GIF8", lambda: with_white(data), lambda: tf.identity(data))
+    return tf.io.decode_image(data, channels=3, expand_animations=False)
 
-    return tf.cond(is_exif, read, lambda: tf.constant(1))
+
+def _on_white(pixels: tf.Tensor) -> tf.Tensor:
+    """uint8 [H, W, 4] on white, uint8 [H, W, 3]; computed a block of rows at a time, to save memory."""
+    pixels = tf.ensure_shape(pixels, [None, None, 4])
+    height, width = tf.shape(pixels)[0], tf.shape(pixels)[1]
+    is_small = tf.size(pixels, tf.int64) <= 4 * _SMALL
+    rows = tf.where(is_small, height, tf.maximum(_BLOCK // width, 1))
+
+    def block(start: tf.Tensor, blocks: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+        part = tf.cast(pixels[start : start + rows], tf.float32)
+        opacity = part[..., 3:] / 255.0
+        blended = tf.cast(tf.round(part[..., :3] * opacity + 255.0 * (1.0 - opacity)), tf.uint8)
+        return start + rows, blocks.write(start // rows, blended)
+
+    empty = tf.TensorArray(tf.uint8, -(-height // rows), infer_shape=False, element_shape=[None, None, 3])
+    start = (tf.constant(0), empty)
+    _, blocks = tf.while_loop(lambda start, _: start < height, block, start, parallel_iterations=1)
+    return blocks.concat()
 
 
 def _apply_orientation(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
@@ -206,20 +236,6 @@ def _apply_orientation(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     pixels = tf.cond(orientation >= 5, lambda: tf.transpose(pixels, [1, 0, 2]), lambda: pixels)
     vertical, horizontal = (tf.reduce_any(orientation == values) for values in ((3, 4, 7, 8), (2, 3, 6, 7)))
     return tf.raw_ops.Reverse(tensor=pixels, dims=tf.stack([vertical, horizontal, False]))
-
-
-def _decode_png(data: tf.Tensor) -> tf.Tensor:
-    """Decode a PNG on white. TensorFlow gives opaque images of 1, 2 or 4 bits an alpha of 1, 3 or 15, not 255."""
-    pixels = tf.cast(tf.io.decode_png(data, channels=4), tf.float32)
-    colour, alpha = pixels[..., :3], pixels[..., 3:]
-    bits = tf.cast(tf.io.decode_raw(tf.strings.substr(data, 24, 1), tf.uint8)[0], tf.float32)
-    opaque = tf.reduce_all(tf.equal(alpha, tf.pow(2.0, tf.minimum(bits, 8.0)) - 1.0))
-    opacity = tf.where(opaque, 1.0, alpha / 255.0)
-    return tf.cast(tf.round(colour * opacity + 255.0 * (1.0 - opacity)), tf.uint8)
-
-
-def _decode_other(data: tf.Tensor) -> tf.Tensor:
-    return tf.io.decode_image(data, channels=3, expand_animations=False)
 
 
 def _resize(pixels: tf.Tensor, size: int) -> tf.Tensor:

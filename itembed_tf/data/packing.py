@@ -36,6 +36,7 @@ def pack(
     quality: int,
     shard_images: int,
     max_broken_percent: float,
+    max_pixels: int,
 ) -> list[UnreadableImage]:
     """Write the missing shards; after an interruption, the same call continues.
 
@@ -47,6 +48,7 @@ def pack(
         quality: JPEG quality, 1 to 100. A JPEG within short_side is copied unchanged.
         shard_images: images per shard; a group is never divided.
         max_broken_percent: maximum percentage of unreadable images, which are left out.
+        max_pixels: of an image, by its header; larger ones are unreadable.
 
     Returns:
         The images that were left out.
@@ -67,7 +69,7 @@ def pack(
         "contents": _contents(groups),
     }
     _write_manifest(folder, manifest)
-    encode = _encoder(short_side, quality)
+    encode = _encoder(short_side, quality, max_pixels)
     total, skipped = sum(len(group.images) for group in groups), list[UnreadableImage]()
     with tqdm(total=total, desc="packing", unit=" images") as bar, ThreadPoolExecutor() as pool:
         for split, parts in shards.items():
@@ -132,14 +134,14 @@ def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
         )
 
 
-def _encoder(short_side: int, quality: int) -> Callable[[NamedImage], Any]:
+def _encoder(short_side: int, quality: int, max_pixels: int) -> Callable[[NamedImage], Any]:
     """A function from a named image to JPEG bytes, or UnreadableImage."""
 
     @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
     def shrink(data: tf.Tensor) -> tf.Tensor:
         return shrink_image(data, short_side=short_side, quality=quality)
 
-    return or_unreadable(shrink)
+    return or_unreadable(shrink, max_pixels)
 
 
 def _write_shard(path: Path, groups: Sequence[Group], encode_all: Any, bar: tqdm) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
 
+from itembed_tf.data.pillow_images import prepare_image
 from itembed_tf.data.readers import ImageSource, read_image
 
 BatchSource = Callable[[np.ndarray, np.ndarray], tf.data.Dataset]  # indices [steps, B], seeds [steps, B, ...]
@@ -60,20 +63,34 @@ def image_source(images: Sequence[ImageSource], augment: Callable[[tf.Tensor, tf
 
 
 def read_from(images: Sequence[ImageSource]) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A function for graphs, from an image's index to its file bytes."""
+    """A function for graphs, from an image's index to file bytes that the graph decodes (`prepare_image`)."""
     if any(isinstance(image, tuple) for image in images):  # parts of files and cells of Parquet files
 
         def content(i: np.ndarray) -> bytes:
             return read_image(images[int(i)])
 
-        return lambda i: tf.ensure_shape(tf.numpy_function(content, [i], tf.string), ())
+        return lambda i: decodable(tf.ensure_shape(tf.numpy_function(content, [i], tf.string), ()))
     from_memory = isinstance(images[0], bytes)
     contents = tf.constant(list(images))
 
     def read(i: tf.Tensor) -> tf.Tensor:
-        return contents[i] if from_memory else tf.io.read_file(contents[i])
+        return decodable(contents[i] if from_memory else tf.io.read_file(contents[i]))
 
     return read
+
+
+def decodable(data: tf.Tensor) -> tf.Tensor:
+    """Scalar string of an image file's bytes, which pass through Python unless they are a JPEG or a PNG.
+
+    Without a limit of pixels: that images are within it is checked before training and evaluation, once.
+    """
+    head = tf.strings.substr(data, 0, 3)
+
+    def prepared() -> tf.Tensor:
+        bmp = tf.numpy_function(partial(prepare_image, max_pixels=sys.maxsize), [data], tf.string)
+        return tf.ensure_shape(bmp, ())
+
+    return tf.cond((head == b"\xff\xd8\xff") | (head == b"\x89PN"), lambda: tf.identity(data), prepared)
 
 
 def image_batches(

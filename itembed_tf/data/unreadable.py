@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -13,18 +12,20 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from itembed_tf.config import Config
+from itembed_tf.data.image_headers import ImageError, read_header
 from itembed_tf.data.images import load_image
+from itembed_tf.data.pillow_images import damage, prepare_image
 from itembed_tf.data.readers import Group, ImageSource, read_image
 from itembed_tf.errors import UserError
 
 LISTED = 50  # unreadable images in an error message
-MAX_CHARACTERS = 200  # of a reason
 NamedImage: TypeAlias = tuple[str, ImageSource]
 
 
 @dataclass(frozen=True)
 class UnreadableImage:
-    """An image that cannot be decoded: its name (`named_images`) and the decoder's or the system's reason."""
+    """An image that is not read: its name (`named_images`), and what the file is, such as "a truncated PNG image"."""
 
     image: str
     reason: str
@@ -34,16 +35,22 @@ class TooManyUnreadable(UserError, RuntimeError):
     """More images are unreadable than max_broken_percent allows."""
 
 
-def find_unreadable(groups: Sequence[Group]) -> list[UnreadableImage]:
-    """Decode every image once, with the decoder that training uses, and return those that fail."""
-    return [result for result in decode_thumbnails(groups, size=32) if isinstance(result, UnreadableImage)]
+def find_unreadable(groups: Sequence[Group], *, max_pixels: int = Config.max_pixels) -> list[UnreadableImage]:
+    """Decode every image once, with the decoder that training uses, and return those that fail.
+
+    Args:
+        groups: of any splits.
+        max_pixels: images of more pixels, by their header, are not decoded and count as unreadable.
+    """
+    results = decode_thumbnails(groups, 32, max_pixels=max_pixels)
+    return [result for result in results if isinstance(result, UnreadableImage)]
 
 
-def decode_thumbnails(groups: Sequence[Group], size: int) -> Iterator[np.ndarray | UnreadableImage]:
+def decode_thumbnails(groups: Sequence[Group], size: int, *, max_pixels: int) -> Iterator[np.ndarray | UnreadableImage]:
     """Decode every image in order, as uint8 [size, size, 3]."""
     named = [pair for group in groups for pair in named_images(group)]
     with ThreadPoolExecutor() as pool:
-        results = pool.map(or_unreadable(_thumbnail_decoder(size)), named)
+        results = pool.map(or_unreadable(_thumbnail_decoder(size), max_pixels), named)
         yield from tqdm(results, total=len(named), desc="checking images", unit=" images")
 
 
@@ -56,31 +63,37 @@ def _thumbnail_decoder(size: int) -> Any:
     return decode
 
 
-def or_unreadable(function: Any) -> Callable[[NamedImage], Any]:
+def or_unreadable(function: Any, max_pixels: int) -> Callable[[NamedImage], Any]:
     """Wrap a function of an image file's bytes: it takes a named image, and returns UnreadableImage where it fails.
 
     Args:
         function: tf.function of a scalar string, with an input signature.
+        max_pixels: images of more pixels, by their header, are not decoded.
     """
     traced = function.get_concrete_function()  # once, rather than in every thread
 
     def call(named: NamedImage) -> Any:
         name, image = named
         try:
-            data = tf.io.read_file(image) if isinstance(image, str) else tf.constant(read_image(image))
-            return traced(data).numpy()
-        except tf.errors.OpError as error:
-            return UnreadableImage(name, _reason(error.message))
-        except OSError as error:
+            data = read_image(image)
+            return traced(tf.constant(prepare_image(data, max_pixels=max_pixels))).numpy()
+        except tf.errors.OpError:
+            return UnreadableImage(name, damage(data, read_header(data)))
+        except ImageError as error:
             return UnreadableImage(name, str(error))
+        except OSError as error:
+            return UnreadableImage(name, _system_reason(error))
 
     return call
 
 
-def _reason(message: str) -> str:
-    """What is wrong, from the message of a TensorFlow error: its last line, without the names of nodes and ops."""
-    lines = [line for line in message.splitlines() if line and not line[0].isspace()]  # indented: the trace of a graph
-    return re.sub(r"^\{\{.*?\}\} |\s*\[Op:\w+\]$", "", (lines or [message])[-1])[:MAX_CHARACTERS]
+def _system_reason(error: OSError) -> str:
+    reasons = {
+        FileNotFoundError: "a missing file; there is none by this name",
+        IsADirectoryError: "a folder, not an image",
+        PermissionError: "a file that you have no permission to read",
+    }
+    return reasons.get(type(error)) or f"a file that cannot be read: {error.strerror or error}"
 
 
 def named_images(group: Group) -> list[NamedImage]:

@@ -89,7 +89,7 @@ class Findings:
 def check_data(data: ReadData, config: Config) -> Findings:
     """Check images and captions. Memory: 3 KB per image, and as much again during the comparison."""
     groups = data.groups
-    images, owners, pixels, unreadable = _decode(groups)
+    images, owners, pixels, unreadable = _decode(groups, config.max_pixels)
     mirrored = config.augmentation.flip
     pairs = find_near_duplicates(pixels, owners, mirrored=mirrored)
     near_duplicates = _sets(groups, images, owners, pairs)
@@ -110,14 +110,17 @@ def check_data(data: ReadData, config: Config) -> Findings:
     )
 
 
-def _decode(groups: Sequence[Group]) -> tuple[list[NamedImage], np.ndarray, np.ndarray, list[UnreadableImage]]:
+def _decode(
+    groups: Sequence[Group], max_pixels: int
+) -> tuple[list[NamedImage], np.ndarray, np.ndarray, list[UnreadableImage]]:
     """The readable images, their group numbers [n] and thumbnails [n, 32, 32, 3]; and the unreadable images."""
     sources = [(number, named) for number, group in enumerate(groups) for named in named_images(group)]
     images: list[NamedImage] = []
     owners: list[int] = []
     unreadable = []
     pixels = np.zeros((len(sources), SIDE, SIDE, 3), np.uint8)
-    for (owner, named), thumbnail in zip(sources, decode_thumbnails(groups, SIDE), strict=True):
+    thumbnails = decode_thumbnails(groups, SIDE, max_pixels=max_pixels)
+    for (owner, named), thumbnail in zip(sources, thumbnails, strict=True):
         if isinstance(thumbnail, UnreadableImage):
             unreadable.append(thumbnail)
             continue

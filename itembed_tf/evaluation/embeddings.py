@@ -114,7 +114,7 @@ def embed_split(
     config = load_config(run.path / "config.toml", [*overrides, f'dataset.splits=["{split}"]'])
     with running_clock(f"reading the {split} split"):
         groups = _read_split(config, run)
-    unreadable = find_unreadable(groups)
+    unreadable = find_unreadable(groups, max_pixels=config.max_pixels)
     for each in unreadable[:20]:
         print(f"skipped: {each.image}: {each.reason}", file=sys.stderr)
     # Training checked the limit over all splits together; images known to the run may exceed it in one split alone.

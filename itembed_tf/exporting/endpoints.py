@@ -9,12 +9,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from itembed_tf.data.graph_formats import refusal
 from itembed_tf.data.images import load_image
 from itembed_tf.export_layout import DEFAULT_SIGNATURE, IDS_SIGNATURE
 from itembed_tf.text import Vocabulary
 from itembed_tf.text.graph import TextGraph
 
-_FORMATS = "JPEG, PNG, GIF, BMP or WebP"
+_MAX_REPORTED = 16  # items that an error lists
 _PAD = b"\0" * 8  # tf.strings.substr refuses a position before the start of the string
 
 
@@ -32,8 +33,9 @@ class Endpoint:
 def image_endpoint(encoder: keras.Model, *, size: int, fit: str) -> Endpoint:
     """``serving_default``: image_bytes string [batch] -> embedding float32 [batch, D].
 
-    It refuses an empty batch, and items that are not complete image files, naming the positions of all of them. Only
-    damage inside a JPEG or PNG whose start and end are intact fails with the decoder's message, without a position.
+    It refuses an empty batch, and items that it cannot decode, naming the positions of all of them and what they are
+    (`itembed_tf.data.graph_formats`). Only damage inside a JPEG or PNG whose start and end are intact fails with the
+    decoder's message, without a position.
     """
 
     def load(data: tf.Tensor) -> tf.Tensor:
@@ -119,18 +121,22 @@ def _refuse_unreadable(image_bytes: tf.Tensor, load: Callable[[tf.Tensor], tf.Te
     jpeg &= tf.equal(tf.strings.substr(padded, -10, 2), b"\xff\xd9")
     png = tf.equal(tf.strings.substr(padded, 8, 4), b"\x89PNG") & tf.equal(tf.strings.substr(padded, -16, 4), b"IEND")
     positions = tf.where(~(jpeg | png))[:, 0]
-    unreadable = tf.cond(
-        tf.size(positions) > 0, lambda: _unreadable_positions(image_bytes, positions, load), lambda: positions
+    none = positions, tf.constant([], tf.string)
+    unreadable, reasons = tf.cond(
+        tf.size(positions) > 0, lambda: _unreadable_items(image_bytes, positions, load), lambda: none
     )
-    message = f"image_bytes has items that are not complete {_FORMATS} files; positions in the batch, and bytes:"
-    lengths = tf.gather(tf.strings.length(image_bytes), unreadable)
-    return tf.debugging.Assert(tf.equal(tf.size(unreadable), 0), [message, unreadable, lengths], summarize=16)
+    items = tf.strings.join(["image_bytes[", tf.strings.as_string(unreadable), "] is ", reasons])
+    message = tf.strings.reduce_join(items[:_MAX_REPORTED], separator="; ")
+    return tf.debugging.Assert(tf.equal(tf.size(unreadable), 0), [message])
 
 
-def _unreadable_positions(
+def _unreadable_items(
     image_bytes: tf.Tensor, positions: tf.Tensor, load: Callable[[tf.Tensor], tf.Tensor]
-) -> tf.Tensor:
-    """Positions, int64 [k], of the items that `load` fails on. Only a tf.data pipeline can ignore an error of an op."""
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Positions, int64 [k], and reasons, string [k], of the items that `load` fails on.
+
+    Only a tf.data pipeline can ignore an error of an op.
+    """
 
     @tf.autograph.experimental.do_not_convert
     def position_if_loaded(position: tf.Tensor) -> tf.Tensor:
@@ -141,4 +147,6 @@ def _unreadable_positions(
     loaded = tf.data.Dataset.from_tensor_slices(positions).map(position_if_loaded).ignore_errors()
     readable = tf.data.Dataset.from_tensors(tf.constant(-1, tf.int64)).concatenate(loaded)
     readable = readable.batch(tf.size(positions, tf.int64) + 1).get_single_element()
-    return tf.boolean_mask(positions, tf.reduce_all(positions[:, None] != readable[None], axis=1))
+    unreadable = tf.boolean_mask(positions, tf.reduce_all(positions[:, None] != readable[None], axis=1))
+    reasons = tf.map_fn(refusal, tf.gather(image_bytes, unreadable), fn_output_signature=tf.string)
+    return unreadable, tf.where(reasons == b"", "a truncated or damaged image", reasons)

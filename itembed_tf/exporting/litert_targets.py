@@ -86,7 +86,7 @@ def image_target(pair: EncoderPair, dev: Dev, train: Sequence[Group]) -> Target:
 
     def calibration() -> list[np.ndarray]:
         groups = list(train[:CALIBRATION_IMAGES])
-        readable = drop_unreadable(groups, find_unreadable(groups), 100.0)
+        readable = drop_unreadable(groups, find_unreadable(groups, max_pixels=dev.config.max_pixels), 100.0)
         return list(pixels(readable, CALIBRATION_IMAGES))
 
     return Target(

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from itembed_tf.data.feature_cache import cached_rows, image_checksums
 from itembed_tf.data.images import load_crops
-from itembed_tf.data.sources import THREADS
+from itembed_tf.data.sources import THREADS, decodable
 from itembed_tf.files import cache_folder, checksum
 from itembed_tf.localisation.boxes import box_features, enclosing
 from itembed_tf.localisation.entities import AnnotatedImage, located
@@ -108,7 +108,7 @@ def _features(paths: Sequence[str], boxes: np.ndarray, counts: Sequence[int], ba
         ragged = tf.RaggedTensor.from_row_lengths(boxes, counts)
 
         def crops(path: tf.Tensor, boxes_of_image: tf.Tensor) -> tf.Tensor:
-            return load_crops(tf.io.read_file(path), boxes_of_image, size=size)
+            return load_crops(decodable(tf.io.read_file(path)), boxes_of_image, size=size)
 
         data = tf.data.Dataset.from_tensor_slices((list(paths), ragged))
         data = data.map(crops, num_parallel_calls=THREADS).unbatch().batch(BATCH).prefetch(2)

@@ -60,6 +60,7 @@ def _prepare(config: Config, folder: Path, *, short_side: int, quality: int, sha
         quality=quality,
         shard_images=shard_images,
         max_broken_percent=config.max_broken_percent,
+        max_pixels=config.max_pixels,
     )
     groups = drop_unreadable(data.groups, skipped, config.max_broken_percent)
     shards = sorted(folder.glob("*.tfrecord"))

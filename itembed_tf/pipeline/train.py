@@ -172,7 +172,7 @@ def _readable_groups(
     if skipped is not None:
         groups, records = without(skipped)
     if skipped is None or not (saved or records == read_records(path)):
-        skipped = find_unreadable(data.groups)
+        skipped = find_unreadable(data.groups, max_pixels=config.max_pixels)
         groups, records = without(skipped)
     for each in skipped[:20]:
         print(f"skipped: {each.image}: {each.reason}")

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image, ImageOps, features
+from PIL import features
 
+from itembed_tf.data.image_headers import check_cost, read_header
+from itembed_tf.data.pillow_images import on_white, open_image
 from itembed_tf.data.readers import ImageSource, read_image
 
 SIDE = 192  # pixels; shown at about half the size, so that it is sharp on high-density screens
@@ -30,17 +32,19 @@ class Thumbnail:
 def thumbnail(image: ImageSource, name: str) -> Thumbnail:
     """Shrink an image to at most SIDE pixels on white, as a data URI. Never raises, so one bad file stops no page.
 
-    A JPEG is rotated by its EXIF orientation, as in `itembed_tf.data.images`: the page shows what the encoder saw.
+    It is upright by its EXIF orientation, as in `itembed_tf.data.images`: the page shows what the encoder saw.
     """
     try:
+        content = read_image(image)
+        header = read_header(content)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(read_image(image))) as opened:
+            with open_image(content, header) as opened:
                 opened.draft("RGB", (2 * SIDE, 2 * SIDE))  # JPEG: decode at 1/2, 1/4 or 1/8
                 if opened.width * opened.height > MAX_PIXELS:
-                    size = f"{opened.width} x {opened.height}"
-                    return Thumbnail(name, reason=f"{size} pixels exceed the limit of this page ({MAX_PIXELS:,})")
-                small = _on_white(opened)
+                    check_cost(header, MAX_PIXELS, setting="of this page")
+                small = on_white(opened)
+                small.thumbnail((SIDE, SIDE))
         buffer = io.BytesIO()
         form = "WEBP" if features.check("webp") else "JPEG"
         small.save(buffer, form, quality=78)
@@ -49,21 +53,6 @@ def thumbnail(image: ImageSource, name: str) -> Thumbnail:
     except Exception as error:  # decoders raise almost any exception for a broken file
         text = " ".join(str(error).split()) or type(error).__name__
         return Thumbnail(name, reason=text if len(text) < 160 else f"{text[:160]}…")
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    if image.format == "JPEG":
-        image = ImageOps.exif_transpose(image)
-    transparent = image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
-    if image.mode.startswith("I;16"):  # convert() would clip sixteen bits to eight; this keeps the upper ones
-        image = image.point(lambda value: value / 256).convert("L")
-    image = image.convert("RGBA" if transparent else "RGB")
-    image.thumbnail((SIDE, SIDE))
-    if not transparent:
-        return image
-    background = Image.new("RGB", image.size, "white")
-    background.paste(image, mask=image.getchannel("A"))
-    return background
 
 
 @dataclass

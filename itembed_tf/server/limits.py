@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from itembed_tf.config import Config
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -18,6 +20,7 @@ class Limits:
         max_waiting: maximum size of all queued requests per model in bytes.
         max_text: maximum size of one text in bytes.
         max_pixels: maximum number of pixels of one decoded image, read from its header, and of all images in a batch.
+            The scans of a JPEG beyond the usual ten count as pixels.
         max_calls: maximum number of concurrent gRPC calls, and of open HTTP connections.
         timeout: seconds until a REST request is cancelled; a gRPC caller sets its own deadline.
     """
@@ -28,6 +31,6 @@ class Limits:
     max_message: int = 32 * 2**20
     max_waiting: int = 256 * 2**20
     max_text: int = 64 * 2**10
-    max_pixels: int = 32_000_000
+    max_pixels: int = Config.max_pixels
     max_calls: int = 256
     timeout: float = 60.0

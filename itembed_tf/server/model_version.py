@@ -21,6 +21,7 @@ from itembed_tf.server.batching import Arrays, Batcher, RequestPart
 from itembed_tf.server.errors import RequestError
 from itembed_tf.server.frozen_graph import freeze_signature
 from itembed_tf.server.limits import Limits
+from itembed_tf.server.request_validation import image_damage, prepare_images
 from itembed_tf.server.tensors import read_inputs
 from itembed_tf.server.version_folders import GRAPH_FILE
 
@@ -90,6 +91,7 @@ class ModelVersion:
 
     def run(self, signature: str, inputs: Arrays) -> Arrays:
         """Run one batch in the calling thread."""
+        inputs = prepare_images(inputs)
         tensors = {
             name: tf.constant(values.tolist(), tf.string, values.shape)
             if values.dtype == object
@@ -100,7 +102,8 @@ class ModelVersion:
             return {name: value.numpy() for name, value in self._functions[signature](**tensors).items()}
         except tf.errors.OpError as error:
             code = _CODES.get(error.error_code, grpc.StatusCode.INTERNAL)
-            raise RequestError(code, short_message(error.message)) from None
+            damage = image_damage(inputs) if isinstance(error, tf.errors.InvalidArgumentError) else ""
+            raise RequestError(code, damage or short_message(error.message)) from None
 
     async def close(self) -> None:
         """Finish the requests that use the version, then release the model."""

@@ -11,7 +11,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from itembed_tf.data.images import augment_image, jpeg_orientation, load_crops, load_image, shrink_image
+from benchmarks import image_files
+from benchmarks.image_formats import reference
+from itembed_tf.data.graph_formats import refusal
+from itembed_tf.data.image_headers import read_header
+from itembed_tf.data.image_metadata import jpeg_orientation
+from itembed_tf.data.images import _decode, augment_image, load_crops, load_image, shrink_image
+from itembed_tf.data.pillow_images import prepare_image
 
 CROP = {"crop_area": (0.64, 1.0), "crop_aspect": (0.75, 1.3333), "flip": True}
 
@@ -84,6 +90,37 @@ def test_transparency_is_composed_on_white() -> None:
     drawing[..., 3] = 51  # one fifth black: 204 of white left
     assert np.allclose(load(png(drawing), size=8), 204)
     assert (load(base64.b64decode(CLEAR_PALETTE_PNG)) == 255).all()
+
+
+READ = [*image_files.pngs(), *image_files.webps(), *image_files.gifs(), *image_files.bmps()]
+GRAPH = [(name, data) for name, data in READ if not read_header(data).only_pillow]
+
+
+@pytest.fixture(scope="module")
+def decode():
+    """The whole image, of its own size: what `load_crops` cuts boxes from."""
+    decode = tf.function(lambda data: _decode(data, 1 << 20), input_signature=[tf.TensorSpec((), tf.string)])
+    return decode.get_concrete_function()
+
+
+@pytest.mark.parametrize(("name", "data"), GRAPH, ids=[name for name, _ in GRAPH])
+def test_the_graph_decodes_to_the_pixels_of_pillow_on_white(name, data, decode) -> None:
+    expected = reference(name, data)
+    pixels = decode(tf.constant(data)).numpy()
+    assert pixels.shape == expected.shape and np.abs(pixels.astype(int) - expected).max() <= 2
+
+
+@pytest.mark.parametrize(("name", "data"), READ, ids=[name for name, _ in READ])
+def test_what_the_graph_refuses_is_what_python_decodes_before(name, data, decode) -> None:
+    reason = refusal(data).numpy().decode()
+    assert bool(reason) == bool(read_header(data).only_pillow), reason
+    if reason:
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            decode(tf.constant(data))
+    prepared = prepare_image(data)
+    assert refusal(prepared).numpy() == b"" and (prepared is data or prepared[:2] == b"BM")
+    pixels = decode(tf.constant(prepared)).numpy()
+    assert np.abs(pixels.astype(int) - reference(name, data)).max() <= 2
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.9])

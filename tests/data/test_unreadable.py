@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from benchmarks import image_files
 from itembed_tf.data.images import load_image
 from itembed_tf.data.readers import Group
+from itembed_tf.data.readers.group import MAX_BYTES
 from itembed_tf.data.unreadable import TooManyUnreadable, drop_unreadable, find_unreadable
+from tests.support.images import image_bytes
 
 
 def png(value: int = 0) -> bytes:
@@ -39,9 +44,12 @@ def mixed(tmp_path: Path) -> list[Group]:
 def test_unreadable_images_are_found_and_named(mixed):
     unreadable = find_unreadable(mixed)
     assert [Path(each.image).name for each in unreadable] == ["cut.png", "words.jpg", "gone.png", "d, image 2"]
-    png, text, missing, _ = (each.reason for each in unreadable)
-    assert png == "Invalid PNG data, size 60" and text.startswith("Unknown image file format")
-    assert missing.endswith("gone.png; No such file or directory") and "{{" not in missing
+    assert [each.reason for each in unreadable] == [
+        "a truncated PNG image: it is not complete",
+        "a text, not an image: 'not a image'",
+        "a missing file; there is none by this name",
+        "a truncated PNG image: it is not complete",
+    ]
 
 
 def test_unreadable_images_and_groups_without_other_images_are_left_out(mixed):
@@ -57,6 +65,39 @@ def test_too_many_unreadable_images_are_refused_with_a_list(mixed):
         drop_unreadable(mixed, unreadable, max_percent=66)
     assert "words.jpg" in str(error.value) and "d, image 2" in str(error.value)
     assert drop_unreadable(mixed, [], max_percent=0) == mixed
+
+
+def test_every_reason_says_what_the_file_is(tmp_path):
+    """None is a message of TensorFlow, Pillow or the system, which names nodes, objects or nothing."""
+    files = [*image_files.others(), *image_files.damaged(), *image_files.bombs()]
+    groups = [Group(name, (data,), ("x",), "train") for name, data in files]
+    reasons = {each.image.rsplit(", ", 1)[0]: each.reason for each in find_unreadable(groups)}
+    missed = {name for name, _ in files} - reasons.keys()
+    assert missed == set(), "only these are damaged in a way that decoders accept"
+    for reason in reasons.values():
+        assert re.match(r"(a|an|not an|binary data) ?", reason) and not re.search(r"Graph|\{\{|Op:|<_io|0x", reason)
+    assert reasons["JPEG cut to 50%"] == "a truncated JPEG image: it is not complete"
+    assert reasons["PNG with a changed byte"] == "a damaged PNG image"
+    assert reasons["BMP palette cut to 50%"] == "a truncated BMP image: it is not complete"
+
+
+def test_files_that_cannot_be_read_say_why(tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "link.png").symlink_to(tmp_path / "nothing")
+    with (tmp_path / "sparse.png").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    reasons = find_unreadable([Group("g", tuple(map(str, sorted(tmp_path.iterdir()))), ("x",), "train")])
+    folder, link, pipe, sparse = (each.reason for each in reasons)
+    assert folder == "a folder, not an image" and link.startswith("a missing file")
+    assert "is a pipe" in pipe and "1,073,741,825 bytes; the maximum" in sparse
+
+
+def test_images_above_the_maximum_are_not_decoded():
+    image = image_bytes(1, size=(300, 200))
+    (found,) = find_unreadable([Group("g", (image, png()), ("x",), "train")], max_pixels=59_999)
+    assert found.reason == "a PNG image of 300 x 200 = 60,000 pixels; the maximum is 59,999 (max_pixels)"
+    assert not find_unreadable([Group("g", (image,), ("x",), "train")], max_pixels=60_000)
 
 
 def test_images_are_checked_with_the_decoder_of_training():

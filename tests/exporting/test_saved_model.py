@@ -198,10 +198,12 @@ def test_errors_name_the_bad_input(exported):
         jpeg + b"trailing bytes",
         b"BM",
     ]
-    places = r"not complete JPEG.*\[1 3 4 6 7 9\].*\[12 0 2000 \d+ 60 2\]"
+    damaged = "a truncated or damaged image"
+    reasons = {1: "not an image of a known format", 3: "an empty file", 4: damaged, 6: damaged, 7: damaged, 9: "a BMP"}
+    places = ".*; ".join(rf"image_bytes\[{i}\] is {reason}" for i, reason in reasons.items())
     for call, message in (
         (lambda: image(image_bytes=tf.constant(batch)), places),
-        (lambda: image(image_bytes=tf.constant([b""])), r"\[0\].*\[0\]"),
+        (lambda: image(image_bytes=tf.constant([b""])), r"image_bytes\[0\] is an empty file"),
         (lambda: image(image_bytes=tf.constant([], tf.string)), "image_bytes is an empty batch"),
         (lambda: text["serving_default"](text=tf.constant([], tf.string)), "text is an empty batch"),
         (lambda: text["ids"](ids=tf.zeros((0, LENGTH), tf.int32)), "ids is an empty batch"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
@@ -26,6 +27,7 @@ class FilePart(NamedTuple):
     length: int  # bytes
 
 
+MAX_BYTES = 1 << 30  # of an image file; 50 million pixels of four 16-bit channels are 400 MB
 # A path, the bytes of an image file, a part of a file, or a cell of a Parquet file.
 ImageSource: TypeAlias = str | bytes | FilePart | TableCell
 
@@ -34,13 +36,18 @@ def read_image(image: ImageSource) -> bytes:
     """Read the bytes of an image file.
 
     Raises:
-        OSError: it cannot be read, or the file ends before the part does.
+        OSError: it cannot be read, is no regular file or above `MAX_BYTES`, or ends before the part does.
     """
     if isinstance(image, bytes):
         return image
     if isinstance(image, TableCell):
         return read_cell(image)
     part = image if isinstance(image, FilePart) else FilePart(image, 0, -1)
+    status = os.stat(part.path)
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):  # opening a named pipe would wait
+        raise OSError(f"{part.path} is a pipe, a socket or a device, not a file")
+    if part.length < 0 and status.st_size > MAX_BYTES:
+        raise OSError(f"{part.path} has {status.st_size:,} bytes; the maximum of an image file is {MAX_BYTES:,}")
     with open(part.path, "rb") as file:
         file.seek(part.offset)
         data = file.read(part.length)
