@@ -105,7 +105,7 @@ def _train(config: Config, path: Path, steps: Steps) -> dict[str, Any]:
     checksums["vocabulary"] = vocabulary.checksum()
     if saved:
         check_same_file(path / "vocabulary.txt", saved.state.data.get("vocabulary"), checksums["vocabulary"])
-    with _unreadable_named(groups):
+    with _unreadable_named(groups, config.max_pixels):
         steps.start(titles.MODEL)
         with running_clock("building the model"):
             classes = config.classes.clusters or len(by_split["train"])
@@ -132,7 +132,7 @@ def _train(config: Config, path: Path, steps: Steps) -> dict[str, Any]:
 
 
 @contextmanager
-def _unreadable_named(groups: Sequence[Group]) -> Iterator[None]:
+def _unreadable_named(groups: Sequence[Group], max_pixels: int) -> Iterator[None]:
     """Name the image that an error comes from: one that became unreadable after it was checked.
 
     Raises:
@@ -143,7 +143,7 @@ def _unreadable_named(groups: Sequence[Group]) -> Iterator[None]:
     except tf.errors.ResourceExhaustedError:
         raise
     except (tf.errors.OpError, FileNotFoundError) as error:
-        unreadable = find_unreadable(groups)
+        unreadable = find_unreadable(groups, max_pixels=max_pixels)
         if not unreadable:
             raise
         more = f" (and {len(unreadable) - 1} more)" if len(unreadable) > 1 else ""
