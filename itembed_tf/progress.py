@@ -83,7 +83,8 @@ def rounded_duration(seconds: float) -> str:
 def running_clock(title: str) -> Iterator[None]:
     """Show on standard error how long the block has been running, for work that cannot show a progress bar.
 
-    Nothing is shown for a block that ends within a second (four seconds where standard error is not a terminal).
+    Nothing is shown for a block that ends within a second (four seconds where standard error is not a terminal), nor
+    while a progress bar is open: both would write on one line.
     """
     begun, finished = time.monotonic(), threading.Event()
     terminal = sys.stderr.isatty()
@@ -92,6 +93,8 @@ def running_clock(title: str) -> Iterator[None]:
     def show() -> None:
         nonlocal shown
         while not finished.wait(TERMINAL_SECONDS if terminal else FILE_SECONDS):
+            if _bar_is_open():
+                continue
             shown = True
             text = f"  {title}: {clock(time.monotonic() - begun)}"
             print(f"\r{text}" if terminal else text, end="" if terminal else "\n", file=sys.stderr, flush=True)
@@ -105,3 +108,10 @@ def running_clock(title: str) -> Iterator[None]:
         thread.join()
         if shown and terminal:
             print(file=sys.stderr, flush=True)
+
+
+def _bar_is_open() -> bool:
+    """Whether tqdm shows a bar. Not imported here: commands that show no bar start without it."""
+    tqdm = sys.modules.get("tqdm")
+    # tqdm has no public list of its open bars.
+    return tqdm is not None and any(not bar.disable for bar in list(tqdm.tqdm._instances))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from tqdm import tqdm
 
 from itembed_tf import progress
 from itembed_tf.progress import Steps, clock, rounded_duration, running_clock
@@ -76,3 +77,11 @@ def test_a_running_clock_is_shown_during_long_work_only(monkeypatch, capsys):
     with pytest.raises(ZeroDivisionError), running_clock("compiling"):
         _ = 1 / 0
     assert capsys.readouterr().err == ""
+
+
+def test_a_running_clock_pauses_while_a_progress_bar_is_open(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "FILE_SECONDS", 0.02)
+    with running_clock("reading"), tqdm(total=2, desc="rendering", mininterval=10):
+        time.sleep(0.1)
+    printed = capsys.readouterr().err
+    assert "rendering" in printed and "reading" not in printed

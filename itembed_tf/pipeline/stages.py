@@ -17,6 +17,7 @@ from itembed_tf.data.sources import feature_source, image_source
 from itembed_tf.evaluation.embeddings import embedder
 from itembed_tf.evaluation.protocols import selection_score
 from itembed_tf.pipeline.steps import stage_title
+from itembed_tf.pipeline.time_left import image_seconds, seconds_after_stage
 from itembed_tf.progress import Steps
 from itembed_tf.retrieval import RetrievalTable, retrieval_table, with_chance
 from itembed_tf.text import Vocabulary
@@ -58,6 +59,7 @@ def run_stages(
     if len(histories) == len(config.stages):
         return histories
     writer = open_log(path, sum(map(len, histories)) + (state.stage.epoch if state.stage else 0) + 1)
+    forward, images = image_seconds(config, model), len(train.items.images)
     resume = (state.stage, arrays) if state.stage else None
     if resume:
         print(continues(config, state), flush=True)
@@ -79,7 +81,9 @@ def run_stages(
             trained=number > 0 or config.model.start == "cca",
             resume=resume,
             save=save,
-            report=partial(log_epoch, path, writer, before, stage),
+            report=partial(
+                log_epoch, path, writer, before, stage, partial(seconds_after_stage, config, number, images, forward)
+            ),
         )
         histories.append(history)
         resume = None

@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +43,30 @@ def open_log(path: Path, step: int) -> Any:
     return tf.summary.create_file_writer(str(folder))
 
 
-def log_epoch(path: Path, writer: Any, before: Sequence[Sequence[EpochEntry]], stage: Stage, entry: EpochEntry) -> None:
-    """Log a finished epoch of a run; `before` are the histories of the stages before its own.
+def log_epoch(
+    path: Path,
+    writer: Any,
+    before: Sequence[Sequence[EpochEntry]],
+    stage: Stage,
+    seconds_after: Callable[[float], float],
+    entry: EpochEntry,
+) -> None:
+    """Log a finished epoch of a run.
 
     An epoch that was logged already, by a run that was killed before its next checkpoint, is replaced.
+
+    Args:
+        path: run directory.
+        writer: TensorBoard's.
+        before: histories of the stages before this one.
+        stage: of the epoch.
+        seconds_after: estimated seconds from the end of the stage to the end of the run, given those of an epoch.
+        entry: of the epoch.
     """
     step = sum(len(history) for history in before) + entry.epoch
     entries = read_history(path)[: step - 1]
     seconds = [each["seconds"] for each in entries[-2:] if each["stage"] == stage.name]
-    print(epoch_line(stage, entry, seconds), flush=True)
+    print(epoch_line(stage, entry, seconds, seconds_after), flush=True)
     with writer.as_default(step):
         for name, value in _scalars(entry).items():
             tf.summary.scalar(name, value)
@@ -60,8 +75,10 @@ def log_epoch(path: Path, writer: Any, before: Sequence[Sequence[EpochEntry]], s
     write_atomically(path / HISTORY, "\n".join(lines) + "\n")
 
 
-def epoch_line(stage: Stage, entry: EpochEntry, before: Sequence[float]) -> str:
-    """The line on the screen: loss, figures on dev, speed, and the time until the end of the stage.
+def epoch_line(
+    stage: Stage, entry: EpochEntry, before: Sequence[float], seconds_after: Callable[[float], float]
+) -> str:
+    """The line on the screen: loss, figures on dev, speed, and the time until the end of the stage and of the run.
 
     The time is estimated from the fastest of this epoch and those `before` it (seconds): the first epoch of a process
     includes the compilation of the step, which can take a minute. A short first epoch gives no estimate.
@@ -72,8 +89,10 @@ def epoch_line(stage: Stage, entry: EpochEntry, before: Sequence[float]) -> str:
         facts += [f"{label} R@1 {entry.val[query]['R@1']:.1f}" for query, label in LABELS.items()]
     facts.append(f"{entry.images_per_s:.0f} images/s")
     seconds = min([entry.seconds, *before])
-    if entry.epoch < stage.epochs and (before or seconds > COMPILATION_SECONDS):
-        facts.append(f"stage ends in about {rounded_duration(seconds * (stage.epochs - entry.epoch))}")
+    if before or seconds > COMPILATION_SECONDS:
+        left = seconds * (stage.epochs - entry.epoch)
+        facts += [f"stage ends in about {rounded_duration(left)}"] if left else []
+        facts.append(f"run ends in about {rounded_duration(left + seconds_after(seconds))}")
     return f"stage {entry.stage}, epoch {entry.epoch}/{stage.epochs}: {', '.join(facts)}"
 
 

@@ -13,7 +13,8 @@ import tensorflow as tf
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
 from itembed_tf.config import Stage
-from itembed_tf.training.epoch_log import epoch_line, log_epoch, open_log, read_history
+from itembed_tf.training import epoch_log
+from itembed_tf.training.epoch_log import log_epoch, open_log, read_history
 from itembed_tf.training.errors import RunError
 from itembed_tf.training.state import EpochEntry
 
@@ -25,17 +26,23 @@ def entry(epoch: int, seconds: float = 60.0) -> EpochEntry:
     return EpochEntry("I", epoch, seconds, 120.4, 1e-3, {"loss": 1.25}, TABLE)
 
 
+def epoch_line(at: EpochEntry, before: list[float]) -> str:
+    """The line where everything after the stage takes two epochs and a minute."""
+    return epoch_log.epoch_line(STAGE, at, before, lambda epoch: 2 * epoch + 60.0)
+
+
 def test_epoch_line_shows_loss_recall_speed_and_remaining_time() -> None:
     line = "stage I, epoch 4/10: loss 1.250, dev rsum 250.0, image → text R@1 40.0, text → image R@1 30.0, 120 images/s"
-    assert epoch_line(STAGE, entry(4), [60.0]) == f"{line}, stage ends in about 6 min"
-    assert "ends" not in epoch_line(STAGE, entry(10), [60.0])
+    assert epoch_line(entry(4), [60.0]) == f"{line}, stage ends in about 6 min, run ends in about 9 min"
+    last = epoch_line(entry(10), [60.0])
+    assert "stage ends" not in last and last.endswith("run ends in about 3 min")
 
 
 def test_a_small_gallery_shows_its_chance_level() -> None:
     def line(*recalls: float) -> str:
         chance = dict(zip(("R@1", "R@5", "R@10"), recalls))
         table = {**TABLE, "chance": {"image_query": chance, "text_query": chance}}
-        return epoch_line(STAGE, replace(entry(4), val=table), [60.0])
+        return epoch_line(replace(entry(4), val=table), [60.0])
 
     assert "dev rsum 250.0 (chance 281), " in line(10.0, 43.5, 87.0)
     assert "dev rsum 250.0, " in line(0.1, 0.5, 1.0)
@@ -46,7 +53,7 @@ def test_tensorboard_shows_each_epoch_once(tmp_path: Path) -> None:
     for first, losses in ((1, (1.0, 2.0, 3.0)), (2, (20.0, 30.0, 40.0))):
         writer = open_log(tmp_path, first)
         for number, loss in enumerate(losses, first):
-            log_epoch(tmp_path, writer, [], STAGE, replace(entry(number), train={"loss": loss}))
+            log_epoch(tmp_path, writer, [], STAGE, float, replace(entry(number), train={"loss": loss}))
         writer.close()
         time.sleep(1.1)  # names of event files have seconds and the process, which a continued run has another of
     events = EventAccumulator(str(tmp_path / "logs")).Reload()
@@ -55,9 +62,9 @@ def test_tensorboard_shows_each_epoch_once(tmp_path: Path) -> None:
 
 
 def test_remaining_time_is_not_estimated_from_compilation() -> None:
-    assert "ends" not in epoch_line(STAGE, entry(1), [])
-    assert "about 3 h" in epoch_line(STAGE, entry(1, seconds=1200.0), [])
-    assert "about 8 min" in epoch_line(STAGE, entry(2, seconds=120.0), [60.0])  # the first epoch after a restart
+    assert "ends" not in epoch_line(entry(1), [])
+    assert "stage ends in about 3 h" in epoch_line(entry(1, seconds=1200.0), [])
+    assert "stage ends in about 8 min" in epoch_line(entry(2, seconds=120.0), [60.0])  # the first after a restart
 
 
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
@@ -70,7 +77,7 @@ def test_epoch_that_is_logged_again_replaces_its_entry(tmp_path: Path, capsys: p
     """A run that was killed after an epoch and before its checkpoint runs that epoch again."""
     writer = open_log(tmp_path, 1)
     for epoch, seconds in ((1, 50.0), (2, 60.0), (2, 70.0), (3, 80.0)):
-        log_epoch(tmp_path, writer, [], STAGE, entry(epoch, seconds))
+        log_epoch(tmp_path, writer, [], STAGE, float, entry(epoch, seconds))
     history = read_history(tmp_path)
     assert [(line["epoch"], line["seconds"]) for line in history] == [(1, 50.0), (2, 70.0), (3, 80.0)]
     assert history[0] == json.loads(json.dumps(entry(1, 50.0).to_json()))
