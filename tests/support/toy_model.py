@@ -40,7 +40,7 @@ def small_text_tower() -> keras.Model:
         width=0.05,
         word_width=6,
         stem=0,
-        blocks=(1, 1),
+        blocks=(1,),
         strides=(),
         zero_gamma=False,
         mask_padding=False,
