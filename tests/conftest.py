@@ -45,6 +45,16 @@ def deterministic_ops_end() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
+def shallow_backbone() -> Iterator[None]:
+    """The first two stages of EfficientNet-Lite, for runs without ImageNet weights: built and traced in seconds."""
+    from itembed_tf.models import efficientnet_lite
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(efficientnet_lite, "STAGES", efficientnet_lite.STAGES[:2])
+        yield
+
+
+@pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A small Flickr8k of drawn boxes; its folder."""
     from benchmarks.tiny_flickr8k import write_tiny_flickr8k

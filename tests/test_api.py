@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import itembed_tf
 from itembed_tf.exporting import ExportError
+from itembed_tf.models import efficientnet_lite
 
 ROOT = Path(__file__).parents[1]
 TEXTS = ["a red dog", "zeppelin", b"the man runs"]
@@ -112,7 +113,8 @@ def test_evaluate_measures_a_split(model):
 
 
 @pytest.mark.slow
-def test_train_returns_the_trained_model(small_dataset, tmp_path):
+def test_train_returns_the_trained_model(small_dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(efficientnet_lite, "STAGES", efficientnet_lite.STAGES[:2])  # built in a fraction of the time
     (tmp_path / "small.toml").write_text('[word_vectors]\nsource = "random"\n')
     epoch = {"epochs": 1, "losses": {"instance_image": 1.0, "instance_text": 1.0}}
     settings = {

@@ -93,38 +93,6 @@ class Analysis:
     similarity: BeforeAfter
 
     def to_json(self) -> dict[str, Any]:
-        """The blocks of analysis.json; its keys are older than the names of the fields."""
-        words, similarity = self.words, self.similarity
-        return {
-            "overlap": self.overlap.to_json(),
-            "words": {
-                "sentences": words.captions,
-                "at_least": words.minimum_count,
-                "different": words.words,
-                "most": [asdict(mean) for mean in words.most],
-                "least": [asdict(mean) for mean in words.least],
-            },
-            "sentences": [
-                {
-                    "picture": example.image,
-                    "caption": example.caption,
-                    "score": example.score,
-                    "words": [asdict(word) for word in example.words],
-                }
-                for example in self.examples
-            ],
-            "similarity": {
-                "pictures": list(similarity.images),
-                "captions": list(similarity.captions),
-                "before": _matrix(similarity.before),
-                "after": _matrix(similarity.after),
-            },
-        }
-
-
-def _matrix(matrix: SimilarityMatrix | None) -> dict[str, Any] | None:
-    if matrix is None:
-        return None
-    block = asdict(matrix)
-    block["found"] = block.pop("correct")
-    return block
+        """The blocks of analysis.json, named as the fields."""
+        blocks = {name: asdict(getattr(self, name)) for name in ("words", "similarity")}
+        return {"overlap": self.overlap.to_json(), "examples": [asdict(each) for each in self.examples], **blocks}

@@ -11,6 +11,7 @@ import pytest
 from benchmarks import two_branch
 from benchmarks.two_branch import CONFIG, KINDS, SYSTEMS, WITH, WITHOUT, folder_of, measure, settings
 from itembed_tf.config import load_config
+from itembed_tf.pipeline import train as pipeline
 
 ROWS = [(kind, system) for kind in KINDS for system in SYSTEMS]
 
@@ -71,7 +72,13 @@ def test_verdict_uses_the_best_row_and_the_longest_training(monkeypatch, tmp_pat
     assert not (folder_of(tmp_path, *best, 0) / "weights").exists()
 
 
-def test_quick(capsys):
+def test_quick(capsys, monkeypatch, shallow_backbone, deterministic_ops_end):
+    """The rows are trained in this process, without ImageNet weights."""
+
+    def train(run: Path, config: Path, overrides: Any) -> None:
+        pipeline.train(load_config(config, [*overrides, "image_tower.weights=none"]), run)
+
+    monkeypatch.setattr(two_branch, "train", train)
     assert two_branch.main(["--quick"]) == 0
     output = capsys.readouterr().out
     assert "| hglmm | CCA |" in output and "one seed" in output

@@ -8,6 +8,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import keras
@@ -21,16 +23,27 @@ from itembed_tf.config import dump_config, load_config
 from itembed_tf.data.images import load_image
 from itembed_tf.evaluation.embeddings import Embeddings
 from itembed_tf.evaluation.formatting import format_table
+from itembed_tf.exporting import export_saved_models
 from itembed_tf.exporting.pca import fit_pca, project
 from itembed_tf.models.dual_path import encoder
 from itembed_tf.retrieval import RetrievalTable, retrieval_table
 from itembed_tf.training.build import load_model
 from itembed_tf.training.run_directory import open_run, write_metrics
-from tests.support.small_run import SMALL, dataset_settings
+from tests.support.small_run import SMALL, dataset_settings, write_run
 
 ROOT = Path(__file__).parents[2]
 TEXTS = ["a dog on a bike", "", "the red man runs"]
 FLOAT32 = ("--text", "float32", "--image", "")
+
+
+@pytest.fixture(scope="module")
+def small_run(shallow_backbone: None, small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("small_run") / "small", small_dataset)
+
+
+@pytest.fixture(scope="module")
+def small_export(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_saved_models(small_run, tmp_path_factory.mktemp("small_export")).models.folder
 
 
 def test_the_exported_pair_gives_the_embeddings_of_the_run(small_run, small_export):
@@ -115,11 +128,10 @@ def test_pca_keeps_zero_vectors_and_needs_enough_embeddings():
 @pytest.fixture(scope="module")
 def litert(small_run, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("litert")
-    command = [sys.executable, "-m", "export.tflite", small_run, out, *FLOAT32]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert re.search(r"^text_encoder.float32.tflite +\d+\.\d\d .* 0.00  6.25$", done.stdout, re.M)
-    assert re.search(r"^\[2/2\] text_encoder.float32.tflite   \(0:\d\d elapsed", done.stderr, re.M)
+    with redirect_stdout(StringIO()) as stdout, redirect_stderr(StringIO()) as stderr:
+        assert export.main(["--to", "litert", str(small_run), str(out), *FLOAT32]) == 0
+    assert re.search(r"^text_encoder.float32.tflite +\d+\.\d\d .* 0.00  6.25$", stdout.getvalue(), re.M)
+    assert re.search(r"^\[2/2\] text_encoder.float32.tflite   \(0:\d\d elapsed", stderr.getvalue(), re.M)
     return out
 
 

@@ -57,7 +57,7 @@ def test_the_program_writes_a_page_and_a_json_file(finished: Path, tmp_path: Pat
     results = json.loads((tmp_path / "out" / "analysis.json").read_text())
     assert results["split"] == "dev" and results["gallery_images"] == 6 and 0 <= results["overlap"]["S"] <= 1
     assert sum(results["overlap"]["matching"]) == 12 and sum(results["overlap"]["other"]) == 60
-    assert results["words"]["sentences"] == 12 and len(results["sentences"]) == 6
+    assert results["words"]["captions"] == 12 and len(results["examples"]) == 6
     # The run was never trained and its weights come from the seed, so before and after are equal.
     np.testing.assert_allclose(
         results["similarity"]["before"]["scores"], results["similarity"]["after"]["scores"], atol=2e-4

@@ -18,7 +18,7 @@ from itembed_tf.pipeline import stages, train
 from itembed_tf.training.build import load_model
 from itembed_tf.training.run_directory import open_run
 
-pytestmark = pytest.mark.usefixtures("deterministic_ops_end")
+pytestmark = pytest.mark.usefixtures("deterministic_ops_end", "shallow_backbone")
 ROOT = Path(__file__).parents[2]
 KINDS = ("tf-idf", "mean", "hglmm")
 
@@ -29,6 +29,7 @@ def config(drawn: str, kind: str, *more: str) -> Config:
         f'dataset.root="{drawn}"',
         "embedding_size=32",
         "image.size=32",
+        "image_tower.weights=none",
         "image_tower.hidden=48",
         "text_tower.hidden=48",
         "text_tower.word_width=6",
@@ -72,7 +73,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one(kind, drawn, tmp_path, monkeypa
 
 
 @pytest.fixture(scope="module")
-def run(drawn: str, tmp_path_factory: pytest.TempPathFactory, own_cache: None) -> Path:
+def run(drawn: str, shallow_backbone: None, tmp_path_factory: pytest.TempPathFactory, own_cache: None) -> Path:
     """A finished run of Fisher vectors."""
     path = tmp_path_factory.mktemp("two_branch") / "run"
     assert train.train(config(drawn, "hglmm"), path)["finished"]

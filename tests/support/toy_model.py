@@ -30,7 +30,7 @@ def small_image_tower() -> keras.Model:
     return keras.Model(image, head(backbone(image)), name="image_tower")
 
 
-def small_text_tower() -> keras.Model:
+def small_text_tower(blocks: tuple[int, ...] = (1, 1)) -> keras.Model:
     return text_tower(
         vocabulary_size=WORDS,
         length=LENGTH,
@@ -40,7 +40,7 @@ def small_text_tower() -> keras.Model:
         width=0.05,
         word_width=6,
         stem=0,
-        blocks=(1,),
+        blocks=blocks,
         strides=(),
         zero_gamma=False,
         mask_padding=False,
@@ -51,11 +51,11 @@ def small_text_tower() -> keras.Model:
     )
 
 
-def dual_path(**changes: Any) -> keras.Model:
+def dual_path(text_blocks: tuple[int, ...] = (1, 1), **changes: Any) -> keras.Model:
     keras.utils.set_random_seed(3)
     settings = {"classes": CLASSES, "classifier": "random", "scale": 0.0, "bias": False, "dropout": 0.0, "relu": False}
     settings |= {"start": "random"}
-    model = dual_path_model(small_image_tower(), small_text_tower(), **(settings | changes))
+    model = dual_path_model(small_image_tower(), small_text_tower(text_blocks), **(settings | changes))
     random = np.random.default_rng(1)
     for variable in model.variables:  # random statistics, as after training
         if variable.name in ("moving_mean", "beta"):

@@ -18,7 +18,7 @@ from itembed_tf.training.initialisation import _all_pairs
 from itembed_tf.training.run_directory import open_run
 from tests.support.toy_model import dual_path
 
-pytestmark = pytest.mark.usefixtures("deterministic_ops_end")
+pytestmark = pytest.mark.usefixtures("deterministic_ops_end", "shallow_backbone")
 CONFIG = Path(__file__).parents[2] / "configs" / "flickr8k_spe.toml"
 
 
@@ -27,6 +27,7 @@ def config(drawn: str, *more: str) -> Config:
         f'dataset.root="{drawn}"',
         "embedding_size=5",
         "image.size=32",
+        "image_tower.weights=none",
         "image_tower.head=fc",
         "text_tower.head=fc",
         "text_tower.word_width=6",
@@ -43,7 +44,7 @@ def config(drawn: str, *more: str) -> Config:
 
 
 @pytest.fixture(scope="module")
-def run(drawn: str, tmp_path_factory: pytest.TempPathFactory, own_cache: None) -> Path:
+def run(drawn: str, shallow_backbone: None, tmp_path_factory: pytest.TempPathFactory, own_cache: None) -> Path:
     path = tmp_path_factory.mktemp("cca") / "run"
     assert train.train(config(drawn), path)["finished"]
     return path

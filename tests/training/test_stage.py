@@ -105,7 +105,7 @@ def run(
 
 
 def toy(**changes: Any) -> keras.Model:
-    return dual_path(**({"classes": IMAGES, "scale": 10.0} | changes))
+    return dual_path((1,), **({"classes": IMAGES, "scale": 10.0} | changes))
 
 
 def values(model: keras.Model) -> list[np.ndarray]:
