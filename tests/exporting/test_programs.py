@@ -131,9 +131,8 @@ def litert(small_run, tmp_path_factory) -> Path:
     with redirect_stdout(StringIO()) as stdout, redirect_stderr(StringIO()) as stderr:
         assert export.main(["--to", "litert", str(small_run), str(out), *FLOAT32]) == 0
     assert re.search(r"^text_encoder.float32.tflite +\d+\.\d\d .* 0.00  6.25$", stdout.getvalue(), re.M)
-    assert re.search(
-        r"^\[2/2\] text_encoder.float32.tflite   \(0:\d\d elapsed", stderr.getvalue().replace("\r", "\n"), re.M
-    )
+    lines = stderr.getvalue().replace("\r", "\n")
+    assert re.search(r"^\[2/2\] text_encoder.float32.tflite   \(0:\d\d elapsed", lines, re.M)
     return out
 
 
