@@ -30,6 +30,8 @@ class Locked(UserError, RuntimeError):
 def locked_folder(folder: str | Path, instead: str) -> Iterator[None]:
     """Hold the lock of an output folder, which is created, and remove what killed processes left half-written in it.
 
+    A new folder in which nothing was written is removed again.
+
     Args:
         folder: that the block writes to.
         instead: what the user can do besides waiting, for the error message.
@@ -39,14 +41,20 @@ def locked_folder(folder: str | Path, instead: str) -> Iterator[None]:
         UsageError: as `check_output`.
     """
     folder = check_output(folder)
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
 
     def refuse(holder: str) -> None:
         raise Locked(f"{folder} is in use by {holder}, which writes to it; wait until it ends, stop it, or {instead}")
 
-    with _held(folder / LOCK_FILE, refuse):
-        remove_partial(folder)
-        yield
+    try:
+        with _held(folder / LOCK_FILE, refuse):
+            remove_partial(folder)
+            yield
+    finally:
+        if is_new:
+            with suppress(OSError):  # not empty: the block wrote files
+                folder.rmdir()
 
 
 @contextmanager

@@ -51,6 +51,15 @@ def test_a_second_process_is_refused_with_the_first_one_named_until_it_is_killed
     assert list((tmp_path / "run").iterdir()) == []
 
 
+def test_a_new_folder_in_which_nothing_was_written_is_removed(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), locked_folder(tmp_path / "new", ""):
+        _ = 1 / 0
+    assert not (tmp_path / "new").exists()
+    with locked_folder(tmp_path / "new", ""):
+        (tmp_path / "new" / "file").touch()
+    assert (tmp_path / "new" / "file").exists()
+
+
 def test_the_lock_of_another_user_that_was_left_behind_can_be_taken(tmp_path: Path) -> None:
     (tmp_path / LOCK_FILE).write_text("1\nanother-host\n")
     with locked_folder(tmp_path, ""):
