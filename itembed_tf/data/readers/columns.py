@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from itembed_tf.data.readers.group import IMAGE_SUFFIXES, format_items
+from itembed_tf.data.readers.group import IMAGE_SUFFIXES
 
 # In order of preference; case, spaces, "_" and "-" do not matter.
 IMAGE_NAMES = (
@@ -71,6 +71,11 @@ def find_columns(
     Raises:
         ValueError: no column, or no single one, for the image or the caption.
     """
+    if any(name.strip().lower().endswith(IMAGE_SUFFIXES) for name in names):
+        raise ValueError(
+            f"{where}: the first line is {_listed(names)}, an image and no column names; add a first line such as "
+            f"image,caption. {advice}"
+        )
     image = image_column or _first(names, IMAGE_NAMES) or _of_files(names, examples)
     image = _only(image, names, "image", where, advice)
     captions = [_only(caption_column, names, "caption", where, advice)] if caption_column else _captions(names)
@@ -125,17 +130,15 @@ def _only(chosen: str, names: Sequence[str], what: str, where: str, advice: str)
     found = [name for name in names if name == chosen] or [name for name in names if _key(name) == _key(chosen)]
     if chosen and found:
         return found[0]
-    given = ", ".join(repr(name[:60]) for name in names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-    if any(name.strip().lower().endswith(IMAGE_SUFFIXES) for name in names):
-        raise ValueError(
-            f"{where}: the first line is {given}, an image and no column names; add a first line such as image,caption"
-            f". {advice}"
-        )
     missing = f"has no column {chosen!r}" if chosen else f"no column is known to hold the {what}"
     raise ValueError(
-        f"{where}: {missing}; the columns are {given}. Set dataset.{what}_column to one of them, or name it {what}. "
-        f"{advice}"
+        f"{where}: {missing}; the columns are {_listed(names)}. Set dataset.{what}_column to one of them, or "
+        f"name it {what}. {advice}"
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(repr(name[:60]) for name in names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
 
 
 def _key(name: str) -> str:
@@ -148,7 +151,7 @@ def ignored_columns(where: str, columns: Columns, names: Sequence[str]) -> str:
     if not others:
         return ""
     read = f"images are read from {columns.image!r}, captions from {', '.join(map(repr, columns.captions))}"
-    listed = format_items([", ".join(map(repr, others[:SHOWN])) + (", ..." if len(others) > SHOWN else "")])
     return (
-        f"{where}: {read}; ignored columns (dataset.image_column and dataset.caption_column choose others):\n{listed}"
+        f"{where}: {read}; ignored columns (dataset.image_column and dataset.caption_column choose others):\n"
+        f"  {_listed(others)}"
     )

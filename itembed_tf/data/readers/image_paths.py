@@ -47,11 +47,11 @@ def _check_text(value: str) -> tuple[str, str]:
     if "://" in value or not value:
         return "", path_problem(value)
     path = str(PurePosixPath(value.replace("\\", "/")))
-    return path, path_problem(re.sub("^([A-Za-z]:)?/*", "", path))
+    return path, path_problem(re.sub(r"^([A-Za-z]:)?/*(\.\./)*", "", path))
 
 
 def _is_relative(path: str) -> bool:
-    return not path.startswith("/") and not re.match("[A-Za-z]:", path)
+    return not re.match(r"/|\.\./|[A-Za-z]:", path)
 
 
 class ImageFiles:
@@ -141,9 +141,9 @@ def _plain(name: str) -> str:
 def resolve_images(paths: Sequence[str], files: ImageFiles, where: str) -> ResolvedImages:
     """Find the files of the paths in a caption file.
 
-    A path is first taken as it is. If no relative path is a file, or for absolute paths, which come from another
-    machine, the files are looked for anywhere in the folder, by the longest end of their paths after a beginning that
-    all of these have. A single name that is no file may differ from its file in case or ending.
+    A path is first taken as it is. If no relative path is a file, and for paths that are absolute or begin with ``..``,
+    the files are looked for in the folder, nowhere else, by the longest end of their paths after a beginning that all
+    of these have. A single name that is no file may differ from its file in case or ending.
 
     Args:
         paths: of `check_path`.
@@ -176,7 +176,7 @@ def _resolve_moved(paths: Sequence[str], files: ImageFiles, where: str, resolved
     folders = [path.split("/")[:-1] for path in paths]
     common = [a for a, b in takewhile(lambda pair: pair[0] == pair[1], zip(min(folders), max(folders)))]
     for count in range(len(common) + 1):
-        rests = {path: "/".join(path.split("/")[count:]).lstrip("/") for path in paths}
+        rests = {path: re.sub(r"^(\.?\.?/)+", "", "/".join(path.split("/")[count:])) for path in paths}
         found = {path: ends[0] for path, rest in rests.items() if len(ends := files.ending_with(rest)) == 1}
         if found:
             first, file = next(iter(found.items()))

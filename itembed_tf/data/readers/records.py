@@ -9,6 +9,7 @@ from pathlib import Path
 from reprlib import repr as short
 from typing import Any
 
+from itembed_tf.data.readers.columns import is_header
 from itembed_tf.data.readers.problems import format_problems
 from itembed_tf.data.readers.source import parse_json, read_json, read_lines
 from itembed_tf.data.readers.table import read_table
@@ -88,6 +89,8 @@ def _json(path: Path, content: Any, advice: str, problems: list[str]) -> Iterabl
         return _coco(path, content, advice, problems)
     if isinstance(content, dict) and isinstance(content.get("images"), list):
         return [_karpathy(record) for record in _entries(content["images"], "images", problems)]
+    if isinstance(content, dict) and is_header(",".join(content)):
+        return _columns(content, problems)
     if isinstance(content, dict):
         lists = {key: value for key, value in content.items() if isinstance(value, list)}
         if len(lists) == 1 and any(isinstance(value, dict) for value in next(iter(lists.values()))[:1]):
@@ -100,6 +103,17 @@ def _json(path: Path, content: Any, advice: str, problems: list[str]) -> Iterabl
         f"{path} is {short(content)}; it must be a list of objects with image and caption, an object of captions by "
         f"image, or in COCO's or Karpathy's form. {advice}"
     )
+
+
+def _columns(content: dict[str, Any], problems: list[str]) -> list[Record]:
+    """The rows of lists by column, or of objects by column, as pandas writes them."""
+    columns = {key: list(value.values()) if isinstance(value, dict) else value for key, value in content.items()}
+    columns = {key: value for key, value in columns.items() if isinstance(value, list)}
+    if len({len(value) for value in columns.values()}) != 1:
+        problems.append("columns: lists of different lengths, or none; they must have a value for each row")
+        return []
+    rows = zip(*columns.values(), strict=True)
+    return [Record(f"row {number}", dict(zip(columns, row, strict=True))) for number, row in enumerate(rows)]
 
 
 def _entries(entries: list[Any], name: str, problems: list[str]) -> list[Record]:

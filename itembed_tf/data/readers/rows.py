@@ -63,7 +63,7 @@ def texts_of(
         invalid.append("a caption that is not valid text")
     texts = {key: "" if values.get(key) is None else values[key] for key in (columns.split, columns.label) if key}
     invalid += [
-        f"{key} is {str(value)[:60]!r}, which is not text; put it in quotation marks, or rename {key!r} if it is none"
+        f"{key} is {str(value)[:60]!r}, which is not text; put it in quotation marks, or rename it if it is no {key}"
         for key, value in texts.items()
         if not isinstance(value, str)
     ]

@@ -15,6 +15,7 @@ from itembed_tf.data.readers.group import Group, format_items
 from itembed_tf.files import checksum
 from itembed_tf.git_pointer import HEAD, pointer_problem
 
+CHECKED = 1000  # characters by which a file that is no text is known
 MAX_BYTES = 2**30  # the largest published file, Karpathy's of COCO, has some 150 million
 
 
@@ -70,6 +71,12 @@ def read_text(path: Path, advice: str) -> str:
         raise ValueError(f"{path} is {problem}; save it again as UTF-8. {advice}") from error
     if not text.strip():
         raise ValueError(f"{path} is empty. {advice}")
+    if "\0" in text[:CHECKED]:
+        raise ValueError(
+            f"{path} has zero bytes: it is no text, or UTF-16 without a byte-order mark; save it as UTF-8. {advice}"
+        )
+    if text[:CHECKED].lstrip().lower().startswith(("<!doctype html", "<html")):
+        raise ValueError(f"{path} is an HTML page, perhaps one to sign in; download the file itself. {advice}")
     return text
 
 

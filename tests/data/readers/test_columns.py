@@ -54,6 +54,7 @@ def test_a_column_of_image_files_is_found_by_its_values() -> None:
     [
         (("id", "caption"), r"t\.csv: no column is known to hold the image; the columns are 'id', 'caption'"),
         (("image", "a", "b"), r"no column is known to hold the caption.*dataset\.caption_column"),
+        (("a red ball", "http://a.b/c.jpg"), "an image and no column names"),
         (("a.jpg", "a red ball"), "an image and no column names; add a first line such as image,caption"),
         (("image", "image", "caption"), "the column 'image' is there twice"),
     ],

@@ -228,6 +228,15 @@ def test_an_empty_split_says_what_to_do(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+def test_a_web_page_and_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
+    (tmp_path / "captions.csv").write_text(" <!DOCTYPE HTML>\n<html></html>")
+    with pytest.raises(ValueError, match=r"captions\.csv is an HTML page"):
+        read(tmp_path)
+    (tmp_path / "captions.csv").write_bytes("image,caption\na.png,x\n".encode("utf-16-le"))
+    with pytest.raises(ValueError, match=r"captions\.csv has zero bytes.*UTF-16 without a byte-order mark; save it as"):
+        read(tmp_path)
+
+
 def test_a_missing_duplicate_or_wrongly_encoded_caption_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="is not a folder"):
         read(tmp_path / "none")

@@ -33,6 +33,7 @@ def resolve(files: ImageFiles, *paths: str) -> ResolvedImages:
         ("s3://bucket/c.jpg", "", "is a web address"),
         ("www.a.b/c.jpg", "www.a.b/c.jpg", "is a web address"),
         ("data:image/png;base64,AAAA", "data:image/png;base64,AAAA", "is a web address"),
+        ("../images/b.jpg", "../images/b.jpg", ""),
         ("a/../../b.jpg", "a/../../b.jpg", "outside the folder"),
         ("/a/../b.jpg", "/a/../b.jpg", "outside the folder"),
         ("", "", "no image"),
@@ -56,7 +57,9 @@ def test_exact_paths_need_no_warning(tmp_path: Path) -> None:
     assert found.files == {"a.jpg": "a.jpg", "cats/b.jpg": "cats/b.jpg"} and not found.warnings and not found.problems
 
 
-@pytest.mark.parametrize("prefix", ["/home/ann/data/", "C:\\data\\", "\\\\server\\share\\", "my_photos/", "/"])
+@pytest.mark.parametrize(
+    "prefix", ["/home/ann/data/", "C:\\data\\", "\\\\server\\share\\", "my_photos/", "../", "../../x/", "/"]
+)
 def test_paths_of_another_machine_are_read_without_their_beginning(prefix: str, tmp_path: Path) -> None:
     files = folder(tmp_path, "img/a.jpg", "img/sub/b.jpg", "thumbs/a.jpg")
     found = resolve(files, f"{prefix}img/a.jpg", f"{prefix}img/sub/b.jpg", f"{prefix}img/gone.jpg")
@@ -73,6 +76,9 @@ def test_absolute_paths_into_the_folder_are_relative(tmp_path: Path) -> None:
 
 
 def test_absolute_paths_without_a_file_are_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "outside.jpg").touch()
+    assert list(resolve(folder(tmp_path / "inside", "a.jpg"), "../outside.jpg").problems) == ["../outside.jpg"]
     found = resolve(folder(tmp_path, "a.jpg"), "/etc/b.jpg", "/etc/c.jpg", "a.jpg")
     assert list(found.problems) == ["/etc/b.jpg", "/etc/c.jpg"]
     assert "set dataset.images to the folder of the images" in found.problems["/etc/b.jpg"]

@@ -36,6 +36,8 @@ COCO = {
             [{"image": "a.jpg", "captions": "red"}, {"image": "b.jpg", "captions": ["blue"]}],
         ),
         ({"info": {}, "data": [{"img": "a.jpg", "text": "red"}]}, [{"img": "a.jpg", "text": "red"}]),
+        ({"image": {"0": "a.jpg"}, "caption": {"0": "red"}}, [{"image": "a.jpg", "caption": "red"}]),
+        ({"image": ["a.jpg"], "caption": [["red"]], "n": 1}, [{"image": "a.jpg", "caption": ["red"]}]),
         (COCO, [{"file_name": "a.jpg", "captions": ["red", "x"]}, {"file_name": "b.jpg", "captions": ["blue"]}]),
         (
             {"dataset": "x", "images": [{"filepath": "val", "filename": "a.jpg", "sentences": [{"raw": "red"}]}]},
