@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
@@ -63,34 +63,40 @@ def image_source(images: Sequence[ImageSource], augment: Callable[[tf.Tensor, tf
 
 
 def read_from(images: Sequence[ImageSource]) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A function for graphs, from an image's index to file bytes that the graph decodes (`prepare_image`)."""
-    if any(isinstance(image, tuple) for image in images):  # parts of files and cells of Parquet files
+    """A function for graphs, from an image's index to file bytes that the graph decodes (`prepare_image`).
+
+    Without a limit of pixels: that images are within it is checked before training and evaluation, once.
+    """
+    with ThreadPoolExecutor() as pool:
+        in_graph = all(pool.map(_is_read_in_graph, images))
+    if not in_graph:
 
         def content(i: np.ndarray) -> bytes:
-            return read_image(images[int(i)])
+            return prepare_image(read_image(images[int(i)]), max_pixels=sys.maxsize)
 
-        return lambda i: decodable(tf.ensure_shape(tf.numpy_function(content, [i], tf.string), ()))
+        return lambda i: tf.ensure_shape(tf.numpy_function(content, [i], tf.string), ())
     from_memory = isinstance(images[0], bytes)
     contents = tf.constant(list(images))
 
     def read(i: tf.Tensor) -> tf.Tensor:
-        return decodable(contents[i] if from_memory else tf.io.read_file(contents[i]))
+        return contents[i] if from_memory else tf.io.read_file(contents[i])
 
     return read
 
 
-def decodable(data: tf.Tensor) -> tf.Tensor:
-    """Scalar string of an image file's bytes, which pass through Python unless they are a JPEG or a PNG.
+def _is_read_in_graph(image: ImageSource) -> bool:
+    """Whether an image is a file or bytes of a format that the graph always decodes.
 
-    Without a limit of pixels: that images are within it is checked before training and evaluation, once.
+    Only if all are, the graph reads them itself: a call of Python, even in a branch that is not taken, would make
+    tf.data decode one image at a time where operations are deterministic.
     """
-    head = tf.strings.substr(data, 0, 3)
-
-    def prepared() -> tf.Tensor:
-        bmp = tf.numpy_function(partial(prepare_image, max_pixels=sys.maxsize), [data], tf.string)
-        return tf.ensure_shape(bmp, ())
-
-    return tf.cond((head == b"\xff\xd8\xff") | (head == b"\x89PN"), lambda: tf.identity(data), prepared)
+    if isinstance(image, str):
+        try:
+            with open(image, "rb") as file:
+                image = file.read(4)
+        except OSError:
+            return True  # reading it in the graph gives the error
+    return isinstance(image, bytes) and image.startswith((b"\xff\xd8\xff", b"\x89PNG", b"RIFF"))
 
 
 def image_batches(

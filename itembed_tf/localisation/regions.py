@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from itembed_tf.data.feature_cache import cached_rows, image_checksums
 from itembed_tf.data.images import load_crops
-from itembed_tf.data.sources import THREADS, decodable
+from itembed_tf.data.sources import THREADS, read_from
 from itembed_tf.files import cache_folder, checksum
 from itembed_tf.localisation.boxes import box_features, enclosing
 from itembed_tf.localisation.entities import AnnotatedImage, located
@@ -107,10 +107,12 @@ def _features(paths: Sequence[str], boxes: np.ndarray, counts: Sequence[int], ba
     def encoded() -> Iterable[tf.Tensor]:
         ragged = tf.RaggedTensor.from_row_lengths(boxes, counts)
 
-        def crops(path: tf.Tensor, boxes_of_image: tf.Tensor) -> tf.Tensor:
-            return load_crops(decodable(tf.io.read_file(path)), boxes_of_image, size=size)
+        read = read_from(paths)
 
-        data = tf.data.Dataset.from_tensor_slices((list(paths), ragged))
+        def crops(i: tf.Tensor, boxes_of_image: tf.Tensor) -> tf.Tensor:
+            return load_crops(read(i), boxes_of_image, size=size)
+
+        data = tf.data.Dataset.from_tensor_slices((np.arange(len(paths)), ragged))
         data = data.map(crops, num_parallel_calls=THREADS).unbatch().batch(BATCH).prefetch(2)
         return map(inference_function(backbone), data)
 

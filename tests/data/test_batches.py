@@ -14,9 +14,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from benchmarks.served import sample_image
 from itembed_tf.data.batches import Items, batches, draw_epoch, flatten
 from itembed_tf.data.readers import Group
-from itembed_tf.data.sources import feature_source, image_batches, image_source
+from itembed_tf.data.sources import feature_source, image_batches, image_source, read_from
 
 LENGTH = 6
 CLASSES = np.arange(20, dtype=np.int32)[::-1].copy()  # of the 20 groups of `uneven`
@@ -284,3 +285,21 @@ def test_word_dropout_removes_a_share_of_the_words_and_closes_the_gaps() -> None
     for row, length in zip(drawn[:50], lengths, strict=False):
         assert (row[:length] != 0).all() and (row[length:] == 0).all()
         assert (np.diff(row[:length]) > 0).all()  # in order
+
+
+def test_python_is_called_only_where_the_graph_cannot_decode(tmp_path):
+    """A call of Python makes tf.data decode one image at a time where operations are deterministic."""
+
+    def ops(images):
+        read = tf.function(read_from(images), input_signature=[tf.TensorSpec((), tf.int64)])
+        return {op.type for op in read.get_concrete_function().graph.get_operations()}
+
+    usual = [sample_image(0, file_format) for file_format in ("JPEG", "PNG", "WEBP")]
+    for number, data in enumerate(usual):
+        (tmp_path / str(number)).write_bytes(data)
+    paths = [str(path) for path in sorted(tmp_path.iterdir())]
+    assert "PyFunc" not in ops(usual) | ops(paths)
+    gif = sample_image(0, "GIF")
+    (tmp_path / "3.jpg").write_bytes(gif)
+    assert "PyFunc" in ops([*paths, str(tmp_path / "3.jpg")]) and "PyFunc" in ops([*usual, gif])
+    assert read_from([*usual, gif])(tf.constant(3)).numpy()[:2] == b"BM"
