@@ -153,6 +153,11 @@ def test_images_in_tar_and_parquet_files_are_packed(tmp_path):
         groups = read_dataset(name="folder", shards=str(out))
         assert [group.captions[0] for group in groups] == [f"an image with the number {n}" for n in range(12)]
         assert read_image(groups[-1].images[0]) == jpeg()
+        images = [group.images[0] for group in read_dataset(name="folder", root=str(source))]
+        load = image_source(images, lambda data, seed: load_image(data, size=8, fit="stretch"))
+        (batch,) = load(np.array([[3, 0]]), np.zeros((1, 2, 2), np.int32))
+        expected = load_image(tf.constant(jpeg()), size=8, fit="stretch")
+        np.testing.assert_array_equal(batch["image"], np.stack([expected, expected]))
 
 
 def test_a_truncated_shard_is_refused(root, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,12 +40,15 @@ def read_sidecars(folder: Path, files: ImageFiles, advice: str, problems: list[s
         if problem := path_problem(image):
             problems.append(f"{path!a}: {problem}")
             continue
-        captions = _captions(folder / path, advice, problems)
-        if any(caption and not is_caption(caption) for caption in captions):
+        own = _captions(folder / path, advice, problems)
+        if any(caption and not is_caption(caption) for caption in own):
             problems.append(f"{path}: a caption that is not valid text")
         inside = files.folder.is_relative_to(folder)
         id = (files.folder.relative_to(folder) / image).as_posix() if inside else image
-        rows.append(Row(path, id, str(files.folder / image), tuple(captions), "", ""))
+        rows.append(Row(path, id, str(files.folder / image), tuple(own), "", ""))
+    captions = [caption for row in rows for caption in row.captions if caption]
+    if captions and not any(re.search(r"[^\W\d_]", caption) for caption in captions):
+        problems.append(f"{rows[0].where}: neither this nor any other text file has a letter; are they boxes of YOLO?")
     if alone and rows:
         listed = format_items(alone, LISTED)
         warnings.warn(

@@ -68,6 +68,13 @@ def test_an_empty_text_file_is_an_empty_caption_and_a_pointer_an_error(tmp_path:
         read(tmp_path)
 
 
+def test_boxes_are_no_captions(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"a\.txt: neither this nor any other text file has a letter"):
+        read(
+            put(tmp_path, {"a.jpg": b"", "a.txt": "0 0.5 0.5 0.2 0.3\n", "b.jpg": b"", "b.txt": "1 0.5 0.5 0.2 0.3\n"})
+        )
+
+
 def test_a_folder_without_captions_says_what_to_write(tmp_path: Path) -> None:
     put(tmp_path, {"a.jpg": b"", "notes.txt": "some notes"})
     with pytest.raises(
