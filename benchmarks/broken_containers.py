@@ -43,7 +43,7 @@ def _tar_cases(replaced: Callable[..., Break]) -> Iterator[Break]:
         return lambda data: data.replace(old, new.ljust(len(old)), 1)
 
     yield replaced("gzip", lambda data: b"\x1f\x8b\x08" + data)
-    yield replaced("a cut file", lambda data: data[: data.index(b"011.json") + 700], warns=True)
+    yield replaced("a cut file", lambda data: data[: data.index(b"011.json") + 520], warns=True)
     yield replaced("a damaged header", change(b"003.jpg", b"###"), names="are no member", warns=True)
     yield replaced("an image without JSON", change(b"003.json", b""), names="no caption", warns=True)
     yield replaced("JSON that is none", change(b'{"caption"', b"{"), names="cannot be read", warns=True)
