@@ -108,15 +108,16 @@ def read_parquet(
     """
     rows: list[Row] = []
     faults = []
+    start = end = 0
     for number in range(file.metadata.num_row_groups):
+        start, end = end, end + file.metadata.row_group(number).num_rows
         try:
             values = list(_rows(file, number, [*columns.captions, columns.split, columns.label]))
         except (ValueError, OSError) as error:
-            count = file.metadata.row_group(number).num_rows
-            faults.append(f"row group {number} ({count:,} rows): {str(error).splitlines()[0][:200]}")
+            faults.append(f"row group {number} ({end - start:,} rows): {str(error).splitlines()[0][:200]}")
             continue
         for row, record in enumerate(values):
-            where = f"{name}/{len(rows) + 1 if not faults else f'{number}-{row + 1}'}"
+            where = f"{name}/{start + row:07d}"
             given = texts_of(where, _without_null(record, columns), columns, split, problems)
             if given:
                 rows.append(Row(where, where, TableCell(str(path), number, row, leaf), *given))
