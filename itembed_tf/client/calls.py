@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -60,6 +61,10 @@ class Call:
     def __post_init__(self) -> None:
         if self.version is not None and self.label is not None:
             raise ValueError(f"version {self.version} and label {self.label!r} are both given; give at most one")
+        if self.version is not None and (isinstance(self.version, bool) or not isinstance(self.version, Integral)):
+            raise ValueError(f"version is {self.version!r}; it must be a whole number")
+        if self.label is not None and not isinstance(self.label, str):
+            raise ValueError(f"label is {self.label!r}; it must be a string")
 
 
 class Prediction(NamedTuple):

@@ -5,6 +5,7 @@ Each is imported on use: importing gRPC, or asyncio, takes longer than everythin
 
 from __future__ import annotations
 
+import re
 from typing import Any, Protocol
 
 from itembed_tf.client.access import Access
@@ -65,6 +66,8 @@ def _split(address: str, access: Access) -> tuple[str, str]:
         raise ValueError(
             f"{address!r} is not an address; use host:port or grpcs://host:port for gRPC, http://host:port"
         )
+    if scheme in ("grpc", "grpcs") and not re.fullmatch(r"(unix|dns|ipv[46]):.+|.+:[0-9]+", place):
+        raise ValueError(f"{address!r} has no port; use host:port, for example {place}:8500")
     if access.ca_file and scheme in ("grpc", "http"):
         raise ValueError(f"ca_file is for encrypted connections, and {address!r} is not: use grpcs:// or https://")
     return scheme, place

@@ -154,8 +154,13 @@ def test_requests_and_responses_are_tf_serving_messages():
     response = ours.PredictResponse()
     response.outputs["embedding"].CopyFrom(to_proto(np.ones((1, 2), np.float32)))
     assert decode_response(call, response).outputs["embedding"].tolist() == [[1, 1]]
-    with pytest.raises(ValueError, match="give at most one"):
-        Call("predict", "m", version=1, label="stable")
+    for wrong, message in (
+        ({"version": 1, "label": "stable"}, "give at most one"),
+        ({"version": "1"}, "version is '1'"),
+        ({"label": 1}, "label is 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Call("predict", "m", **wrong)
 
 
 def parts(sizes, **limits):

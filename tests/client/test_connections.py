@@ -158,6 +158,7 @@ def test_grpc_over_tls_with_a_token_and_headers(certificate):
         ("localhost:1", {"timeout": 0}, "above 0"),
         ("localhost:1", {"retries": 1.5}, "whole number"),
         ("ftp://localhost", {}, "is not an address"),
+        ("localhost", {}, "has no port; use host:port, for example localhost:8500"),
         ("http://user:password@localhost:1", {}, "expected http://host:port"),
         ("localhost:1", {"headers": {"a b": "c"}}, "not a name of a header"),
         ("localhost:1", {"token": "a\nb"}, "on one line"),
