@@ -18,6 +18,7 @@ _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # of a JPEG segment: not
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG start-of-frame markers
 _PROGRESSIVE, _LOSSLESS = (0xC2, 0xCA), (0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF)
 _MAX_SEGMENTS, _MAX_GIF_BLOCKS, _MAX_BOXES = 10_000, 100_000, 10_000  # bound the time that a hostile header can take
+_SLICE = 2**20  # bytes
 ORDINARY_SCANS = 20  # libjpeg writes a progressive JPEG in 6, 10 or 18
 
 
@@ -96,7 +97,7 @@ def _jpeg(data: bytes) -> ImageHeader:
     width = height = components = scans = 0
     progressive, offset = False, 2
     for _ in range(_MAX_SEGMENTS):
-        found = _MARKER.search(data, offset)  # skips bytes between segments, as libjpeg does
+        found = _next_marker(data, offset)  # skips bytes between segments, as libjpeg does
         if not found or data[found.end() - 1] == 0xD9:  # end of image
             break
         marker, offset = data[found.end() - 1], found.end()
@@ -118,6 +119,14 @@ def _jpeg(data: bytes) -> ImageHeader:
         raise IndexError
     cost = width * height * max(scans, ORDINARY_SCANS) // ORDINARY_SCANS
     return ImageHeader("JPEG", width, height, scans=max(scans, 1), cost=cost)
+
+
+def _next_marker(data: bytes, start: int) -> re.Match[bytes] | None:
+    """The next marker of a JPEG, searched for in slices: other threads have to wait for each search."""
+    for offset in range(start, len(data), _SLICE):
+        if found := _MARKER.search(data, offset, offset + _SLICE + 1):
+            return found
+    return None
 
 
 def _png(data: bytes) -> ImageHeader:
