@@ -215,7 +215,7 @@ def shards(root: Path) -> None:
         folder("captions.csv")(Path(source))
         groups = read_dataset(name="folder", root=source)
         sizes = {"short_side": 8, "quality": 95, "shard_images": 4}
-        pack(groups, root, name="folder", split_by="base", max_broken_percent=0.0, **sizes)
+        pack(groups, root, name="folder", split_by="base", max_broken_percent=0.0, max_pixels=10**6, **sizes)
 
 
 F8K_LISTS = tuple(f"Flickr_8k.{split}Images.txt" for split in ("train", "dev", "test"))
