@@ -175,7 +175,7 @@ def test_words_of_the_vectors_are_known_though_no_caption_has_them(tmp_path):
     (tmp_path / "glove.txt").write_text("zebra 1 2\nwolf 3 4\nred 5 6\n")
     keys = {"source": '"glove"', "path": json.dumps(str(tmp_path / "glove.txt")), "extra_words": "1"}
     overrides = [f"word_vectors.{key}={value}" for key, value in keys.items()]
-    config = load_config(None, [*overrides, "text_tower.word_width=2"])
+    config = load_config(None, [*overrides, "text_tower.word_width=2", "text.tokenizer=words"])
     groups = [Group("a", ("a.jpg",), ("a red square",), "train")]
     vocabulary, table = pipeline._words(config, tmp_path, [caption.split() for caption in groups[0].captions])
     assert vocabulary.words == ("a", "red", "square", "zebra")
