@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from itembed_tf.files import check_temporary_folder
 from itembed_tf.progress import running_clock
 
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"
@@ -25,7 +26,11 @@ def load_tensorflow() -> None:
     """Import TensorFlow and Keras without the lines that they print while they load, and switch off their warnings.
 
     While its libraries load, TensorFlow prints that it finds no GPU, whatever the level of its log is.
+
+    Raises:
+        UserError: there is no folder for temporary files, which the import needs.
     """
+    check_temporary_folder()
     if "tensorflow" in sys.modules or os.environ.get(LEVEL, "3") != "3":
         return
     os.environ[LEVEL] = "3"

@@ -25,9 +25,9 @@ FILES = sorted((ROOT / "itembed_tf").rglob("*.py"))
 LAYERS = (
     "errors",
     "progress",
-    "quiet",
     "safe_pickle",
     "files",
+    "quiet",
     "git_pointer",
     "locks",
     "export_layout",

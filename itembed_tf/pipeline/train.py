@@ -18,7 +18,7 @@ from itembed_tf.data.batches import Items, flatten
 from itembed_tf.data.readers import Group, read_data
 from itembed_tf.data.summary import format_counts
 from itembed_tf.data.unreadable import UnreadableImage, drop_unreadable, find_unreadable, refuse_too_many
-from itembed_tf.files import cache_folder, check_temporary_folder, checksum
+from itembed_tf.files import cache_folder, checksum
 from itembed_tf.locks import locked_folder
 from itembed_tf.pipeline import steps as titles
 from itembed_tf.pipeline.outputs import finish_run
@@ -74,7 +74,6 @@ def train(config: Config, path: Path, steps: Steps | None = None) -> dict[str, A
         TooManyUnreadable: more unreadable images than the config allows.
         KeyboardInterrupt: Ctrl-C; within a stage, a checkpoint has been saved.
     """
-    check_temporary_folder()
     if any("backbone" in stage.freeze for stage in config.stages):
         cache_folder("features")  # refused now rather than after all images were read
     with locked_folder(path, "give another run directory"):
