@@ -49,7 +49,7 @@ def summary(findings: Findings) -> str:
     pairs = [pair for each in findings.near_duplicates for pair in each.pairs]
     groups = sum(len(each.groups) for each in findings.near_duplicates)
     lines = [
-        f"{findings.dataset}: {findings.images:,} images, {captions.captions:,} captions",
+        f"{findings.images:,} images, {captions.captions:,} captions",
         f"  near-duplicate images: {len(findings.near_duplicates):,} sets of {groups:,} groups"
         f" ({sum(pair.same_file for pair in pairs):,} pairs of equal files,"
         f" {sum(pair.mirrored for pair in pairs):,} mirrored)",

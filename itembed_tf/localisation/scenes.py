@@ -24,9 +24,10 @@ from tqdm import tqdm
 
 from itembed_tf.data.readers import openmoji
 from itembed_tf.data.readers.group import bucket
+from itembed_tf.errors import UsageError
 from itembed_tf.files import folder_atomically, write_atomically
 from itembed_tf.localisation.compose import Drawing, compose
-from itembed_tf.program import command_line
+from itembed_tf.program import command_line, program
 
 LISTS = {"train": "train.txt", "dev": "val.txt", "test": "test.txt"}
 PIXELS = 128  # side of a drawing before it is scaled into a scene
@@ -115,7 +116,8 @@ def write_scenes(out: str | Path, kinds: Kinds, counts: dict[str, int], seed: in
     return Path(out)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+@program
+def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         "python -m itembed_tf.localisation.scenes",
         description=__doc__,
@@ -128,14 +130,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--kinds", type=int, default=200, help="number of drawings in training (default: 200)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     args = parser.parse_args(argv)
-    try:
-        if min(args.train, args.val, args.test) < 1 or args.kinds < 24:
-            raise ValueError("--train, --val and --test must be >= 1, --kinds must be >= 24")
-        counts = {"train": args.train, "dev": args.val, "test": args.test}
-        folder = write_scenes(args.out, openmoji_kinds(args.kinds), counts, args.seed, openmoji.attribution())
-    except (ModuleNotFoundError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    if min(args.train, args.val, args.test) < 1 or args.kinds < 24:
+        raise UsageError("--train, --val and --test must be at least 1, --kinds at least 24")
+    counts = {"train": args.train, "dev": args.val, "test": args.test}
+    folder = write_scenes(args.out, openmoji_kinds(args.kinds), counts, args.seed, openmoji.attribution())
     print(f"\nscenes:  {folder} ({args.train} train, {args.val} val, {args.test} test)")
     print(f"next:    {command_line('localise', 'localisation', '--set', f'dataset.root={folder}')}")
     return 0

@@ -99,4 +99,4 @@ def test_program_overwrites_nothing_and_refuses_bad_arguments(
     assert len(read_entities(tmp_path / "out")) == 5
     assert "CC BY-SA" in (tmp_path / "out" / "ATTRIBUTION.txt").read_text()
     assert scenes_program.main(arguments) == 1 and "exists already" in capsys.readouterr().err
-    assert scenes_program.main([str(tmp_path / "none"), "--kinds", "5"]) == 1
+    assert scenes_program.main([str(tmp_path / "none"), "--kinds", "5"]) == 2
