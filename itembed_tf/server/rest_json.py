@@ -164,7 +164,7 @@ def _numbers(values: list[Any], dtype: tf.DType) -> np.ndarray | int:
         if min(values) < lowest or max(values) > highest:
             return next(i for i, value in enumerate(values) if not lowest <= value <= highest)
     try:
-        return np.array(values, np.float64 if dtype.is_floating else None).astype(dtype.as_numpy_dtype)
+        return np.array(values, np.float64 if dtype.is_floating else dtype.as_numpy_dtype).astype(dtype.as_numpy_dtype)
     except OverflowError:  # an integer for a float
         return next(i for i, value in enumerate(values) if abs(value) > sys.float_info.max)
 

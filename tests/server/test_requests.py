@@ -141,6 +141,40 @@ def test_deeply_nested_json_is_rejected(depth):
         read_json(body, {"text": info(tf.string, -1)})
 
 
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [
+        (tf.int32, [-(2**31), 2**31 - 1]),
+        (tf.int64, [-(2**63), 2**63 - 1]),
+        (tf.uint64, [0, 2**64 - 1]),
+        (tf.uint8, [0, 255]),
+        (tf.float32, [1, -0.5, 3e38]),
+        (tf.bool, [True, False]),
+    ],
+)
+def test_numbers_of_every_type(dtype, values):
+    array = read_json(json.dumps({"inputs": values}).encode(), {"x": info(dtype, -1)})["x"]
+    assert array.dtype == dtype.as_numpy_dtype and array.tolist() == np.array(values, dtype.as_numpy_dtype).tolist()
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"inputs": [[1, 2], [3, 2**31]]}, r"x\[1\]\[1\]: JSON Value: 2147483648 Type: Number is not of expected type"),
+        ({"inputs": [[1, 2], [3, True]]}, r"x\[1\]\[1\]: JSON Value: true Type: True"),
+        ({"instances": [[1, 2], [3, 0.5]]}, "Failed to process element: 1 of 'instances' list: JSON Value: 0.5"),
+        ({"instances": [[1, 2], [3]]}, "element: 1 of 'instances' list: Encountered list at unexpected size: 1"),
+        ({"inputs": [[1, 2], 3]}, r"x\[1\]: JSON Value: 3 found at incorrect level: 1"),
+        ({"inputs": [[1, 2], [3, [4]]]}, r"x\[1\]\[1\]: Encountered list of 1 where a value of type int32"),
+        ({"inputs": [[1, 2, 3]]}, r"x has the shape \[1, 3\]; the signature expects \[any, 2\]"),
+        ({"inputs": [[1, 2]] * 1025}, "the request has 1025 items; the maximum is 1024"),
+    ],
+)
+def test_errors_name_the_place_of_a_value(body, message):
+    with pytest.raises(RequestError, match=message):
+        read_json(json.dumps(body).encode(), {"x": info(tf.int32, -1, 2)})
+
+
 def test_errors_show_only_the_start_of_a_value():
     body = json.dumps({"inputs": [{"x": "y" * 100_000}]}).encode()
     with pytest.raises(RequestError) as caught:
