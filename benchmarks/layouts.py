@@ -1,4 +1,4 @@
-"""Thirty-two layouts of images with captions, as programs and public datasets write them, each with the same images."""
+"""Thirty-three layouts of images with captions, as programs and public datasets write them, of the same images."""
 
 from __future__ import annotations
 
@@ -111,6 +111,15 @@ def kaggle_flickr30k(root: Path) -> None:
     ]
     lines[4] = lines[4].replace("| 0| ", "| 0   ")
     put(root / "results.csv", "image_name| comment_number| comment\n" + "\n".join(lines) + "\n")
+
+
+def flickr30k_annotations(root: Path) -> None:
+    put_images(root / "flickr30k-images")
+    lines = [
+        f"{quoted(json.dumps(captions(n)))},{quoted(str([2 * n, 2 * n + 1]))},{SPLITS[n]},{n:03d}.jpg,{n}\n"
+        for n in range(COUNT)
+    ]
+    put(root / "flickr_annotations_30k.csv", "raw,sentids,split,filename,img_id\n" + "".join(lines))
 
 
 def splits_of_hugging_face(root: Path) -> None:
@@ -256,6 +265,7 @@ LAYOUTS = {
     "tabs without quotation marks": Layout(
         table("captions.tsv", "file_name\tcaption", "{name}\t{caption}", quote=False, images="images")
     ),
+    "a list of captions in a column, as Hugging Face's Flickr30k has it": Layout(flickr30k_annotations, splits=True),
     "Kaggle's Flickr30k, results.csv": Layout(kaggle_flickr30k),
     "Kaggle's Flickr8k, captions.txt": Layout(table("captions.txt", "image,caption", images="Images")),
     "Hugging Face image folder, metadata.csv": Layout(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import warnings
 from collections.abc import Iterable, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 from itembed_tf.data.readers.columns import Columns
 from itembed_tf.data.readers.group import SPLITS, Group, ImageSource, format_items
 from itembed_tf.data.readers.image_paths import ImageFiles, check_path, resolve_images
-from itembed_tf.data.readers.source import is_caption
+from itembed_tf.data.readers.source import is_caption, parse_json
 
 LISTED = 5  # lines in a warning
 SPLIT_NAMES = {**{split: split for split in SPLITS}, "val": "dev", "valid": "dev", "validation": "dev"}
@@ -79,10 +80,24 @@ def texts_of(
 def caption_list(value: Any) -> list[Any]:
     """The captions of a field: a text, a list of texts, or a list of objects with the text under a known key.
 
-    Null and an empty list are one empty caption.
+    Null and an empty list are one empty caption. A cell of a table may have a list as JSON or Python writes it.
     """
+    if isinstance(value, str) and value.strip().startswith("["):
+        value = _list_in(value)
     captions = value if isinstance(value, list) else ["" if value is None else value]
     return [_text(each) if isinstance(each, dict) else each for each in captions] or [""]
+
+
+def _list_in(text: str) -> list[Any] | str:
+    """The list of texts that a text is, such as ``["a dog", "a cat"]``; else the text."""
+    for read in (parse_json, ast.literal_eval):  # which reads literals, and runs nothing
+        try:
+            value = read(text.strip())
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(value, list) and all(isinstance(each, str) for each in value):
+            return value
+    return text
 
 
 def _text(value: dict[str, Any]) -> Any:

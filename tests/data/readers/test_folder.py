@@ -228,6 +228,17 @@ def test_an_empty_split_says_what_to_do(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+def test_a_list_in_a_cell_is_several_captions(tmp_path: Path) -> None:
+    rows = ['a.png,"[""a dog"", ""it\'s red""]"', "b.png,\"['a cat', 'blue']\"", "c.png,[inaudible]", 'd.png,"[1, 2]"']
+    groups = read(write_csv(tmp_path, "image,caption\n" + "\n".join(rows) + "\n"), held_out_percent=1)
+    assert [group.captions for group in groups] == [
+        ("a dog", "it's red"),
+        ("a cat", "blue"),
+        ("[inaudible]",),
+        ("[1, 2]",),
+    ]
+
+
 def test_a_web_page_and_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
     (tmp_path / "captions.csv").write_text(" <!DOCTYPE HTML>\n<html></html>")
     with pytest.raises(ValueError, match=r"captions\.csv is an HTML page"):
