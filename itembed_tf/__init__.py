@@ -6,10 +6,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from itembed_tf.api import ImageTextModel, Ranking, load, train
+
+if os.path.expanduser("~") == "~":  # a user id without an entry, as in containers
+    os.environ["HOME"] = "/"  # without a home folder, Keras writes into a folder "~" here, and gensim's import fails
 
 __version__ = "0.2.0.dev0"
 __all__ = ["ImageTextModel", "Ranking", "__version__", "load", "train"]

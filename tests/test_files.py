@@ -59,17 +59,18 @@ def test_without_a_folder_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -
         check_temporary_folder()
 
 
-def test_word_vectors_are_imported_without_a_home_folder() -> None:
-    """smart_open, which gensim imports, asks for the home folder; without HOME and with an unknown user it has none."""
+def test_libraries_are_imported_without_a_home_folder() -> None:
+    """gensim's import fails without a home folder, and Keras writes into a folder "~" of the working directory."""
     code = (
         "import os, pwd\n"
         "os.environ.pop('HOME', None)\n"
         "def unknown(uid): raise KeyError(uid)\n"
         "pwd.getpwuid = unknown\n"
         "import itembed_tf.text.word_vectors\n"
+        "print(os.path.expanduser('~'))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stdout) == (0, "/\n"), done.stderr
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from gensim.models import KeyedVectors
 
 from itembed_tf.config import Config, arguments
 from itembed_tf.text.languages import choose_tokenizer
 from itembed_tf.text.vocabulary import Vocabulary, build_vocabulary
 from itembed_tf.text.word_vectors import align, load_word_vectors
-from itembed_tf.text.word_vectors.gensim_classes import KeyedVectors
 
 
 @dataclass(frozen=True)

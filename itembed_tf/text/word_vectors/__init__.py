@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from gensim.models import KeyedVectors, Word2Vec
 
 from itembed_tf.text.word_vectors.formats import (
     Rows,
@@ -23,7 +24,6 @@ from itembed_tf.text.word_vectors.formats import (
     read_word2vec,
     select,
 )
-from itembed_tf.text.word_vectors.gensim_classes import KeyedVectors, Word2Vec
 from itembed_tf.text.word_vectors.minilm import minilm_vectors
 from itembed_tf.text.word_vectors.native import read_keyed_vectors
 
