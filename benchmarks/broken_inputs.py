@@ -107,11 +107,11 @@ def _image_cases(copy: Miniature) -> Iterator[Break]:
     if copy.dataset != "folder":  # which has no image folder; missing images are left to training
         yield Break("no image folder", move, copy.images)
         yield Break("a file in place of that folder", stand_in, copy.images)
-    missing = [("missing images", lambda path: path.unlink())]
-    missing += [("images with another suffix", lambda path: path.rename(path.with_suffix(".jpeg")))]
     in_training = copy.dataset in ("folder", "coco")  # COCO's other folder is intact
-    for kind, change in missing:
-        yield Break(kind, each(change), copy.images, in_images=in_training)
+    yield Break("missing images", each(lambda path: path.unlink()), copy.images, in_images=in_training)
+    renamed = each(lambda path: path.rename(path.with_suffix(".jpeg")) and None)
+    suffix = Break("images with another suffix", renamed, copy.images, in_images=in_training)
+    yield replace(suffix, names="00.jpeg", in_images=False, warns=True) if copy.dataset == "folder" else suffix
     # only decoding finds these, which is the same for every reader
     for kind, change in [
         ("folders in place of images", folders),
