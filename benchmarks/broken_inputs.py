@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -109,7 +110,7 @@ def _image_cases(copy: Miniature) -> Iterator[Break]:
         yield Break("a file in place of that folder", stand_in, copy.images)
     in_training = copy.dataset in ("folder", "coco")  # COCO's other folder is intact
     yield Break("missing images", each(lambda path: path.unlink()), copy.images, in_images=in_training)
-    renamed = each(lambda path: path.rename(path.with_suffix(".jpeg")) and None)
+    renamed = each(lambda path: os.rename(path, path.with_suffix(".jpeg")))
     suffix = Break("images with another suffix", renamed, copy.images, in_images=in_training)
     yield replace(suffix, names="00.jpeg", in_images=False, warns=True) if copy.dataset == "folder" else suffix
     # only decoding finds these, which is the same for every reader
