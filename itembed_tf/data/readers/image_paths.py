@@ -161,21 +161,27 @@ def resolve_images(paths: Sequence[str], files: ImageFiles, where: str) -> Resol
         missing = _resolve_moved(missing, files, where, resolved)
     missing += _resolve_moved(absolute, files, where, resolved)
     _resolve_spelling([path for path in missing if path in resolved.files], len(paths), files, where, resolved)
-    for path in (path for path in absolute if path not in resolved.files):
+    lost = [path for path in absolute if path not in resolved.files]
+    beginning = "/".join([*_common_folders(lost), ""]) if lost else ""
+    for path in lost:
         resolved.problems[path] = (
-            f"image {path!r} is an absolute path of another machine, or outside the folder {files.folder}; remove the "
-            "beginning that all paths have, or set dataset.images to the folder of the images"
+            f"image {path!r} is an absolute path of another machine, or outside the folder {files.folder}; set "
+            f"dataset.images to the folder that has the images, or remove {beginning!r}, with which these paths begin"
         )
     return resolved
+
+
+def _common_folders(paths: Sequence[str]) -> list[str]:
+    """The first folders, which all paths have."""
+    folders = [path.split("/")[:-1] for path in paths]
+    return [a for a, b in takewhile(lambda pair: pair[0] == pair[1], zip(min(folders), max(folders)))]
 
 
 def _resolve_moved(paths: Sequence[str], files: ImageFiles, where: str, resolved: ResolvedImages) -> list[str]:
     """Look for all paths without the same first folders, as few as possible; returns those that are not found."""
     if not paths:
         return []
-    folders = [path.split("/")[:-1] for path in paths]
-    common = [a for a, b in takewhile(lambda pair: pair[0] == pair[1], zip(min(folders), max(folders)))]
-    for count in range(len(common) + 1):
+    for count in range(len(_common_folders(paths)) + 1):
         rests = {path: re.sub(r"^(\.?\.?/)+", "", "/".join(path.split("/")[count:])) for path in paths}
         found = {path: ends[0] for path, rest in rests.items() if len(ends := files.ending_with(rest)) == 1}
         if found:

@@ -81,7 +81,7 @@ def test_absolute_paths_without_a_file_are_a_problem(tmp_path: Path) -> None:
     assert list(resolve(folder(tmp_path / "inside", "a.jpg"), "../outside.jpg").problems) == ["../outside.jpg"]
     found = resolve(folder(tmp_path, "a.jpg"), "/etc/b.jpg", "/etc/c.jpg", "a.jpg")
     assert list(found.problems) == ["/etc/b.jpg", "/etc/c.jpg"]
-    assert "set dataset.images to the folder of the images" in found.problems["/etc/b.jpg"]
+    assert "set dataset.images to the folder that has the images, or remove '/etc/'" in found.problems["/etc/b.jpg"]
 
 
 def test_images_in_one_other_folder_are_found(tmp_path: Path) -> None:
