@@ -101,7 +101,10 @@ REST = {
     "many texts": lambda: post(TEXT, json.dumps({"inputs": ["a dog, a cat " * 1500] * 1024}).encode()),
     "one image": lambda: post(IMAGE, b'{"inputs": [{"b64": "' + b"AAAA" * (7 * MB) + b'"}]}'),
     "base64 in lines": lambda: post(IMAGE, b'{"inputs": [{"b64": "' + (b"A" * 76 + b"\\n") * 380_000 + b'"}]}'),
-    "images of many segments": lambda: post(IMAGE, encoded(*[b"\xff\xd8" + b"\xff\xe1\x00\x02" * 5900] * 100)),
+    "images of many segments": lambda: post(IMAGE, encoded(*[b"\xff\xd8" + b"\xff\xe1\x00\x02" * 5900] * 300)),
+    "images of many blocks": lambda: post(
+        IMAGE, encoded(*[b"GIF89a" + bytes(7) + b"\x21\xfe" + b"\x01a" * 15_000] * 300)
+    ),
     "an image of stuffing": lambda: post(IMAGE, encoded(b"\xff\xd8\xff\xe0\x00\x02" + b"\xff\x00" * (11 * MB))),
     "gzip": lambda: post(TEXT, gzip.compress(b'{"inputs": [' + b"[]," * (10 * MB)), "Content-Encoding: gzip"),
     "tiny chunks": lambda: (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 import zlib
 
 import numpy as np
@@ -54,6 +55,15 @@ def test_images_that_only_pillow_decodes_are_decoded_before_the_batch():
         prepare_images({"image_bytes": np.array([broken], object)})
     text = {"text": np.array([b"a"], object)}
     assert prepare_images(text) == text
+
+
+def test_images_whose_headers_take_long_are_refused_together():
+    image = b"\xff\xd8\xff\xe1\x00\x02" + b"\xff\xe1\x00\x02" * 9000 + b"\xff\xd9"
+    values = np.array([image] * 1000, object)
+    started = time.thread_time()
+    with pytest.raises(RequestError, match="of 1000 images took 0.5 s") as caught:
+        check_items({"image_bytes": values}, Limits())
+    assert caught.value.code.name == "RESOURCE_EXHAUSTED" and time.thread_time() - started < 2
 
 
 def test_limits_of_texts_and_requests():
