@@ -9,9 +9,15 @@ from itembed_tf.git_pointer import pointer_problem
 BITMAP_HEADERS = frozenset(size.to_bytes(4, "little") for size in (12, 16, 40, 52, 56, 64, 108, 124))
 HEIF_BRANDS = frozenset(b"avif avis heic heix heim heis hevc hevx hevm hevs mif1 msf1".split())
 _TO_PNG = "convert it to PNG or JPEG"
-_CAMERA = f"a camera's raw image, which is not read; {_TO_PNG}"
+_VIDEO = "a video, not an image; extract a frame as PNG or JPEG"
+
+
+def _other(name: str) -> str:
+    return f"{name}, which is not read; {_TO_PNG}"
+
+
 HTML = "an HTML page, not an image; the download gave a page instead, such as an error"
-SVG = f"an SVG drawing, which is not read; {_TO_PNG}"
+SVG = _other("an SVG drawing")
 UNKNOWN = "not an image of a known format (JPEG, PNG, GIF, BMP, WebP, AVIF and HEIC are read)"
 
 # Offset and bytes at the start of a file, and what it is; the first match counts. The exported image encoder has the
@@ -24,44 +30,40 @@ SIGNATURES = (
     (4, b"ftypavif", f"an AVIF image; {_TO_PNG}"),
     (4, b"ftypavis", f"an animated AVIF image; {_TO_PNG}"),
     *((4, b"ftyp" + brand, f"a HEIC image; {_TO_PNG}") for brand in (b"hei", b"hev", b"mif1", b"msf1")),
-    (4, b"ftypcrx ", _CAMERA),
-    (4, b"ftyp", "a video, not an image; extract a frame as PNG or JPEG"),
-    (8, b"CR\x02", _CAMERA),
-    (0, b"II*\0", f"a TIFF image, which is not read; {_TO_PNG}"),
-    (0, b"MM\0*", f"a TIFF image, which is not read; {_TO_PNG}"),
-    (0, b"II+\0", f"a TIFF image, which is not read; {_TO_PNG}"),
-    (0, b"MM\0+", f"a TIFF image, which is not read; {_TO_PNG}"),
-    (0, b"8BPS", f"a PSD (Photoshop) image, which is not read; {_TO_PNG}"),
-    (0, b"\0\0\0\x0cjP  ", f"a JPEG 2000 image, which is not read; {_TO_PNG}"),
-    (0, b"\xff\x4f\xff\x51", f"a JPEG 2000 image, which is not read; {_TO_PNG}"),
-    (0, b"\0\0\0\x0cJXL ", f"a JPEG XL image, which is not read; {_TO_PNG}"),
-    (0, b"\xff\x0a", f"a JPEG XL image, which is not read; {_TO_PNG}"),
-    (0, b"II\xbc", f"a JPEG XR image, which is not read; {_TO_PNG}"),
-    (0, b"\0\0\1\0", f"an ICO (icon) image, which is not read; {_TO_PNG}"),
-    (0, b"\0\0\2\0\1", f"a CUR (cursor) image, which is not read; {_TO_PNG}"),
-    (0, b"icns", f"an ICNS (icon) image, which is not read; {_TO_PNG}"),
+    (4, b"ftypcrx ", _other("a camera's raw image")),
+    (4, b"ftyp", _VIDEO),
+    (8, b"CR\x02", _other("a camera's raw image")),
+    (0, b"II*\0", _other("a TIFF image")),
+    (0, b"MM\0*", _other("a TIFF image")),
+    (0, b"II+\0", _other("a TIFF image")),
+    (0, b"MM\0+", _other("a TIFF image")),
+    (0, b"8BPS", _other("a PSD (Photoshop) image")),
+    (0, b"\0\0\0\x0cjP  ", _other("a JPEG 2000 image")),
+    (0, b"\xff\x4f\xff\x51", _other("a JPEG 2000 image")),
+    (0, b"\0\0\0\x0cJXL ", _other("a JPEG XL image")),
+    (0, b"\xff\x0a", _other("a JPEG XL image")),
+    (0, b"II\xbc", _other("a JPEG XR image")),
+    (0, b"\0\0\1\0", _other("an ICO (icon) image")),
+    (0, b"\0\0\2\0\1", _other("a CUR (cursor) image")),
+    (0, b"icns", _other("an ICNS (icon) image")),
     (0, b"%PDF", f"a PDF document, not an image; {_TO_PNG}, such as by pdftoppm -png"),
     (0, b"%!PS", f"a PostScript document, not an image; {_TO_PNG}"),
-    (0, b"gimp xcf", f"an XCF (GIMP) image, which is not read; {_TO_PNG}"),
-    (0, b"qoif", f"a QOI image, which is not read; {_TO_PNG}"),
-    (0, b"\0\0\2" + bytes(9), f"a TGA image, which is not read; {_TO_PNG}"),
-    (0, b"\0\0\n" + bytes(9), f"a TGA image, which is not read; {_TO_PNG}"),
-    (0, b"\n\5\1", f"a PCX image, which is not read; {_TO_PNG}"),
-    (0, b"\1\xda\0", f"an SGI image, which is not read; {_TO_PNG}"),
-    (0, b"\1\xda\1", f"an SGI image, which is not read; {_TO_PNG}"),
-    (0, b"DDS ", f"a DDS (texture) image, which is not read; {_TO_PNG}"),
-    (0, b"#?RADIANCE", f"a Radiance HDR image, which is not read; {_TO_PNG}"),
-    (0, b"v/1\x01", f"an OpenEXR image, which is not read; {_TO_PNG}"),
-    (0, b"SIMPLE  =", f"a FITS image, which is not read; {_TO_PNG}"),
-    (0, b"FUJIFILMCCD-RAW", _CAMERA),
-    *(
-        (0, b"P%d" % n + space, f"a PNM image, which is not read; {_TO_PNG}")
-        for n in range(1, 8)
-        for space in (b" ", b"\n")
-    ),
-    (128, b"DICM", f"a DICOM image, which is not read; {_TO_PNG}"),
-    (8, b"AVI ", "a video, not an image; extract a frame as PNG or JPEG"),
-    (0, b"\x1a\x45\xdf\xa3", "a video, not an image; extract a frame as PNG or JPEG"),
+    (0, b"gimp xcf", _other("an XCF (GIMP) image")),
+    (0, b"qoif", _other("a QOI image")),
+    (0, b"\0\0\2" + bytes(9), _other("a TGA image")),
+    (0, b"\0\0\n" + bytes(9), _other("a TGA image")),
+    (0, b"\n\5\1", _other("a PCX image")),
+    (0, b"\1\xda\0", _other("an SGI image")),
+    (0, b"\1\xda\1", _other("an SGI image")),
+    (0, b"DDS ", _other("a DDS (texture) image")),
+    (0, b"#?RADIANCE", _other("a Radiance HDR image")),
+    (0, b"v/1\x01", _other("an OpenEXR image")),
+    (0, b"SIMPLE  =", _other("a FITS image")),
+    (0, b"FUJIFILMCCD-RAW", _other("a camera's raw image")),
+    *((0, b"P%d" % n + space, _other("a PNM image")) for n in range(1, 8) for space in (b" ", b"\n")),
+    (128, b"DICM", _other("a DICOM image")),
+    (8, b"AVI ", _VIDEO),
+    (0, b"\x1a\x45\xdf\xa3", _VIDEO),
     (8, b"WAVE", "a sound, not an image"),
     (0, b"ID3", "a sound, not an image"),
     (0, b"\x1f\x8b", "a gzip file, not an image; unpack it"),

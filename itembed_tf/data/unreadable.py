@@ -89,11 +89,11 @@ def or_unreadable(function: Any, max_pixels: int) -> Callable[[NamedImage], Any]
 
 def _system_reason(error: OSError) -> str:
     reasons = {
-        FileNotFoundError: "a missing file; there is none by this name",
+        FileNotFoundError: "missing: there is no such file",
         IsADirectoryError: "a folder, not an image",
-        PermissionError: "a file that you have no permission to read",
+        PermissionError: "not readable: you have no permission to read it",
     }
-    return reasons.get(type(error)) or f"a file that cannot be read: {error.strerror or error}"
+    return reasons.get(type(error)) or f"not readable: {error.strerror or error}"
 
 
 def named_images(group: Group) -> list[NamedImage]:

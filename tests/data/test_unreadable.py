@@ -47,7 +47,7 @@ def test_unreadable_images_are_found_and_named(mixed):
     assert [each.reason for each in unreadable] == [
         "a truncated PNG image: it is not complete",
         "a text, not an image: 'not a image'",
-        "a missing file; there is none by this name",
+        "missing: there is no such file",
         "a truncated PNG image: it is not complete",
     ]
 
@@ -89,7 +89,7 @@ def test_files_that_cannot_be_read_say_why(tmp_path):
         file.truncate(MAX_BYTES + 1)
     reasons = find_unreadable([Group("g", tuple(map(str, sorted(tmp_path.iterdir()))), ("x",), "train")])
     folder, link, pipe, sparse = (each.reason for each in reasons)
-    assert folder == "a folder, not an image" and link.startswith("a missing file")
+    assert folder == "a folder, not an image" and link.startswith("missing")
     assert "is a pipe" in pipe and "1,073,741,825 bytes; the maximum" in sparse
 
 
