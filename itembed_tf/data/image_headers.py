@@ -154,14 +154,16 @@ def _bmp(data: bytes) -> ImageHeader:
 
 
 def _webp(data: bytes) -> ImageHeader:
+    frames = 1
     if data[12:16] == b"VP8X":
         width, height = (int.from_bytes(data[i : i + 3], "little") + 1 for i in (24, 27))
+        frames = 2 if data[20] & 2 else 1  # libwebp keeps two canvases of an animation
     elif data[12:16] == b"VP8L":
         (bits,) = struct.unpack_from("<I", data, 21)
         width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     else:
         width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
-    return ImageHeader("WebP", width, height)
+    return ImageHeader("WebP", width, height, cost=frames * width * height)
 
 
 def _gif(data: bytes) -> ImageHeader:

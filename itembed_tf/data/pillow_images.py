@@ -8,6 +8,7 @@ which loses nothing and costs little. Only the decoder of the format that the he
 from __future__ import annotations
 
 import io
+import struct
 from functools import cache
 
 from PIL import Image, ImageOps, features
@@ -16,6 +17,7 @@ from itembed_tf.config import Config
 from itembed_tf.data.image_headers import ImageError, ImageHeader, check_cost, read_header
 from itembed_tf.extras import MissingExtra, require
 
+_BAND = 1 << 18  # pixels that are put on white at a time
 _PILLOW_NAMES = {"HEIC": "HEIF", "WebP": "WEBP"}
 
 
@@ -34,15 +36,13 @@ def prepare_image(data: bytes, *, max_pixels: int = Config.max_pixels) -> bytes:
     check_cost(header, max_pixels)
     if header.format != "GIF" and not header.only_pillow:
         return data
-    out = io.BytesIO()
     try:
         with open_image(data, header) as image:
-            on_white(image).save(out, "BMP")
+            return _to_bmp(image)
     except ImageError:
         raise
     except Exception:  # decoders raise almost any exception for a damaged file
         raise ImageError(damage(data, header)) from None
-    return out.getvalue()
 
 
 def open_image(data: bytes, header: ImageHeader) -> Image.Image:
@@ -78,6 +78,24 @@ def _register_heif() -> None:
 def on_white(image: Image.Image) -> Image.Image:
     """An opened image as RGB, upright by its EXIF orientation, transparency on white."""
     ImageOps.exif_transpose(image, in_place=True)
+    return _blended(image)
+
+
+def _to_bmp(image: Image.Image) -> bytes:
+    """The image upright and on white as a BMP of 24 bits, made a band of rows at a time, to save memory."""
+    ImageOps.exif_transpose(image, in_place=True)
+    (width, height), stride = image.size, -(-3 * image.width // 4) * 4
+    out = io.BytesIO()
+    out.write(struct.pack("<2sIIIIiiHHIIIIII", b"BM", 54 + stride * height, 0, 54, 40, width, -height, 1, 24, *[0] * 6))
+    rows = _BAND // width + 1
+    for top in range(0, height, rows):
+        band = _blended(image.crop((0, top, width, min(top + rows, height))))
+        out.write(band.tobytes("raw", "BGR", stride, 1))
+    return out.getvalue()
+
+
+def _blended(image: Image.Image) -> Image.Image:
+    """An image as RGB, transparency on white."""
     transparent = image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
     if image.mode.startswith("I;16"):  # convert() would clip sixteen bits to eight; this keeps the upper ones
         image = image.point(lambda value: value / 256).convert("L")
