@@ -16,9 +16,9 @@ passes if
 Small files of many pixels ("bombs") go to the first two and to the server only: the exported graph has no limit.
 
 Then the memory of reading, checking and decoding a file is measured for each format in a process of its own, in bytes a
-pixel of a large image above a small one (an animated WebP counts as two images, as for `max_pixels`). The figure is the
-number of files that fail, and the largest memory. --files prints every outcome; --quick leaves out the server, and
-measures the memory of one format.
+pixel of a large image above a small one, besides the file itself (an animated WebP counts as two images, as it does for
+`max_pixels`). The figure is the number of files that fail, and the largest memory. --files prints every outcome; --quick
+leaves out the server, and measures the memory of one format.
 """
 
 from __future__ import annotations
@@ -257,7 +257,8 @@ def measure_memory(kind: str, file: Path) -> float:
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
     before = _memory("VmRSS")
     decode(str(file))
-    return (_memory("VmHWM") - before) / read_header(file.read_bytes()).cost
+    content = file.read_bytes()
+    return (_memory("VmHWM") - before - len(content)) / read_header(content).cost
 
 
 def _memory(name: str) -> int:
