@@ -17,8 +17,8 @@ Small files of many pixels ("bombs") go to the first two and to the server only:
 
 Then the memory of reading, checking and decoding a file is measured for each format in a process of its own, in bytes a
 pixel of a large image above a small one, besides the file itself (an animated WebP counts as two images, as it does for
-`max_pixels`). The figure is the number of files that fail, and the largest memory. --files prints every outcome; --quick
-leaves out the server, and measures the memory of one format.
+`max_pixels`). The figure is the number of files that fail, and the largest memory. --files prints every outcome;
+--quick leaves out the server, and measures the memory of one format.
 """
 
 from __future__ import annotations
