@@ -8,9 +8,11 @@ import numpy as np
 
 from itembed_tf.config import Config
 from itembed_tf.text.languages import language
+from itembed_tf.text.tokenizer import tokenize
 from itembed_tf.text.vocabulary import Vocabulary
 
-LONG_WORD = 12  # letters; a caption of one longer word is rather a sentence in a script without spaces
+# A caption of one word with more letters, or that "unicode" would split into so many, is a sentence without spaces.
+LETTERS, PARTS = 12, 4
 MANY = 0.1  # share of the captions that is worth a warning
 MIN_COVERAGE = 0.5  # share of the words
 ENGLISH_SOURCES = ("glove-50", "minilm")  # of word vectors
@@ -35,7 +37,7 @@ def caption_warnings(
 
 
 def _one_word(captions: Sequence[Sequence[str]], vocabulary: Vocabulary) -> str:
-    whole = [words[0] for words in captions if len(words) == 1 and len(words[0]) > LONG_WORD]
+    whole = [words[0] for words in captions if len(words) == 1 and _is_sentence(words[0])]
     if len(whole) <= MANY * len(captions):
         return ""
     advice = 'set text.tokenizer = "auto" or "unicode", which split scripts without spaces'
@@ -45,6 +47,10 @@ def _one_word(captions: Sequence[Sequence[str]], vocabulary: Vocabulary) -> str:
         f"{100 * len(whole) / len(captions):.0f} % of the training captions are one long word each, such as "
         f"{whole[0][:40]!r}, and other texts will not have these words; {advice} ({PAGE})"
     )
+
+
+def _is_sentence(word: str) -> bool:
+    return len(word) > LETTERS or len(tokenize(word, tokenizer="unicode", lowercase=True)) >= PARTS
 
 
 def _truncated(captions: Sequence[Sequence[str]], vocabulary: Vocabulary) -> str:

@@ -29,6 +29,11 @@ def test_captions_of_one_word(name: str) -> None:
     assert 'set text.tokenizer = "auto"' in warning
 
 
+def test_short_captions_of_one_word() -> None:
+    assert "'一只狗在跑'" in warnings_of(["一只狗在跑"] * 3)[0]
+    assert warnings_of(["苹果", "自行车", "Fahrradhelm"]) == [], "labels"
+
+
 def test_captions_of_one_word_where_no_tokenizer_helps() -> None:
     (warning,) = warnings_of(["ⰰⰱⰲⰳⰴⰵⰶⰷⰸⰹⰺⰻⰼⰽ"] * 3, "text.tokenizer=unicode")
     assert "put spaces between the words" in warning
