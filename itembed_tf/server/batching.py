@@ -217,12 +217,13 @@ def _run_part(run: Callable[[str, Arrays], Arrays], part: RequestPart) -> Arrays
         if not failures:
             return error
         name = next(iter(part.inputs))
-        message = "; ".join(f"{name}[{part.offset + i}]: {_message(failure)}" for i, failure in failures.items())
+        message = "; ".join(f"{name}[{part.offset + i}]{_after_index(failure)}" for i, failure in failures.items())
         return RequestError(_code(next(iter(failures.values()))), message)
 
 
-def _message(error: Exception) -> str:
-    return error.message if isinstance(error, RequestError) else f"{type(error).__name__}: {error}"
+def _after_index(error: Exception) -> str:
+    message = error.message if isinstance(error, RequestError) else f"{type(error).__name__}: {error}"
+    return f" {message}" if message.startswith("is ") else f": {message}"  # " is a damaged PNG image"
 
 
 def _code(error: Exception) -> grpc.StatusCode:
