@@ -1,6 +1,6 @@
 """Disturbed runs: is a run that is stopped, moved, damaged or shared continued right, or refused with what to do?
 
-    python -m benchmarks.disturbed [--quick] [--errors] [--only TEXT]
+    python -m benchmarks.disturbed [--quick] [--errors] [--only PATTERN]
 
 A tiny model is trained on generated images and stopped in its second epoch; another run finishes. Each disturbance
 (benchmarks/disturbances.py) starts from a copy of both, disturbs it, and gives a command: its data changes, another
@@ -10,10 +10,12 @@ process is at work, a path is unusual, the disk is full, a file is damaged, the 
 - or if it ends with exit code 1 or 2 and one line "error: ..." that has the file and what to do.
 
 Which of the two is right is part of the disturbance. A traceback, a raw message of TensorFlow, another result without a
-word: each is a failure. Most commands run in this process; those that another process disturbs run in a fresh one.
+word: each is a failure. Most commands run in this process; those that another process disturbs run in a fresh one. The
+continued trainings write no exports and no report, which take most of their time, but for those in a process of their
+own and the one without epochs.
 
-The figure is the number of disturbances that pass. --errors prints every message, --only runs those whose name has a
-text, --quick runs six.
+The figure is the number of disturbances that pass. --errors prints every message, --only runs those whose name
+matches a regular expression, --quick runs six.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ def prepare(place: Place) -> None:
     """
     write_data(place.data)
     place.write_config()
-    for code, output in (place.call("train", place.config, place.finished), interrupted_training(place)):
+    for code, output in (place.train(run=place.finished), interrupted_training(place)):
         if code not in (0, INTERRUPTED):
             raise SystemExit(f"{output}\nthe undisturbed training failed with exit code {code}")
 
@@ -124,9 +126,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--quick", action="store_true", help="six disturbances")
     parser.add_argument("--errors", action="store_true", help="print every error and warning")
-    parser.add_argument("--only", default="", metavar="TEXT", help="run the disturbances whose name has this text")
+    parser.add_argument("--only", default="", metavar="PATTERN", help="run the disturbances whose name matches")
     args = parser.parse_args(argv)
-    cases = [case for case in DISTURBANCES if args.only in case.name and (not args.quick or case.name in QUICK)]
+    cases = [
+        case for case in DISTURBANCES if re.search(args.only, case.name) and (not args.quick or case.name in QUICK)
+    ]
     print_versions()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -210,4 +210,4 @@ def without_module(name: str, *words: str) -> Callable[[Place], Ended]:
 def renamed_run(place: Place, name: str) -> Ended:
     """Continue the stopped run under another name."""
     place.run.rename(place.root / name)
-    return place.call("train", place.config, place.root / name)
+    return place.train(run=place.root / name)

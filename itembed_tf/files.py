@@ -44,7 +44,8 @@ def check_output(path: str | Path) -> Path:
         raise UsageError(f"{start}is an address ({found.group()}); it must be a folder of this machine")
     longest = max((len(part.encode()) for part in Path(text).parts), default=0)
     if longest > NAME_BYTES or len(os.path.abspath(text).encode()) > PATH_BYTES:
-        raise UsageError(f"{start}is too long: a name may have {NAME_BYTES} bytes, the whole path {PATH_BYTES}")
+        limits = f"a name may have {NAME_BYTES} bytes, the whole path {PATH_BYTES}"
+        raise UsageError(f"{start}is too long: {limits}; use a shorter one")
     return Path(path)
 
 

@@ -46,7 +46,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         user = f", the base of {above[-1]}" if above else ""
         raise ConfigError(f"{path}: no such config file{user}{_similar(path)}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from None
+        raise ConfigError(f"{path}: not TOML: {error}; repair it, or restore the file from a copy") from None
     _move_former_keys(table)
     base = table.pop("base", None)
     if base is None:

@@ -115,7 +115,7 @@ def cached_rows(
     Raises:
         NoSpace: the disk is full.
     """
-    rows = _open_rows(path, shape, dtype)
+    rows = _open_rows(path, shape, dtype, warn=False)
     if rows is not None:
         return rows
     with locked_file(path):
@@ -126,7 +126,8 @@ def cached_rows(
     return rows
 
 
-def _open_rows(path: Path, shape: tuple[int, int], dtype: type[np.floating]) -> np.ndarray | None:
+def _open_rows(path: Path, shape: tuple[int, int], dtype: type[np.floating], *, warn: bool = True) -> np.ndarray | None:
+    """The rows of a cached file; None where it is missing or damaged. `warn` says whether a damaged one is told."""
     if not path.exists():
         return None
     try:
@@ -136,7 +137,8 @@ def _open_rows(path: Path, shape: tuple[int, int], dtype: type[np.floating]) -> 
         reason = f"it does not hold {dtype.__name__} {list(shape)}"
     except (ValueError, EOFError) as error:
         reason = str(error)
-    warnings.warn(f"the cached file {path} is damaged ({reason}); it is computed again", stacklevel=3)
+    if warn:
+        warnings.warn(f"the cached file {path} is damaged ({reason}); it is computed again", stacklevel=3)
     return None
 
 
@@ -174,7 +176,7 @@ def _reserved(file: Path, dtype: type[np.floating], shape: tuple[int, int], fold
         megabytes = np.dtype(dtype).itemsize * shape[0] * shape[1] / 1e6
         raise NoSpace(
             f"the cache folder {folder} has no space for {megabytes:,.1f} MB of features ({error.strerror}): free "
-            "some, or name another folder in the environment variable ITEMBED_CACHE",
+            "some, or set the environment variable ITEMBED_CACHE to a folder on another disk",
         ) from error
     return rows
 

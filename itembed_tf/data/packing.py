@@ -7,6 +7,7 @@ Training reads images in a new random order every epoch, so the index of a shard
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -75,14 +76,28 @@ def pack(
         for split, parts in shards.items():
             for number, part in enumerate(parts):
                 path = shard_path(folder, split, number, len(parts))
-                if not path.with_suffix(".json").exists():
-                    _write_shard(path, part, lambda images: pool.map(encode, images), bar)
+                without = _skipped(path)
+                if without is None:
+                    without = _write_shard(path, part, lambda images: pool.map(encode, images), bar)
                 else:
                     bar.update(sum(len(group.images) for group in part))
-                index = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-                skipped += [UnreadableImage(**entry) for entry in index["skipped"]]
+                skipped += without
                 refuse_too_many(skipped, total, max_broken_percent)
     return skipped
+
+
+def _skipped(path: Path) -> list[UnreadableImage] | None:
+    """The images that a shard left out; None if it is incomplete or damaged, and must be written."""
+    try:
+        index = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        if path.stat().st_size == index["bytes"]:
+            return [UnreadableImage(**entry) for entry in index["skipped"]]
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        pass
+    warnings.warn(f"the shard {path} or its index is damaged; it is written again", stacklevel=3)
+    return None
 
 
 def _divide(groups: Sequence[Group], shard_images: int) -> list[list[Group]]:
@@ -144,8 +159,12 @@ def _encoder(short_side: int, quality: int, max_pixels: int) -> Callable[[NamedI
     return or_unreadable(shrink, max_pixels)
 
 
-def _write_shard(path: Path, groups: Sequence[Group], encode_all: Any, bar: tqdm) -> None:
-    """Write the records under a temporary name, then the index: a shard with an index is complete."""
+def _write_shard(path: Path, groups: Sequence[Group], encode_all: Any, bar: tqdm) -> list[UnreadableImage]:
+    """Write the records under a temporary name, then the index: a shard with an index is complete.
+
+    Returns:
+        The images that were left out.
+    """
     entries, skipped, offset = [], list[UnreadableImage](), 0
     results = iter(encode_all([pair for group in groups for pair in named_images(group)]))
     with replacing(path) as temporary, tf.io.TFRecordWriter(str(temporary)) as writer:
@@ -166,6 +185,7 @@ def _write_shard(path: Path, groups: Sequence[Group], encode_all: Any, bar: tqdm
                 offset += HEADER + len(record) + FOOTER
     index = {"bytes": path.stat().st_size, "groups": entries, "skipped": [asdict(each) for each in skipped]}
     write_atomically(path.with_suffix(".json"), json.dumps(index, ensure_ascii=False) + "\n")
+    return skipped
 
 
 def _record(group: Group, jpegs: Sequence[bytes]) -> bytes:

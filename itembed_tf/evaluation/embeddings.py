@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,8 @@ from itembed_tf.models.inference import inference_function, row_batches
 from itembed_tf.progress import running_clock
 from itembed_tf.text import Vocabulary
 from itembed_tf.training.build import load_model
-from itembed_tf.training.run_directory import Run, read_skipped
+from itembed_tf.training.run_data import GroupRecord, differences, group_records, read_records
+from itembed_tf.training.run_directory import PLACES, Run, read_skipped
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,9 @@ def embed_split(
     known = {each.image for each in read_skipped(run.path) or []}
     new = any(each.image not in known for each in unreadable)
     groups = drop_unreadable(groups, unreadable, config.max_broken_percent if new else 100.0)
+    same_settings = all(override.partition("=")[0].strip() in PLACES for override in overrides)
+    if same_settings and not config.dataset.merge:  # one split alone does not show the duplicates of another
+        _warn_of_other_data(run, split, group_records(groups, config.dataset.root, config.dataset.images))
     embed = embedder(model, flatten(groups), run.vocabulary, **arguments(config.image), **arguments(config.evaluation))
     return model, config, groups, embed()
 
@@ -134,3 +139,14 @@ def _read_split(config: Config, run: Run) -> list[Group]:
         raise FileNotFoundError(
             f"{error}\nIf the data of {run.path} has moved, add its folder to the command: --set {setting}=FOLDER"
         ) from error
+
+
+def _warn_of_other_data(run: Run, split: str, now: Sequence[GroupRecord]) -> None:
+    """Warn where a split is not the one with which the run was trained, as far as the run has a record of it."""
+    before = [record for record in read_records(run.path) or [] if record.split == split]
+    if before and before != list(now):
+        warnings.warn(
+            f"the {split} split has changed since {run.path} was trained ({'; '.join(differences(before, now))}); the "
+            "figures are those of the present data",
+            stacklevel=2,
+        )

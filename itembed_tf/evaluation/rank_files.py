@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,7 @@ def read_ranks(run: str | Path, split: str, protocol: str | None) -> RunRanks:
                 rates = {name.removeprefix(prefix): file[name] for name in file.files if name.startswith(prefix)}
                 queries[direction] = QueryRanks(file[f"{direction} ranks"], file[f"{direction} groups"], rates)
             return RunRanks(**{key: header[key] for key in HEADER}, queries=queries)
-    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{files[0]} cannot be read ({error}); write it again: {command}") from error
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -22,7 +23,7 @@ from itembed_tf.config import load_config
 from itembed_tf.data.readers import Group
 from itembed_tf.evaluation.embeddings import Embeddings
 from itembed_tf.evaluation.evaluate import evaluate_embeddings
-from itembed_tf.exporting import EncoderPair, LiteRTExport, ParityError
+from itembed_tf.exporting import EncoderPair, LiteRTExport, ParityError, litert_files
 from itembed_tf.exporting import litert_export as edge
 from itembed_tf.exporting.litert_metadata import files_inside
 from itembed_tf.text import Vocabulary
@@ -220,3 +221,19 @@ def test_a_gallery_has_the_embeddings_of_the_encoder(small_export, small_dataset
 
 def text_json(out: Path) -> dict[str, Any]:
     return json.loads((out / "text_encoder.json").read_text())
+
+
+def test_text_without_known_words_is_not_compared_where_the_model_gives_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An untrained text tower gives 0 for it, of which LiteRT's normalisation makes NaN."""
+    vocabulary = Vocabulary(("blue", "red"), tokenizer="words", lowercase=True, length=4)
+
+    def untrained(ids: np.ndarray, training: bool = False) -> np.ndarray:
+        return np.eye(4, dtype=np.float32)[0] * (ids != 0).any(axis=1, keepdims=True)
+
+    def exported(content: bytes, ids: np.ndarray) -> tuple[np.ndarray, float]:
+        live = untrained(ids)
+        return np.where(live.any(axis=1, keepdims=True), live, np.float32(np.nan)), 1.0
+
+    monkeypatch.setattr(litert_files, "embed_all", exported)
+    of_untrained: Any = SimpleNamespace(text_encoder=untrained, vocabulary=vocabulary)
+    assert litert_files.text_parity(b"", of_untrained).max_abs_difference == 0

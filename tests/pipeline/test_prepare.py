@@ -92,7 +92,7 @@ def test_a_killed_packing_continues(root, tmp_path, monkeypatch, capsys):
         if len(written) == 3:
             partial_name(path).write_bytes(b"half")
             raise KeyboardInterrupt
-        write(path, groups, encode_all, bar)
+        return write(path, groups, encode_all, bar)
 
     monkeypatch.setattr(pack_module, "_write_shard", kill_in_third_shard)
     assert main(command(root, out)) == 130
@@ -100,7 +100,7 @@ def test_a_killed_packing_continues(root, tmp_path, monkeypatch, capsys):
     with pytest.raises(FileNotFoundError, match=r"the index of a shard is missing.*Rerun `itembed prepare`"):
         read(shards=str(out))
     written.clear()
-    monkeypatch.setattr(pack_module, "_write_shard", lambda *args: (written.append(args[0].name), write(*args)))
+    monkeypatch.setattr(pack_module, "_write_shard", lambda *args: (written.append(args[0].name), write(*args))[1])
     assert main(command(root, out)) == 0
     assert written == ["train-00002-of-00003.tfrecord", "dev-00000-of-00001.tfrecord"], "two were complete"
     names = {path.name for path in complete.iterdir()}
@@ -169,6 +169,18 @@ def test_a_truncated_shard_is_refused(root, tmp_path):
         read(shards=str(out))
     with pytest.raises(OSError, match=r"is truncated .*rerun `itembed prepare`"):
         read_image(FilePart(str(shard), shard.stat().st_size - 10, 20))
+
+
+def test_damaged_shards_and_indexes_are_written_again(root, tmp_path):
+    out = tmp_path / "shards"
+    assert main(command(root, out)) == 0
+    names = ("train-00000-of-00003.tfrecord", "train-00001-of-00003.json")
+    intact = {name: (out / name).read_bytes() for name in names}
+    for name, content in intact.items():
+        (out / name).write_bytes(content[: len(content) // 2])
+    with pytest.warns(UserWarning, match="is damaged; it is written again"):
+        assert main(command(root, out)) == 0
+    assert {name: (out / name).read_bytes() for name in names} == intact
 
 
 def test_the_summary_is_correct(root, tmp_path, capsys):
