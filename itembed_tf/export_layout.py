@@ -12,3 +12,8 @@ DEFAULT_SIGNATURE, IDS_SIGNATURE = "serving_default", "ids"
 CONTRACT_FILE = "encoders.json"
 EXTRA_ASSETS = "assets.extra"
 WARMUP_FILE = "tf_serving_warmup_requests"
+
+
+def is_version(name: str) -> bool:
+    """Whether a folder's name is a version for TF Serving: ASCII digits of a number that fits into an int64."""
+    return name.isascii() and name.isdigit() and len(name.lstrip("0")) < 19

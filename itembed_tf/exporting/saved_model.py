@@ -13,7 +13,14 @@ import numpy as np
 import tensorflow as tf
 
 from itembed_tf.data.images import load_image
-from itembed_tf.export_layout import CONTRACT_FILE, DEFAULT_SIGNATURE, ENCODERS, EXTRA_ASSETS, IDS_SIGNATURE
+from itembed_tf.export_layout import (
+    CONTRACT_FILE,
+    DEFAULT_SIGNATURE,
+    ENCODERS,
+    EXTRA_ASSETS,
+    IDS_SIGNATURE,
+    is_version,
+)
 from itembed_tf.exporting.contract import (
     SCHEMA,
     Contract,
@@ -136,7 +143,7 @@ def _contract(
 
 
 def _next_version(out: Path) -> int:
-    versions = [int(p.name) for name in ENCODERS for p in (out / name).glob("*") if p.name.isdigit()]
+    versions = [int(p.name) for name in ENCODERS for p in (out / name).glob("*") if is_version(p.name)]
     return max(versions, default=0) + 1
 
 

@@ -13,7 +13,7 @@ import jinja2
 
 from itembed_tf.client.batches import MAX_ITEMS
 from itembed_tf.errors import UserError
-from itembed_tf.export_layout import CONTRACT_FILE, ENCODERS, EXTRA_ASSETS
+from itembed_tf.export_layout import CONTRACT_FILE, ENCODERS, EXTRA_ASSETS, is_version
 from itembed_tf.files import folder_atomically, shipped_folder, write_atomically
 from itembed_tf.server.alerts import make_alerts
 from itembed_tf.server.dashboard import dashboard
@@ -175,7 +175,7 @@ def read_exports(exports: Path) -> dict[int, Export]:
     for folder in (exports / ENCODERS[0]).glob("*"):
         file = folder / EXTRA_ASSETS / CONTRACT_FILE
         graphs = [exports / encoder / folder.name / "saved_model.pb" for encoder in ENCODERS]
-        if folder.name.isdigit() and file.exists() and all(graph.exists() for graph in graphs):
+        if is_version(folder.name) and file.exists() and all(graph.exists() for graph in graphs):
             content = json.loads(file.read_text(encoding="utf-8"))
             size = sum(encoder["bytes"] for encoder in content["encoders"].values())
             available[int(folder.name)] = Export(content["contract"], tuple(content["allowed_batch_sizes"]), size)

@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from itembed_tf.export_layout import CONTRACT_FILE, EXTRA_ASSETS
+from itembed_tf.export_layout import CONTRACT_FILE, EXTRA_ASSETS, is_version
 
 GRAPH_FILE = "saved_model.pb"
 VARIABLES = "variables/"  # holds the weights, of which TensorFlow reads what the index names
@@ -40,7 +40,7 @@ def find_versions(exports: Path) -> dict[str, dict[int, VersionFolder]]:
     """
     versions: dict[str, dict[int, VersionFolder]] = {}
     for model in _folders(exports):
-        numbered = [folder for folder in _folders(model) if _is_version(folder.name)]
+        numbered = [folder for folder in _folders(model) if is_version(folder.name)]
         for folder in sorted(numbered, key=lambda folder: -len(folder.name)):
             if os.path.lexists(folder / GRAPH_FILE):
                 versions.setdefault(model.name, {})[int(folder.name)] = _inspect(folder)
@@ -58,10 +58,6 @@ def _folders(parent: Path) -> list[Path]:
         return sorted(path for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
     except OSError:  # removed, or not readable
         return []
-
-
-def _is_version(name: str) -> bool:
-    return name.isascii() and name.isdigit() and len(name.lstrip("0")) < 19  # fits into an int64
 
 
 def _inspect(folder: Path) -> VersionFolder:
