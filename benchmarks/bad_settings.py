@@ -66,12 +66,12 @@ WRONG = (
     Wrong("sed=1", "1", "did you mean 'seed'?"),
     Wrong("modle.scale=10.0", "10.0", "did you mean 'model'?", key="modle"),
     Wrong("image.sise=224", "224", "allowed: size, fit"),
-    Wrong("text_tower.widht=0.5", "0.5", "did you mean 'width'?"),
     Wrong("stages.0.learning_rat=0.1", "0.1", "did you mean 'learning_rate'?"),
     Wrong("stages.0.temperature=0.1", "0.1", "infonce = { weight = 1.0, temperature = 0.1 }"),
     Wrong("stages.2.epochs=1", "1", "stages 0 to 1", key="stages.2"),
     # top level
     Wrong("seed=-1", "-1", "0 to 4294967295"),
+    Wrong("max_pixels=0", "0", ">= 1"),
     Wrong("embedding_size=0", "0", "1 to 65536"),
     Wrong("precision=float16", "float16", "mixed_float16"),
     Wrong("max_broken_percent=101", "101", "0 to 100"),

@@ -146,7 +146,7 @@ BROKEN = {
     "not UTF-8": (_write(TEXT, b"[/EN#5/people A m\xe4n] ."), "101.txt is not UTF-8 (byte 17)"),
     "cut XML": (_write(XML, ANNOTATION[:300].encode()), "101.xml is not valid XML"),
     "entity bomb": (_write(XML, BOMB), "101.xml has a document type"),
-    "bomb in UTF-16": (_write(XML, BOMB.decode().encode("utf-16")), "101.xml is UTF-16"),
+    "bomb in UTF-16": (_write(XML, BOMB.decode().encode("utf-16")), "101.xml has a document type"),
     "huge XML": (_write(XML, b" " * (2**22 + 1)), "101.xml has 4,194,305 bytes"),
     "deep XML": (_write(XML, b"<a>" * 10**6 + b"</a>" * 10**5), "101.xml is not valid XML"),
     "no size": (_in(XML, "<width>60</width>", ""), "size/width of the image is missing"),

@@ -36,6 +36,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = {"dataset.name": '"folder"', "dataset.root": json.dumps(str(place / "images")), "image.size": "32"}
     settings |= {
         "text.length": "8",
+        "text.tokenizer": "words",
         "image_tower.weights": '"none"',
         "image_tower.levels": "[]",
         "embedding_size": "16",
