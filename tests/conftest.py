@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,13 +45,19 @@ def deterministic_ops_end() -> Iterator[None]:
     config.disable_op_determinism()
 
 
-@pytest.fixture(scope="module")
-def shallow_backbone() -> Iterator[None]:
-    """The first two stages of EfficientNet-Lite, for runs without ImageNet weights: built and traced in seconds."""
+@contextmanager
+def two_stages() -> Iterator[None]:
     from itembed_tf.models import efficientnet_lite
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(efficientnet_lite, "STAGES", efficientnet_lite.STAGES[:2])
+        yield
+
+
+@pytest.fixture(scope="module")
+def shallow_backbone() -> Iterator[None]:
+    """The first two stages of EfficientNet-Lite, for runs without ImageNet weights: built and traced in seconds."""
+    with two_stages():
         yield
 
 
@@ -90,10 +97,11 @@ def small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_run(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run directory of a tiny model on `small_dataset`. Copy it before changing it."""
+    """A run of a tiny model on `small_dataset`, to load with `shallow_backbone`. Copy it before changing it."""
     from tests.support.small_run import write_run
 
-    return write_run(tmp_path_factory.mktemp("small_run") / "small", small_dataset)
+    with two_stages():
+        return write_run(tmp_path_factory.mktemp("small_run") / "small", small_dataset)
 
 
 @pytest.fixture(scope="session")
@@ -101,4 +109,5 @@ def small_export(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     """The SavedModels of `small_run`. Copy the folder before changing it."""
     from itembed_tf.exporting import export_saved_models
 
-    return export_saved_models(small_run, tmp_path_factory.mktemp("small_export")).models.folder
+    with two_stages():
+        return export_saved_models(small_run, tmp_path_factory.mktemp("small_export")).models.folder

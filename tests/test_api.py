@@ -12,14 +12,14 @@ import tensorflow as tf
 
 import itembed_tf
 from itembed_tf.exporting import ExportError
-from itembed_tf.models import efficientnet_lite
 
+pytestmark = pytest.mark.usefixtures("shallow_backbone")
 ROOT = Path(__file__).parents[1]
 TEXTS = ["a red dog", "zeppelin", b"the man runs"]
 
 
 @pytest.fixture(scope="module")
-def model(small_run) -> itembed_tf.ImageTextModel:
+def model(shallow_backbone, small_run) -> itembed_tf.ImageTextModel:
     return itembed_tf.load(small_run)
 
 
@@ -113,8 +113,7 @@ def test_evaluate_measures_a_split(model):
 
 
 @pytest.mark.slow
-def test_train_returns_the_trained_model(small_dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr(efficientnet_lite, "STAGES", efficientnet_lite.STAGES[:2])  # built in a fraction of the time
+def test_train_returns_the_trained_model(small_dataset, tmp_path):
     (tmp_path / "small.toml").write_text('[word_vectors]\nsource = "random"\n')
     epoch = {"epochs": 1, "losses": {"instance_image": 1.0, "instance_text": 1.0}}
     settings = {

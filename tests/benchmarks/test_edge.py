@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import benchmarks.edge
+import benchmarks.export_recall
 import benchmarks.parity
 import benchmarks.text_speed
 from benchmarks.export_recall import small_run
@@ -23,6 +24,14 @@ MS = {"SavedModel": 8.0, "int8": 0.9}
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_run(tmp_path_factory.mktemp("data"))
+
+
+def test_export_recall_measures_a_small_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert benchmarks.export_recall.main([str(run)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rsum = float(next(line for line in lines if line.startswith("rsum")).split()[1])
+    assert rsum > 120, "chance is 82: constant encoders would not pass"
+    assert lines[-1] == "export_recall: 0.00 points (bar 0.1) ok"
 
 
 def test_edge_measures_a_small_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

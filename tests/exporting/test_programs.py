@@ -6,8 +6,6 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -23,27 +21,17 @@ from itembed_tf.config import dump_config, load_config
 from itembed_tf.data.images import load_image
 from itembed_tf.evaluation.embeddings import Embeddings
 from itembed_tf.evaluation.formatting import format_table
-from itembed_tf.exporting import export_saved_models
 from itembed_tf.exporting.pca import fit_pca, project
 from itembed_tf.models.dual_path import encoder
 from itembed_tf.retrieval import RetrievalTable, retrieval_table
 from itembed_tf.training.build import load_model
 from itembed_tf.training.run_directory import open_run, write_metrics
-from tests.support.small_run import SMALL, dataset_settings, write_run
+from tests.support.small_run import SMALL, dataset_settings
 
+pytestmark = pytest.mark.usefixtures("shallow_backbone")
 ROOT = Path(__file__).parents[2]
 TEXTS = ["a dog on a bike", "", "the red man runs"]
 FLOAT32 = ("--text", "float32", "--image", "")
-
-
-@pytest.fixture(scope="module")
-def small_run(shallow_backbone: None, small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("small_run") / "small", small_dataset)
-
-
-@pytest.fixture(scope="module")
-def small_export(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_saved_models(small_run, tmp_path_factory.mktemp("small_export")).models.folder
 
 
 def test_the_exported_pair_gives_the_embeddings_of_the_run(small_run, small_export):
@@ -169,16 +157,6 @@ def test_a_half_precision_run_is_exported_in_float32(small_run, small_dataset, l
     assert export.main(["--to", "litert", str(tmp_path / "half"), str(tmp_path / "out"), *FLOAT32]) == 0
     name = "text_encoder.float32.tflite"
     assert (tmp_path / "out" / name).read_bytes() == (litert / name).read_bytes()
-
-
-@pytest.mark.slow
-def test_the_benchmark_measures_a_small_run():
-    command = [sys.executable, "-m", "benchmarks.export_recall", "--quick"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    rsum = float(next(line for line in done.stdout.splitlines() if line.startswith("rsum")).split()[1])
-    assert rsum > 120, "chance is 82: constant encoders would not pass"
-    assert done.stdout.splitlines()[-1] == "export_recall: 0.00 points (bar 0.1) ok"
 
 
 def test_the_benchmark_detects_one_recall_that_fell():
