@@ -9,10 +9,10 @@ INSTALLED := .venv/.installed
 # The package with GloVe needs Python 3.11; on 3.10 the word vectors are trained on the captions instead.
 WORDS = $$($(BIN)/python -c 'import sys; print("" if sys.version_info >= (3, 11) else "--set word_vectors.source=skip-gram --set word_vectors.extra_words=0")')
 
-.PHONY: help install train test lint format constraints clean
+.PHONY: help install train test test-benchmarks lint format constraints clean
 
 help:  ## list these commands
-	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{printf "%-24s %s\n", $$1, $$2}'
 	@echo '  PYTHON=python3.12 chooses the interpreter; ARGS="..." is passed on, e.g. make test ARGS=tests/test_text.py'
 
 install: $(INSTALLED)  ## create .venv and install everything, once
@@ -21,7 +21,10 @@ train: $(INSTALLED)  ## train on OpenMoji, evaluate, write the report and both e
 	$(BIN)/python -m itembed_tf train $(WORDS) $(ARGS)
 
 test: $(INSTALLED)  ## run the tests
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not benchmark" $(ARGS)
+
+test-benchmarks: $(INSTALLED)  ## run the slowest benchmarks in their --quick form
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m benchmark $(ARGS)
 
 lint: $(INSTALLED)  ## check style and types
 	$(BIN)/ruff check .

@@ -106,6 +106,7 @@ def _raised_by(traceback: TracebackType | None) -> str:
 
 
 def _installation(module: str) -> str:
-    extras = {feature.extra for feature in FEATURES.values() if module.partition(".")[0] in feature.modules}
-    package = f"itembed_tf[{extras.pop()}]" if extras else "itembed_tf"
+    extras = (feature.extra for feature in FEATURES.values() if module.partition(".")[0] in feature.modules)
+    extra = next(extras, None)
+    package = f"itembed_tf[{extra}]" if extra else "itembed_tf"
     return f"the installation is incomplete; run: pip install '{package}'"

@@ -41,7 +41,7 @@ def fail(error: Exception) -> None:
         ),
         (
             ModuleNotFoundError("No module named 'pyarrow'", name="pyarrow"),
-            "No module named 'pyarrow'; the installation is incomplete; run: pip install 'itembed_tf[parquet]'",
+            "No module named 'pyarrow'; the installation is incomplete; run: pip install 'itembed_tf[demo]'",
         ),
         (
             ImportError("cannot import name 'triu'", name="scipy.linalg"),

@@ -26,6 +26,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_run(tmp_path_factory.mktemp("data"))
 
 
+@pytest.mark.benchmark
 def test_export_recall_measures_a_small_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert benchmarks.export_recall.main([str(run)]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -34,6 +35,7 @@ def test_export_recall_measures_a_small_run(run: Path, capsys: pytest.CaptureFix
     assert lines[-1] == "export_recall: 0.00 points (bar 0.1) ok"
 
 
+@pytest.mark.benchmark
 def test_edge_measures_a_small_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert benchmarks.edge.main([str(run)]) == 1, "small files are mostly metadata"
     *_, saved_model, float32, float16, dynamic, int8, last = capsys.readouterr().out.splitlines()
@@ -58,6 +60,7 @@ def test_edge_judges_size_speed_and_loss(rows, ms, expected, capsys) -> None:
     assert expected in last and last.endswith("short" if code else "ok") and code == (expected != last)
 
 
+@pytest.mark.benchmark
 def test_text_speed_uses_the_peers_best_batch_size(run, capsys) -> None:
     code = benchmarks.text_speed.main([str(run)])
     lines = capsys.readouterr().out.splitlines()
@@ -69,6 +72,7 @@ def test_text_speed_uses_the_peers_best_batch_size(run, capsys) -> None:
     assert benchmarks.text_speed.judge({"ours": 1.0, "peer": 2.1, "other": 5.0}, 10) == 0
 
 
+@pytest.mark.benchmark
 def test_parity_measures_every_backend(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert benchmarks.parity.main([str(run), "--quick"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -9,7 +9,7 @@ from benchmarks import image_formats
 from benchmarks.image_formats import DECODERS, SIZE, judge
 
 
-@pytest.mark.slow
+@pytest.mark.benchmark
 def test_quick(capsys):
     pytest.importorskip("pillow_heif", reason="the extra heif is not installed")
     assert image_formats.main(["--quick"]) == 0

@@ -11,6 +11,7 @@ from itembed_tf.localisation.scenes import Kinds, write_scenes
 from tests.localisation.test_scenes import drawing
 
 
+@pytest.mark.benchmark
 def test_quick(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Existing scenes are reused: rendering OpenMoji takes longest."""
     things = [drawing(f"{word} thing", 10 + i) for i, word in enumerate(("red", "dark", "pale", "long", "odd", "big"))]

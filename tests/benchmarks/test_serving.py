@@ -10,7 +10,7 @@ from benchmarks import hostile, hot_swap, serve_load
 from benchmarks.hostile_requests import HEAVY, KINDS, draw_kinds
 
 
-@pytest.mark.slow
+@pytest.mark.benchmark
 @pytest.mark.parametrize("program", [serve_load, hot_swap, hostile])
 def test_quick(program, capsys, toy_exports, monkeypatch):
     def copy_export(out, seed=0):

@@ -73,6 +73,7 @@ def test_verdict_uses_the_best_row_and_the_longest_training(monkeypatch, tmp_pat
     assert not (folder_of(tmp_path, *best, 0) / "weights").exists()
 
 
+@pytest.mark.benchmark
 def test_quick(capsys, monkeypatch, shallow_backbone, deterministic_ops_end):
     """The rows are trained in this process, without ImageNet weights and without what the benchmark throws away."""
     for step in ("write_saved_models", "write_litert_text_encoder", "write_report"):

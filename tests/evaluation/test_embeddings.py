@@ -14,6 +14,8 @@ from itembed_tf.data.readers import read_dataset
 from itembed_tf.evaluation.evaluate import evaluate_run
 from itembed_tf.training.run_data import group_records, write_records
 
+pytestmark = pytest.mark.usefixtures("shallow_backbone")
+
 
 def test_data_that_moved_can_be_named(small_run: Path, small_dataset: Path, tmp_path: Path) -> None:
     run = shutil.copytree(small_run, tmp_path / "run")

@@ -15,6 +15,8 @@ from itembed_tf.training.errors import RunError
 from itembed_tf.training.run_directory import open_run, read_classes, read_metrics, read_skipped, start_run
 from itembed_tf.training.state import RunState
 
+pytestmark = pytest.mark.usefixtures("shallow_backbone")
+
 
 @pytest.fixture
 def run(small_run: Path, tmp_path: Path) -> Path:
