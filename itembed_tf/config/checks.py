@@ -86,7 +86,8 @@ def check_dataset(config: Config) -> None:
             f"{dataset.name} needs its folder: --set dataset.root=FOLDER; layouts: docs/datasets.md",
         )
     else:
-        _check_folder("dataset.root", dataset.root, f"it must be the folder of {dataset.name}; {OWN_IMAGES}")
+        what = "the folder of your images" if dataset.name == "folder" else f"the folder of {dataset.name}"
+        _check_folder("dataset.root", dataset.root, f"it must be {what}; {OWN_IMAGES}")
     if dataset.merge:
         _check_file("dataset.merge", dataset.merge, "`itembed doctor` writes one")
 
