@@ -1,4 +1,4 @@
-"""Pointer files are told by their first bytes."""
+"""Pointer files are recognised by their first bytes."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def cached_rows(
 
 
 def _open_rows(path: Path, shape: tuple[int, int], dtype: type[np.floating], *, warn: bool = True) -> np.ndarray | None:
-    """The rows of a cached file; None where it is missing or damaged. `warn` says whether a damaged one is told."""
+    """The rows of a cached file; None if it is missing or damaged. With `warn`, a damaged file gives a warning."""
     if not path.exists():
         return None
     try:

@@ -30,7 +30,7 @@ def test_data_that_moved_can_be_named(small_run: Path, small_dataset: Path, tmp_
     assert [file.suffix for file in (run / "ranks").iterdir()] == [".npz"]
 
 
-def test_a_split_that_has_changed_since_the_training_is_told(
+def test_a_split_that_has_changed_since_the_training_is_reported(
     small_run: Path, small_dataset: Path, tmp_path: Path
 ) -> None:
     run, data = shutil.copytree(small_run, tmp_path / "run"), shutil.copytree(small_dataset, tmp_path / "data")

@@ -1,4 +1,4 @@
-"""Invalid lines in an error message: a problem that many lines have is told a few times, and counted."""
+"""Invalid lines in an error message: a problem of many lines is listed for the first few of them, with a count."""
 
 from __future__ import annotations
 

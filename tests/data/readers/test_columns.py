@@ -59,7 +59,7 @@ def test_a_column_of_image_files_is_found_by_its_values() -> None:
         (("image", "image", "caption"), "the column 'image' is there twice"),
     ],
 )
-def test_what_is_not_found_is_told_once_with_the_setting(names: tuple[str, ...], message: str) -> None:
+def test_what_is_not_found_is_reported_once_with_the_setting(names: tuple[str, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         find(*names)
 

@@ -127,7 +127,7 @@ def test_image_names_without_an_ending(original: Path) -> None:
     assert next(group for group in read(original) if group.id == "12_b").captions == ("Two girls .",)
 
 
-def test_the_names_of_the_caption_file_are_told_where_they_are_others(original: Path) -> None:
+def test_the_names_of_the_caption_file_are_reported_where_they_are_others(original: Path) -> None:
     tokens = original / "Flickr8k_text" / "Flickr8k.token.txt"
     tokens.write_text(tokens.read_text().replace(".jpg#", ".png#"))
     with pytest.raises(
@@ -143,7 +143,7 @@ def test_a_list_that_is_not_the_official_one_warns(original: Path) -> None:
         read(original)
 
 
-def test_a_file_with_blanks_for_tabs_is_told_once_with_the_pattern(original: Path) -> None:
+def test_a_file_with_blanks_for_tabs_is_reported_once_with_the_pattern(original: Path) -> None:
     tokens = original / "Flickr8k_text" / "Flickr8k.token.txt"
     tokens.write_text("".join(f"{n}_a.jpg#zhb#0 一只狗\n" for n in range(40_000)), encoding="utf-8")
     with pytest.raises(ValueError) as caught:

@@ -103,7 +103,7 @@ def test_all_invalid_lines_are_listed(tmp_path: Path) -> None:
         assert problem in text
 
 
-def test_one_fault_of_all_lines_is_told_once(tmp_path: Path) -> None:
+def test_one_fault_of_all_lines_is_reported_once(tmp_path: Path) -> None:
     write_csv(tmp_path, "image,caption\n" + "x.png,red, green\n" * 40_000)
     with pytest.raises(
         ValueError, match=r"40,000 invalid lines:\n  line 2: 3 columns.*\n  \.\.\. and 39,999 more lines"

@@ -1,4 +1,4 @@
-"""Image paths of other machines and with other spellings lead to their files, or are told with the nearest one."""
+"""Image paths from other machines or in other spellings are resolved, or reported with the most similar file name."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def resolve(files: ImageFiles, *paths: str) -> ResolvedImages:
     ],
 )
 def test_paths_are_normal_or_have_a_problem(path: str, normal: str, problem: str) -> None:
-    found, told = check_path(path)
-    assert found == normal and (problem in told if problem else told == "")
+    found, message = check_path(path)
+    assert found == normal and (problem in message if problem else message == "")
 
 
 def test_a_path_that_is_no_text_has_a_problem() -> None:
@@ -64,8 +64,8 @@ def test_paths_of_another_machine_are_read_without_their_beginning(prefix: str, 
     files = folder(tmp_path, "img/a.jpg", "img/sub/b.jpg", "thumbs/a.jpg")
     found = resolve(files, f"{prefix}img/a.jpg", f"{prefix}img/sub/b.jpg", f"{prefix}img/gone.jpg")
     assert list(found.files.values()) == ["img/a.jpg", "img/sub/b.jpg", "img/gone.jpg"] and not found.problems
-    told = prefix.replace("\\", "/")
-    assert any(f"without {told!r}, which is no folder here" in text for text in found.warnings)
+    named = prefix.replace("\\", "/")
+    assert any(f"without {named!r}, which is no folder here" in text for text in found.warnings)
     assert any("1 of 3 image files are missing" in text for text in found.warnings)
 
 
@@ -107,14 +107,14 @@ def test_another_spelling_is_resolved_where_one_file_fits(stored: str, path: str
     assert found.files[path] == stored and "differ from those of their image files only in" in found.warnings[0]
 
 
-def test_where_several_files_fit_or_none_the_names_are_told(tmp_path: Path) -> None:
+def test_where_several_files_fit_or_none_the_names_are_reported(tmp_path: Path) -> None:
     found = resolve(folder(tmp_path, "a.jpg", "a.png", "beach.jpg"), "beach.jpg", "a", "baech.jpg", "zzz.jpg")
     (text,) = found.warnings
     assert "3 of 4 image files are missing" in text and "dataset.images" in text
     assert "'a' (could be a.jpg or a.png)" in text and "'baech.jpg' (the nearest name is 'beach.jpg')" in text
 
 
-def test_images_in_two_folders_of_one_name_are_told(tmp_path: Path) -> None:
+def test_images_in_two_folders_of_one_name_are_reported(tmp_path: Path) -> None:
     found = resolve(folder(tmp_path, "full/a.jpg", "small/a.jpg"), "a.jpg")
     assert "'a.jpg' (could be full/a.jpg or small/a.jpg)" in found.warnings[0] and "dataset.images" in found.warnings[0]
 

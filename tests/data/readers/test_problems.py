@@ -1,11 +1,11 @@
-"""Invalid lines in a message: few are listed, many of one kind are told once."""
+"""Invalid lines in an error message: a few are listed, many with the same problem are reported once."""
 
 from __future__ import annotations
 
 from itembed_tf.data.readers.problems import format_problems
 
 
-def test_a_problem_of_forty_thousand_lines_is_told_once() -> None:
+def test_a_problem_of_forty_thousand_lines_is_reported_once() -> None:
     problems = [f"line {n}: 3 columns instead of 2 in 'a{n}.jpg'" for n in range(2, 40_002)] + ["line 9: no image"]
     assert format_problems(problems, "lines").splitlines() == [
         "40,001 invalid lines:",

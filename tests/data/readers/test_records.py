@@ -64,7 +64,7 @@ def test_json_lines_and_json_are_known_by_what_is_in_them(tmp_path: Path) -> Non
     assert read_records(tmp_path / "c.json", "", [])[1][0].values == {"image": "a.jpg", "captions": "red"}
 
 
-def test_faults_of_cocos_form_are_told(tmp_path: Path) -> None:
+def test_faults_of_cocos_form_are_reported(tmp_path: Path) -> None:
     content = {"images": [*COCO["images"], {"id": 1, "file_name": "c.jpg"}, 7]}
     content["annotations"] = [*COCO["annotations"], {"image_id": 9, "caption": "?"}]
     assert records(tmp_path / "a.json", content)[1] == [

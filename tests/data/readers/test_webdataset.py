@@ -52,7 +52,7 @@ def test_a_caption_column_is_an_ending_or_a_key_of_the_json(tmp_path: Path) -> N
     assert read(tmp_path, caption_column="alt")[0].captions == ("alt",)
 
 
-def test_incomplete_samples_are_left_out_and_told(tmp_path: Path) -> None:
+def test_incomplete_samples_are_left_out_and_reported(tmp_path: Path) -> None:
     more = [("x.jpg", b"x"), ("y.txt", b"text"), ("z.jpg", b"z"), ("z.json", b"{"), ("n.jpg", b"n"), ("n.json", b"{}")]
     put(tmp_path / "a.tar", tar([*members(), *more]))
     with pytest.warns(UserWarning) as caught:
