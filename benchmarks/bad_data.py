@@ -39,8 +39,8 @@ from itembed_tf.config.schema import Dataset
 from itembed_tf.data.readers import Group, coco, read_dataset
 
 ADVICE = re.compile(
-    r"\b(must|allowed|docs/|save it|write|give|keep|use|run|download|remove|delete|choose|put|needs?|add|repair|set"
-    r"|rerun|one of)",
+    r"\b(must|allowed|docs/|save it|write|give|keep|use|download|remove|delete|choose|put|needs?|add|repair|restore|set"
+    r"|rerun|one of|run:? `?(git|pip|itembed|gunzip))",  # "run" alone stands in "run directory" too
     re.IGNORECASE,
 )
 MAX_CHARACTERS = 8000  # of an error message

@@ -45,6 +45,16 @@ def rewrite(path: Path, by: Callable[[bytes], bytes]) -> None:
     path.write_bytes(by(path.read_bytes()))
 
 
+def replace_by_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def replace_by_dangling_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.with_name("gone"))
+
+
 def load_json(path: Path) -> Any:
     """The content of a JSON file; a list for JSON lines."""
     text = path.read_text()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.breaking import Break, rewrite
+from benchmarks.breaking import Break, replace_by_dangling_link, replace_by_folder, rewrite
 from benchmarks.miniatures import Miniature
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"4d" * 32 + b"\nsize 1234\n"
@@ -19,17 +19,9 @@ def container_cases(copy: Miniature) -> Iterator[Break]:
     def replaced(kind: str, change: Callable[[bytes], bytes], **result: Any) -> Break:
         return Break(kind, lambda root: rewrite(root / copy.file, change), result.pop("names", file), **result)
 
-    def as_folder(root: Path) -> None:
-        (root / copy.file).unlink()
-        (root / copy.file).mkdir()
-
-    def as_dangling_link(root: Path) -> None:
-        (root / copy.file).unlink()
-        (root / copy.file).symlink_to(root / "gone")
-
     yield Break("the file is missing", lambda root: (root / copy.file).unlink(), "no caption file")
-    yield Break("a folder in place of the file", as_folder, "no caption file")
-    yield Break("a dangling link", as_dangling_link, file)
+    yield Break("a folder in place of the file", lambda root: replace_by_folder(root / copy.file), "no caption file")
+    yield Break("a dangling link", lambda root: replace_by_dangling_link(root / copy.file), file)
     yield replaced("an empty file", lambda data: b"")
     yield replaced("an HTML page", lambda data: b"<!DOCTYPE html>\n<html><body>Sign in</body></html>\n")
     yield replaced("a zip archive", lambda data: b"PK\x03\x04\x14\x00" + bytes(range(256)) * 4)

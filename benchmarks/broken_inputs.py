@@ -11,7 +11,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.breaking import DEEP, HUGE, OVERFLOW, Break, load_json, nothing, rewrite, save_json, setting
+from benchmarks.breaking import (
+    DEEP,
+    HUGE,
+    OVERFLOW,
+    Break,
+    load_json,
+    nothing,
+    replace_by_dangling_link,
+    replace_by_folder,
+    rewrite,
+    save_json,
+    setting,
+)
 from benchmarks.broken_containers import POINTER, container_cases
 from benchmarks.broken_shards import shard_cases
 from benchmarks.image_files import bombs
@@ -56,17 +68,9 @@ def _file_cases(copy: Miniature) -> Iterator[Break]:
     def replaced(kind: str, change: Callable[[bytes], bytes], names: str = file) -> Break:
         return Break(kind, lambda root: rewrite(root / copy.file, change), names)
 
-    def as_folder(root: Path) -> None:
-        (root / copy.file).unlink()
-        (root / copy.file).mkdir()
-
-    def as_dangling_link(root: Path) -> None:
-        (root / copy.file).unlink()
-        (root / copy.file).symlink_to(root / "gone")
-
     yield Break("the file is missing", lambda root: (root / copy.file).unlink(), file)
-    yield Break("a folder in place of the file", as_folder, file)
-    yield Break("a dangling link", as_dangling_link, file)
+    yield Break("a folder in place of the file", lambda root: replace_by_folder(root / copy.file), file)
+    yield Break("a dangling link", lambda root: replace_by_dangling_link(root / copy.file), file)
     yield replaced("an empty file", lambda data: b"")
     yield replaced("a file of blanks", lambda data: b" \n\n\t\n")
     yield replaced("half of the file", lambda data: data[: len(data) * 55 // 100].rstrip())
@@ -141,12 +145,8 @@ def _list_cases(copy: Miniature) -> Iterator[Break]:
     def again(root: Path) -> None:
         add((root / dev).read_text().splitlines()[0] + "\n")(root)
 
-    def as_folder(root: Path) -> None:
-        (root / dev).unlink()
-        (root / dev).mkdir()
-
     yield Break("a list is missing", lambda root: (root / dev).unlink(), name)
-    yield Break("a folder in place of a list", as_folder, name)
+    yield Break("a folder in place of a list", lambda root: replace_by_folder(root / dev), name)
     yield Break("an empty list", lambda root: rewrite(root / dev, lambda d: b""), name)
     yield Break("a Git LFS pointer in place of a list", lambda root: rewrite(root / dev, lambda d: POINTER), name)
     yield Break("a list in Latin-1", lambda root: rewrite(root / dev, lambda d: b"\xfc.jpg\n"), name)

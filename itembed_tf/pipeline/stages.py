@@ -59,7 +59,7 @@ def run_stages(
     if len(histories) == len(config.stages):
         return histories
     writer = open_log(path, sum(map(len, histories)) + (state.stage.epoch if state.stage else 0) + 1)
-    forward, images = image_seconds(config, model), len(train.items.images)
+    forward, images = image_seconds(config.stages[len(histories) :], model), len(train.items.images)
     resume = (state.stage, arrays) if state.stage else None
     if resume:
         print(continues(config, state), flush=True)

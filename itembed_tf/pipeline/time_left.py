@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from itertools import pairwise
 
 import keras
 import tensorflow as tf
 
-from itembed_tf.config import Config
+from itembed_tf.config import Config, Stage
 from itembed_tf.models.dual_path import parts
 from itembed_tf.models.inference import inference_function
 
@@ -17,13 +18,17 @@ BACKWARD = 2.0  # duration of a backward pass relative to a forward pass
 COMPILATION, OUTPUTS = 60.0, 60.0  # seconds: the first step of a stage; evaluation, export and report
 
 
-def image_seconds(config: Config, model: keras.Model) -> float:
+def image_seconds(stages: Sequence[Stage], model: keras.Model) -> float:
     """Duration of the backbone's forward pass in seconds per image; 0.0 where no estimate needs it.
 
-    It is measured on one batch where a stage on cached features is followed by one that decodes images, since nothing
-    before that stage tells how long an image takes.
+    It is measured on one batch where a stage on cached features is followed by one that decodes images: until that
+    stage starts, no other measurement shows how long an image takes.
+
+    Args:
+        stages: that are not finished.
+        model: the dual-path model.
     """
-    cached = [bool(stage.cached_views) for stage in config.stages]
+    cached = [bool(stage.cached_views) for stage in stages]
     if not any(earlier and not later for earlier, later in pairwise(cached)):
         return 0.0
     backbone = parts(model)["backbone"]

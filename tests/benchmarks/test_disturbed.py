@@ -29,15 +29,15 @@ def test_there_are_at_least_forty_disturbances_with_different_names() -> None:
 @pytest.mark.parametrize(
     ("code", "output", "problems"),
     [
-        (1, "error: folder 7 is in use; give another one\n", []),
-        (1, "error: folder 7 is locked\n", ["does not say what to do"]),
-        (0, "error: folder 7 is in use; give another one\n", ["exits with 0"]),
+        (1, "error: a/data is in use; give another one\n", []),
+        (1, "error: a/data is locked\n", ["does not say what to do"]),
+        (0, "error: a/data is in use; give another one\n", ["exits with 0"]),
         (1, "Traceback (most recent call last)\n", None),
-        (1, "error: {{function_node x}} folder 7; give another\n", ["prints '{{function_node'"]),
-        (1, "error: something else; give another\n", ["does not say 'folder 7'"]),
+        (1, "error: {{function_node x}} a/data; give another\n", ["prints '{{function_node'"]),
+        (1, "error: something else; give another\n", ["does not say '{place.data}'"]),
     ],
 )
 def test_the_benchmark_notices_bad_refusals(code: int, output: str, problems: list[str] | None) -> None:
-    case = Disturbance("1", "any", then(nothing), says=("folder 7",))
+    case = Disturbance("1", "any", then(nothing), says=("{place.data}",))
     found = disturbed.problems(case, Place(Path("a")), code, output, {})
     assert found == problems if problems is not None else found
