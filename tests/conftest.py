@@ -87,27 +87,45 @@ def toy_server(toy_exports: ToyExports, tmp_path_factory: pytest.TempPathFactory
         yield server
 
 
+@contextmanager
+def unchanged(folder: Path) -> Iterator[Path]:
+    """A folder that many tests share: a test that writes into it would change the result of another."""
+
+    def files() -> dict[str, int]:
+        return {str(file.relative_to(folder)): file.stat().st_mtime_ns for file in folder.rglob("*") if file.is_file()}
+
+    before = files()
+    yield folder
+    changed = sorted(name for name, _ in before.items() ^ files().items())
+    assert not changed, f"a test of this process changed {changed} in the shared folder {folder}: copy it first"
+
+
 @pytest.fixture(scope="session")
-def small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder of sixteen random images with captions (`tests.support.small_run`)."""
     from tests.support.small_run import write_dataset
 
-    return write_dataset(tmp_path_factory.mktemp("small_dataset"))
+    with unchanged(write_dataset(tmp_path_factory.mktemp("small_dataset"))) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")
-def small_run(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_run(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A run of a tiny model on `small_dataset`, to load with `shallow_backbone`. Copy it before changing it."""
     from tests.support.small_run import write_run
 
     with two_stages():
-        return write_run(tmp_path_factory.mktemp("small_run") / "small", small_dataset)
+        run = write_run(tmp_path_factory.mktemp("small_run") / "small", small_dataset)
+    with unchanged(run) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")
-def small_export(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_export(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The SavedModels of `small_run`. Copy the folder before changing it."""
     from itembed_tf.exporting import export_saved_models
 
     with two_stages():
-        return export_saved_models(small_run, tmp_path_factory.mktemp("small_export")).models.folder
+        exports = export_saved_models(small_run, tmp_path_factory.mktemp("small_export")).models.folder
+    with unchanged(exports) as folder:
+        yield folder

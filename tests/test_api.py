@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -108,8 +109,9 @@ def test_wrong_arguments_say_what_to_do(model, small_dataset, tmp_path):
             call()
 
 
-def test_evaluate_measures_a_split(model):
-    assert model.evaluate().gallery_images == 8
+def test_evaluate_measures_a_split(small_run, tmp_path):
+    run = shutil.copytree(small_run, tmp_path / "run")
+    assert itembed_tf.load(run).evaluate().gallery_images == 8
 
 
 @pytest.mark.slow
