@@ -48,9 +48,10 @@ LAYERS = (
     "report",
     "doctor",
     "localisation",
-    "server",
     "pipeline",
     "api",
+    "index",
+    "server",
 )
 # Layers of one module.
 LOW_MODULES = {
@@ -82,6 +83,7 @@ WITHOUT_TENSORFLOW = (
     "analysis.records",
     "analysis.overlap",
     "analysis.word_importance",
+    "index",
 )
 SECTIONS = [type(getattr(Config(), f.name)) for f in dataclasses.fields(Config) if f.name != "stages"]
 SECTIONS = [section for section in SECTIONS if dataclasses.is_dataclass(section)]
