@@ -1,0 +1,31 @@
+"""Which engine searches an index, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+APPROXIMATE_FROM = 200_000  # items
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An engine and the reason, one sentence; `note` is for the user, "" if there is nothing to do."""
+
+    name: str
+    reason: str
+    note: str = ""
+
+
+def choose_engine(count: int) -> Choice:
+    """The engine for an index of `count` items on this machine."""
+    if count < APPROXIMATE_FROM:
+        return Choice("exact", f"below {APPROXIMATE_FROM:,} items every item is compared")
+    if find_spec("faiss") is None:
+        reason = "every item is compared, since faiss is not installed"
+        note = (
+            f"the index has {count:,} items, each of which is compared; "
+            "pip install 'itembed_tf[search]' brings FAISS, which searches so many much faster"
+        )
+        return Choice("exact", reason, note)
+    return Choice("faiss", f"from {APPROXIMATE_FROM:,} items on an approximate index (FAISS IVF-SQ8) is faster")

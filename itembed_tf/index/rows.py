@@ -1,0 +1,95 @@
+"""Rows of a generation as arrays: what engines search. They are read from SQLite, or mapped from a derived file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from itembed_tf.index.errors import SearchIndexError
+
+CHUNK = 4096  # rows fetched at a time
+
+
+@dataclass(frozen=True)
+class Rows:
+    """n rows of the table `vectors`, by ascending row number.
+
+    Attributes:
+        rows: their numbers, int64 [n].
+        items: ids of their items, int64 [n].
+        vectors: float16 or float32 [n, D]; float16 is what the database has, float32 is faster to scan.
+        biases: float32 [n, 2]: text_bias and image_bias.
+    """
+
+    rows: NDArray[np.int64]
+    items: NDArray[np.int64]
+    vectors: NDArray[np.float16] | NDArray[np.float32]
+    biases: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def last_row(connection: sqlite3.Connection) -> int:
+    """The highest row number in use, of all generations; 0 in an empty index."""
+    return int(connection.execute("SELECT coalesce(max(row), 0) FROM vectors").fetchone()[0])
+
+
+def iterate_rows(
+    connection: sqlite3.Connection, generation: int, dimensions: int, after: int, last: int
+) -> Iterator[Rows]:
+    """Rows ``after < row <= last`` of a generation, `CHUNK` at a time, as float16.
+
+    Raises:
+        SearchIndexError: a vector has another length than `dimensions`.
+    """
+    # "+" keeps SQLite from the index over (generation, item), by which the rows would have to be sorted.
+    query = (
+        "SELECT row, item, text_bias, image_bias, vector FROM vectors "
+        "WHERE row > ? AND row <= ? AND +generation = ? ORDER BY row"
+    )
+    cursor = connection.execute(query, (after, last, generation))
+    while found := cursor.fetchmany(CHUNK):
+        rows, items, text_biases, image_biases, blobs = zip(*found)
+        data = b"".join(blobs)
+        if len(data) != 2 * dimensions * len(found):
+            raise SearchIndexError(
+                f"a vector of generation {generation}, between rows {rows[0]} and {rows[-1]}, does not have "
+                f"{dimensions} dimensions: the index is damaged; restore it from a backup, or build it anew"
+            )
+        yield Rows(
+            np.array(rows, np.int64),
+            np.array(items, np.int64),
+            np.frombuffer(data, "<f2").reshape(len(found), dimensions),
+            np.array([text_biases, image_biases], np.float32).T.copy(),
+        )
+
+
+def read_rows(
+    connection: sqlite3.Connection,
+    generation: int,
+    dimensions: int,
+    after: int,
+    last: int,
+    dtype: DTypeLike = np.float32,
+) -> Rows:
+    """The same as one `Rows`, its vectors converted to `dtype`."""
+    empty = Rows(
+        np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, dimensions), dtype), np.empty((0, 2), np.float32)
+    )
+    found = iterate_rows(connection, generation, dimensions, after, last)
+    return joined([empty, *(Rows(r.rows, r.items, r.vectors.astype(dtype), r.biases) for r in found)])
+
+
+def joined(parts: list[Rows]) -> Rows:
+    """Rows one after the other."""
+    return Rows(
+        np.concatenate([p.rows for p in parts]),
+        np.concatenate([p.items for p in parts]),
+        np.concatenate([p.vectors for p in parts]),
+        np.concatenate([p.biases for p in parts]),
+    )
