@@ -4,6 +4,7 @@ from itembed_tf.export_layout import CONTRACT_FILE
 from itembed_tf.exporting.contract import Contract, ExportError, read_contract
 from itembed_tf.exporting.litert_export import LiteRTExport, MeasuredFile, export_litert
 from itembed_tf.exporting.litert_files import write_litert_text_encoder
+from itembed_tf.exporting.litert_from_export import litert_text_encoder
 from itembed_tf.exporting.pair import EncoderPair, encoder_pair, load_pair
 from itembed_tf.exporting.parity import TOLERANCE, ParityError
 from itembed_tf.exporting.pca import PcaResult
@@ -25,6 +26,7 @@ __all__ = [
     "encoder_pair",
     "export_litert",
     "export_saved_models",
+    "litert_text_encoder",
     "load_pair",
     "read_contract",
     "write_litert_text_encoder",

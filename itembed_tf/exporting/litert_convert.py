@@ -14,11 +14,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter
 from tqdm import tqdm
 
 from itembed_tf.exporting.parity import ParityError
 from itembed_tf.files import temporary_folder
+from itembed_tf.litert import litert_function
 from itembed_tf.progress import running_clock
 from itembed_tf.quiet import silent_stderr
 
@@ -51,8 +51,6 @@ def converter(encoder: keras.Model, name: str) -> Iterator[Convert]:
         such as users will send. It raises ValueError for an unknown precision or for int8 without samples, and
         ParityError for a file that lacks its weights or has an op that a plain LiteRT runtime lacks.
     """
-    module = tf.Module()
-    module.weights = [variable.value for variable in encoder.variables]
 
     @tf.function(
         input_signature=[tf.TensorSpec([1, *encoder.input.shape[1:]], encoder.input.dtype, name=name)], autograph=False
@@ -60,20 +58,40 @@ def converter(encoder: keras.Model, name: str) -> Iterator[Convert]:
     def embed(x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"embedding": encoder(x, training=False)}
 
+    with function_converter(embed, [v.value for v in encoder.variables], name=name, title=encoder.name) as to_precision:
+        yield to_precision
+
+
+@contextmanager
+def function_converter(
+    function: tf.types.experimental.PolymorphicFunction, variables: Sequence[tf.Variable], *, name: str, title: str
+) -> Iterator[Convert]:
+    """As `converter`, of a function in place of a Keras model.
+
+    Args:
+        function: with an input signature of one tensor [1, ...], called `name`; it returns ``embedding`` [1, D].
+        variables: that the function reads.
+        name: of the input.
+        title: of the encoder, for messages.
+    """
+    module = tf.Module()
+    module.weights = list(variables)
+
     def to_precision(precision: str, samples: Sequence[np.ndarray]) -> bytes:
         if precision not in PRECISIONS:
             raise ValueError(f"unknown precision {precision!r}; allowed: {', '.join(PRECISIONS)}")
         if precision == "int8" and not len(samples):
             raise ValueError("int8 needs samples: inputs such as users will send, from which value ranges are taken")
-        with running_clock(f"converting {encoder.name} to {precision}"):
+        with running_clock(f"converting {title} to {precision}"):
             content = _convert_folder(str(folder), name, precision, samples)
-        _check(content, encoder, precision)
+        _check(content, variables, precision, title)
         return content
 
     # By way of a SavedModel: from a concrete function and a Keras model, the converter writes a file without weights.
     with temporary_folder() as folder:
-        with running_clock(f"preparing {encoder.name} for conversion"):
-            tf.saved_model.save(module, str(folder), signatures={"serving_default": embed.get_concrete_function()})
+        with running_clock(f"preparing {title} for conversion"):
+            signatures = {"serving_default": function.get_concrete_function()}
+            tf.saved_model.save(module, str(folder), signatures=signatures)
         yield to_precision
 
 
@@ -94,7 +112,7 @@ def embed_all(
     """
     inputs, times = iter(inputs), []
     workers = min(os.cpu_count() or 1, MAX_THREADS)
-    runners = [_runner(content)]
+    runners = [litert_function(content)]
     outputs: list[np.ndarray] = []
     with (
         tqdm(total=total, desc=progress, leave=False, disable=not progress) as bar,
@@ -106,27 +124,12 @@ def embed_all(
             times.append(time.perf_counter() - start)
             bar.update()
         while chunk := list(islice(inputs, workers * SLICE)):
-            runners += [_runner(content) for _ in range(workers - len(runners))]
+            runners += [litert_function(content) for _ in range(workers - len(runners))]
             slices = [chunk[i : i + SLICE] for i in range(0, len(chunk), SLICE)]
             for rows in pool.map(lambda runner, rows: [runner(row) for row in rows], runners, slices):
                 outputs += rows
             bar.update(len(chunk))
     return np.stack(outputs), 1000 * float(np.median(times))
-
-
-def _runner(content: bytes) -> Callable[[np.ndarray], np.ndarray]:
-    with silent_stderr():  # the name of its delegate
-        interpreter = Interpreter(model_content=content, num_threads=1)
-        interpreter.allocate_tensors()
-    # By index and not by signature: LiteRT's signature runner copies every tensor twice.
-    x, y = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
-
-    def run(one: np.ndarray) -> np.ndarray:
-        interpreter.set_tensor(x, one[None])
-        interpreter.invoke()
-        return interpreter.get_tensor(y)[0]
-
-    return run
 
 
 def _convert_folder(folder: str, name: str, precision: str, samples: Sequence[np.ndarray]) -> bytes:
@@ -144,15 +147,13 @@ def _convert_folder(folder: str, name: str, precision: str, samples: Sequence[np
             return converter.convert()
 
 
-def _check(content: bytes, encoder: keras.Model, precision: str) -> None:
+def _check(content: bytes, variables: Sequence[tf.Variable], precision: str, title: str) -> None:
     model = schema.Model.GetRootAsModel(content, 0)
     operators = schema.BuiltinOperator
     codes = {model.OperatorCodes(i).BuiltinCode() for i in range(model.OperatorCodesLength())}
     for name, reason in (("VAR_HANDLE", "its weights are missing"), ("CUSTOM", "a plain LiteRT runtime lacks it")):
         if getattr(operators, name) in codes:
-            raise ParityError(f"{encoder.name}, {precision}: the converted file has a {name} op: {reason}")
-    weights = sum(int(np.prod(v.shape)) for v in encoder.variables if len(v.shape) > 1) * PRECISIONS[precision]
+            raise ParityError(f"{title}, {precision}: the converted file has a {name} op: {reason}")
+    weights = sum(int(np.prod(v.shape)) for v in variables if len(v.shape) > 1) * PRECISIONS[precision]
     if len(content) < weights:
-        raise ParityError(
-            f"{encoder.name}, {precision}: {len(content):,} bytes cannot hold {weights:,} bytes of weights"
-        )
+        raise ParityError(f"{title}, {precision}: {len(content):,} bytes cannot hold {weights:,} bytes of weights")
