@@ -3,5 +3,6 @@
 from itembed_tf.index.engines.choice import Choice, choose_engine
 from itembed_tf.index.engines.interface import Engine, View
 from itembed_tf.index.engines.opening import open_engine
+from itembed_tf.index.engines.sealing import update_derived
 
-__all__ = ["Choice", "Engine", "View", "choose_engine", "open_engine"]
+__all__ = ["Choice", "Engine", "View", "choose_engine", "open_engine", "update_derived"]

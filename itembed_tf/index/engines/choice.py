@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 APPROXIMATE_FROM = 200_000  # items
+APPROXIMATE_SEGMENT = 20_000  # rows below which a segment is scanned
 
 
 @dataclass(frozen=True)
@@ -29,3 +30,8 @@ def choose_engine(count: int) -> Choice:
         )
         return Choice("exact", reason, note)
     return Choice("faiss", f"from {APPROXIMATE_FROM:,} items on an approximate index (FAISS IVF-SQ8) is faster")
+
+
+def wants_approximate(rows: int, total: int) -> bool:
+    """Whether a segment of so many rows, in a generation of `total`, gets an approximate index."""
+    return rows >= APPROXIMATE_SEGMENT and choose_engine(total).name == "faiss"

@@ -62,8 +62,11 @@ class Engine(Protocol):
         note: a sentence for the user about the choice of the engine; "" if there is none.
     """
 
-    name: str
-    note: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def note(self) -> str: ...
 
     def refresh(self, connection: sqlite3.Connection | None = None) -> View:
         """The latest state: new rows are searched and removed rows are gone from now on.

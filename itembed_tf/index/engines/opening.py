@@ -15,7 +15,7 @@ def open_engine(folder: str | Path, name: str = "auto") -> Engine:
     """An engine on the index `folder`.
 
     Args:
-        name: "auto" (see `choose_engine`) or "exact".
+        name: "auto" (see `choose_engine`), or "exact", which compares every item.
 
     Raises:
         SearchIndexError: `folder` is not an index.
@@ -23,4 +23,4 @@ def open_engine(folder: str | Path, name: str = "auto") -> Engine:
     """
     if name not in NAMES:
         raise UsageError(f"engine {name!r}: allowed are {', '.join(NAMES)}{did_you_mean(name, NAMES)}")
-    return LocalEngine(folder)
+    return LocalEngine(folder, exact=name == "exact")

@@ -15,9 +15,14 @@ class Approximate(Protocol):
     """An approximate index over the rows of a part."""
 
     def search(
-        self, queries: NDArray[np.float32], k: int, admitted: NDArray[np.bool_] | None, share: float
+        self, queries: NDArray[np.float32], k: int, admitted: NDArray[np.bool_] | None, left: int
     ) -> NDArray[np.int64]:
-        """Positions of candidates, int64 [n, k], -1 where there are fewer; `share` of the rows is admitted."""
+        """Positions of candidates, int64 [n, m] with m at least k, -1 where there are fewer.
+
+        Args:
+            admitted: rows that may be found, bool; None for all.
+            left: how many they are.
+        """
         ...
 
 

@@ -46,9 +46,18 @@ def check_queries(queries: NDArray[np.float32], k: int, dimensions: int) -> NDAr
     return queries
 
 
-def scan(parts: Sequence[Part], queries: NDArray[np.float32], k: int, filter: NDArray[np.bool_] | None) -> Candidates:
-    """Every row that may be among the best k of a query, of all parts; see `item_filter`."""
-    admitted = [part.admitted(filter) for part in parts]
+def scan(
+    parts: Sequence[Part],
+    queries: NDArray[np.float32],
+    k: int,
+    admitted: Sequence[NDArray[np.bool_] | None] | None = None,
+) -> Candidates:
+    """Every row of the parts that may be among the best k of a query.
+
+    Args:
+        admitted: the rows of each part that may be found, as `Part.admitted`; by default those that are alive.
+    """
+    admitted = admitted or [part.admitted(None) for part in parts]
     found = []
     for start in range(0, len(queries), GROUP):
         best = _Best(queries[start : start + GROUP], k, start)

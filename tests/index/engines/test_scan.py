@@ -25,7 +25,8 @@ def made(vectors, items=None, biases=None, first: int = 1, dtype=np.float32) -> 
 
 def found(parts, queries, k, allowed=None):
     queries = np.asarray(queries, np.float32)
-    return ranked(parts, scan(parts, queries, k, item_filter(allowed)), queries, k)
+    admitted = [part.admitted(item_filter(allowed)) for part in parts]
+    return ranked(parts, scan(parts, queries, k, admitted), queries, k)
 
 
 def test_scores_and_biases_worked_by_hand() -> None:
