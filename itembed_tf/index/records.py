@@ -144,3 +144,20 @@ class Answer:
     unknown_words: tuple[str, ...]
     notes: tuple[str, ...]
     generation: int
+
+
+@dataclass(frozen=True)
+class Facets:
+    """How many items have which value; values and counts.
+
+    Attributes:
+        items: all that were counted.
+        folders: the largest first.
+        years: four digits, the newest first.
+        kinds: the most frequent first.
+    """
+
+    items: int
+    folders: tuple[tuple[str, int], ...]
+    years: tuple[tuple[str, int], ...]
+    kinds: tuple[tuple[str, int], ...]
