@@ -35,6 +35,9 @@ GROUPS = {
         "analyze": Command("itembed_tf.analyze", "show what the encoders of a run learned"),
         "localise": Command("itembed_tf.localise", "train and measure phrase localisation in images"),
     },
+    "search": {
+        "search": Command("itembed_tf.search", "search an index by a sentence, an image or an item"),
+    },
     "serving": {
         "export": Command("itembed_tf.export", "export the encoders of a run as SavedModel or LiteRT"),
         "serve": Command("itembed_tf.serve", "serve exports on this machine by gRPC and REST"),

@@ -2,17 +2,21 @@
 
 from itembed_tf.index.database import is_index, reading, snapshot, writing
 from itembed_tf.index.errors import SearchIndexError
-from itembed_tf.index.records import Answer, Generation, Hit, Item, NewItem, Query
+from itembed_tf.index.records import Answer, Facets, Generation, Hit, Item, NewItem, Query
+from itembed_tf.index.searcher import Searcher, open_searcher
 
 __all__ = [
     "Answer",
+    "Facets",
     "Generation",
     "Hit",
     "Item",
     "NewItem",
     "Query",
     "SearchIndexError",
+    "Searcher",
     "is_index",
+    "open_searcher",
     "reading",
     "snapshot",
     "writing",
