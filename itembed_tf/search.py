@@ -104,7 +104,8 @@ def _print_table(answer: Answer) -> None:
     for hit in answer.hits:
         score = "" if hit.score is None else f"{hit.score:.3f}"
         copies = f"  ({hit.copies} copies)" if hit.copies > 1 else ""
-        path = _printable(hit.item.place) + copies
+        sentence = f"  {hit.item.captions[0]}" if hit.item.kind == "text" and hit.item.captions else ""
+        path = _printable(hit.item.place + sentence) + copies
         rows.append((score, hit.band, ", ".join(hit.found_by), (hit.item.date or "")[:10], str(hit.item.id), path))
     shown = [i for i in range(len(rows[0])) if any(row[i] for row in rows[1:])]  # no empty columns
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -140,7 +141,7 @@ def _print_next(args: argparse.Namespace, query: Query, answer: Answer) -> None:
         words += ["--no-correction"] if args.no_correction else []
         words += ["--limit", str(query.limit)] if query.limit != 20 else []
         more = command_line("search", *words, "--offset", str(query.offset + query.limit))
-        print(f"{answer.matching:,} items match; more: {more}", file=sys.stderr)
+        print(f"hits {query.offset + 1:,} to {query.offset + query.limit:,}; more: {more}", file=sys.stderr)
     if answer.hits and query.like is None:
         like = command_line("search", args.index, "--like", str(answer.hits[0].item.id))
         print(f"similar to the first: {like}", file=sys.stderr)
