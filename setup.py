@@ -58,6 +58,7 @@ EXTRAS = {
     "coco": ["eccv-caption~=0.1.0"],
     "proposals": ["opencv-contrib-python-headless~=5.0"],
     "search": ["faiss-cpu>=1.12"],
+    "milvus": ["pymilvus>=3.0"],
     "serving": ["grpcio-health-checking>=1.70", "grpcio-reflection>=1.70", "prometheus-client>=0.21", "h11>=0.16"],
     "load": ["locust~=2.40", "gevent>=25"],
     "dev": [
@@ -69,6 +70,7 @@ EXTRAS = {
         "kubernetes-validate~=1.35",
         "check-jsonschema>=0.36",
         "promql-parser>=0.11",
+        "milvus-lite>=3.2",
     ],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})

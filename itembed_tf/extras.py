@@ -40,6 +40,7 @@ FEATURES = {
     "HEIC images": Feature("heif", ("pillow_heif",), "convert them to JPEG or PNG"),
     "protocols with COCO's published ids": Feature("coco", ("eccv_caption",)),
     "Parquet files": Feature("parquet", ("pyarrow",)),
+    "engine milvus": Feature("milvus", ("pymilvus",), "leave --engine out, and the index is searched on this machine"),
     "computing region proposals": Feature("proposals", ("cv2",), "name a file of proposals in --proposals"),
 }
 

@@ -100,6 +100,12 @@ def current_revision(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT value FROM settings WHERE name = 'revision'").fetchone()[0])
 
 
+def identity(connection: sqlite3.Connection) -> str:
+    """A random name of the index, 16 hexadecimal digits, which a copy of it has too."""
+    query = "SELECT value FROM settings WHERE name IN ('identity', 'created') ORDER BY name DESC"
+    return str(connection.execute(query).fetchone()[0])
+
+
 def _connect(uri: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         uri, uri=True, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
@@ -126,7 +132,8 @@ def _create(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.executescript(
         f"BEGIN;{TABLES}PRAGMA application_id = {APPLICATION_ID};PRAGMA user_version = {SCHEMA};"
-        "INSERT INTO settings VALUES ('revision', '0'), ('created', strftime('%Y-%m-%dT%H:%M:%SZ'));COMMIT;"
+        "INSERT INTO settings VALUES ('revision', '0'), ('created', strftime('%Y-%m-%dT%H:%M:%SZ')), "
+        "('identity', lower(hex(randomblob(8))));COMMIT;"
     )
 
 

@@ -22,11 +22,10 @@ from itembed_tf.index.database import current_revision, reading, snapshot
 from itembed_tf.index.generations import all_generations, current_generation
 from itembed_tf.index.records import Generation
 from itembed_tf.index.removals import gone
-from itembed_tf.index.rows import Rows, last_row
+from itembed_tf.index.rows import Rows, count_rows, last_row
 from itembed_tf.index.segments import (
     DERIVED,
     Segment,
-    count_rows,
     differing,
     folders,
     generation_folder,

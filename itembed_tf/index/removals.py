@@ -43,8 +43,13 @@ def gone(connection: sqlite3.Connection, generation: int, rows: NDArray[np.int64
         query = "SELECT row FROM vectors WHERE generation = ?"
         left = np.fromiter((row for (row,) in connection.execute(query, (generation,))), np.int64)
         return np.flatnonzero(~np.isin(rows, left))
-    query = "SELECT row FROM removed WHERE revision > ? AND generation = ?"
-    removed = np.fromiter((row for (row,) in connection.execute(query, (since, generation))), np.int64)
+    removed = removed_rows(connection, generation, since)
     places = np.searchsorted(rows, removed)
     places = places[places < len(rows)]
     return np.unique(places[np.isin(rows[places], removed)])
+
+
+def removed_rows(connection: sqlite3.Connection, generation: int, since: int) -> NDArray[np.int64]:
+    """Numbers of the rows that were removed after the revision `since`, which is not before `removed_since`."""
+    query = "SELECT row FROM removed WHERE revision > ? AND generation = ?"
+    return np.fromiter((row for (row,) in connection.execute(query, (since, generation))), np.int64)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -12,6 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 from itembed_tf.index.errors import SearchIndexError
 
 CHUNK = 4096  # rows fetched at a time
+PARAMETERS = 500  # of one statement
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,12 @@ def last_row(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT coalesce(max(row), 0) FROM vectors").fetchone()[0])
 
 
+def count_rows(connection: sqlite3.Connection, generation: int, after: int, last: int) -> int:
+    """How many rows ``after < row <= last`` a generation has."""
+    query = "SELECT count(*) FROM vectors WHERE generation = ? AND row > ? AND row <= ?"
+    return int(connection.execute(query, (generation, after, last)).fetchone()[0])
+
+
 def iterate_rows(
     connection: sqlite3.Connection, generation: int, dimensions: int, after: int, last: int
 ) -> Iterator[Rows]:
@@ -54,19 +62,43 @@ def iterate_rows(
     )
     cursor = connection.execute(query, (after, last, generation))
     while found := cursor.fetchmany(CHUNK):
-        rows, items, text_biases, image_biases, blobs = zip(*found)
-        data = b"".join(blobs)
-        if len(data) != 2 * dimensions * len(found):
-            raise SearchIndexError(
-                f"a vector of generation {generation}, between rows {rows[0]} and {rows[-1]}, does not have "
-                f"{dimensions} dimensions: the index is damaged; restore it from a backup, or build it anew"
-            )
-        yield Rows(
-            np.array(rows, np.int64),
-            np.array(items, np.int64),
-            np.frombuffer(data, "<f2").reshape(len(found), dimensions),
-            np.array([text_biases, image_biases], np.float32).T.copy(),
+        yield _arrays(found, generation, dimensions)
+
+
+def rows_numbered(connection: sqlite3.Connection, numbers: NDArray[np.int64], generation: int, dimensions: int) -> Rows:
+    """The rows with these numbers, which ascend; those that are gone are left out."""
+    found: list[Any] = []
+    for start in range(0, len(numbers), PARAMETERS):
+        chunk = numbers[start : start + PARAMETERS].tolist()
+        marks = ",".join("?" * len(chunk))
+        query = (
+            "SELECT row, item, text_bias, image_bias, vector FROM vectors "
+            f"WHERE row IN ({marks}) AND +generation = ? ORDER BY row"
         )
+        found += connection.execute(query, (*chunk, generation))
+    return _arrays(found, generation, dimensions) if found else _empty(dimensions, np.float16)
+
+
+def _arrays(found: Sequence[Any], generation: int, dimensions: int) -> Rows:
+    rows, items, text_biases, image_biases, blobs = zip(*found)
+    data = b"".join(blobs)
+    if len(data) != 2 * dimensions * len(found):
+        raise SearchIndexError(
+            f"a vector of generation {generation}, between rows {rows[0]} and {rows[-1]}, does not have "
+            f"{dimensions} dimensions: the index is damaged; restore it from a backup, or build it anew"
+        )
+    return Rows(
+        np.array(rows, np.int64),
+        np.array(items, np.int64),
+        np.frombuffer(data, "<f2").reshape(len(found), dimensions),
+        np.array([text_biases, image_biases], np.float32).T.copy(),
+    )
+
+
+def _empty(dimensions: int, dtype: DTypeLike) -> Rows:
+    return Rows(
+        np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, dimensions), dtype), np.empty((0, 2), np.float32)
+    )
 
 
 def read_rows(
@@ -78,11 +110,10 @@ def read_rows(
     dtype: DTypeLike = np.float32,
 ) -> Rows:
     """The same as one `Rows`, its vectors converted to `dtype`."""
-    empty = Rows(
-        np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, dimensions), dtype), np.empty((0, 2), np.float32)
-    )
     found = iterate_rows(connection, generation, dimensions, after, last)
-    return joined([empty, *(Rows(r.rows, r.items, r.vectors.astype(dtype), r.biases) for r in found)])
+    return joined(
+        [_empty(dimensions, dtype), *(Rows(r.rows, r.items, r.vectors.astype(dtype), r.biases) for r in found)]
+    )
 
 
 def joined(parts: list[Rows]) -> Rows:

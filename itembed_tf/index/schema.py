@@ -14,7 +14,8 @@ APPLICATION_ID = 0x69746D62  # "itmb", which `file` and SQLite's own tools show
 SCHEMA = 1
 
 TABLES = """
--- revision: counts the transactions that changed the index; created: ISO 8601
+-- revision: counts the transactions that changed the index; created: ISO 8601; identity: a random name;
+-- removed_since: `removed` is complete for the revisions above it
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 -- text_encoder: a LiteRT file; tokenizer: JSON with words, tokenizer, lowercase, length;

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itembed_tf.files import PARTIAL, folder_atomically
-from itembed_tf.index.database import snapshot
+from itembed_tf.index.database import identity, snapshot
 from itembed_tf.index.records import Generation
-from itembed_tf.index.rows import Rows, iterate_rows
+from itembed_tf.index.rows import Rows, count_rows, iterate_rows
 
 DERIVED = "derived"
 STAMP = "stamp.json"
@@ -39,7 +39,7 @@ class Stamp:
 
     Attributes:
         schema: of the segment's files.
-        created: of the index, so that a segment of another one does not fit.
+        index: its identity, so that a segment of another one does not fit.
         contract, generation, dimensions: of the generation.
         first, last: range of row numbers, both included; rows of other generations are left out.
         revision: of the index when the rows were read.
@@ -49,7 +49,7 @@ class Stamp:
     """
 
     schema: int
-    created: str
+    index: str
     contract: str
     generation: int
     dimensions: int
@@ -72,15 +72,6 @@ class Segment:
 
 def generation_folder(index: Path, generation: int) -> Path:
     return index / DERIVED / str(generation)
-
-
-def created(connection: sqlite3.Connection) -> str:
-    return str(connection.execute("SELECT value FROM settings WHERE name = 'created'").fetchone()[0])
-
-
-def count_rows(connection: sqlite3.Connection, generation: int, after: int, last: int) -> int:
-    query = "SELECT count(*) FROM vectors WHERE generation = ? AND row > ? AND row <= ?"
-    return int(connection.execute(query, (generation, after, last)).fetchone()[0])
 
 
 def write_segment(
@@ -110,7 +101,7 @@ def write_segment(
             settings = None if approximate is None else approximate(rows, temporary)
             stamp = Stamp(
                 schema=SCHEMA,
-                created=created(connection),
+                index=identity(connection),
                 contract=generation.contract,
                 generation=generation.number,
                 dimensions=generation.dimensions,
@@ -174,7 +165,7 @@ def segments(index: Path, connection: sqlite3.Connection, generation: Generation
         revision: of the snapshot that the caller reads.
     """
     found = [segment for folder in folders(index, generation.number) if (segment := _readable(folder)) is not None]
-    made = created(connection)
+    made = identity(connection)
     chain: list[Segment] = []
     after = 0
     while True:
@@ -221,7 +212,7 @@ def _described(file: Path) -> list[Any]:
 
 def _fits(segment: Segment, connection: sqlite3.Connection, generation: Generation, made: str, revision: int) -> bool:
     stamp = segment.stamp
-    if (stamp.created, stamp.contract) != (made, generation.contract) or stamp.revision > revision:
+    if (stamp.index, stamp.contract) != (made, generation.contract) or stamp.revision > revision:
         return False
     if (stamp.generation, stamp.dimensions) != (generation.number, generation.dimensions):
         return False

@@ -117,7 +117,7 @@ def test_a_damaged_segment_is_not_used_and_is_replaced(damage, index: Path) -> N
     assert answers(index)[1].in_memory == 0
 
 
-@pytest.mark.parametrize("change", [{"contract": "d0" * 32}, {"revision": 10**6}, {"generation": 7}, {"created": "x"}])
+@pytest.mark.parametrize("change", [{"contract": "d0" * 32}, {"revision": 10**6}, {"generation": 7}, {"index": "x"}])
 def test_a_segment_of_something_else_is_not_used(change, index: Path) -> None:
     [folder] = update_derived(index, everything=True)
     stamp = json.loads((folder / "stamp.json").read_text())
