@@ -93,7 +93,8 @@ class LocalEngine:
 
     @property
     def note(self) -> str:
-        return "" if self._exact else choose_engine(self._view.count).note
+        view = self._view if self._view.revision >= 0 else self.refresh()
+        return "" if self._exact else choose_engine(view.count).note
 
     def refresh(self, connection: sqlite3.Connection | None = None) -> LocalView:
         with self._lock:
