@@ -33,11 +33,14 @@ def main(argv: Sequence[str]) -> int:
         _check_protocol(args.protocol)
     run_config(args.run, args.set)
     load_tensorflow()
-    from itembed_tf.evaluation.evaluate import evaluate_run
+    from itembed_tf.evaluation.evaluate import evaluate_run_corrected
     from itembed_tf.evaluation.formatting import format_table
 
-    table = evaluate_run(args.run, args.split, args.set, args.protocol)
-    print(json.dumps(table.to_json()) if args.json else format_table(table))
+    table, corrected = evaluate_run_corrected(args.run, args.split, args.set, args.protocol)
+    if args.json:
+        print(json.dumps(table.to_json() | ({"hubness_corrected": corrected.to_json()} if corrected else {})))
+    else:
+        print("\n\n".join(format_table(each) for each in (table, corrected) if each))
     return 0
 
 

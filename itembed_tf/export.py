@@ -99,6 +99,7 @@ def _export_saved_model(args: argparse.Namespace) -> int:
         print(f"maximum difference from the model {difference}")
     sizes = f"D = {contract.embedding_size}, L = {contract.length}"
     print(f"{models.contract_file}: contract {contract.contract[:16]}, {sizes}")
+    print(export.calibration)
     for library in contract.needs:
         print(f"loading text_encoder needs the ops of {library}, which a stock TF Serving includes")
     print(f"next:\n  {command_line('serve', args.out)}")

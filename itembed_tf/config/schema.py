@@ -1,7 +1,7 @@
 """The settings of a run: one frozen dataclass per section, whose fields are the keyword arguments of its `target`.
 
-Defaults are here, those of a stage in ``stage.py``, and nowhere else. They suit some thousand images: a frozen backbone
-and the wide text tower.
+Defaults are here, in ``stage.py`` and in ``measurement.py``, and nowhere else. They suit some thousand images: a frozen
+backbone and the wide text tower.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import ClassVar
 from itembed_tf.config import choices
 from itembed_tf.config.backbones import BACKBONES
 from itembed_tf.config.key import key
+from itembed_tf.config.measurement import Calibration, Evaluation
 from itembed_tf.config.stage import DEFAULT_STAGES, Stage
 
 __all__ = ["DEFAULT_STAGES", "Config", "Stage"]
@@ -219,16 +220,6 @@ class Cca:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """How evaluation and the encoders embed."""
-
-    target: ClassVar[str] = "itembed_tf.evaluation.embeddings.embedder"
-    flip: bool = key(True, "average the features of each image and of its mirror image")
-    shifts: str = key("left", "position of a caption: left, or all: the average over all", choices=choices.SHIFTS)
-    batch_size: int = key(64, "images or captions per batch", minimum=1, maximum=65536)
-
-
-@dataclass(frozen=True)
 class Config:
     seed: int = key(0, "random seed of weights, data order and all other random choices", minimum=0, maximum=2**32 - 1)
     embedding_size: int = key(2048, "dimensions of both embeddings, D", minimum=1, maximum=65536)
@@ -252,4 +243,5 @@ class Config:
     model: Model = Model()
     cca: Cca = Cca()
     evaluation: Evaluation = Evaluation()
+    calibration: Calibration = Calibration()
     stages: tuple[Stage, ...] = DEFAULT_STAGES

@@ -72,14 +72,14 @@ def embedder(
 
     def embed() -> Embeddings:
         image_batches = decoded if features is None else row_batches(views, batch_size)
-        images = _encode(encode_image, image_batches, len(items.images), "images")
-        return Embeddings(images, _encode(encode_text, row_batches(ids, batch_size), len(ids), "captions"))
+        images = encode_batches(encode_image, image_batches, len(items.images), "images")
+        return Embeddings(images, encode_batches(encode_text, row_batches(ids, batch_size), len(ids), "captions"))
 
     return embed
 
 
-def _encode(function: Callable[[Any], tf.Tensor], batches: Iterable[Any], total: int, unit: str) -> np.ndarray:
-    """All batches through one encoder: float32 [total, D]."""
+def encode_batches(function: Callable[[Any], tf.Tensor], batches: Iterable[Any], total: int, unit: str) -> np.ndarray:
+    """Pass all batches through one encoder, with a progress bar: float32 [total, D]."""
     parts = []
     with tqdm(total=total, desc=f"encoding {unit}", unit=f" {unit}", leave=False) as bar:
         for batch in batches:

@@ -30,10 +30,16 @@ from itembed_tf.retrieval import (
 )
 
 
-def measure(name: str, scores: Scores, gallery: Gallery) -> Measurement:
+def measure(name: str, scores: Scores, gallery: Gallery, text_scores: Scores | None = None) -> Measurement:
     """Evaluate by one of `PROTOCOLS`.
 
     Intervals are those of a bootstrap with 2,000 resamples of whole groups and a fixed seed.
+
+    Args:
+        name: of the protocol.
+        scores: of all images with all captions.
+        gallery: their groups.
+        text_scores: those of text queries, where they differ from those of image queries; None: `scores`.
 
     Raises:
         ValueError: an unknown name, a group without an image or a caption, or a gallery that the protocol does not fit.
@@ -42,6 +48,10 @@ def measure(name: str, scores: Scores, gallery: Gallery) -> Measurement:
     if name not in PROTOCOLS:
         raise ValueError(f"unknown protocol {name!r}; choose one of {', '.join(PROTOCOLS)}")
     measured = _MEASURES[name](scores, gallery)
+    if text_scores is not None:
+        by_text = _MEASURES[name](text_scores, gallery)
+        queries = {**measured.queries, "text_query": by_text.queries["text_query"]}
+        measured = Measurement(replace(measured.table, text_query=by_text.table.text_query), queries)
     table = replace(measured.table, name=f"{name}/{measured.table.gallery_images}x{measured.table.gallery_captions}")
     return replace(measured, table=with_intervals(table, measured.queries))
 

@@ -6,18 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from itembed_tf.exporting.calibration import calibration_of_export
 from itembed_tf.exporting.pair import load_pair
 from itembed_tf.exporting.pca import PcaResult, apply_pca
 from itembed_tf.exporting.saved_model import SavedModels, write_saved_models
 from itembed_tf.locks import locked_folder
 from itembed_tf.progress import Steps
+from itembed_tf.retrieval import CALIBRATION_FILE, write_calibration
 
 
 @dataclass(frozen=True)
 class SavedModelExport:
-    """The SavedModels of a run and, where the embeddings were shortened, what the PCA keeps and costs."""
+    """The SavedModels of a run, where their calibration is from, and, where shortened, what the PCA keeps and costs."""
 
     models: SavedModels
+    calibration: str
     pca: PcaResult | None = None
 
 
@@ -26,21 +29,31 @@ def export_saved_models(
 ) -> SavedModelExport:
     """Export both encoders of a finished run (`write_saved_models`), reporting progress on standard error.
 
+    ``calibration.npz`` is written too, where the run has it for the same encoders, or its dataset is available.
+
     Args:
         run: run directory; with `pca` its dataset must be available.
         out: folder of all versions; the next free number is written.
         pca: dimensions of shortened embeddings; None keeps all.
-        overrides: as `load_pair` takes them, and with `pca` of the section dataset.
+        overrides: as `load_pair` takes them, and of the section dataset.
 
     Raises:
         Locked: another process writes to `out`.
         and those of `load_pair`, `apply_pca` and `write_saved_models`.
     """
     first = "load the run" if pca is None else "embed train and dev for the PCA"
-    steps = Steps([first, "write, reload and compare the SavedModels"])
+    steps = Steps([first, "write, reload and compare the SavedModels", "calibrate the encoders"])
+    of_data = [override for override in overrides if override.startswith("dataset.")]
+    of_encoders = [override for override in overrides if override not in of_data]
     with locked_folder(out, "give another output folder"):
         steps.start(first)
-        pair, result = (load_pair(run, overrides)[1], None) if pca is None else apply_pca(run, pca, overrides)
+        pair, result = (load_pair(run, of_encoders)[1], None) if pca is None else apply_pca(run, pca, overrides)
         steps.start("write, reload and compare the SavedModels")
         models = write_saved_models(out, pair, cut=result.to_json() if result else None)
-    return SavedModelExport(models, result)
+        steps.start("calibrate the encoders")
+        calibration, line = calibration_of_export(run, pair, of_data)
+        if calibration:
+            write_calibration(out, calibration)
+        else:  # none rather than one of an earlier version
+            (models.folder / CALIBRATION_FILE).unlink(missing_ok=True)
+    return SavedModelExport(models, line, result)

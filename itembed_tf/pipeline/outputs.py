@@ -14,14 +14,16 @@ from itembed_tf.config import Config, arguments
 from itembed_tf.data.batches import Items, flatten
 from itembed_tf.data.readers import Group, attribution
 from itembed_tf.data.unreadable import UnreadableImage
+from itembed_tf.evaluation.calibration import describe_calibration
 from itembed_tf.evaluation.embeddings import embedder
 from itembed_tf.evaluation.evaluate import evaluate_embeddings
 from itembed_tf.evaluation.protocols import selection_score
 from itembed_tf.exporting import encoder_pair, write_litert_text_encoder, write_saved_models
 from itembed_tf.pipeline import steps as titles
+from itembed_tf.pipeline.calibration import calibrate_run
 from itembed_tf.progress import Steps, running_clock
 from itembed_tf.report import run_facts, write_report
-from itembed_tf.retrieval import RetrievalTable
+from itembed_tf.retrieval import RetrievalTable, write_calibration
 from itembed_tf.text import Vocabulary
 from itembed_tf.training.build import load_model
 from itembed_tf.training.checkpoints import drop_checkpoint
@@ -78,6 +80,11 @@ def finish_run(
     pair = encoder_pair(final, vocabulary, config)
     write_saved_models(path / "encoders", pair)
     write_litert_text_encoder(path / "encoders", pair)
+    steps.start(titles.CALIBRATE)
+    calibration = calibrate_run(config, pair, final, by_split, features)
+    if calibration:
+        write_calibration(path / "encoders", calibration)
+        print("\n".join(describe_calibration(calibration)), flush=True)
     steps.start(titles.REPORT)
     with running_clock("writing the report"):
         write_report(

@@ -13,6 +13,7 @@ WEIGHTS = "set the initial weights"
 MEASURE = "measure the trained model"
 ANALYSE = "analyse what it learned"
 EXPORT = "export the encoders"
+CALIBRATE = "calibrate the encoders for search"
 REPORT = "write the report"
 
 
@@ -23,4 +24,4 @@ def stage_title(name: str) -> str:
 def training_steps(config: Config) -> Steps:
     """The steps of `itembed_tf.pipeline.train.train`; a program starts `LOAD` itself, before its imports."""
     stages = dict.fromkeys(stage_title(stage.name) for stage in config.stages)
-    return Steps([LOAD, READ, WORDS, MODEL, WEIGHTS, *stages, MEASURE, ANALYSE, EXPORT, REPORT])
+    return Steps([LOAD, READ, WORDS, MODEL, WEIGHTS, *stages, MEASURE, ANALYSE, EXPORT, CALIBRATE, REPORT])

@@ -22,6 +22,7 @@ from itembed_tf.errors import UserError
 from itembed_tf.files import write_atomically
 from itembed_tf.retrieval.bands import Band, band_of
 from itembed_tf.retrieval.hubness import Bank, Correction, biases, own_groups
+from itembed_tf.retrieval.scores import blocks
 
 SCHEMA = 1
 CALIBRATION_FILE = "calibration.npz"
@@ -118,9 +119,10 @@ class Calibration:
 
 def nearest_cosine(vectors: NDArray[np.floating], bank: NDArray[np.floating]) -> NDArray[np.float32]:
     """The highest cosine of each vector, [n, D], with the rows of a bank, [m, D]: float32 [n]."""
-    rows = np.asarray(bank, np.float32)
-    parts = [np.asarray(part, np.float32) @ rows.T for part in np.array_split(vectors, -(-len(vectors) // 512))]
-    return np.concatenate([part.max(axis=1) for part in parts])
+    rows, nearest = np.asarray(bank, np.float32), np.empty(len(vectors), np.float32)
+    for part in blocks(len(vectors), 512):
+        nearest[part] = (np.asarray(vectors[part], np.float32) @ rows.T).max(axis=1)
+    return nearest
 
 
 def write_calibration(folder: str | Path, calibration: Calibration) -> Path:

@@ -14,7 +14,7 @@ from itembed_tf.evaluation.embeddings import Embeddings
 from itembed_tf.evaluation.evaluate import evaluate_embeddings
 from itembed_tf.evaluation.formatting import format_table
 from itembed_tf.evaluation.rank_files import read_ranks
-from itembed_tf.retrieval import RetrievalTable
+from itembed_tf.retrieval import Bank, Calibration, Correction, RetrievalTable, retrieval_table
 
 
 def embeddings(groups: list[Group], noise: float) -> Embeddings:
@@ -103,3 +103,29 @@ def test_coco_protocols_on_groups_as_the_reader_returns_them():
     without = [Group(g.id, g.images, g.captions, g.split) for g in groups]
     with pytest.raises(ValueError, match=r"needs COCO's ids.*does not have"):
         evaluate_embeddings(config, "test", without, side, "cxc")
+
+
+def test_corrected_figures_are_those_of_corrected_scores_and_have_a_name_of_their_own():
+    config, groups = load_config(None, ["dataset.name=folder"]), people(30)
+    sides = embeddings(groups, 0.8)
+    queries = np.random.default_rng(1).normal(size=(2, 40, 16))
+    queries /= np.linalg.norm(queries, axis=2, keepdims=True)
+    banks = [Bank(vectors, np.arange(40, dtype=np.int32)) for vectors in queries]
+    strong, light = Correction(1.0, 3), Correction(0.25, 1)
+    calibration = Calibration("c", *banks, {"text_to_image": strong, "image_to_text": light})
+    plain = evaluate_embeddings(config, "dev", groups, sides)
+    table = evaluate_embeddings(config, "dev", groups, sides, calibration=calibration)
+    assert (plain.name, table.name) == ("whole/60x60", "whole/60x60 hubness-corrected")
+    assert table.protocol.startswith("folder dev, hubness-corrected whole: ") and "hubness" not in plain.protocol
+    names = np.repeat(np.arange(30), 2)
+    # the bias is one more dimension of an item, which the query meets with a 1; each direction has its own
+    image_bias = np.sort(sides.images @ banks[0].vectors.T, axis=1)[:, -3:].mean(axis=1)
+    caption_bias = 0.25 * (sides.captions @ banks[1].vectors.T).max(axis=1)
+    by_text = retrieval_table(
+        np.column_stack([sides.images, -image_bias]), np.column_stack([sides.captions, np.ones(60)]), names, names
+    )
+    by_image = retrieval_table(
+        np.column_stack([sides.images, np.ones(60)]), np.column_stack([sides.captions, -caption_bias]), names, names
+    )
+    assert table.text_query.values == by_text.text_query.values != plain.text_query.values
+    assert table.image_query.values == by_image.image_query.values != plain.image_query.values

@@ -1,0 +1,29 @@
+"""The settings of evaluation and calibration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from itembed_tf.config import choices
+from itembed_tf.config.key import key
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How evaluation and the encoders embed."""
+
+    target: ClassVar[str] = "itembed_tf.evaluation.embeddings.embedder"
+    flip: bool = key(True, "average the features of each image and of its mirror image")
+    shifts: str = key("left", "position of a caption: left, or all: the average over all", choices=choices.SHIFTS)
+    batch_size: int = key(64, "images or captions per batch", minimum=1, maximum=65536)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a search needs beside the encoders: hubness correction and relevance bands (docs/search.md)."""
+
+    target: ClassVar[str] = "itembed_tf.exporting.calibration.calibrate_pair"
+    rows: int = key(
+        4096, "training captions, and training images, to keep with the encoders; 0 for no calibration", minimum=0
+    )
