@@ -38,6 +38,7 @@ from itembed_tf.retrieval.hubness import (
     choose_correction,
     neighbour_means,
     own_groups,
+    recall_sum,
 )
 from itembed_tf.retrieval.nearest import top_k
 from itembed_tf.retrieval.precision import (
@@ -101,6 +102,7 @@ __all__ = [
     "r_precision",
     "rank_figures",
     "read_calibration",
+    "recall_sum",
     "relevant_ranks",
     "resampled_means",
     "retrieval_table",

@@ -154,16 +154,17 @@ def choose_correction(
     """
     cosines = np.asarray(queries, np.float32) @ np.asarray(items, np.float32).T
     means = neighbour_means(items, bank, k_values)
-    plain = _recall_sum(cosines, query_groups, item_groups)
+    plain = recall_sum(cosines, query_groups, item_groups)
     best = Choice(Correction(0.0, k_values[0]), plain, plain)
     for a in sorted(set(a_values) - {0.0}):
         for k, mean in zip(k_values, means.T):
-            found = _recall_sum(cosines - np.float32(a) * mean, query_groups, item_groups)
+            found = recall_sum(cosines - np.float32(a) * mean, query_groups, item_groups)
             if found > best.corrected:
                 best = Choice(Correction(a, k), plain, found)
     return best
 
 
-def _recall_sum(scores: NDArray[np.float32], query_groups: Groups, item_groups: Groups) -> float:
+def recall_sum(scores: NDArray[np.float32], query_groups: Groups, item_groups: Groups) -> float:
+    """R@1 + R@5 + R@10 in percent of queries with items, from their scores float32 [n, m]."""
     ranks, _ = two_way_ranks(matrix_scores(scores), query_groups, item_groups)
     return float(sum(100 * np.mean(ranks <= k) for k in CUTOFFS))

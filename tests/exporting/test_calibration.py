@@ -26,9 +26,7 @@ pytestmark = pytest.mark.usefixtures("shallow_backbone")
 def exported(small_run: Path, tmp_path_factory: pytest.TempPathFactory, shallow_backbone: None) -> Path:
     """A copy of the run whose encoders were exported into it, with a calibration on its eight dev groups."""
     run = shutil.copytree(small_run, tmp_path_factory.mktemp("exported") / "run")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "SMALLEST_DEV", 8)
-        assert export_saved_models(run, run / "encoders").calibration == f"{CALIBRATION_FILE}: measured on dev"
+    assert export_saved_models(run, run / "encoders").calibration == f"{CALIBRATION_FILE}: measured on dev"
     return run
 
 
@@ -70,9 +68,12 @@ def test_without_the_dataset_other_encoders_have_none(exported: Path, tmp_path: 
     assert not (tmp_path / CALIBRATION_FILE).exists()
 
 
-def test_a_small_dev_and_a_switch_leave_it_out(small_run: Path, tmp_path: Path) -> None:
+def test_a_small_dev_and_a_switch_leave_it_out(
+    small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SMALLEST_DEV", 9)
     line = module.calibration_of_export(small_run, load_pair(small_run)[1])[1]
-    assert line == f"no {CALIBRATION_FILE}: dev has fewer than 10 groups to measure it on"
+    assert line == f"no {CALIBRATION_FILE}: dev has fewer than 9 groups to measure it on"
     run = shutil.copytree(small_run, tmp_path / "run")
     config = run / "config.toml"
     config.write_text(config.read_text().replace("rows = 4096", "rows = 0"))

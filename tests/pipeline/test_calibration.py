@@ -10,7 +10,6 @@ import pytest
 
 from itembed_tf.config import arguments, load_config
 from itembed_tf.data.readers import read_dataset
-from itembed_tf.exporting import calibration as module
 from itembed_tf.exporting import load_pair
 from itembed_tf.pipeline.calibration import calibrate_run
 from itembed_tf.training.frozen_outputs import image_features
@@ -18,8 +17,7 @@ from itembed_tf.training.frozen_outputs import image_features
 pytestmark = pytest.mark.usefixtures("shallow_backbone")
 
 
-def test_cached_features_give_the_same_calibration(small_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SMALLEST_DEV", 8)
+def test_cached_features_give_the_same_calibration(small_run: Path) -> None:
     config, (model, pair) = load_config(small_run / "config.toml"), load_pair(small_run)
     groups = read_dataset(**arguments(config.dataset))
     by_split = {split: [group for group in groups if group.split == split] for split in ("train", "dev")}
