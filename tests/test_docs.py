@@ -441,7 +441,7 @@ def test_settings_named_in_the_text_exist(page):
     config, missing = Config(), []
     for span in inline_code(page):
         match = re.fullmatch(r"([a-z_]+)\.([a-z_]+)(\b[^/]*)?", span.removeprefix("--set "))
-        match = None if span.endswith(".json") else match  # data.json is a file
+        match = None if span.endswith((".json", ".npz")) else match  # data.json is a file
         section = getattr(config, match[1], None) if match else None
         if match and dataclasses.is_dataclass(section) and not hasattr(section, match[2]):
             missing.append(span)

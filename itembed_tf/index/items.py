@@ -33,7 +33,10 @@ def put_items(
     with transaction(connection) as revision:
         ids = []
         for item, vector in zip(items, vectors):
-            ids.append(_put_item(connection, item, source))
+            id, changed = _put_item(connection, item, source)
+            ids.append(id)
+            if changed:  # its vectors in other generations are of the former content
+                _remove_vectors(connection, "item = ?", (id,), revision)
             _put_vector(connection, ids[-1], generation, vector, item.text_bias, item.image_bias, revision)
     return ids
 
@@ -133,7 +136,8 @@ def _stored(vector: NDArray[np.float32], dimensions: int, what: str) -> bytes:
     return vector.astype("<f2").tobytes()
 
 
-def _put_item(connection: sqlite3.Connection, item: NewItem, source: int) -> int:
+def _put_item(connection: sqlite3.Connection, item: NewItem, source: int) -> tuple[int, bool]:
+    """Add or replace an item without its vector; its id, and whether it had another content before."""
     before = connection.execute("SELECT id, content FROM items WHERE place = ?", (item.place,)).fetchone()
     captions = json.dumps(item.captions, ensure_ascii=False)
     fields = json.dumps(dict(item.fields), ensure_ascii=False)
@@ -153,7 +157,7 @@ def _put_item(connection: sqlite3.Connection, item: NewItem, source: int) -> int
     connection.execute("INSERT INTO texts (rowid, captions, name, folder) VALUES (?, ?, ?, ?)", (id, *texts))
     if item.thumbnail is not None:
         connection.execute("INSERT OR IGNORE INTO thumbnails VALUES (?, ?)", (item.content, item.thumbnail))
-    return id
+    return id, bool(before) and before[1] != item.content
 
 
 def _put_vector(
