@@ -18,7 +18,7 @@ Matrix = NDArray[np.float32]
 PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)  # of the mean variance of an old vector's component, times the items
 HELD_OUT = 0.2  # share of the re-encoded items that are left out of the fit, to choose and to measure
 MOST_HELD_OUT = 2000
-FEWEST = 50  # re-encoded items with which a bridge is tried
+FEWEST = 24  # re-encoded items with which a bridge is tried
 NEAREST = 10  # K of the recall that is measured
 
 

@@ -10,24 +10,33 @@ from numpy.typing import NDArray
 
 from itembed_tf.index.bridge import Bridge
 from itembed_tf.index.items import put_vectors, read_items, read_vectors
-from itembed_tf.index.records import Generation, Item
+from itembed_tf.index.records import Generation, Item, Kind
 from itembed_tf.retrieval import Calibration
 
 CHUNK = 1000  # items mapped in one transaction
+# Items of a kind, NULL for both, whose vector in a generation is mapped or missing.
+_WITHOUT_OWN = (
+    "FROM items LEFT JOIN vectors ON vectors.item = items.id AND vectors.generation = ? "
+    "WHERE items.kind = coalesce(?, items.kind) AND coalesce(vectors.mapped, 1) = 1"
+)
 
 
-def items_to_encode(connection: sqlite3.Connection, generation: int, batch: int) -> Iterator[list[Item]]:
+def items_to_encode(
+    connection: sqlite3.Connection, generation: int, batch: int, kind: Kind | None = None
+) -> Iterator[list[Item]]:
     """Batches of items without a vector of their own in a generation, by id; those that are mapped included.
 
-    A batch is read when the one before was written, so items that the caller leaves out do not come again.
+    Args:
+        connection: to the index.
+        generation: its number.
+        batch: items of a batch. It is read when it is asked for; items that the caller leaves out do not come again.
+        kind: of the items; None for both.
     """
     after = 0
     while ids := [
         row[0]
         for row in connection.execute(
-            "SELECT id FROM items LEFT JOIN vectors ON vectors.item = items.id AND vectors.generation = ? "
-            "WHERE items.id > ? AND coalesce(vectors.mapped, 1) = 1 ORDER BY items.id LIMIT ?",
-            (generation, after, batch),
+            f"SELECT id {_WITHOUT_OWN} AND items.id > ? ORDER BY items.id LIMIT ?", (generation, kind, after, batch)
         )
     ]:
         after = ids[-1]
@@ -35,19 +44,17 @@ def items_to_encode(connection: sqlite3.Connection, generation: int, batch: int)
 
 
 def sample_to_encode(connection: sqlite3.Connection, generation: int, count: int, seed: int = 0) -> list[Item]:
-    """Items without a vector in a generation, at random, so that a bridge learned on them suits all: at most `count`.
+    """Images without a vector in a generation, at random, so that a bridge learned on them suits all: at most `count`.
 
-    What earlier calls had encoded counts, so an interrupted upgrade does not begin anew.
+    What earlier calls have encoded counts, so an interrupted upgrade does not begin anew.
     """
     encoded = connection.execute(
-        "SELECT count(*) FROM vectors WHERE generation = ? AND mapped = 0", (generation,)
+        "SELECT count(*) FROM vectors JOIN items ON items.id = item AND kind = 'image' "
+        "WHERE generation = ? AND mapped = 0",
+        (generation,),
     ).fetchone()[0]
-    query = (
-        "SELECT id FROM items LEFT JOIN vectors ON vectors.item = items.id AND vectors.generation = ? "
-        "WHERE coalesce(vectors.mapped, 1) = 1 ORDER BY id"
-    )
-    ids = np.array([row[0] for row in connection.execute(query, (generation,))], np.int64)
-    chosen = np.random.default_rng(seed).permutation(ids)[: max(0, count - encoded)]
+    rows = connection.execute(f"SELECT id {_WITHOUT_OWN} ORDER BY id", (generation, "image"))
+    chosen = np.random.default_rng(seed).permutation([row[0] for row in rows])[: max(0, count - encoded)]
     return read_items(connection, chosen.tolist())
 
 

@@ -49,5 +49,5 @@ def test_overlap_by_hand():
 
 
 def test_too_few_items_are_refused():
-    with pytest.raises(ValueError, match="at least 50 items"):
-        fit_bridge(gaussian(49, 12, 0), gaussian(49, 12, 1), NONE)
+    with pytest.raises(ValueError, match="at least 24 items"):
+        fit_bridge(gaussian(23, 12, 0), gaussian(23, 12, 1), NONE)
