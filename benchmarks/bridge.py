@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.calibrated import features_of
 from benchmarks.runner import flickr8k, print_versions, train, verdict
 from benchmarks.tiny_flickr8k import SMALL, write_tiny_flickr8k
 from itembed_tf.config import arguments
@@ -35,7 +36,6 @@ from itembed_tf.evaluation.embeddings import embedder
 from itembed_tf.index.bridge import Bridge, fit_bridge
 from itembed_tf.retrieval import retrieval_table
 from itembed_tf.training.build import load_model
-from itembed_tf.training.frozen_outputs import image_features
 from itembed_tf.training.run_directory import open_run
 
 SIZES = (250, 500, 1000, 2000, 3000, 6000)
@@ -77,16 +77,16 @@ class Curve:
 
 
 def embed(run: Path) -> Embedded:
-    """Embed train and dev of a run with a frozen backbone, from its cached features."""
+    """Embed train and dev of a run, from cached features where no stage has changed the backbone."""
     opened = open_run(run)
     config, model = opened.config, load_model(opened)
     sides: list[Side] = []
     for split in ("train", "dev"):
         items = flatten(read_dataset(**{**arguments(config.dataset), "splits": (split,)}))
-        flip = config.evaluation.flip
-        features = image_features(config, model, items, 1 + flip, mirror=flip)
+        features = features_of(config, model)
         settings = arguments(config.image) | arguments(config.evaluation)
-        embeddings = embedder(model, items, opened.vocabulary, **settings, features=features)()
+        cached = features(items) if features else None
+        embeddings = embedder(model, items, opened.vocabulary, **settings, features=cached)()
         sides += [Side(embeddings.images, items.image_groups), Side(embeddings.captions, items.caption_groups)]
     return Embedded(sides[0].vectors, sides[1].vectors, sides[2], sides[3])
 

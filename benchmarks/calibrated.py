@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from itembed_tf.data.batches import flatten
+from itembed_tf.config import Config, arguments
+from itembed_tf.data.batches import Items, flatten
+from itembed_tf.data.readers import read_dataset
+from itembed_tf.data.unreadable import drop_unreadable
 from itembed_tf.evaluation.calibration import Side
-from itembed_tf.evaluation.embeddings import embed_split
+from itembed_tf.evaluation.embeddings import embedder
 from itembed_tf.exporting import EncoderPair, load_pair
-from itembed_tf.exporting.calibration import calibration_of_export
+from itembed_tf.pipeline.calibration import calibrate_run
 from itembed_tf.retrieval import Calibration
-from itembed_tf.training.run_directory import open_run
+from itembed_tf.training.frozen_outputs import image_features
+from itembed_tf.training.run_directory import open_run, read_skipped
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,17 +43,32 @@ class Calibrated:
 
 
 def read(run: Path) -> Calibrated:
-    """Embed dev of a finished run; its calibration is that of its encoders, measured now where it has none."""
-    model, pair = load_pair(run)
-    calibration, line = calibration_of_export(run, pair)
+    """Calibrate a finished run and embed its dev, from cached features where no stage has changed the backbone."""
+    opened = open_run(run)
+    (model, pair), config = load_pair(run), opened.config
+    groups = read_dataset(**{**arguments(config.dataset), "splits": ("train", "dev")})
+    groups = drop_unreadable(groups, read_skipped(run) or [], max_percent=100.0)
+    by_split = {split: [group for group in groups if group.split == split] for split in ("train", "dev")}
+    features = features_of(config, model)
+    calibration = calibrate_run(config, pair, model, by_split, features)
     if calibration is None:
-        raise SystemExit(f"{run}: {line}")
-    _, _, groups, embeddings = embed_split(open_run(run), "dev", model=model)
-    items = flatten(groups)
+        raise SystemExit(f"{run}: its dev is too small, or calibration.rows = 0 in its config")
+    items = flatten(by_split["dev"])
+    settings = arguments(config.image) | arguments(config.evaluation)
+    cached = features(items) if features else None
+    embeddings = embedder(model, items, opened.vocabulary, **settings, features=cached)()
     known = np.flatnonzero(pair.vocabulary.encode(items.captions).any(axis=1))
     captions = Side(embeddings.captions[known], items.caption_groups[known])
-    texts = [items.captions[i] for i in known]
-    return Calibrated(pair, calibration, Dev(Side(embeddings.images, items.image_groups), captions, texts))
+    dev = Dev(Side(embeddings.images, items.image_groups), captions, [items.captions[i] for i in known])
+    return Calibrated(pair, calibration, dev)
+
+
+def features_of(config: Config, model: keras.Model) -> Callable[[Items], list[NDArray[np.float32]]] | None:
+    """Cached backbone features of images, as many views as the encoder averages; None for a fine-tuned backbone."""
+    if config.precision != "float32" or not all("backbone" in stage.freeze for stage in config.stages):
+        return None
+    flip = config.evaluation.flip
+    return partial(image_features, config, model, views=1 + flip, mirror=flip)
 
 
 def halves(dev: Dev, repeats: int) -> Iterator[tuple[tuple[Side, Side], tuple[Side, Side]]]:

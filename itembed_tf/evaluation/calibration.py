@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,8 +92,7 @@ def calibrate(
     """
     captions, images = train_captions.bank(), train_images.bank()
     dev_images, dev_captions, caption_ids = _measured(dev_images, dev_captions, caption_ids)
-    text = choose_correction(dev_captions.vectors, dev_images.vectors, dev_captions.groups, dev_images.groups, captions)
-    image = choose_correction(dev_images.vectors, dev_captions.vectors, dev_images.groups, dev_captions.groups, images)
+    text, image = _choose(dev_captions, dev_images, captions), _choose(dev_images, dev_captions, images)
     similar = _choose_for_images(dev_images, dev_captions.groups, caption_ids, images)
     choices = {"text_to_image": text, "image_to_text": image, "image_to_image": similar}
     bands = {
@@ -115,12 +113,16 @@ def calibrate(
 
 
 def _choose(queries: Side, items: Side, bank: Bank) -> Choice:
-    """`choose_correction`; on a small dev only whether to correct, as the best of many values would be noise."""
+    a_values, k_values = _grid(items)
+    sides = queries.vectors, items.vectors, queries.groups, items.groups
+    return choose_correction(*sides, bank, a_values=a_values, k_values=k_values)
+
+
+def _grid(items: Side) -> tuple[Sequence[float], Sequence[int]]:
+    """Values of `a` and `k` to choose from; on a small dev the best of many would be noise."""
     if len(np.unique(items.groups)) < FEW_GROUPS:
-        grid: dict[str, Sequence[Any]] = {"a_values": [USUAL.a], "k_values": [USUAL.k]}
-    else:
-        grid = {}
-    return choose_correction(queries.vectors, items.vectors, queries.groups, items.groups, bank, **grid)
+        return [USUAL.a], [USUAL.k]
+    return A_VALUES, K_VALUES
 
 
 def _measured(images: Side, captions: Side, ids: NDArray[np.integer]) -> tuple[Side, Side, NDArray[np.integer]]:
@@ -154,9 +156,10 @@ def _choose_for_images(
     np.fill_diagonal(cosines, -np.inf)
     plain = _mean_of_nearest(cosines, similarity)
     best = Choice(Correction(0.0, K_VALUES[0]), plain, plain)
-    means = neighbour_means(images.vectors, bank, K_VALUES)
-    for a in sorted(set(A_VALUES) - {0.0}):
-        for k, mean in zip(K_VALUES, means.T):
+    a_values, k_values = _grid(images)
+    means = neighbour_means(images.vectors, bank, k_values)
+    for a in sorted(set(a_values) - {0.0}):
+        for k, mean in zip(k_values, means.T):
             found = _mean_of_nearest(cosines - np.float32(a) * mean, similarity)
             if found > best.corrected:
                 best = Choice(Correction(a, k), plain, found)

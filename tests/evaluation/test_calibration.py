@@ -13,7 +13,7 @@ from itembed_tf.evaluation.calibration import (
     describe_calibration,
     far_limit,
 )
-from itembed_tf.retrieval import biases
+from itembed_tf.retrieval import Correction, biases
 
 
 def test_a_bank_has_as_many_groups_as_possible():
@@ -87,3 +87,10 @@ def test_captions_without_a_known_word_and_images_without_captions_are_left_out(
     ids = np.ones((90, 2), int)
     ids[:3] = 0  # all captions of the first image
     assert calibrate("c", *train, *dev, ids).figures["gallery"] == {"images": 29, "captions": 87}
+
+
+def test_a_small_dev_only_decides_whether_to_correct():
+    train, dev = sides(400, 0), sides(60, 1)
+    corrections = calibrate("c", *train, *dev, np.ones((180, 2), int)).corrections
+    assert corrections["text_to_image"] == Correction(0.5, 32)
+    assert all(each.a in (0.0, 0.5) for each in corrections.values())
