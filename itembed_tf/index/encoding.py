@@ -135,7 +135,7 @@ class QueryEncoder:
     def _image(self, generation: Generation, image: bytes) -> NDArray[np.float32]:
         with self._lock:
             if generation.contract not in self._images:
-                self._images[generation.contract] = _load_image_encoder(self._folder, generation.contract)
+                self._images[generation.contract] = _load_image_encoder(self._folder, generation.image_contract)
         return self._images[generation.contract](image)
 
 

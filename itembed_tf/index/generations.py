@@ -9,7 +9,10 @@ from itembed_tf.index.database import transaction
 from itembed_tf.index.errors import SearchIndexError
 from itembed_tf.index.records import Generation
 
-_SELECT = "SELECT number, contract, dimensions, state FROM generations JOIN encoders USING (contract)"
+_SELECT = (
+    "SELECT number, contract, dimensions, state, coalesce(base, '') "
+    "FROM generations JOIN encoders USING (contract) LEFT JOIN taught USING (contract)"
+)
 
 
 @dataclass(frozen=True)
@@ -78,10 +81,12 @@ def read_encoders(connection: sqlite3.Connection, contract: str) -> StoredEncode
 def check_contract(generation: Generation, contract: str) -> None:
     """Refuse vectors of other encoders than those of the generation.
 
+    Those that its encoders had before they were taught names are accepted: they have the same image encoder.
+
     Raises:
         SearchIndexError: the contract hashes differ.
     """
-    if generation.contract != contract:
+    if contract not in (generation.contract, generation.image_contract):
         raise SearchIndexError(
             f"the index has vectors of the contract {generation.contract[:16]}, and these encoders have "
             f"{contract[:16]}: their vectors cannot be compared. Use the encoders with which the index was built, or "

@@ -72,12 +72,22 @@ class Item:
 
 @dataclass(frozen=True)
 class Generation:
-    """A set of vectors under one contract hash; see `itembed_tf.index.schema`."""
+    """A set of vectors under one contract hash; see `itembed_tf.index.schema`.
+
+    `base` is the contract hash of the encoders before their text encoder was taught names, "" where it was not. The
+    image encoders of the two are the same.
+    """
 
     number: int
     contract: str
     dimensions: int
     state: str
+    base: str = ""
+
+    @property
+    def image_contract(self) -> str:
+        """The contract hash under which the index has the image encoder."""
+        return self.base or self.contract
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,27 @@ CREATE TABLE generations (
 );
 CREATE UNIQUE INDEX one_current_generation ON generations (state) WHERE state = 'current';
 
+-- encoders whose text encoder was taught names; base: the contract hash that they had before any lesson, of which the
+-- index has the image encoder
+CREATE TABLE taught (contract TEXT PRIMARY KEY, base TEXT NOT NULL) WITHOUT ROWID;
+
+-- names that were taught to the encoders of a base contract, in the order of their numbers
+-- images: JSON list of SHA-256 (hex); vectors: of these images, n x D float32, little-endian, unit length
+-- recall_before, recall_after: mean R@1 of both directions on dev, in percent
+-- words: JSON list of those that the vocabulary lacked; word_rows: their rows of the word table, float32
+CREATE TABLE lessons (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    base TEXT NOT NULL,
+    name TEXT NOT NULL,
+    images TEXT NOT NULL,
+    vectors BLOB NOT NULL,
+    created TEXT NOT NULL,
+    recall_before REAL NOT NULL,
+    recall_after REAL NOT NULL,
+    words TEXT NOT NULL,
+    word_rows BLOB NOT NULL
+);
+
 -- what was given to `itembed index`: kind is folder, pattern, table, shards or sentences; settings: JSON
 CREATE TABLE sources (
     id INTEGER PRIMARY KEY,
