@@ -51,14 +51,15 @@ def delete_items(connection: sqlite3.Connection, ids: Iterable[int]) -> int:
         return sum(_delete(connection, ids[i : i + CHUNK], revision) for i in range(0, len(ids), CHUNK))
 
 
-def move_item(connection: sqlite3.Connection, id: int, item: NewItem, *, source: int) -> None:
-    """Give an item, whose content was found elsewhere, its new place; id, vector and thumbnail stay.
+def move_items(connection: sqlite3.Connection, moves: Sequence[tuple[int, NewItem]], *, source: int) -> None:
+    """Give items, whose contents were found elsewhere, new places; ids, vectors and thumbnails stay.
 
-    All but the vector and the thumbnail are taken from `item`.
+    All but the vector and the thumbnail are taken from the new item, also where its place is the one that it had.
     """
     with transaction(connection):
-        connection.execute("UPDATE items SET place = ? WHERE id = ?", (item.place, id))
-        _put_item(connection, item, source)
+        for id, item in moves:
+            connection.execute("UPDATE items SET place = ? WHERE id = ?", (item.place, id))
+            _put_item(connection, item, source)
 
 
 def read_items(connection: sqlite3.Connection, ids: Sequence[int]) -> list[Item]:

@@ -23,7 +23,7 @@ class NewItem:
         kind: "image" or "text".
         content: SHA-256 (hex) of the image file or the sentence.
         stamp: of the file when it was read: its size and time; it decides whether the file is read again.
-        name, folder: of the file, for full-text search and filters.
+        name, folder: of the file, for full-text search and filters; the folder is relative to the source.
         vector: float32 [D], unit length.
         captions: texts to search in beside the vector; for a sentence, the sentence itself.
         date: ISO 8601, of the photograph (EXIF) or of the file; None if unknown.
@@ -171,3 +171,31 @@ class Facets:
     folders: tuple[tuple[str, int], ...]
     years: tuple[tuple[str, int], ...]
     kinds: tuple[tuple[str, int], ...]
+
+
+@dataclass
+class BuildReport:
+    """What a build did.
+
+    Attributes:
+        items: in the index now.
+        added, changed, described, moved, removed, unchanged: items. Described ones have other captions or fields.
+        encoded: contents that the encoders saw; the other new items are copies of these.
+        left_out: files that were unreadable or deleted before, and are the same since.
+        unreadable: place -> what is wrong with it, as a phrase after "is".
+        problems: of the sources, one line each.
+        kept: sources of which more is gone than is removed without being asked for: a line each.
+    """
+
+    items: int = 0
+    added: int = 0
+    changed: int = 0
+    described: int = 0
+    moved: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    encoded: int = 0
+    left_out: int = 0
+    unreadable: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)

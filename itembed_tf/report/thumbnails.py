@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import base64
-import io
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import features
-
-from itembed_tf.data.image_headers import check_cost, read_header
-from itembed_tf.data.pillow_images import on_white, open_image
 from itembed_tf.data.readers import ImageSource, read_image
+from itembed_tf.data.thumbnails import small_image
 
 SIDE = 192  # pixels; shown at about half the size, so that it is sharp on high-density screens
-MAX_PIXELS = 64_000_000  # decoded in memory at once; JPEG is reduced while decoding and rarely reaches this
 
 
 @dataclass(frozen=True)
@@ -35,21 +29,9 @@ def thumbnail(image: ImageSource, name: str) -> Thumbnail:
     It is upright by its EXIF orientation, as in `itembed_tf.data.images`: the page shows what the encoder saw.
     """
     try:
-        content = read_image(image)
-        header = read_header(content)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with open_image(content, header) as opened:
-                opened.draft("RGB", (2 * SIDE, 2 * SIDE))  # JPEG: decode at 1/2, 1/4 or 1/8
-                if opened.width * opened.height > MAX_PIXELS:
-                    check_cost(header, MAX_PIXELS, setting="of this page")
-                small = on_white(opened)
-                small.thumbnail((SIDE, SIDE))
-        buffer = io.BytesIO()
-        form = "WEBP" if features.check("webp") else "JPEG"
-        small.save(buffer, form, quality=78)
-        data = base64.b64encode(buffer.getvalue()).decode("ascii")
-        return Thumbnail(name, uri=f"data:image/{form.lower()};base64,{data}", aspect=small.width / small.height)
+        small = small_image(read_image(image), SIDE, setting="of this page")
+        data = base64.b64encode(small.data).decode("ascii")
+        return Thumbnail(name, uri=f"data:image/{small.form};base64,{data}", aspect=small.width / small.height)
     except Exception as error:  # decoders raise almost any exception for a broken file
         text = " ".join(str(error).split()) or type(error).__name__
         return Thumbnail(name, reason=text if len(text) < 160 else f"{text[:160]}…")

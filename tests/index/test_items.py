@@ -11,7 +11,7 @@ import pytest
 from itembed_tf.index.database import current_revision, reading, snapshot, transaction, writing
 from itembed_tf.index.errors import SearchIndexError
 from itembed_tf.index.generations import StoredEncoders, check_contract, current_generation, start_generation
-from itembed_tf.index.items import delete_items, move_item, put_items, read_items, read_vectors
+from itembed_tf.index.items import delete_items, move_items, put_items, read_items, read_vectors
 from tests.support.small_index import CONTRACT, new_item, write_index
 
 AXES = np.eye(4, dtype=np.float32)
@@ -60,7 +60,7 @@ def test_a_moved_file_keeps_id_vector_and_thumbnail(tmp_path: Path) -> None:
     [id] = write_index(tmp_path / "i", [new_item("old/a.jpg", AXES[0])])
     with writing(tmp_path / "i") as connection:
         moved = new_item("new/b.jpg", AXES[0], content=read_items(connection, [id])[0].content, thumbnail=None)
-        move_item(connection, id, moved, source=1)
+        move_items(connection, [(id, moved)], source=1)
         assert [item.place for item in read_items(connection, [id])] == ["/photos/new/b.jpg"]
         np.testing.assert_array_equal(read_vectors(connection, [id], 1), AXES[:1])
         assert count(connection, "thumbnails") == count(connection, "items") == 1

@@ -71,12 +71,8 @@ def find_columns(
     Raises:
         ValueError: no column, or no single one, for the image or the caption.
     """
-    if any(name.strip().lower().endswith(IMAGE_SUFFIXES) for name in names):
-        raise ValueError(
-            f"{where}: the first line is {_listed(names)}, an image and no column names; add a first line such as "
-            f"image,caption. {advice}"
-        )
-    image = image_column or _first(names, IMAGE_NAMES) or _of_files(names, examples)
+    check_header(names, where, advice)
+    image = image_column or image_column_of(names, examples)
     image = _only(image, names, "image", where, advice)
     captions = [_only(caption_column, names, "caption", where, advice)] if caption_column else _captions(names)
     split, label = _first(names, ("split",)), _first(names, ("label",))
@@ -88,6 +84,29 @@ def find_columns(
     if repeated:
         raise ValueError(f"{where}: the column {repeated[0]!r} is there twice; remove or rename one of them. {advice}")
     return columns
+
+
+def check_header(names: Sequence[str], where: str, advice: str) -> None:
+    """Refuse a table without column names: its first line names an image file.
+
+    Raises:
+        ValueError: it does.
+    """
+    if any(name.strip().lower().endswith(IMAGE_SUFFIXES) for name in names):
+        raise ValueError(
+            f"{where}: the first line is {_listed(names)}, an image and no column names; add a first line such as "
+            f"image,caption. {advice}"
+        )
+
+
+def image_column_of(names: Sequence[str], examples: Sequence[Mapping[str, Any]]) -> str:
+    """The column of the images, by its name or by the values of `examples`; "" if none is known to be."""
+    return _first(names, IMAGE_NAMES) or _of_files(names, examples)
+
+
+def caption_columns_of(names: Sequence[str]) -> list[str]:
+    """The columns of the captions, by their names; empty if none is known to be one."""
+    return _captions(names)
 
 
 def is_header(line: str) -> bool:

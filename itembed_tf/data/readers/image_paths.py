@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import takewhile
@@ -116,10 +116,15 @@ class ImageFiles:
         return tree
 
 
-def image_files(folder: Path) -> list[str]:
-    """The paths of all image files in a folder, with "/" and sorted; hidden files and folders are left out."""
+def image_files(folder: Path, *, onerror: Callable[[OSError], None] | None = None) -> list[str]:
+    """The paths of all image files in a folder, with "/" and sorted; hidden files and folders are left out.
+
+    Args:
+        folder: with its folders, but without those that are symbolic links.
+        onerror: called for every folder that cannot be listed; without it they count as empty.
+    """
     found = []
-    for place, folders, files in os.walk(folder):
+    for place, folders, files in os.walk(folder, onerror=onerror):
         folders[:] = [name for name in folders if not name.startswith(".")]
         start = Path(place).relative_to(folder).as_posix()
         images = (name for name in files if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."))

@@ -1,0 +1,97 @@
+"""Building an index, and bringing it up to date."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from itembed_tf.config import Config
+from itembed_tf.errors import UserError
+from itembed_tf.index.database import is_index, reading, writing
+from itembed_tf.index.encoders import export_contract, find_exports, pack_encoders, store_image_encoder
+from itembed_tf.index.errors import SearchIndexError
+from itembed_tf.index.generations import check_contract, current_generation, start_generation
+from itembed_tf.index.records import BuildReport, Generation
+from itembed_tf.index.sources import Listing, Source, list_source
+from itembed_tf.index.update import Update
+from itembed_tf.index.vectors import EmbedImages, Vectors
+
+
+def build_index(
+    index: str | Path,
+    sources: Sequence[Source] = (),
+    *,
+    encoders: str | Path | None = None,
+    prune: bool = False,
+    retry: bool = False,
+    max_pixels: int = Config.max_pixels,
+    embed_images: EmbedImages | None = None,
+) -> BuildReport:
+    """Add sources to an index, or bring it up to date with them.
+
+    Args:
+        index: folder of the index; it is made if there is none.
+        sources: `itembed_tf.index.sources.find_source` gives one for a path; none: those that the index has.
+        encoders: run directory or folder of exports; None: those that the index has.
+        prune: also remove what is gone where that is more than a tenth of a source.
+        retry: also read the files that were unreadable, or were deleted from the index.
+        max_pixels: larger images, by their header, count as unreadable.
+        embed_images: in place of the image encoder: contents [n] -> a vector or what is wrong for each; for tests.
+
+    Raises:
+        SearchIndexError: other encoders than those of the index, or no encoders or sources for a new one.
+        Locked: another process writes to the index.
+    """
+    index = Path(index)
+    stored = _stored(index)
+    listed = [(source, _list(source, is_new=source not in stored)) for source in sources or stored]
+    with writing(index, create=encoders is not None) as connection:
+        generation = _generation(connection, index, encoders)
+        vectors = Vectors(index, connection, generation, embed_images=embed_images, max_pixels=max_pixels)
+        with closing(reading(index)) as second:
+            return Update(connection, second, generation, vectors, max_pixels).run(listed, prune=prune, retry=retry)
+
+
+def _stored(index: Path) -> list[Source]:
+    if not is_index(index):
+        return []
+    with closing(reading(index)) as connection:
+        return stored_sources(connection)
+
+
+def _list(source: Source, *, is_new: bool) -> Listing:
+    """The entries of a source. A new one must have some; one that the index has already must not stop the others."""
+    try:
+        listing = list_source(source)
+    except (UserError, ValueError, OSError) as error:
+        if is_new:
+            raise
+        return Listing(problems=[f"{source.location}: {error}"])
+    if is_new and not len(listing.entries):
+        raise SearchIndexError(f"{listing.problems[0]}; give a folder, pattern or file that has some")
+    return listing
+
+
+def _generation(connection: sqlite3.Connection, index: Path, encoders: str | Path | None) -> Generation:
+    generation = current_generation(connection)
+    if encoders is None:
+        if generation is None:
+            raise SearchIndexError(f"{index} has no encoders yet; `itembed index RUN INPUT --out {index}` adds them")
+        return generation
+    exports = find_exports(encoders)
+    if generation is None:
+        packed = pack_encoders(exports)
+        store_image_encoder(exports, index)
+        return start_generation(connection, packed)
+    check_contract(generation, export_contract(exports))
+    store_image_encoder(exports, index)
+    return generation
+
+
+def stored_sources(connection: sqlite3.Connection) -> list[Source]:
+    """The sources of an index, in the order in which they were added."""
+    rows = connection.execute("SELECT kind, location, settings FROM sources ORDER BY id")
+    return [Source(kind, location, json.loads(settings)) for kind, location, settings in rows]

@@ -1,0 +1,40 @@
+"""An image encoder for tests of an index: vectors from the bytes of a file, and a list of what it saw."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itembed_tf.index.database import writing
+from itembed_tf.index.generations import StoredEncoders, start_generation
+
+DIMENSIONS = 8
+
+
+def fake_vector(content: bytes) -> NDArray[np.float32]:
+    """A unit vector float32 [8] that depends on the content alone."""
+    seed = int.from_bytes(hashlib.sha256(content).digest()[:4], "big")
+    vector = np.random.default_rng(seed).normal(size=DIMENSIONS)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+class FakeEncoder:
+    """`seen` has the contents, in order; those that contain b"broken" cannot be decoded."""
+
+    def __init__(self) -> None:
+        self.seen: list[bytes] = []
+
+    def __call__(self, contents: Sequence[bytes]) -> list[NDArray[np.float32] | str]:
+        self.seen += contents
+        return ["a damaged PNG image" if b"broken" in content else fake_vector(content) for content in contents]
+
+
+def empty_index(folder: Path) -> Path:
+    """An index without items, for vectors of `FakeEncoder`."""
+    with writing(folder, create=True) as connection:
+        start_generation(connection, StoredEncoders("fa" * 32, DIMENSIONS, b"", "{}"))
+    return folder
