@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from itembed_tf.config import Config
@@ -18,6 +18,8 @@ from itembed_tf.index.records import BuildReport, Generation
 from itembed_tf.index.sources import Listing, Source, list_source
 from itembed_tf.index.update import Update
 from itembed_tf.index.vectors import EmbedImages, Vectors
+from itembed_tf.locks import Locked
+from itembed_tf.progress import running_clock
 
 
 def build_index(
@@ -52,7 +54,18 @@ def build_index(
         generation = _generation(connection, index, encoders)
         vectors = Vectors(index, connection, generation, embed_images=embed_images, max_pixels=max_pixels)
         with closing(reading(index)) as second:
-            return Update(connection, second, generation, vectors, max_pixels).run(listed, prune=prune, retry=retry)
+            update = Update(connection, second, generation, vectors, max_pixels)
+            report = update.run(listed, prune=prune, retry=retry)
+    derive(index)
+    return report
+
+
+def derive(index: str | Path) -> None:
+    """Bring the files of the engines up to date; a search finds the same without them, but a large index slower."""
+    from itembed_tf.index.engines.sealing import update_derived
+
+    with suppress(Locked, OSError), running_clock("writing the files of the search engine"):
+        update_derived(index)
 
 
 def _stored(index: Path) -> list[Source]:
