@@ -36,7 +36,7 @@ GROUPS = {
         "localise": Command("itembed_tf.localise", "train and measure phrase localisation in images"),
     },
     "search": {
-        "index": Command("itembed_tf.index.__main__", "encode images and sentences into an index, or bring it up to date"),
+        "index": Command("itembed_tf.index.__main__", "build an index of images and sentences, or bring it up to date"),
         "search": Command("itembed_tf.search", "search an index by a sentence, an image or an item"),
     },
     "serving": {

@@ -56,9 +56,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     add("--retry", action="store_true", help="also read files that were unreadable, or were deleted from the index")
     add("--image-column", default="", metavar="NAME", help="column of the images in a table, if its name is not known")
     add("--caption-column", default="", metavar="NAME", help="column of the captions in a table")
-    add(
-        "--splits", default="", metavar="LIST", help="of a run's dataset (default: those it is trained on)"
-    )
+    add("--splits", default="", metavar="LIST", help="of a run's dataset (default: those it is trained on)")
     add("--json", action="store_true", help="print what was done as JSON")
     actions = parser.add_argument_group("with an index alone")
     add = actions.add_argument

@@ -40,15 +40,16 @@ def writing(folder: str | Path, *, create: bool = False) -> Iterator[sqlite3.Con
     file = Path(folder) / DATABASE
     if not create:
         _check_exists(file)
-    with locked_folder(folder, instead="search it meanwhile: readers do not wait"):
-        is_new = not file.exists()
-        with closing(_connect(f"file:{_quoted(file)}?mode=rwc")) as connection:
-            if is_new:
-                _create(connection)
-            _check(connection, file)
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
-            yield connection
+    with (
+        locked_folder(folder, instead="search it meanwhile: readers do not wait"),
+        closing(_connect(f"file:{_quoted(file)}?mode=rwc")) as connection,
+    ):
+        if create and _is_empty(connection):
+            _create(connection)
+        _check(connection, file)
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        yield connection
 
 
 def reading(folder: str | Path) -> sqlite3.Connection:
@@ -125,6 +126,14 @@ def _check_exists(file: Path) -> None:
         raise SearchIndexError(
             f"{file.parent} is not an index (no {DATABASE}); `itembed index RUN INPUT --out {file.parent}` makes one"
         )
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    """Whether a database is new: also one that a process left empty which was killed while it made the tables."""
+    try:
+        return connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+    except sqlite3.DatabaseError:  # `_check` says what it is
+        return False
 
 
 def _create(connection: sqlite3.Connection) -> None:

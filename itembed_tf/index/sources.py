@@ -203,6 +203,6 @@ def _printable(paths: Sequence[str], root: str) -> tuple[list[str], list[str]]:
             path.encode()
             good.append(path)
         except UnicodeEncodeError:
-            shown = os.path.join(root, path).encode("utf-8", "backslashreplace").decode()
+            shown = os.fsencode(os.path.join(root, path)).decode("utf-8", "backslashreplace")
             problems.append(f"{shown}: the name is not UTF-8; rename it")
     return good, problems

@@ -21,6 +21,7 @@ from itembed_tf.retrieval.calibration import CalibrationError, parse_calibration
 
 ROUNDING = 0.005  # a unit vector is off by at most this after the rounding to float16
 REBUILD = "build the index anew with `itembed index RUN INPUT --out NEW_INDEX`"
+RESTORE = f"restore it from a backup, or {REBUILD}"
 ENCODE_AGAIN = "delete them with --delete, and give the same `itembed index` command with --retry again"
 LISTED = 5
 
@@ -43,23 +44,30 @@ def verify_index(index: str | Path) -> Verification:
     """
     index = Path(index)
     with closing(reading(index)) as connection, snapshot(connection):
-        problems = list(_integrity(connection))
-        if not problems:  # the other checks read what the first one found to be whole
-            checks: tuple[Callable[[sqlite3.Connection], Iterator[str]], ...] = (_vectors, _texts, _contents, _encoders)
-            problems = [problem for check in checks for problem in check(connection)]
-            problems += _image_encoders(index, connection)
-        generation = current_generation(connection)
-        items, vectors = (
-            int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]) for table in ("items", "vectors")
-        )
-    problems += check_segments(index)
+        try:
+            return _verify(index, connection)
+        except sqlite3.DatabaseError as error:  # a page that another check reads
+            return Verification(0, 0, "", (f"the database is damaged ({error}); {RESTORE}",))
+
+
+def _verify(index: Path, connection: sqlite3.Connection) -> Verification:
+    problems = list(_integrity(connection))
+    if not problems:  # the other checks read what the first one found to be whole
+        checks: tuple[Callable[[sqlite3.Connection], Iterator[str]], ...] = (_vectors, _texts, _contents, _encoders)
+        problems = [problem for check in checks for problem in check(connection)]
+        problems += _image_encoders(index, connection)
+        problems += check_segments(index)
+    generation = current_generation(connection)
+    items, vectors = (
+        int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]) for table in ("items", "vectors")
+    )
     return Verification(items, vectors, generation.contract if generation else "", tuple(problems))
 
 
 def _integrity(connection: sqlite3.Connection) -> Iterator[str]:
     for (line,) in connection.execute("PRAGMA integrity_check(5)"):
         if line != "ok":
-            yield f"the database is damaged ({line}); restore it from a backup, or {REBUILD}"
+            yield f"the database is damaged ({line}); {RESTORE}"
     broken = connection.execute("PRAGMA foreign_key_check").fetchall()
     if broken:
         yield f"{len(broken):,} rows of {broken[0][0]} refer to rows that do not exist; {REBUILD}"

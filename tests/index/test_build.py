@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.fake_encoder import FakeEncoder, empty_index, fake_vector
 from itembed_tf.index.build import build_index
 from itembed_tf.index.database import reading
 from itembed_tf.index.errors import SearchIndexError
 from itembed_tf.index.items import all_items, read_vectors
 from itembed_tf.index.records import BuildReport, Item
 from itembed_tf.index.sources import find_source
-from tests.support.fake_encoder import FakeEncoder, empty_index, fake_vector
 from tests.support.images import image_bytes
 
 

@@ -1,4 +1,4 @@
-"""An image encoder for tests of an index: vectors from the bytes of a file, and a list of what it saw."""
+"""An image encoder for tests and benchmarks of an index: vectors from the bytes of a file, a list of what it saw."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itembed_tf.index.database import writing
-from itembed_tf.index.generations import StoredEncoders, start_generation
+from itembed_tf.index.generations import StoredEncoders, current_generation, start_generation
 
 DIMENSIONS = 8
 
 
 def fake_vector(content: bytes) -> NDArray[np.float32]:
     """A unit vector float32 [8] that depends on the content alone."""
-    seed = int.from_bytes(hashlib.sha256(content).digest()[:4], "big")
-    vector = np.random.default_rng(seed).normal(size=DIMENSIONS)
+    return vector_of(hashlib.sha256(content).hexdigest())
+
+
+def vector_of(checksum: str) -> NDArray[np.float32]:
+    """The same, by the SHA-256 (hex) of the content."""
+    vector = np.random.default_rng(int(checksum[:8], 16)).normal(size=DIMENSIONS)
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
@@ -34,7 +38,8 @@ class FakeEncoder:
 
 
 def empty_index(folder: Path) -> Path:
-    """An index without items, for vectors of `FakeEncoder`."""
+    """An index without items, for vectors of `FakeEncoder`; nothing changes where there is one."""
     with writing(folder, create=True) as connection:
-        start_generation(connection, StoredEncoders("fa" * 32, DIMENSIONS, b"", "{}"))
+        if current_generation(connection) is None:
+            start_generation(connection, StoredEncoders("fa" * 32, DIMENSIONS, b"", "{}"))
     return folder
