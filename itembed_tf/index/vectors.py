@@ -98,7 +98,7 @@ class Vectors:
             self._text_encoder = self._text_encoder or load_text_encoder(self._encoders)
             return list(self._text_encoder.embed([read.entry.captions[0] for read in entries]).vectors)
         if self._embed_images is None:
-            self._embed_images = ImageEncoder(self._index, self._generation.contract, self._max_pixels).embed
+            self._embed_images = ImageEncoder(self._index, self._generation.image_contract, self._max_pixels).embed
         return self._embed_images([read.data for read in entries])
 
     def _biases(self, vectors: NDArray[np.float32], kind: Kind) -> list[tuple[float, float]]:

@@ -142,7 +142,7 @@ def _encoders(connection: sqlite3.Connection) -> Iterator[str]:
 def _image_encoders(index: Path, connection: sqlite3.Connection) -> Iterator[str]:
     for generation in all_generations(connection):
         try:
-            stored_image_encoder(index, generation.contract)
+            stored_image_encoder(index, generation.image_contract)
         except SearchIndexError as error:
             yield str(error)
 
