@@ -221,3 +221,17 @@ def test_a_segment_gets_its_approximate_index_when_it_should_have_one() -> None:
     have = [Range(0, 100, 90, 10), Range(100, 120, 20, approximate=True)]
     plan = planned(have, Range(120, 120, 0, sealed=False), lambda rows: rows > 10)
     assert [(r.after, r.last, r.sealed) for r in plan] == [(0, 100, False), (100, 120, True)]
+
+
+def test_a_folder_that_is_read_only_is_searched(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected, _ = answers(index)
+    for name in ("engines.local.SEAL_ROWS", "engines.local.LAGGING", "derived.SEAL_ROWS"):
+        monkeypatch.setattr(f"itembed_tf.index.{name}", 100)
+
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("itembed_tf.index.derived.locked_folder", refused)  # root may write everywhere
+    found, view = answers(index)
+    np.testing.assert_array_equal(found[0], expected[0])
+    assert view.sealed == ()

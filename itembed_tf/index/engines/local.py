@@ -128,8 +128,11 @@ class LocalEngine:
         return _caught_up(view, connection, generation, revision)
 
     def _opened(self, connection: sqlite3.Connection, generation: Generation, revision: int) -> LocalView:
-        files = self._files(generation.number)
-        found = segments(self._folder, connection, generation, revision)
+        for _ in range(3):
+            files = self._files(generation.number)
+            found = segments(self._folder, connection, generation, revision)
+            if files == self._files(generation.number):
+                break  # else a writer has replaced segments meanwhile, and some could not be opened
         sealed = []
         for segment in found:
             removed = gone(connection, generation.number, segment.rows.rows, segment.stamp.revision)

@@ -21,8 +21,8 @@ from itembed_tf.retrieval import TIE
 GROUP = 64  # queries at a time
 BLOCK_SCORES = 1 << 22  # of one block: 16 MiB
 CONVERTED = 512  # float16 rows converted at a time: their float32 values stay in the processor's cache
-GATHERED = 1 << 14  # rows copied at a time
-GATHER_BELOW = 0.2  # share of admitted rows below which copying them is faster than scoring all; measured
+GATHERED = 2048  # rows copied at a time, which stay in the processor's cache
+GATHER_BELOW = 0.4  # share of admitted rows below which copying them is faster than scoring all; measured
 
 
 @dataclass(frozen=True)
