@@ -40,7 +40,8 @@ class Stamp:
     Attributes:
         schema: of the segment's files.
         index: its identity, so that a segment of another one does not fit.
-        contract, generation, dimensions: of the generation.
+        contract: of the generation's image encoder, which stays when the text encoder is taught names.
+        generation, dimensions: of the generation.
         first, last: range of row numbers, both included; rows of other generations are left out.
         revision: of the index when the rows were read.
         count: rows in the segment.
@@ -102,7 +103,7 @@ def write_segment(
             stamp = Stamp(
                 schema=SCHEMA,
                 index=identity(connection),
-                contract=generation.contract,
+                contract=generation.image_contract,
                 generation=generation.number,
                 dimensions=generation.dimensions,
                 first=after + 1,
@@ -212,7 +213,7 @@ def _described(file: Path) -> list[Any]:
 
 def _fits(segment: Segment, connection: sqlite3.Connection, generation: Generation, made: str, revision: int) -> bool:
     stamp = segment.stamp
-    if (stamp.index, stamp.contract) != (made, generation.contract) or stamp.revision > revision:
+    if (stamp.index, stamp.contract) != (made, generation.image_contract) or stamp.revision > revision:
         return False
     if (stamp.generation, stamp.dimensions) != (generation.number, generation.dimensions):
         return False

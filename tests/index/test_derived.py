@@ -13,8 +13,9 @@ import pytest
 from itembed_tf.index.database import DATABASE, current_revision, reading, snapshot, transaction, writing
 from itembed_tf.index.derived import SEAL_ROWS, Range, check_segments, planned
 from itembed_tf.index.engines import open_engine, update_derived
-from itembed_tf.index.generations import current_generation
+from itembed_tf.index.generations import StoredEncoders, current_generation
 from itembed_tf.index.items import delete_items
+from itembed_tf.index.lessons import write_lessons
 from itembed_tf.index.removals import forget_removed
 from itembed_tf.index.segments import segments
 from itembed_tf.locks import locked_folder
@@ -235,3 +236,14 @@ def test_a_folder_that_is_read_only_is_searched(index: Path, monkeypatch: pytest
     found, view = answers(index)
     np.testing.assert_array_equal(found[0], expected[0])
     assert view.sealed == ()
+
+
+def test_segments_are_used_after_the_text_encoder_was_taught_a_name(index: Path) -> None:
+    update_derived(index, everything=True)
+    with writing(index) as connection:
+        generation = current_generation(connection)
+        assert generation is not None
+        with transaction(connection):
+            write_lessons(connection, generation, StoredEncoders("e0" * 32, DIMENSIONS, b"taught", "{}"), [])
+        assert current_generation(connection) != generation
+    assert_same_without_derived(index)

@@ -55,10 +55,10 @@ def make_collection(client: Any, name: str, generation: Generation, address: str
     properties = found.get("properties") or {}
     state = Reached(properties.get(CONTRACT, ""), int(properties.get(REVISION, 0)), int(properties.get(ROW, 0)))
     width = [field["params"].get("dim") for field in found["fields"] if field["name"] == VECTOR]
-    if state.contract not in ("", generation.contract) or [int(w) for w in width] != [generation.dimensions + 2]:
+    if state.contract not in ("", generation.image_contract) or [int(w) for w in width] != [generation.dimensions + 2]:
         raise SearchIndexError(
             f"the collection {name} of {address} has vectors of other encoders (contract {state.contract[:16]}) than "
-            f"the index ({generation.contract[:16]}); drop it, or use another server"
+            f"the index ({generation.image_contract[:16]}); drop it, or use another server"
         )
     client.load_collection(name)
     return state
@@ -70,7 +70,7 @@ def copy_rows(client: Any, name: str, connection: sqlite3.Connection, generation
     if before.row and before.revision < removed_since(connection):
         # Which of its rows are gone is no longer known.
         client.delete(name, filter="row >= 0")
-        before = Reached(generation.contract, 0, 0)
+        before = Reached(generation.image_contract, 0, 0)
     gone = removed_rows(connection, generation.number, before.revision)
     for start in range(0, len(gone), SENT):
         client.delete(name, ids=gone[start : start + SENT].tolist())
@@ -86,9 +86,9 @@ def copy_rows(client: Any, name: str, connection: sqlite3.Connection, generation
             bar.update(len(chunk))
             noted += len(chunk)
             if noted >= NOTED:
-                _note(client, name, Reached(generation.contract, now, int(chunk.rows[-1])))
+                _note(client, name, Reached(generation.image_contract, now, int(chunk.rows[-1])))
                 noted = 0
-    _note(client, name, Reached(generation.contract, now, max(last, before.row)))
+    _note(client, name, Reached(generation.image_contract, now, max(last, before.row)))
 
 
 def _note(client: Any, name: str, state: Reached) -> None:
