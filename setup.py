@@ -59,6 +59,7 @@ EXTRAS = {
     "proposals": ["opencv-contrib-python-headless~=5.0"],
     "search": ["faiss-cpu>=1.12"],
     "milvus": ["pymilvus>=3.0"],
+    "mcp": ["mcp~=2.3"],
     "serving": ["grpcio-health-checking>=1.70", "grpcio-reflection>=1.70", "prometheus-client>=0.21", "h11>=0.16"],
     "load": ["locust~=2.40", "gevent>=25"],
     "dev": [

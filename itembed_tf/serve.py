@@ -49,6 +49,7 @@ def main(argv: Sequence[str]) -> int:
         labels=dict(args.label),
         threads=args.threads,
         poll=args.poll,
+        index=Path(args.index) if args.index else None,
         limits=Limits(**{name: getattr(args, name) for name in LIMITS}),
     )
     load_tensorflow()
@@ -72,6 +73,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         metavar="NAME=N",
         help="also serve version N, under this label; may be repeated",
     )
+    add("--index", metavar="INDEX", help="also search this index, at /v1/search of the REST port")
     threads = "CPU cores of one operation (0: all); 1 is best for texts, whose operations are small (default: 0)"
     add("--threads", type=int, default=0, metavar="N", help=threads)
     polling = "how often to look for new and removed versions (default: 1)"

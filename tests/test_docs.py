@@ -25,6 +25,7 @@ import pytest
 
 from itembed_tf import cli
 from itembed_tf.config import Config, check_settings, load_config, named_config
+from itembed_tf.index import Query
 from itembed_tf.program import Parser
 from tests.test_house import LAYERS
 
@@ -214,6 +215,10 @@ def check_make(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None
 def check_curl(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
     """The URL is a route of the REST API, and the body names an encoder's input."""
     inputs = {"text_encoder": "text", "image_encoder": "image_bytes"}
+    if words[-1] == "localhost:8501/v1/search":
+        query = json.loads(words[words.index("-d") + 1]) if "-d" in words else {}
+        assert query.keys() <= {field.name for field in dataclasses.fields(Query)}
+        return
     url = re.fullmatch(
         r"(?:http://)?localhost:8501/v1/models/(\w+)(?:/versions/\d+|/labels/\w+)?(:predict|/metadata)?", words[-1]
     )

@@ -2,6 +2,7 @@
 
 from itembed_tf.index.database import is_index, reading, snapshot, writing
 from itembed_tf.index.errors import SearchIndexError
+from itembed_tf.index.query_vectors import QueryVector
 from itembed_tf.index.records import Answer, Facets, Generation, Hit, Item, NewItem, Query
 from itembed_tf.index.searcher import Searcher, open_searcher
 
@@ -13,6 +14,7 @@ __all__ = [
     "Item",
     "NewItem",
     "Query",
+    "QueryVector",
     "SearchIndexError",
     "Searcher",
     "is_index",

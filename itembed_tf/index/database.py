@@ -15,6 +15,7 @@ from pathlib import Path
 
 from itembed_tf.index.errors import SearchIndexError
 from itembed_tf.index.schema import APPLICATION_ID, SCHEMA, TABLES
+from itembed_tf.index.sqlite_library import check_sqlite
 from itembed_tf.locks import locked_folder
 
 DATABASE = "index.sqlite"
@@ -108,6 +109,7 @@ def identity(connection: sqlite3.Connection) -> str:
 
 
 def _connect(uri: str) -> sqlite3.Connection:
+    check_sqlite()
     connection = sqlite3.connect(
         uri, uri=True, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
     )

@@ -51,8 +51,10 @@ class QueryEncoder:
         self._images: dict[str, EncodeImage] = {}
         self._calibrations: dict[str, Calibration | None] = {}
 
-    def encode(self, connection: sqlite3.Connection, generation: Generation, query: Query) -> EncodedQuery:
-        """The vector of a query that has a text, an image or an item.
+    def encode(
+        self, connection: sqlite3.Connection, generation: Generation, query: Query, vector: QueryVector | None = None
+    ) -> EncodedQuery:
+        """The vector of a query that has a text, an image, an item, or a vector already.
 
         Raises:
             SearchIndexError: no such item, an image that cannot be read, or encoders that are not there.
@@ -62,13 +64,15 @@ class QueryEncoder:
         words: tuple[str, ...] = ()
         leave_out = ""
         if query.text:
-            vector, words, note = self._text(connection, generation, query.text)
-            if vector is None:
+            embedding, words, note = self._text(connection, generation, query.text)
+            if embedding is None:
                 rest = (
                     "only captions, names and folders were searched" if query.by == "both" else "nothing was searched"
                 )
                 return EncodedQuery(None, words, (f"{note}: {rest}",))
-            encoded = QueryVector(vector, "text")
+            encoded = QueryVector(embedding, "text")
+        elif vector is not None:
+            encoded = _checked(vector, generation)
         elif query.image is not None:
             encoded = QueryVector(self._image(generation, query.image), "image")
         else:
@@ -145,6 +149,16 @@ def _read_calibration(content: bytes, contract: str) -> Calibration:
         Bank(bank.vectors.astype(np.float32), bank.groups) for bank in (calibration.captions, calibration.images)
     )
     return replace(calibration, captions=captions, images=images)
+
+
+def _checked(vector: QueryVector, generation: Generation) -> QueryVector:
+    values = np.asarray(vector.vector, np.float32)
+    if values.shape != (generation.dimensions,) or not np.isfinite(values).all() or not values.any():
+        raise SearchIndexError(
+            f"the vector of the query has shape {values.shape}; this index takes {generation.dimensions} finite "
+            "numbers, not all 0"
+        )
+    return QueryVector(values / np.linalg.norm(values), vector.side)
 
 
 def _of_item(connection: sqlite3.Connection, generation: Generation, id: int) -> tuple[QueryVector, str]:

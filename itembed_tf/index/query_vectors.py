@@ -18,7 +18,7 @@ _EDGES = re.compile(r"^[^\w]+|[^\w]+$")  # punctuation around a word
 
 @dataclass(frozen=True)
 class QueryVector:
-    """A query as the engines take it.
+    """A query that is encoded already.
 
     Attributes:
         vector: float32 [D], unit length.

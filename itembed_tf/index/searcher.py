@@ -19,6 +19,7 @@ from itembed_tf.index.fields import FIELDS
 from itembed_tf.index.generations import current_generation
 from itembed_tf.index.hits import DATED, browse, distinct, hits, newest_first
 from itembed_tf.index.items import read_items
+from itembed_tf.index.query_vectors import QueryVector
 from itembed_tf.index.ranking import Ranking, rank
 from itembed_tf.index.records import Answer, Facets, Generation, Item, Query
 from itembed_tf.index.search_state import SearchState
@@ -65,22 +66,32 @@ class Searcher:
         self._state = SearchState(-1)
         self._lock = Lock()
 
-    def search(self, query: Query) -> Answer:
-        """The hits of a query. One without text, image and item lists all items, the newest first.
+    def search(self, query: Query, vector: QueryVector | None = None) -> Answer:
+        """The hits of a query. One without text, image, item and vector lists all items, the newest first.
+
+        Args:
+            vector: of the query, if it is known; its image is then not encoded. The encoders must be those of the
+                index: compare their contract hash with that of `generation`.
 
         Raises:
             UsageError: values that do not fit together, or out of range.
             FilterError: see `itembed_tf.index.filters.matching_items`.
             SearchIndexError: no item of this id, an image that cannot be read, or a damaged index.
         """
-        check_query(query)
+        check_query(query, vector)
         with self._moment() as moment:
-            return self._answer(moment, query)
+            return self._answer(moment, query, vector)
 
     def facets(self, where: str = "") -> Facets:
         """How many items each folder, year and kind has, of those that a filter admits; FilterError as `search`."""
         with self._moment() as moment:
             return moment.state.facets(moment.connection, where)
+
+    def count(self, where: str = "") -> int:
+        """Number of items that a filter admits; FilterError as `search`."""
+        with self._moment() as moment:
+            allowed = moment.state.allowed(moment.connection, where)
+            return moment.state.count(moment.connection) if allowed is None else len(allowed)
 
     def fields(self) -> dict[str, str]:
         """The fields that a filter may use, and what each is."""
@@ -95,6 +106,11 @@ class Searcher:
         if not found:
             raise SearchIndexError(f"the index {self.folder} has no item {id}; it may have been deleted")
         return found[0]
+
+    def items(self, ids: Sequence[int]) -> dict[int, Item]:
+        """Items by id; those that are gone are left out."""
+        with self._connections.lent() as connection:
+            return {item.id: item for item in read_items(connection, ids)}
 
     def copies(self, id: int) -> list[Item]:
         """All items of the content of an item, itself included; none if it is gone."""
@@ -154,16 +170,16 @@ class Searcher:
             finally:
                 connection.execute("ROLLBACK")
 
-    def _answer(self, moment: Moment, query: Query) -> Answer:
+    def _answer(self, moment: Moment, query: Query, vector: QueryVector | None) -> Answer:
         connection, generation = moment.connection, moment.generation
         allowed = moment.state.allowed(connection, query.where)
         matching = moment.state.count(connection) if allowed is None else len(allowed)
         if generation is None:
             return Answer((), matching, (), ("the index is empty",), 0)
-        if not (query.text or query.image is not None or query.like is not None):
+        if not (query.text or query.image is not None or query.like is not None or vector is not None):
             ids = browse(connection, query, allowed)
             return Answer(hits(connection, 0, ids, NOTHING, None, None), matching, (), (), generation.number)
-        encoded = self._encoder.encode(connection, generation, query)
+        encoded = self._encoder.encode(connection, generation, query, vector)
         ids, ranking = self._ranked(moment, query, encoded)
         # Bands were measured on plain queries.
         calibration = None if query.minus else self._encoder.calibration(connection, generation)
@@ -199,12 +215,14 @@ def open_searcher(folder: str | Path, engine: str = "auto") -> Searcher:
     return Searcher(Path(folder), open_engine(folder, engine))
 
 
-def check_query(query: Query) -> None:
+def check_query(query: Query, vector: QueryVector | None = None) -> None:
     """Raises UsageError for a query that cannot be answered."""
+    if vector is not None and (query.text or query.like is not None):
+        raise UsageError("a query by vector has no text and no item")
     sources = [query.text != "", query.image is not None, query.like is not None]
     if sum(sources) > 1:
         raise UsageError("a query has a text, an image or an item, and only one of them")
-    if query.minus and not any(sources):
+    if query.minus and not any(sources) and vector is None:
         raise UsageError("minus is subtracted from a text, an image or an item; the query has none of them")
     if query.by == "text" and (query.image is not None or query.like is not None):
         raise UsageError('by "text" needs a text; an image or an item is found by vector')

@@ -37,6 +37,7 @@ class ServerOptions:
         threads: CPU cores of one operation (TensorFlow's intra-op threads), 0 for all.
         poll: seconds between two scans of the folder.
         limits: of every model.
+        index: folder of an index to search at ``/v1/search``; None for none.
     """
 
     host: str = "127.0.0.1"
@@ -47,6 +48,7 @@ class ServerOptions:
     threads: int = 0
     poll: float = 1.0
     limits: Limits = field(default_factory=Limits)
+    index: Path | None = None
 
 
 def check_exports(exports: Path) -> None:
@@ -68,7 +70,7 @@ async def serve(exports: Path, options: ServerOptions) -> None:
     import tensorflow as tf
     from grpc_health.v1.health_pb2 import HealthCheckResponse
 
-    from itembed_tf.server import grpc_api, http_server, metrics, model_manager, rest_api, version_folders
+    from itembed_tf.server import grpc_api, http_server, metrics, model_manager, rest_api, search_api, version_folders
 
     for folder in version_folders.writable_by_others(exports):
         print(
@@ -90,13 +92,15 @@ async def serve(exports: Path, options: ServerOptions) -> None:
     await models.scan(only_stable=False)
     if not any(model.versions for model in models.models.values()):
         raise UserError(f"no model in {exports} could be loaded; the errors are printed above")
+    searching = search_api.SearchApi(options.index, models, options.limits) if options.index else None
     server, health = grpc_api.make_server(models, options.limits, recorded)
     host = f"[{options.host}]" if ":" in options.host else options.host
     try:
         grpc_port = server.add_insecure_port(f"{host}:{options.grpc_port}")
     except RuntimeError as error:
         raise _port_error("grpc", host, options.grpc_port, error) from None
-    rest = http_server.HttpServer(rest_api.make_handler(models, options.limits, recorded), options.limits)
+    handler = rest_api.make_handler(models, options.limits, recorded, searching)
+    rest = http_server.HttpServer(handler, options.limits)
     try:
         rest_port = await rest.start(options.host, options.rest_port)
     except OSError as error:
@@ -116,6 +120,8 @@ async def serve(exports: Path, options: ServerOptions) -> None:
     await health.enter_graceful_shutdown()
     await asyncio.gather(server.stop(GRACE_SECONDS), rest.close(GRACE_SECONDS))
     await models.close()
+    if searching:
+        searching.close()
 
 
 def _port_error(api: str, host: str, port: int, error: Exception) -> UserError:

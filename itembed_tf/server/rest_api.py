@@ -30,6 +30,7 @@ from itembed_tf.server.off_loop import run_off_loop
 from itembed_tf.server.replies import CONTRACT_HEADER, VERSION_HEADER, metadata_response, status_response
 from itembed_tf.server.request_validation import check_items
 from itembed_tf.server.rest_json import parse_request, read_json_inputs
+from itembed_tf.server.search_api import SEARCH_PATH, SearchApi
 
 _MODEL = r"(?i:/v1/models/([^/:]+)(?:/versions/([0-9]+)|/labels/([^/:]+))?"
 _PREDICT = re.compile(_MODEL + r":(predict|classify|regress))")
@@ -42,8 +43,8 @@ _BYTES_PER_NUMBER = 8  # in JSON, roughly
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def make_handler(models: ModelManager, limits: Limits, metrics: Metrics) -> Handler:
-    """The request handler for `http_server.HttpServer`."""
+def make_handler(models: ModelManager, limits: Limits, metrics: Metrics, searching: SearchApi | None = None) -> Handler:
+    """The request handler for `http_server.HttpServer`; `searching` answers `SEARCH_PATH`."""
 
     async def handle(request: HttpRequest) -> HttpResponse:
         path, _, query = request.target.partition("?")
@@ -56,6 +57,8 @@ def make_handler(models: ModelManager, limits: Limits, metrics: Metrics) -> Hand
         try:
             if match:
                 answer = await asyncio.wait_for(_predict(models, match, request, limits), limits.timeout)
+            elif path == SEARCH_PATH:
+                answer = await asyncio.wait_for(_search(searching, request, limits), limits.timeout)
             else:
                 answer = _metadata_or_status(models, request.method, path, request.target)
         except RequestError as error:
@@ -69,6 +72,8 @@ def make_handler(models: ModelManager, limits: Limits, metrics: Metrics) -> Hand
         if match:
             name = unquote(match[1])
             metrics.request(name if name in models.models else "", code, "predict", "REST", time.monotonic() - started)
+        elif path == SEARCH_PATH and request.method == "POST":
+            metrics.request("search", code, "search", "REST", time.monotonic() - started)
         return answer
 
     return handle
@@ -88,6 +93,18 @@ async def _predict(models: ModelManager, match: re.Match[str], request: HttpRequ
     headers = [(VERSION_HEADER, str(version.number))]
     headers += [(CONTRACT_HEADER, version.contract)] if version.contract else []
     return HttpResponse(200, body, headers=tuple(headers))
+
+
+async def _search(searching: SearchApi | None, request: HttpRequest, limits: Limits) -> HttpResponse:
+    if searching is None:
+        raise RequestError(grpc.StatusCode.NOT_FOUND, "no index is served; start the server with --index INDEX")
+    if request.method == "GET":
+        return await searching.describe()
+    if request.method != "POST":
+        raise invalid_argument(f"{request.method} {SEARCH_PATH}: use POST, or GET for what is searched")
+    size = limits.max_message if request.encoding in _GZIP else len(request.body)
+    content = await run_off_loop(size, lambda: parse_request(_decompressed(request, limits), limits))
+    return await searching.search(content)
 
 
 def _read(

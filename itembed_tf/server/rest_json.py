@@ -131,13 +131,14 @@ def _strings(values: list[Any], limits: Limits) -> np.ndarray | int:
     array = np.empty(len(values), object)
     for i, value in enumerate(values):
         try:
-            array[i] = _string(value, limits)
+            array[i] = read_string(value, limits)
         except ValueError:
             return i
     return array
 
 
-def _string(value: Any, limits: Limits) -> bytes:
+def read_string(value: Any, limits: Limits) -> bytes:
+    """The bytes of a parsed string, in UTF-8, or of ``{"b64": "..."}``; ValueError for another value."""
     if isinstance(value, LongString):
         if len(value.raw) > _MAX_ESCAPE * limits.max_text:
             return bytes(value.raw)  # whatever its escapes stand for, it is too long for a text, and no image
