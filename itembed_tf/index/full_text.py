@@ -86,6 +86,8 @@ def _words(text: str) -> list[str]:
 
 def _fold(word: str) -> str:
     """Lower case without accents, as ``unicode61 remove_diacritics 2`` has it."""
+    if word.isascii():
+        return word.lower()
     return "".join(c for c in unicodedata.normalize("NFD", word.lower()) if not unicodedata.combining(c))
 
 
@@ -106,7 +108,7 @@ def _weights(connection: sqlite3.Connection, terms: Sequence[str], limit: int) -
 
 
 def _hit(id: int, marked: Sequence[str], words: Sequence[str], weights: Sequence[float]) -> TextHit:
-    matched = [{_fold(word) for word in _MATCHED.findall(column or "")} for column in marked]
+    matched = [set(map(_fold, set(_MATCHED.findall(column or "")))) for column in marked]
     found_by = tuple(name for name, column in zip(COLUMNS, matched) if column)
     every = set().union(*matched)
     has = [word in every for word in words]

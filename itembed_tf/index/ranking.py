@@ -14,7 +14,7 @@ from itembed_tf.index.fusion import reciprocal_rank_fusion
 from itembed_tf.index.query_vectors import QueryVector
 from itembed_tf.index.records import Query
 
-FUSED = 300  # hits of each ranking that are fused; the vectors' ranking goes on after them
+FUSED = 200  # hits of each ranking that are fused; the vectors' ranking goes on after them
 MIN_SHARE = 0.5  # of the words of a query, by weight, that an item must have to be fused; see `TextHit.share`
 
 
