@@ -14,7 +14,7 @@ from functools import cache
 from itembed_tf.index.errors import SearchIndexError
 
 
-def load_sqlite() -> None:
+def _load_sqlite() -> None:
     """Import `sqlite3`; nothing happens where it is imported already."""
     if not hasattr(sys, "getdlopenflags"):  # Windows
         return
@@ -41,3 +41,6 @@ def check_sqlite() -> None:
         cause = "TensorFlow was loaded before it: import itembed_tf.index, or sqlite3, before tensorflow"
         advice = cause if "tensorflow" in sys.modules else "use a Python whose SQLite was built with FTS5"
         raise SearchIndexError(f"SQLite {version} of this process has no full-text search (FTS5); {advice}")
+
+
+_load_sqlite()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -60,3 +62,17 @@ def test_a_name_with_characters_of_a_web_address_is_opened(tmp_path: Path) -> No
     write_index(odd, [new_item("a.jpg", [1, 0, 0, 0])])
     with closing(reading(odd)) as connection:
         assert connection.execute("SELECT count(*) FROM items").fetchone() == (1,)
+
+
+def test_full_text_search_works_after_tensorflow_was_loaded() -> None:
+    code = """
+import tensorflow
+import itembed_tf.index.database
+import sqlite3
+import subprocess
+import sys
+sqlite3.connect(":memory:").execute("CREATE VIRTUAL TABLE texts USING fts5(caption)")
+print("found")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "found\n", done.stderr
