@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import json
-import os
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,12 +19,19 @@ import pytest
 
 import itembed_tf
 from benchmarks.served import Served, local_server, sample_image, toy_export
+from itembed_tf.errors import UserError
 from itembed_tf.index import Query, open_searcher, writing
 from itembed_tf.index.answers import answer_json
 from itembed_tf.index.encoders import pack_encoders
 from itembed_tf.index.generations import start_generation
 from itembed_tf.index.items import add_source, delete_items, put_items
-from tests.support.small_index import new_item, write_index
+from itembed_tf.server.http_messages import HttpRequest
+from itembed_tf.server.http_server import Handler
+from itembed_tf.server.limits import Limits
+from itembed_tf.server.metrics import Metrics
+from itembed_tf.server.rest_api import make_handler
+from itembed_tf.server.search_api import SearchApi
+from tests.support.small_index import CONTRACT, new_item, write_index
 
 NAMES = ("red.jpg", "bike.jpg", "dog.jpg")
 
@@ -131,17 +137,26 @@ def test_get_describes_what_is_searched(server: Served, index: Path) -> None:
         assert 'model_name="search",status="OK"' in response.read().decode()
 
 
-def test_an_index_of_other_encoders_is_refused(exports: Path, tmp_path: Path) -> None:
+def test_an_index_of_other_encoders_is_refused(tmp_path: Path) -> None:
     write_index(tmp_path / "other.index", [new_item("a.jpg", [1, 0, 0, 0])])
-    ports = ("--grpc-port", "0", "--rest-port", "0")
-    command = [sys.executable, "-m", "itembed_tf", "serve", str(exports), "--index", "other.index", *ports]
-    environment = {"PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, **environment}, capture_output=True, text=True)
-    error = done.stderr.splitlines()[-1]
-    assert done.returncode == 1 and error.startswith("error: the index other.index has vectors of the contract c0c0")
-    assert "serve the export with which the index was built" in error
+    versions = {1: SimpleNamespace(contract="e7" * 32)}
+    models: Any = SimpleNamespace(models={"image_encoder": SimpleNamespace(versions=versions)})
+    with pytest.raises(UserError, match=r"contract c0c0.* and the served encoders have e7e7\w+; serve"):
+        SearchApi(tmp_path / "other.index", models, Limits())
+    versions[2] = SimpleNamespace(contract=CONTRACT)
+    api = SearchApi(tmp_path / "other.index", models, Limits())
+    del versions[2]  # a new version of the models
+    response = asyncio.run(_handler(api)(HttpRequest("POST", "/v1/search", b'{"like": 1}')))
+    assert response.status == 400 and "`itembed index --upgrade`" in json.loads(response.body)["error"]
+    api.close()
 
 
-def test_without_an_index_the_path_says_so(toy_server: Served) -> None:
-    status, answer, _ = ask(toy_server, {"text": "dog"})
-    assert status == 404 and answer["error"] == "no index is served; start the server with --index INDEX"
+def test_without_an_index_the_path_says_so() -> None:
+    response = asyncio.run(_handler(None)(HttpRequest("POST", "/v1/search", b"{}")))
+    assert response.status == 404
+    assert json.loads(response.body)["error"] == "no index is served; start the server with --index INDEX"
+
+
+def _handler(api: SearchApi | None) -> Handler:
+    models: Any = SimpleNamespace(models={})
+    return make_handler(models, Limits(), Metrics(), api)
