@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 JSON = "application/json"
 
@@ -15,12 +16,14 @@ class HttpRequest:
         method, target: as the request line has them.
         body: empty where there is none.
         encoding: Content-Encoding in lower case; "" where there is none.
+        headers: by name in lower case; of several of one name, the last.
     """
 
     method: str
     target: str
     body: bytes | bytearray = b""
     encoding: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -113,9 +113,10 @@ class HttpServer:
             headers = dict(request.headers)
             _check_head(request, headers)
             await asyncio.wait_for(self._receive(connection, reader, writer, headers, body), BODY_SECONDS)
-            encoding = headers.get(b"content-encoding", b"").decode("latin-1").lower()
+            texts = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
             target = request.target.decode("ascii", "replace")
-            response = await self._handle(HttpRequest(method, target, body, encoding))
+            encoding = texts.get("content-encoding", "").lower()
+            response = await self._handle(HttpRequest(method, target, body, encoding, texts))
         except h11.RemoteProtocolError as error:
             rejected = Rejected(error.error_status_hint, str(error))
         except Rejected as error:

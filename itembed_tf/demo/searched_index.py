@@ -1,0 +1,104 @@
+"""One index as the page uses it: its searcher, and what the page shows of single items."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from itembed_tf.demo.query_images import KEY_DIGITS
+from itembed_tf.index import Item, reading
+from itembed_tf.index.items import read_items, read_vectors
+from itembed_tf.index.searcher import Searcher, open_searcher
+
+ATTRIBUTION = "attribution"  # in the table settings: the notice that the images' licence requires
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the page says of an index.
+
+    Attributes:
+        name: of its folder.
+        images, texts: number of items of each kind.
+        generation, contract: of the vectors that are searched.
+        attribution: the notice that the images' licence requires; "" if there is none.
+    """
+
+    name: str
+    images: int
+    texts: int
+    generation: int
+    contract: str
+    attribution: str
+
+
+class SearchedIndex:
+    """An open index. Items are named by key: the first digits of their content's SHA-256, the same in every index.
+
+    Safe to use from several threads.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open the index in `folder`.
+
+        Raises:
+            SearchIndexError: it is no index, or not one that this version reads.
+        """
+        self.folder = folder
+        self.searcher: Searcher = open_searcher(folder)
+        self._connection = reading(folder)
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        self.searcher.close()
+        with self._lock, closing(self._connection):
+            pass
+
+    def summary(self) -> Summary:
+        generation = self.searcher.generation
+        contract = generation.contract[:KEY_DIGITS] if generation else ""
+        with self._lock:
+            counts = dict(self._connection.execute("SELECT kind, count(*) FROM items GROUP BY kind"))
+            row = self._connection.execute("SELECT value FROM settings WHERE name = ?", (ATTRIBUTION,)).fetchone()
+        return Summary(
+            name=self.folder.resolve().name,
+            images=counts.get("image", 0),
+            texts=counts.get("text", 0),
+            generation=generation.number if generation else 0,
+            contract=contract,
+            attribution=row[0] if row else "",
+        )
+
+    def find(self, key: str) -> list[Item]:
+        """All items of one content, by id; none if the index has it not."""
+        with self._lock:
+            ids = self._connection.execute("SELECT id FROM items WHERE content >= ? AND content < ?", _range(key))
+            return read_items(self._connection, sorted(row[0] for row in ids))
+
+    def thumbnail(self, key: str) -> bytes | None:
+        with self._lock:
+            query = "SELECT image FROM thumbnails WHERE content >= ? AND content < ?"
+            row = self._connection.execute(query, _range(key)).fetchone()
+        return row[0] if row else None
+
+    def vector(self, item: Item) -> NDArray[np.float32]:
+        """The vector of an item in the generation that is searched, float32 [D], unit length."""
+        generation = self.searcher.generation
+        assert generation is not None, "an index with items has a generation"
+        with self._lock:
+            return read_vectors(self._connection, [item.id], generation.number)[0]
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors of texts, float32 [n, D], unit length; 0 for a text without a known word."""
+        return self.searcher.embed_texts(texts).vectors
+
+
+def _range(key: str) -> tuple[str, str]:
+    """The lowest content of a key, and the lowest one above all of it ("g" follows the hexadecimal digits)."""
+    return key, f"{key}g"

@@ -1,0 +1,203 @@
+// The page: what happens when the state changes, and which part it concerns.
+
+import { element, plural } from "./dom.js";
+import { get, of, sendImage, ServerGone } from "./api.js";
+import { Column, sentence } from "./columns.js";
+import { Detail } from "./detail.js";
+import { takeImages } from "./drop.js";
+import { Filters } from "./filters.js";
+import { QueryField } from "./query.js";
+import { format, History, isStart, searchOf } from "./state.js";
+
+const RETRY = 1500; // ms between two tries to reach a server that is gone
+const SUGGESTIONS = 5;
+
+const find = (selector) => document.querySelector(selector);
+const message = find(".message");
+const hero = find(".hero");
+let columns = [];
+
+const history_ = new History(changed);
+const field = new QueryField(find("form.search"), {
+  changed: (changes, options) => change(changes, options),
+  down: () => columns.some((column) => column.grid.focus()),
+  indexes: () => columns.length,
+  backspace: () => {
+    const { like, image, minus } = history_.state;
+    if (minus.length) change({ minus: minus.slice(0, -1) });
+    else if (like || image) change({ like: "", image: "" });
+  },
+});
+const filters = new Filters(find(".filters"), (changes) => change(changes));
+const detail = new Detail(find("dialog"), {
+  close: () => change({ item: "", at: "" }),
+  open: (key) => change({ item: key }, { replace: true }),
+  similar,
+  href: (key) => format({ ...history_.state, item: key }),
+  step,
+});
+
+/** Changes the state; `minus` of the options are further terms to exclude. */
+function change(changes, options = {}) {
+  const { minus = [], ...rest } = options;
+  const terms = [...new Set([...(changes.minus ?? history_.state.minus), ...minus])];
+  history_.go({ ...changes, minus: terms }, rest);
+}
+
+function similar(key) {
+  change({ q: "", like: key, image: "", item: "", at: "", sort: "" });
+  scrollTo(0, 0);
+}
+
+/** The next or previous hit in the detail view. */
+function step(by) {
+  const { item, at } = history_.state;
+  const hits = columns[Number(at) || 0].hits;
+  const next = hits.findIndex((hit) => hit.key === item) + by;
+  if (!hits[next]) return;
+  change({ item: hits[next].key }, { replace: true });
+  if (next > hits.length - 10) columns[Number(at) || 0].more();
+}
+
+async function changed(state, before, restored) {
+  field.show(state);
+  filters.show(state, isStart(state));
+  document.body.classList.toggle("start", isStart(state));
+  hero.hidden = !isStart(state);
+  document.title = `${state.q || (state.like || state.image ? "Similar images" : columns[0]?.summary.name ?? "Search")} – search`;
+  let searched = true;
+  if (searchOf(state) !== searchOf(before) || restored?.first) {
+    const counts = restored?.counts ?? [];
+    if (!restored) scrollTo(0, 0);
+    searched = (await Promise.all(columns.map((column, i) => column.search(state, counts[i])))).every(Boolean);
+    if (searched && restored?.scroll) scrollTo(0, restored.scroll);
+    if (searched) announce();
+  }
+  if (searched) showDetail(before);
+}
+
+function showDetail(before) {
+  const { item, at } = history_.state;
+  if (item) {
+    const column = columns[Number(at) || 0] ?? columns[0];
+    const hit = column.hits.find((each) => each.key === item) ?? null;
+    detail.show(column.index, item, hit, history_.state, column.unknown);
+  } else if (detail.isOpen) {
+    detail.hide();
+    columns[Number(before.at) || 0]?.grid.focus(before.item);
+  }
+}
+
+function announce() {
+  const shown = columns.map((column) => `${column.summary.name}: ${plural(column.hits.length, "result")} shown`);
+  find(".spoken").textContent = columns.length > 1 ? shown.join("; ") : shown[0].replace(/^.*: /u, "");
+}
+
+/** Says that the server is gone, and goes on when it is back. */
+async function gone() {
+  if (!message.hidden && message.dataset.gone) return;
+  message.dataset.gone = "yes";
+  tell("The server does not answer.", "Was itembed demo stopped? Start it again, and this page goes on by itself.");
+  for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, RETRY));
+    try {
+      await get("/api/indexes");
+      break;
+    } catch (error) {
+      if (!(error instanceof ServerGone)) break;
+    }
+  }
+  delete message.dataset.gone;
+  message.hidden = true;
+  if (columns.length) changed(history_.state, history_.state, { first: true, scroll: scrollY, counts: columns.map((column) => column.hits.length) });
+  else start();
+}
+
+function tell(title, text) {
+  message.replaceChildren(element("strong", {}, title), ` ${text}`);
+  message.hidden = false;
+}
+
+async function given(file) {
+  document.body.classList.add("sending");
+  try {
+    const { key } = await sendImage(file);
+    change({ q: "", like: "", image: key, item: "", at: "", sort: "" });
+    scrollTo(0, 0);
+  } catch (error) {
+    if (error instanceof ServerGone) gone();
+    else {
+      tell("This file cannot be searched by.", sentence(error.message));
+      setTimeout(() => (message.hidden = !message.dataset.gone), 6000);
+    }
+  } finally {
+    document.body.classList.remove("sending");
+  }
+}
+
+/** A few short captions of the newest images, to begin with. */
+function suggest() {
+  const captions = columns[0].hits.map((hit) => hit.caption).filter((text) => text && text.length < 48);
+  const chosen = captions.filter((_, i) => i % Math.max(1, Math.floor(captions.length / SUGGESTIONS)) === 0).slice(0, SUGGESTIONS);
+  const buttons = chosen.map((text) => {
+    const query = text.replace(/\s*\.\s*$/u, "").toLowerCase();
+    return element("button.suggestion", { type: "button", click: () => change({ q: query }) }, query);
+  });
+  const { images, texts } = columns[0].summary;
+  const what = columns.length > 1 ? `Compare ${columns.length} indexes` : `Search ${images ? plural(images, "image") : plural(texts, "text")}`;
+  hero.replaceChildren(element("h1", {}, what), element("p.suggestions", {}, ...buttons));
+}
+
+function keys(event) {
+  const typing = event.target.closest?.("input, select, textarea");
+  if (event.key === "/" && !typing && !detail.isOpen && !event.ctrlKey && !event.metaKey) {
+    event.preventDefault();
+    field.input.focus();
+    field.input.select();
+  } else if (event.key === "Escape" && event.target.closest?.(".tile")) {
+    field.input.focus();
+  }
+}
+
+function merged(all) {
+  const result = { folder: new Map(), year: new Map(), kind: new Map() };
+  for (const facets of all) {
+    for (const [name, values] of Object.entries(result)) {
+      for (const { value, count } of facets[name]) values.set(value, Math.max(count, values.get(value) ?? 0));
+    }
+  }
+  return Object.fromEntries(Object.entries(result).map(([name, values]) => [name, [...values].map(([value, count]) => ({ value, count }))]));
+}
+
+async function start() {
+  let summaries;
+  try {
+    summaries = await get("/api/indexes");
+  } catch (error) {
+    if (error instanceof ServerGone) return gone();
+    return tell("The page cannot start.", sentence(error.message));
+  }
+  columns = summaries.map((summary, index) => {
+    const open = (key) => change({ item: key, at: index ? String(index) : "" });
+    const href = (hit) => format({ ...history_.state, item: hit.key, at: index ? String(index) : "" });
+    const leave = () => field.input.focus();
+    return new Column(index, summary, summaries.length === 1, { open, href, leave, similar, gone, again: change });
+  });
+  find(".columns").replaceChildren(...columns.map((column) => column.section));
+  find(".columns").style.setProperty("--columns", columns.length);
+  document.body.classList.toggle("several", columns.length > 1);
+  find(".attribution").textContent = [...new Set(summaries.map((summary) => summary.attribution))].join(" ");
+  await changed(history_.state, history_.state, { first: true, ...(history.state ?? {}) });
+  suggest();
+  document.documentElement.dataset.ready = "yes";
+  Promise.all(columns.map((column) => get("/api/facets", of(column.index)))).then((all) => filters.set(merged(all)), () => {});
+}
+
+let scrolled;
+addEventListener("scroll", () => {
+  clearTimeout(scrolled);
+  scrolled = setTimeout(() => history_.remember({ scroll: scrollY, counts: columns.map((column) => column.hits.length) }), 120);
+});
+addEventListener("keydown", keys);
+takeImages(find(".drop"), find(".choose input"), given);
+start();
