@@ -40,6 +40,8 @@ def main(argv: Sequence[str]) -> int:
 
     with ExitStack() as stack:
         indexes = [stack.enter_context(closing(SearchedIndex(folder))) for folder in folders]
+        for index in indexes:
+            index.warm_up()
         asyncio.run(serve_page(PageApi(indexes), host=args.host, port=args.port, opened=opened))
     return 0
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from itembed_tf.demo.answers import answer_json, facets_json, item_json, word_changes_json
+from itembed_tf.demo.answers import page_answer, page_item, page_words
 from itembed_tf.demo.originals import NotShown, original, shown
 from itembed_tf.demo.parameters import Parameters, WrongParameter
 from itembed_tf.demo.query_images import QueryImages
@@ -14,6 +14,7 @@ from itembed_tf.demo.searched_index import SearchedIndex, Summary
 from itembed_tf.demo.word_changes import word_changes
 from itembed_tf.errors import UserError
 from itembed_tf.index import Item, Query
+from itembed_tf.index.answers import facets_json
 
 SIMILAR = 12  # items in the detail view
 MAX_WEIGHED = 6  # texts whose words are weighed in one request
@@ -51,7 +52,7 @@ class PageApi:
         )
         started = time.perf_counter()
         answer = index.searcher.search(query)
-        return answer_json(answer, query.limit, 1000 * (time.perf_counter() - started))
+        return page_answer(answer, query.limit, 1000 * (time.perf_counter() - started))
 
     def facets(self, parameters: Parameters) -> dict[str, Any]:
         """Counts of the folders, years and kinds of all items."""
@@ -62,7 +63,7 @@ class PageApi:
         index = self._index(parameters)
         items = self._items(index, key)
         similar = index.searcher.search(Query(like=items[0].id, by="vector", limit=SIMILAR))
-        return item_json(items, similar)
+        return page_item(items, similar)
 
     def weights(self, parameters: Parameters, key: str) -> list[dict[str, Any]]:
         """The weight of each word of the texts ``text=...`` for one item."""
@@ -72,7 +73,7 @@ class PageApi:
         if len(texts) > MAX_WEIGHED:
             raise WrongParameter(f"{len(texts)} texts; at most {MAX_WEIGHED} are weighed in one request")
         vector = index.vector(item)
-        return [word_changes_json(word_changes(text[:TEXT_LETTERS], vector, index.embed)) for text in texts]
+        return [page_words(word_changes(text[:TEXT_LETTERS], vector, index.embed)) for text in texts]
 
     def thumbnail(self, parameters: Parameters, key: str) -> tuple[bytes, str]:
         index = self._index(parameters)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itembed_tf.demo.query_images import KEY_DIGITS
-from itembed_tf.index import Item, reading
+from itembed_tf.index import Item, Query, reading
 from itembed_tf.index.items import read_items, read_vectors
 from itembed_tf.index.searcher import Searcher, open_searcher
 
@@ -27,6 +27,7 @@ class Summary:
         name: of its folder.
         images, texts: number of items of each kind.
         generation, contract: of the vectors that are searched.
+        bands: by direction, such as "text_to_image": what each band meant when it was measured.
         attribution: the notice that the images' licence requires; "" if there is none.
     """
 
@@ -35,6 +36,7 @@ class Summary:
     texts: int
     generation: int
     contract: str
+    bands: Mapping[str, Mapping[str, str]]
     attribution: str
 
 
@@ -62,7 +64,6 @@ class SearchedIndex:
 
     def summary(self) -> Summary:
         generation = self.searcher.generation
-        contract = generation.contract[:KEY_DIGITS] if generation else ""
         with self._lock:
             counts = dict(self._connection.execute("SELECT kind, count(*) FROM items GROUP BY kind"))
             row = self._connection.execute("SELECT value FROM settings WHERE name = ?", (ATTRIBUTION,)).fetchone()
@@ -71,9 +72,19 @@ class SearchedIndex:
             images=counts.get("image", 0),
             texts=counts.get("text", 0),
             generation=generation.number if generation else 0,
-            contract=contract,
+            contract=generation.contract[:KEY_DIGITS] if generation else "",
+            bands=self._bands(),
             attribution=row[0] if row else "",
         )
+
+    def warm_up(self) -> None:
+        """Load what the first search needs, so that it takes no longer than the next."""
+        self.searcher.search(Query(text="a", limit=1))
+
+    def _bands(self) -> dict[str, dict[str, str]]:
+        calibration = self.searcher.calibration()
+        measured = calibration.bands if calibration else {}
+        return {direction: {band.name: band.describe() for band in bands} for direction, bands in measured.items()}
 
     def find(self, key: str) -> list[Item]:
         """All items of one content, by id; none if the index has it not."""

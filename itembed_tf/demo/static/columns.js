@@ -16,7 +16,7 @@ export class Column {
    * @param {number} index of the server's indexes
    * @param {object} summary of the index
    * @param {boolean} alone whether it is the only index
-   * @param {object} actions of its grid, and gone(), failed(error), again(changes)
+   * @param {object} actions of its grid, and gone(), again(changes), point(key, column)
    */
   constructor(index, summary, alone, actions) {
     Object.assign(this, { index, summary, actions, answer: null, weighed: new Map(), top: null });
@@ -33,6 +33,12 @@ export class Column {
 
   get hits() {
     return this.grid.hits;
+  }
+
+  /** What each band of the hits meant when it was measured. */
+  get meanings() {
+    const side = this.state?.like || this.state?.image ? "image" : "text";
+    return this.summary.bands[`${side}_to_image`] ?? {};
   }
 
   /** Searches anew, and shows the first hits; a running search is aborted. Returns whether its answer is shown. */
@@ -83,12 +89,13 @@ export class Column {
   }
 
   #show(answer) {
-    this.grid.show(answer.hits);
     const start = isStart(this.state);
+    this.grid.meanings = this.meanings;
+    this.grid.show(answer.hits);
     const things = [plural(this.summary.images, "image"), plural(this.summary.texts, "text")];
     const all = this.summary.images + this.summary.texts;
     const what = answer.matching === all ? things.filter((text) => !text.startsWith("0 ")).join(", ") : `${count(answer.matching)} of ${count(all)}`;
-    this.counts.textContent = start ? what : `${what} · ${answer.milliseconds.toLocaleString("en")} ms`;
+    this.counts.textContent = start ? (answer.matching === all ? "" : what) : `${what} · ${answer.milliseconds < 10 ? answer.milliseconds : Math.round(answer.milliseconds)} ms`;
     this.note.replaceChildren(...answer.notes.map((note) => element("p", {}, note)));
     this.unknown = new Set(answer.unknown_words.map(plain));
     const { text } = splitQuery(this.state.q);
@@ -100,6 +107,7 @@ export class Column {
   }
 
   #hover(key) {
+    this.actions.point(key, this);
     const wanted = key ?? this.top;
     if (!this.answer || !wanted || !splitQuery(this.state.q).text) return;
     clearTimeout(this.soon);

@@ -3,6 +3,7 @@
 import { element, icon, ICONS, day, count } from "./dom.js";
 import { get, imageURL, of, thumbnailURL } from "./api.js";
 import { sentence } from "./columns.js";
+import { aspect, caption, foundBy } from "./grid.js";
 import { splitQuery } from "./state.js";
 import { plain, shaded, unshaded } from "./words.js";
 
@@ -35,8 +36,9 @@ export class Detail {
    * @param {string} key of the item
    * @param {object|null} hit as the grid has it; null if the item is not among the hits
    * @param {object} state of the page
+   * @param {{unknown: Set<string>, meanings: object}} answer unknown words of the query, meanings of the bands
    */
-  async show(index, key, hit, state, unknown) {
+  async show(index, key, hit, state, { unknown, meanings }) {
     if (this.shownKey === `${index} ${key} ${state.q}`) return;
     this.shownKey = `${index} ${key} ${state.q}`;
     this.running?.abort();
@@ -48,7 +50,7 @@ export class Detail {
     try {
       const item = await get(`/api/item/${key}`, of(index), signal);
       const { text } = splitQuery(state.q);
-      this.#fill(index, item, hit, text, unknown);
+      this.#fill(index, item, hit, text, unknown, meanings);
       await this.#weigh(index, item, text, unknown, signal);
     } catch (error) {
       if (error.name !== "AbortError") this.side.append(element("p.problem", { role: "alert" }, sentence(error.message)));
@@ -73,9 +75,9 @@ export class Detail {
   /** The thumbnail at once, and the original over it as soon as it is there. */
   #image(index, key, hit) {
     const small = element("img.small", { src: thumbnailURL(index, key), alt: "" });
-    const large = element("img.large", { alt: hit?.caption || hit?.name || "", src: imageURL(index, key) });
+    const large = element("img.large", { alt: hit ? caption(hit) : "", src: imageURL(index, key) });
     const box = element("div.box", {}, small, large);
-    box.style.setProperty("--aspect", hit?.aspect ?? 1);
+    box.style.setProperty("--aspect", hit ? aspect(hit) : 1);
     large.addEventListener("load", () => {
       box.style.setProperty("--aspect", large.naturalWidth / large.naturalHeight);
       box.style.setProperty("--width", `${large.naturalWidth}px`);
@@ -83,14 +85,14 @@ export class Detail {
     });
     large.addEventListener("error", async () => {
       large.remove();
-      small.alt = hit?.caption || hit?.name || "";
+      small.alt = hit ? caption(hit) : "";
       const reason = await get(`/api/image/${key}`, of(index)).catch((error) => error.message);
       this.stage.append(element("p.hint", {}, `This is the thumbnail: ${reason}`));
     });
     this.stage.append(box);
   }
 
-  #fill(index, item, hit, text, unknown) {
+  #fill(index, item, hit, text, unknown, meanings) {
     if (item.kind === "text") this.stage.replaceChildren(element("blockquote", {}, item.captions[0] ?? item.name));
     this.texts = [];
     const line = (own, words, known) => {
@@ -99,25 +101,25 @@ export class Detail {
       return element(`div.line.${own}`, {}, node);
     };
     const parts = [];
-    if (hit && (hit.band || hit.score !== null)) parts.push(this.#verdict(hit));
+    if (hit && (hit.band || hit.score !== null)) parts.push(this.#verdict(hit, meanings));
     if (text) parts.push(element("h3", {}, "Your words"), line("query", text, unknown));
     const captions = item.kind === "text" ? [] : item.captions.slice(0, CAPTIONS);
-    if (captions.length) parts.push(element("h3", {}, captions.length > 1 ? "Captions" : "Caption"), ...captions.map((caption) => line("caption", caption, new Set())));
+    if (captions.length) parts.push(element("h3", {}, captions.length > 1 ? "Captions" : "Caption"), ...captions.map((each) => line("caption", each, new Set())));
     if (text || captions.length) parts.push(this.#legend());
     parts.push(this.#facts(item), this.#buttons(index, item));
     this.side.replaceChildren(...parts);
     this.more.replaceChildren(...this.#similar(index, item));
   }
 
-  #verdict(hit) {
-    const found = { caption: "caption", name: "file name", folder: "folder", vector: "image" };
-    const by = hit.found_by.map((what) => found[what] ?? what).join(" and ");
+  #verdict(hit, meanings) {
+    const by = [...(hit.found_by.includes("vector") ? [hit.kind] : []), ...foundBy(hit)].join(" and ");
     return element(
       "p.verdict",
       {},
       hit.band ? element(`span.band.${hit.band}`, {}, hit.band) : null,
       hit.score === null ? null : element("span.score", { title: "cosine similarity of query and item" }, `score ${hit.score.toFixed(3)}`),
       by ? element("span.found", {}, `found by ${by}`) : null,
+      meanings[hit.band] ? element("span.meaning", {}, meanings[hit.band]) : null,
     );
   }
 
@@ -127,14 +129,14 @@ export class Detail {
       swatch.style.setProperty("--shade", "0.7");
       return swatch;
     };
-    return element("p.legend", {}, mark("", "for"), " and ", mark(".against", "against"), " this item: how the score changes without the word");
+    return element("p.legend", {}, "A word speaks ", mark("", "for"), " or ", mark(".against", "against"), " the item: the score falls or rises without it.");
   }
 
   #facts(item) {
-    const rows = [["Name", item.name], ["Folder", item.folder], ["Date", day(item.date)]];
-    if (item.width) rows.push(["Size", `${count(item.width)} × ${count(item.height)}${item.size ? `, ${bytes(item.size)}` : ""}`]);
+    const rows = [["Name", item.name], ["Date", day(item.date)]];
+    if (item.width) rows.push(["Size", `${count(item.width)} × ${count(item.height)}${item.bytes ? `, ${bytes(item.bytes)}` : ""}`]);
     for (const [name, value] of Object.entries(item.fields)) if (value !== null && value !== "") rows.push([name, String(value)]);
-    rows.push([item.places.length > 1 ? `${item.places.length} copies` : "Place", item.places.join("\n")], ["Item", String(item.id)]);
+    rows.push([item.paths.length > 1 ? `${item.paths.length} copies` : "Path", item.paths.join("\n")], ["Item", String(item.id)]);
     return element("dl", {}, ...rows.filter(([, value]) => value).flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
   }
 
@@ -147,14 +149,14 @@ export class Detail {
   #similar(index, item) {
     if (!item.similar.length) return [];
     const tiles = item.similar.map((hit) => {
-      const inside = hit.kind === "text" ? element("span", {}, hit.caption || hit.name) : element("img", { src: thumbnailURL(index, hit.key), alt: "", loading: "lazy" });
+      const inside = hit.kind === "text" ? element("span", {}, caption(hit)) : element("img", { src: thumbnailURL(index, hit.key), alt: "", loading: "lazy" });
       const open = (event) => {
         if (event.ctrlKey || event.metaKey || event.shiftKey) return;
         event.preventDefault();
         this.actions.open(hit.key);
       };
-      const link = element("a", { href: this.actions.href(hit.key), title: hit.caption || hit.name, "aria-label": hit.caption || hit.name, click: open }, inside);
-      link.style.setProperty("--aspect", Math.min(1.8, Math.max(0.6, hit.aspect)));
+      const link = element("a", { href: this.actions.href(hit.key), title: caption(hit), "aria-label": caption(hit), click: open }, inside);
+      link.style.setProperty("--aspect", Math.min(1.8, Math.max(0.6, aspect(hit))));
       return element("li", {}, link);
     });
     return [element("h3", {}, "Similar"), element("ul.strip", {}, ...tiles)];

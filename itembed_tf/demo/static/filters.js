@@ -24,10 +24,13 @@ export class Filters {
     fill(this.lists.sort, SORT);
   }
 
-  /** Fills the lists with the folders, years and kinds of the indexes. */
+  /**
+   * Fills the lists.
+   * @param {{folder: Array, year: Array, kind: Array}} facets pairs of value and number of items
+   */
   set(facets) {
-    const root = commonFolder(facets.folder.map(({ value }) => value));
-    const options = (name, all, label) => [["", all], ...facets[name].map(({ value, count: n }) => [String(value), `${label(value)} (${count(n)})`])];
+    const root = commonFolder(facets.folder.map(([value]) => value));
+    const options = (name, all, label) => [["", all], ...facets[name].map(([value, n]) => [String(value), `${label(value)} (${count(n)})`])];
     fill(this.lists.folder, options("folder", "All folders", (folder) => folder.slice(root.length) || folder.split("/").pop() || "/"));
     fill(this.lists.year, options("year", "All years", String));
     fill(this.lists.kind, options("kind", "Images and texts", (kind) => KINDS[kind] ?? kind));
@@ -64,5 +67,5 @@ const fill = (list, options) => list.replaceChildren(...options.map(([value, tex
 export function commonFolder(folders) {
   let common = folders[0] ?? "";
   for (const folder of folders) while (!`${folder}/`.startsWith(common)) common = common.slice(0, common.slice(0, -1).lastIndexOf("/") + 1);
-  return folders.length > 1 ? common.replace(/[^/]*$/u, "") : common.replace(/[^/]*$/u, "");
+  return common.replace(/[^/]*$/u, "");
 }

@@ -3,9 +3,8 @@
 import { element, icon, ICONS, day } from "./dom.js";
 import { thumbnailURL } from "./api.js";
 
-const GAP = 12;
 const NARROWEST = 0.6, WIDEST = 2.6; // aspects beyond are cropped, so that no tile is a sliver
-const FOUND = { caption: "caption", name: "file name", folder: "folder", vector: "image" };
+const FOUND = { caption: "caption", name: "file name", folder: "folder" };
 
 /** Heights of a row by the width of the grid. */
 const rowHeight = (width) => (width < 520 ? 148 : width < 900 ? 172 : 204);
@@ -13,14 +12,15 @@ const rowHeight = (width) => (width < 520 ? 148 : width < 900 ? 172 : 204);
 /**
  * Widths and heights of tiles in rows that fill `width`, each row as near to `height` as its images allow.
  * @param {number[]} aspects width over height of each tile
+ * @param {number} gap between two tiles of a row, pixels
  * @returns {Array<[number, number]>} pixels
  */
-export function justify(aspects, width, height) {
+export function justify(aspects, width, height, gap) {
   const sizes = [];
   let row = [];
   const close = (fill) => {
     const sum = row.reduce((total, aspect) => total + aspect, 0);
-    const full = (width - GAP * (row.length - 1)) / sum;
+    const full = (width - gap * (row.length - 1)) / sum;
     const used = fill ? full : Math.min(full, height);
     for (const aspect of row) sizes.push([Math.floor(aspect * used * 10) / 10, Math.round(used)]);
     row = [];
@@ -28,7 +28,7 @@ export function justify(aspects, width, height) {
   for (const aspect of aspects) {
     row.push(Math.min(WIDEST, Math.max(NARROWEST, aspect)));
     const sum = row.reduce((total, each) => total + each, 0);
-    if (sum * height + GAP * (row.length - 1) >= width) close(true);
+    if (sum * height + gap * (row.length - 1) >= width) close(true);
   }
   if (row.length) close(false);
   return sizes;
@@ -43,6 +43,7 @@ export class Grid {
     this.index = index;
     this.actions = actions;
     this.hits = [];
+    this.meanings = {}; // what each band meant when it was measured
     this.tiles = [];
     this.list = element("ol.grid", { "aria-label": "Results" });
     this.list.addEventListener("keydown", (event) => this.#key(event));
@@ -71,13 +72,19 @@ export class Grid {
   }
 
   layout() {
-    const width = this.list.clientWidth;
+    const width = Math.floor(this.list.getBoundingClientRect().width); // clientWidth rounds up
     if (!width || !this.tiles.length) return;
-    const sizes = justify(this.hits.map((hit) => hit.aspect), width, rowHeight(width));
+    const gap = parseFloat(getComputedStyle(this.list).columnGap);
+    const sizes = justify(this.hits.map(aspect), width, rowHeight(width), gap);
     this.tiles.forEach((tile, i) => {
       tile.style.width = `${sizes[i][0]}px`;
       tile.firstElementChild.style.height = `${sizes[i][1]}px`;
     });
+  }
+
+  /** Marks the tile of an item that another index shows under the pointer. */
+  mark(key) {
+    for (const tile of this.tiles) tile.classList.toggle("same", tile.dataset.key === key);
   }
 
   focus(key = null) {
@@ -91,12 +98,12 @@ export class Grid {
     const link = made.firstElementChild;
     link.href = this.actions.href(hit);
     link.setAttribute("aria-label", label(hit));
-    made.querySelector(".under").replaceChildren(...under(hit));
+    made.querySelector(".under").replaceChildren(...under(hit, this.meanings));
     return made;
   }
 
   #newTile(hit) {
-    const text = hit.caption || hit.name;
+    const text = caption(hit);
     const inside =
       hit.kind === "text"
         ? element("blockquote", {}, text)
@@ -176,24 +183,33 @@ export class Grid {
   }
 }
 
+/** What a hit is called: its first caption, or the name of its file. */
+export const caption = (hit) => hit.captions[0] || hit.name;
+
+/** Width over height; 1 for a text. */
+export const aspect = (hit) => (hit.width && hit.height ? hit.width / hit.height : 1);
+
+/** What a hit was found by beside its vector. */
+export const foundBy = (hit) => hit.found_by.filter((what) => what !== "vector").map((what) => FOUND[what] ?? what);
+
 /** What is written under a tile: caption or name; then band and score, or the date. */
-function under(hit) {
-  const found = hit.found_by.filter((what) => what !== "vector").map((what) => FOUND[what] ?? what);
+function under(hit, meanings) {
+  const found = foundBy(hit);
   const facts = [];
-  if (hit.band) facts.push(element(`span.band.${hit.band}`, {}, hit.band));
+  if (hit.band) facts.push(element(`span.band.${hit.band}`, { title: meanings[hit.band] ?? null }, hit.band));
   if (hit.score !== null) facts.push(element("span.score", { title: "cosine similarity" }, hit.score.toFixed(2)));
   if (found.length) facts.push(element("span.found", { title: `found by ${found.join(" and ")}` }, `by ${found[0]}`));
   if (hit.copies > 1) facts.push(element("span.copies", {}, `${hit.copies} copies`));
   if (hit.date) facts.push(element("span.date", {}, day(hit.date)));
-  const text = hit.kind === "text" ? hit.name : hit.caption || hit.name;
+  const text = hit.kind === "text" ? hit.name : caption(hit);
   return [element("p.text", { title: text }, text), element("p.facts", {}, ...facts)];
 }
 
 function label(hit) {
-  const parts = [hit.caption || hit.name];
+  const parts = [caption(hit)];
   if (hit.band) parts.push(`${hit.band} match`);
   if (hit.score !== null) parts.push(`score ${hit.score.toFixed(2)}`);
-  const found = hit.found_by.filter((what) => what !== "vector").map((what) => FOUND[what] ?? what);
+  const found = foundBy(hit);
   if (found.length) parts.push(`found by ${found.join(" and ")}`);
   if (hit.copies > 1) parts.push(`${hit.copies} copies`);
   if (hit.date) parts.push(day(hit.date));

@@ -4,6 +4,7 @@ import { element, plural } from "./dom.js";
 import { get, of, sendImage, ServerGone } from "./api.js";
 import { Column, sentence } from "./columns.js";
 import { Detail } from "./detail.js";
+import { caption } from "./grid.js";
 import { takeImages } from "./drop.js";
 import { Filters } from "./filters.js";
 import { QueryField } from "./query.js";
@@ -17,7 +18,8 @@ const message = find(".message");
 const hero = find(".hero");
 let columns = [];
 
-const history_ = new History(changed);
+const view = () => ({ scroll: scrollY, counts: columns.map((column) => column.hits.length) });
+const history_ = new History(changed, view);
 const field = new QueryField(find("form.search"), {
   changed: (changes, options) => change(changes, options),
   down: () => columns.some((column) => column.grid.focus()),
@@ -30,7 +32,7 @@ const field = new QueryField(find("form.search"), {
 });
 const filters = new Filters(find(".filters"), (changes) => change(changes));
 const detail = new Detail(find("dialog"), {
-  close: () => change({ item: "", at: "" }),
+  close: () => history_.close(),
   open: (key) => change({ item: key }, { replace: true }),
   similar,
   href: (key) => format({ ...history_.state, item: key }),
@@ -81,7 +83,7 @@ function showDetail(before) {
   if (item) {
     const column = columns[Number(at) || 0] ?? columns[0];
     const hit = column.hits.find((each) => each.key === item) ?? null;
-    detail.show(column.index, item, hit, history_.state, column.unknown);
+    detail.show(column.index, item, hit, history_.state, column);
   } else if (detail.isOpen) {
     detail.hide();
     columns[Number(before.at) || 0]?.grid.focus(before.item);
@@ -109,7 +111,7 @@ async function gone() {
   }
   delete message.dataset.gone;
   message.hidden = true;
-  if (columns.length) changed(history_.state, history_.state, { first: true, scroll: scrollY, counts: columns.map((column) => column.hits.length) });
+  if (columns.length) changed(history_.state, history_.state, { first: true, ...view() });
   else start();
 }
 
@@ -137,7 +139,7 @@ async function given(file) {
 
 /** A few short captions of the newest images, to begin with. */
 function suggest() {
-  const captions = columns[0].hits.map((hit) => hit.caption).filter((text) => text && text.length < 48);
+  const captions = columns[0].hits.filter((hit) => hit.captions.length).map(caption).filter((text) => text && text.length < 48);
   const chosen = captions.filter((_, i) => i % Math.max(1, Math.floor(captions.length / SUGGESTIONS)) === 0).slice(0, SUGGESTIONS);
   const buttons = chosen.map((text) => {
     const query = text.replace(/\s*\.\s*$/u, "").toLowerCase();
@@ -145,7 +147,8 @@ function suggest() {
   });
   const { images, texts } = columns[0].summary;
   const what = columns.length > 1 ? `Compare ${columns.length} indexes` : `Search ${images ? plural(images, "image") : plural(texts, "text")}`;
-  hero.replaceChildren(element("h1", {}, what), element("p.suggestions", {}, ...buttons));
+  hero.replaceChildren(element("h1", {}, what));
+  find(".suggestions").replaceChildren(...buttons);
 }
 
 function keys(event) {
@@ -159,14 +162,15 @@ function keys(event) {
   }
 }
 
+/** The facets of several indexes, which often have the same images, as one. */
 function merged(all) {
-  const result = { folder: new Map(), year: new Map(), kind: new Map() };
+  const counts = { folders: new Map(), years: new Map(), kinds: new Map() };
   for (const facets of all) {
-    for (const [name, values] of Object.entries(result)) {
-      for (const { value, count } of facets[name]) values.set(value, Math.max(count, values.get(value) ?? 0));
+    for (const [name, values] of Object.entries(counts)) {
+      for (const [value, count] of facets[name]) values.set(value, Math.max(count, values.get(value) ?? 0));
     }
   }
-  return Object.fromEntries(Object.entries(result).map(([name, values]) => [name, [...values].map(([value, count]) => ({ value, count }))]));
+  return { folder: [...counts.folders], year: [...counts.years], kind: [...counts.kinds] };
 }
 
 async function start() {
@@ -181,7 +185,8 @@ async function start() {
     const open = (key) => change({ item: key, at: index ? String(index) : "" });
     const href = (hit) => format({ ...history_.state, item: hit.key, at: index ? String(index) : "" });
     const leave = () => field.input.focus();
-    return new Column(index, summary, summaries.length === 1, { open, href, leave, similar, gone, again: change });
+    const point = (key, from) => columns.forEach((column) => column !== from && column.grid.mark(key));
+    return new Column(index, summary, summaries.length === 1, { open, href, leave, similar, gone, point, again: change });
   });
   find(".columns").replaceChildren(...columns.map((column) => column.section));
   find(".columns").style.setProperty("--columns", columns.length);
@@ -196,7 +201,7 @@ async function start() {
 let scrolled;
 addEventListener("scroll", () => {
   clearTimeout(scrolled);
-  scrolled = setTimeout(() => history_.remember({ scroll: scrollY, counts: columns.map((column) => column.hits.length) }), 120);
+  scrolled = setTimeout(() => history_.remember(), 120);
 });
 addEventListener("keydown", keys);
 takeImages(find(".drop"), find(".choose input"), given);

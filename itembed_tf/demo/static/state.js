@@ -53,18 +53,22 @@ export function searchParameters(state) {
   return parameters;
 }
 
-/** The current state, and its changes in the browser's history. */
+/**
+ * The current state, and its changes in the browser's history. Every entry keeps how far the page was scrolled, how many
+ * hits were loaded, and whether its item was opened from the page, so that closing it goes back.
+ */
 export class History {
-  /** @param {(state: object, before: object, restored: object|null) => void} changed called after every change */
-  constructor(changed) {
-    this.state = parse(location.search);
-    this.changed = changed;
-    this.typed = 0;
+  /**
+   * @param {(state: object, before: object, restored: object|null) => void} changed called after every change
+   * @param {() => {scroll: number, counts: number[]}} view of the page now
+   */
+  constructor(changed, view) {
+    Object.assign(this, { state: parse(location.search), changed, view, typed: 0, opened: history.state?.opened ?? false });
     history.scrollRestoration = "manual"; // the hits must be there first
     addEventListener("popstate", (event) => {
       const before = this.state;
       this.state = parse(location.search);
-      this.typed = 0;
+      Object.assign(this, { typed: 0, opened: event.state?.opened ?? false });
       this.changed(this.state, before, event.state ?? {});
     });
   }
@@ -82,14 +86,25 @@ export class History {
     const now = performance.now();
     const same = replace || (typing && now - this.typed < SETTLED);
     this.typed = typing ? now : 0;
+    this.remember();
     this.state = next;
-    if (same) history.replaceState(null, "", format(next));
-    else history.pushState(null, "", format(next));
+    if (same) {
+      history.replaceState({ ...this.view(), opened: this.opened }, "", format(next));
+    } else {
+      this.opened = Boolean(next.item && !before.item);
+      history.pushState({ opened: this.opened }, "", format(next));
+    }
     this.changed(next, before, null);
   }
 
-  /** Keeps how far the page was scrolled, and how many hits were loaded, with the current entry. */
-  remember(view) {
-    history.replaceState(view, "", location.href);
+  /** Closes the open item: goes back to the entry from which it was opened, if there is one. */
+  close() {
+    if (this.opened) history.back();
+    else this.go({ item: "", at: "" }, { replace: true });
+  }
+
+  /** Keeps the view with the current entry. */
+  remember() {
+    history.replaceState({ ...this.view(), opened: this.opened }, "", location.href);
   }
 }
