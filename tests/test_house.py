@@ -53,6 +53,7 @@ LAYERS = (
     "api",
     "index",
     "server",
+    "demo",
 )
 # Layers of one module.
 LOW_MODULES = {

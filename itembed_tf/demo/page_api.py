@@ -96,9 +96,12 @@ class PageApi:
         """Keep an image to search by; its key names it in searches.
 
         Raises:
-            NotShown: it is no image.
+            WrongParameter: it is no image.
         """
-        shown(image)
+        try:
+            shown(image)
+        except NotShown as error:
+            raise WrongParameter(str(error)) from None
         return {"key": self._query_images.add(image)}
 
     def query_image(self, key: str) -> tuple[bytes, str]:
