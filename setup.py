@@ -104,7 +104,10 @@ setup(
     python_requires=">=3.10,<3.14",
     entry_points={"console_scripts": ["itembed = itembed_tf.cli:main"]},
     packages=find_packages(include=["itembed_tf", "itembed_tf.*"]),
-    package_data={"": ["py.typed", "*.html", "*.css", "*.js", "*.json", "*.toml", "*.txt"], "itembed_tf.demo": ["static/*"]},
+    package_data={
+        "": ["py.typed", "*.html", "*.css", "*.js", "*.json", "*.toml", "*.txt"],
+        "itembed_tf.demo": ["static/*"],
+    },
     cmdclass={"build_py": BuildWithShippedFolders},
     install_requires=REQUIRES,
     extras_require=EXTRAS,

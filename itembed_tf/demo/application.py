@@ -8,7 +8,7 @@ import mimetypes
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
 from importlib.resources import files
@@ -35,9 +35,7 @@ def make_handler(api: PageApi, access: Access) -> Handler:
 
     async def handle(request: HttpRequest) -> HttpResponse:
         response = await asyncio.to_thread(_answer, api, access, request)
-        return HttpResponse(
-            response.status, response.body, response.content_type, (*response.headers, *HEADERS)
-        )
+        return HttpResponse(response.status, response.body, response.content_type, (*response.headers, *HEADERS))
 
     return handle
 

@@ -55,8 +55,9 @@ class PageApi:
         return page_answer(answer, query.limit, 1000 * (time.perf_counter() - started))
 
     def facets(self, parameters: Parameters) -> dict[str, Any]:
-        """Counts of the folders, years and kinds of all items."""
-        return facets_json(self._index(parameters).searcher.facets())
+        """Counts of the folders, years and kinds of all items, and of the splits of a run's dataset."""
+        index = self._index(parameters)
+        return {**facets_json(index.searcher.facets()), "splits": index.splits()}
 
     def item(self, parameters: Parameters, key: str) -> dict[str, Any]:
         """One item with similar ones."""

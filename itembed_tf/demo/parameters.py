@@ -65,7 +65,7 @@ class Parameters:
         return value
 
     def where(self) -> str:
-        """The filters folder, year and kind, and the expression ``where``, as one expression over the fields."""
+        """The filters folder, year, kind and split, and the expression ``where``, as one expression over the fields."""
         parts = []
         if folder := self.text("folder"):
             below = _quoted(folder.rstrip("/") + "/")
@@ -74,6 +74,8 @@ class Parameters:
             parts.append(f"year = {year}")
         if self.text("kind"):
             parts.append(f"kind = {_quoted(self.choice('kind', ('image', 'text')))}")
+        if split := self.text("split"):
+            parts.append(f"split = {_quoted(split)}")
         if expression := self.text("where"):
             parts.append(f"({expression})")
         return " and ".join(parts)

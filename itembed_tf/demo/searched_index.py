@@ -86,6 +86,12 @@ class SearchedIndex:
         measured = calibration.bands if calibration else {}
         return {direction: {band.name: band.describe() for band in bands} for direction, bands in measured.items()}
 
+    def splits(self) -> list[tuple[str, int]]:
+        """How many items each split of a run's dataset has; empty where the items are of no dataset."""
+        query = "SELECT json_extract(fields, '$.split') AS split, count(*) FROM items GROUP BY 1 HAVING split IS NOT NULL"
+        with self._lock:
+            return [(str(split), count) for split, count in self._connection.execute(query)]
+
     def find(self, key: str) -> list[Item]:
         """All items of one content, by id; none if the index has it not."""
         with self._lock:

@@ -1,6 +1,6 @@
 """Leave-one-out weight of each word of a text for one item: how its score changes without the word.
 
-After find_pic of the released code (paper, figure 11), on texts in place of ids, so that it needs the text encoder alone.
+After find_pic of the released code (paper, figure 11), on texts in place of ids, so that the text encoder is enough.
 """
 
 from __future__ import annotations
@@ -60,8 +60,9 @@ def word_changes(text: str, vector: NDArray[np.float32], embed: Embed) -> WordCh
 
 
 def split_words(text: str) -> list[tuple[str, bool]]:
-    """The words of a text as they are written, and whether a space precedes each; scripts without spaces by character."""
-    found, spaced = [], False
+    """The words of a text as written, and whether a space precedes each; scripts without spaces by character."""
+    found: list[tuple[str, bool]] = []
+    spaced = False
     for piece in _WORDS.split(text):
         if piece and piece.isspace():
             spaced = True

@@ -39,7 +39,9 @@ def captions(tab: Page, count: int = 4) -> list[str]:
 
 def wait_for(tab: Page, *words: str) -> None:
     """Wait until the first tile has one of the words in its caption."""
-    tab.wait_for_function("(pattern) => new RegExp(pattern).test(document.querySelector('.tile .text')?.textContent)", arg="|".join(words))
+    tab.wait_for_function(
+        "(pattern) => new RegExp(pattern).test(document.querySelector('.tile .text')?.textContent)", arg="|".join(words)
+    )
 
 
 def key_of(tab: Page, number: int) -> str:
@@ -103,7 +105,9 @@ def test_similar_to_a_tile_then_back_to_the_same_place(open_page: NewTab) -> Non
     assert tab.locator(".like .chip").inner_text() == "Similar" and tab.evaluate("scrollY") == 0
     tab.go_back()
     wait_for(tab, "green square")
-    tab.wait_for_function("([y, n]) => Math.abs(scrollY - y) < 3 && document.querySelectorAll('.tile').length >= n", arg=[before, tiles])
+    tab.wait_for_function(
+        "([y, n]) => Math.abs(scrollY - y) < 3 && document.querySelectorAll('.tile').length >= n", arg=[before, tiles]
+    )
 
 
 @pytest.mark.parametrize("way", ["drop", "paste", "choose"])
@@ -176,7 +180,12 @@ def test_the_detail_view_opens_and_closes_by_the_history(open_page: NewTab) -> N
     key = key_of(tab, 2)
     assert f"item={key}" in tab.url
     side = tab.locator(".side").inner_text()
-    assert "a blue bar" in side and "corners" in side and "images/blue/bar_" in side and "found by image and caption" in side
+    assert (
+        "a blue bar" in side
+        and "corners" in side
+        and "images/blue/bar_" in side
+        and "found by image and caption" in side
+    )
     assert tab.locator("dialog .strip li").count() == 12
     tab.reload()  # the link can be shared
     tab.wait_for_selector("dialog[open] .box.loaded")
@@ -209,7 +218,7 @@ def test_keys_alone_are_enough(open_page: NewTab) -> None:
     focused = "document.activeElement.closest('.tile')?.dataset.key"
     tab.keyboard.press("/")
     tab.keyboard.type("yellow circle")
-    wait_for(tab, "yellow circle")
+    tab.wait_for_function("() => document.querySelector('.words').textContent === 'yellow circle'")
     tab.keyboard.press("ArrowDown")
     assert tab.evaluate(focused) == key_of(tab, 0)
     tab.keyboard.press("ArrowRight")
@@ -307,8 +316,9 @@ CONTRAST = """(selectors) => selectors.map((selector) => {
     .map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4))
     .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
   const node = document.querySelector(selector);
+  const opaque = (node) => (numbers(getComputedStyle(node).backgroundColor)[3] ?? 1) === 1;
   let ground = node;
-  while (ground.parentElement && (numbers(getComputedStyle(ground).backgroundColor)[3] ?? 1) < 1) ground = ground.parentElement;
+  while (ground.parentElement && !opaque(ground)) ground = ground.parentElement;
   const [a, b] = [light(getComputedStyle(node).color), light(getComputedStyle(ground).backgroundColor)];
   return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
 })"""

@@ -4,13 +4,13 @@ import { element, icon, ICONS, count } from "./dom.js";
 
 const BY = [["", "Images and captions"], ["vector", "Images only"], ["text", "Captions and names"]];
 const SORT = [["", "Best first"], ["date", "Newest first"]];
+const SPLITS = { train: "Seen in training", dev: "Not seen: dev", test: "Not seen: test" };
 const KINDS = { image: "Images", text: "Texts" };
 
 export class Filters {
   constructor(bar, changed) {
-    this.changed = changed;
-    this.lists = {};
-    for (const [name, label] of [["folder", "Folder"], ["year", "Year"], ["kind", "Kind"], ["by", "Search in"], ["sort", "Order"]]) {
+    Object.assign(this, { bar, changed, lists: {} });
+    for (const [name, label] of [["folder", "Folder"], ["year", "Year"], ["kind", "Kind"], ["split", "Split"], ["by", "Search in"], ["sort", "Order"]]) {
       const list = element("select", { name, "aria-label": label, change: () => changed({ [name]: list.value }) });
       this.lists[name] = list;
       bar.append(element("span.list", {}, list));
@@ -26,7 +26,7 @@ export class Filters {
 
   /**
    * Fills the lists.
-   * @param {{folder: Array, year: Array, kind: Array}} facets pairs of value and number of items
+   * @param {{folder: Array, year: Array, kind: Array, split: Array}} facets pairs of value and number of items
    */
   set(facets) {
     const root = commonFolder(facets.folder.map(([value]) => value));
@@ -34,7 +34,9 @@ export class Filters {
     fill(this.lists.folder, options("folder", "All folders", (folder) => folder.slice(root.length) || folder.split("/").pop() || "/"));
     fill(this.lists.year, options("year", "All years", String));
     fill(this.lists.kind, options("kind", "Images and texts", (kind) => KINDS[kind] ?? kind));
-    for (const name of ["folder", "year", "kind"]) this.lists[name].parentElement.hidden = facets[name].length < 2;
+    fill(this.lists.split, options("split", "Seen in training or not", (split) => SPLITS[split] ?? split));
+    for (const name of ["folder", "year", "kind", "split"]) this.lists[name].parentElement.hidden = facets[name].length < 2;
+    this.bar.classList.add("filled");
     if (this.state) this.show(this.state);
   }
 

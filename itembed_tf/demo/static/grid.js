@@ -57,7 +57,8 @@ export class Grid {
   /** Shows hits from position `from` on; those before stay. Tiles of items that are still shown are kept. */
   show(hits, from = 0) {
     const kept = new Map(this.tiles.slice(from).map((tile) => [tile.dataset.key, tile]));
-    const focused = document.activeElement?.closest?.(".tile")?.dataset.key;
+    const hadFocus = this.list.contains(document.activeElement);
+    const focused = hadFocus ? document.activeElement.closest(".tile")?.dataset.key : null;
     const tiles = hits.map((hit) => {
       const tile = this.#tile(hit, kept.get(hit.key));
       kept.delete(hit.key);
@@ -67,8 +68,10 @@ export class Grid {
     this.tiles = [...this.tiles.slice(0, from), ...tiles];
     if (from) this.list.append(...tiles);
     else this.list.replaceChildren(...this.tiles);
-    this.#current(this.tiles.find((tile) => tile.dataset.key === focused) ?? this.tiles[0]);
+    const current = this.tiles.find((tile) => tile.dataset.key === focused) ?? this.tiles[0];
+    this.#current(current);
     this.layout();
+    if (hadFocus && !from) current?.firstElementChild.focus({ preventScroll: true }); // moving a node takes its focus
   }
 
   layout() {

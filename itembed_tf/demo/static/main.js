@@ -164,13 +164,13 @@ function keys(event) {
 
 /** The facets of several indexes, which often have the same images, as one. */
 function merged(all) {
-  const counts = { folders: new Map(), years: new Map(), kinds: new Map() };
+  const counts = { folders: new Map(), years: new Map(), kinds: new Map(), splits: new Map() };
   for (const facets of all) {
     for (const [name, values] of Object.entries(counts)) {
       for (const [value, count] of facets[name]) values.set(value, Math.max(count, values.get(value) ?? 0));
     }
   }
-  return { folder: [...counts.folders], year: [...counts.years], kind: [...counts.kinds] };
+  return { folder: [...counts.folders], year: [...counts.years], kind: [...counts.kinds], split: [...counts.splits] };
 }
 
 async function start() {
@@ -192,10 +192,11 @@ async function start() {
   find(".columns").style.setProperty("--columns", columns.length);
   document.body.classList.toggle("several", columns.length > 1);
   find(".attribution").textContent = [...new Set(summaries.map((summary) => summary.attribution))].join(" ");
+  const facets = Promise.all(columns.map((column) => get("/api/facets", of(column.index))));
+  facets.then((all) => filters.set(merged(all)), () => {});
   await changed(history_.state, history_.state, { first: true, ...(history.state ?? {}) });
   suggest();
   document.documentElement.dataset.ready = "yes";
-  Promise.all(columns.map((column) => get("/api/facets", of(column.index)))).then((all) => filters.set(merged(all)), () => {});
 }
 
 let scrolled;

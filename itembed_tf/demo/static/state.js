@@ -1,7 +1,7 @@
 // What is shown, as the URL has it: the search, the filters, the open item. Nothing else decides what the page shows.
 
-const SINGLE = ["q", "like", "image", "folder", "year", "kind", "where", "by", "sort", "item", "at"];
-export const FILTERS = ["folder", "year", "kind", "where"];
+const SINGLE = ["q", "like", "image", "folder", "year", "kind", "split", "where", "by", "sort", "item", "at"];
+export const FILTERS = ["folder", "year", "kind", "split", "where"];
 const SETTLED = 1200; // ms without typing, after which the next change is a new entry of the history
 
 /** The state of a URL's query string. */
@@ -63,12 +63,12 @@ export class History {
    * @param {() => {scroll: number, counts: number[]}} view of the page now
    */
   constructor(changed, view) {
-    Object.assign(this, { state: parse(location.search), changed, view, typed: 0, opened: history.state?.opened ?? false });
+    Object.assign(this, { state: parse(location.search), changed, view, typed: -Infinity, opened: history.state?.opened ?? false });
     history.scrollRestoration = "manual"; // the hits must be there first
     addEventListener("popstate", (event) => {
       const before = this.state;
       this.state = parse(location.search);
-      Object.assign(this, { typed: 0, opened: event.state?.opened ?? false });
+      Object.assign(this, { typed: -Infinity, opened: event.state?.opened ?? false });
       this.changed(this.state, before, event.state ?? {});
     });
   }
@@ -85,7 +85,7 @@ export class History {
     if (format(next) === format(before)) return;
     const now = performance.now();
     const same = replace || (typing && now - this.typed < SETTLED);
-    this.typed = typing ? now : 0;
+    this.typed = typing ? now : -Infinity;
     this.remember();
     this.state = next;
     if (same) {
