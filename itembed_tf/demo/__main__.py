@@ -15,12 +15,12 @@ from itembed_tf.index import is_index
 from itembed_tf.program import Parser, program
 
 EXAMPLES = """
-  itembed demo runs/openmoji                          index the test images of a run, and search them
+  itembed demo runs/openmoji                          index the images of a run's dataset, and search them
   itembed demo photos.index                           an index that `itembed index` wrote
   itembed demo runs/mine/demo.index runs/other/demo.index    two runs side by side
 """
 MAX_INDEXES = 4  # side by side; more would be too narrow to see anything
-SPLITS = ("test", "dev", "train", "all")
+SPLITS = ("all", "test", "dev", "train")
 
 
 @program
@@ -64,7 +64,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser("demo", __doc__, examples=EXAMPLES.strip("\n"))
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INDEX|RUN", help="index that `itembed index` wrote, or run directory; up to 4")
-    add("--split", choices=SPLITS, default="test", help="of a run: the images to search (default: %(default)s)")
+    add("--split", choices=SPLITS, default="all", help="of a run: the images to search (default: %(default)s)")
     add("--port", type=int, default=0, metavar="PORT", help="default: any free port")
     add("--host", default="127.0.0.1", help="0.0.0.0 shows the page, unencrypted, to other machines too")
     add("--no-browser", dest="browser", action="store_false", help="print the URL, and open no browser")
