@@ -27,7 +27,15 @@ export class Column {
     this.end = element("div.end", { "aria-hidden": "true" });
     const name = alone ? null : element("h2", {}, summary.name, element("small", {}, plural(summary.images, "image")));
     const info = element("div.info", {}, this.words, this.counts);
-    this.section = element("section.column", { "aria-label": summary.name }, name, info, this.note, this.grid.list, this.end);
+    this.section = element(
+      "section.column",
+      { "aria-label": summary.name },
+      name,
+      info,
+      this.note,
+      this.grid.list,
+      this.end,
+    );
     new IntersectionObserver(([entry]) => entry.isIntersecting && this.more(), { rootMargin: AHEAD }).observe(this.end);
   }
 
@@ -77,7 +85,10 @@ export class Column {
       if (answer === this.answer) {
         const shown = new Set(this.hits.map((hit) => hit.key));
         answer.more = next.more;
-        this.grid.show(next.hits.filter((hit) => !shown.has(hit.key)), this.hits.length);
+        this.grid.show(
+          next.hits.filter((hit) => !shown.has(hit.key)),
+          this.hits.length,
+        );
       }
     } catch (error) {
       if (error.name !== "AbortError" && !(error instanceof Refused)) this.actions.gone();
@@ -94,8 +105,15 @@ export class Column {
     this.grid.show(answer.hits);
     const things = [plural(this.summary.images, "image"), plural(this.summary.texts, "text")];
     const all = this.summary.images + this.summary.texts;
-    const what = answer.matching === all ? things.filter((text) => !text.startsWith("0 ")).join(", ") : `${count(answer.matching)} of ${count(all)}`;
-    this.counts.textContent = start ? (answer.matching === all ? "" : what) : `${what} · ${answer.milliseconds < 10 ? answer.milliseconds : Math.round(answer.milliseconds)} ms`;
+    const what =
+      answer.matching === all
+        ? things.filter((text) => !text.startsWith("0 ")).join(", ")
+        : `${count(answer.matching)} of ${count(all)}`;
+    this.counts.textContent = start
+      ? answer.matching === all
+        ? ""
+        : what
+      : `${what} · ${answer.milliseconds < 10 ? answer.milliseconds : Math.round(answer.milliseconds)} ms`;
     this.note.replaceChildren(...answer.notes.map((note) => element("p", {}, note)));
     this.unknown = new Set(answer.unknown_words.map(plain));
     const { text } = splitQuery(this.state.q);
@@ -118,7 +136,11 @@ export class Column {
   async #weigh(key) {
     const { answer, weighed } = this;
     const { text } = splitQuery(this.state.q);
-    if (!weighed.has(key)) weighed.set(key, get(`/api/weights/${key}`, of(this.index, { text })).catch(() => null));
+    if (!weighed.has(key))
+      weighed.set(
+        key,
+        get(`/api/weights/${key}`, of(this.index, { text })).catch(() => null),
+      );
     const texts = await weighed.get(key);
     if (!texts || answer !== this.answer) return;
     this.words.replaceChildren(...shaded(texts[0].words, this.unknown));
@@ -135,13 +157,26 @@ export class Column {
   #empty() {
     const state = this.state;
     const filtered = FILTERS.some((name) => state[name]);
-    const button = (text, changes) => element("button.plain", { type: "button", click: () => this.actions.again(changes) }, text);
+    const button = (text, changes) =>
+      element("button.plain", { type: "button", click: () => this.actions.again(changes) }, text);
     const ways = [];
     if (filtered) ways.push(button("Remove the filters", Object.fromEntries(FILTERS.map((name) => [name, ""]))));
     if (state.by === "text") ways.push(button("Search the images too", { by: "" }));
     if (!isStart(state)) ways.push(button("Show all", { q: "", minus: [], like: "", image: "" }));
-    const why = filtered ? "No item passes the filters with this search." : state.by === "text" ? "No caption, file name or folder has these words." : "The index has no items.";
-    this.note.append(element("div.empty", {}, element("h3", {}, "Nothing found"), element("p", {}, why), element("p.ways", {}, ...ways)));
+    const why = filtered
+      ? "No item passes the filters with this search."
+      : state.by === "text"
+        ? "No caption, file name or folder has these words."
+        : "The index has no items.";
+    this.note.append(
+      element(
+        "div.empty",
+        {},
+        element("h3", {}, "Nothing found"),
+        element("p", {}, why),
+        element("p.ways", {}, ...ways),
+      ),
+    );
   }
 }
 

@@ -53,12 +53,14 @@ export class Detail {
       this.#fill(index, item, hit, text, unknown, meanings);
       await this.#weigh(index, item, text, unknown, signal);
     } catch (error) {
-      if (error.name !== "AbortError") this.side.append(element("p.problem", { role: "alert" }, sentence(error.message)));
+      if (error.name !== "AbortError")
+        this.side.append(element("p.problem", { role: "alert" }, sentence(error.message)));
     }
   }
 
   #frame(index, key, hit) {
-    const button = (name, label, path, act) => element(`button.round.${name}`, { type: "button", "aria-label": label, title: label, click: act }, icon(path));
+    const button = (name, label, path, act) =>
+      element(`button.round.${name}`, { type: "button", "aria-label": label, title: label, click: act }, icon(path));
     this.stage = element("div.stage");
     this.side = element("div.side");
     this.more = element("div.more");
@@ -104,7 +106,11 @@ export class Detail {
     if (hit && (hit.band || hit.score !== null)) parts.push(this.#verdict(hit, meanings));
     if (text) parts.push(element("h3", {}, "Your words"), line("query", text, unknown));
     const captions = item.kind === "text" ? [] : item.captions.slice(0, CAPTIONS);
-    if (captions.length) parts.push(element("h3", {}, captions.length > 1 ? "Captions" : "Caption"), ...captions.map((each) => line("caption", each, new Set())));
+    if (captions.length)
+      parts.push(
+        element("h3", {}, captions.length > 1 ? "Captions" : "Caption"),
+        ...captions.map((each) => line("caption", each, new Set())),
+      );
     if (text || captions.length) parts.push(this.#legend());
     parts.push(this.#facts(item), this.#buttons(index, item));
     this.side.replaceChildren(...parts);
@@ -117,7 +123,9 @@ export class Detail {
       "p.verdict",
       {},
       hit.band ? element(`span.band.${hit.band}`, {}, hit.band) : null,
-      hit.score === null ? null : element("span.score", { title: "cosine similarity of query and item" }, `score ${hit.score.toFixed(3)}`),
+      hit.score === null
+        ? null
+        : element("span.score", { title: "cosine similarity of query and item" }, `score ${hit.score.toFixed(3)}`),
       by ? element("span.found", {}, `found by ${by}`) : null,
       meanings[hit.band] ? element("span.meaning", {}, meanings[hit.band]) : null,
     );
@@ -129,33 +137,72 @@ export class Detail {
       swatch.style.setProperty("--shade", "0.7");
       return swatch;
     };
-    return element("p.legend", {}, "A word speaks ", mark("", "for"), " or ", mark(".against", "against"), " the item: the score falls or rises without it.");
+    return element(
+      "p.legend",
+      {},
+      "A word speaks ",
+      mark("", "for"),
+      " or ",
+      mark(".against", "against"),
+      " the item: the score falls or rises without it.",
+    );
   }
 
   #facts(item) {
-    const rows = [["Name", item.name], ["Date", day(item.date)]];
-    if (item.width) rows.push(["Size", `${count(item.width)} × ${count(item.height)}${item.bytes ? `, ${bytes(item.bytes)}` : ""}`]);
-    for (const [name, value] of Object.entries(item.fields)) if (value !== null && value !== "") rows.push([name, String(value)]);
-    rows.push([item.paths.length > 1 ? `${item.paths.length} copies` : "Path", item.paths.join("\n")], ["Item", String(item.id)]);
-    return element("dl", {}, ...rows.filter(([, value]) => value).flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
+    const rows = [
+      ["Name", item.name],
+      ["Date", day(item.date)],
+    ];
+    if (item.width)
+      rows.push(["Size", `${count(item.width)} × ${count(item.height)}${item.bytes ? `, ${bytes(item.bytes)}` : ""}`]);
+    for (const [name, value] of Object.entries(item.fields))
+      if (value !== null && value !== "") rows.push([name, String(value)]);
+    rows.push(
+      [item.paths.length > 1 ? `${item.paths.length} copies` : "Path", item.paths.join("\n")],
+      ["Item", String(item.id)],
+    );
+    return element(
+      "dl",
+      {},
+      ...rows
+        .filter(([, value]) => value)
+        .flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]),
+    );
   }
 
   #buttons(index, item) {
-    const similar = element("button.primary", { type: "button", click: () => this.actions.similar(item.key) }, icon(ICONS.similar), "Similar");
-    const open = element("a.plain", { href: imageURL(index, item.key), target: "_blank", rel: "noopener" }, icon(ICONS.open), "Original");
+    const similar = element(
+      "button.primary",
+      { type: "button", click: () => this.actions.similar(item.key) },
+      icon(ICONS.similar),
+      "Similar",
+    );
+    const open = element(
+      "a.plain",
+      { href: imageURL(index, item.key), target: "_blank", rel: "noopener" },
+      icon(ICONS.open),
+      "Original",
+    );
     return element("p.buttons", {}, similar, item.kind === "image" ? open : null);
   }
 
   #similar(index, item) {
     if (!item.similar.length) return [];
     const tiles = item.similar.map((hit) => {
-      const inside = hit.kind === "text" ? element("span", {}, caption(hit)) : element("img", { src: thumbnailURL(index, hit.key), alt: "", loading: "lazy" });
+      const inside =
+        hit.kind === "text"
+          ? element("span", {}, caption(hit))
+          : element("img", { src: thumbnailURL(index, hit.key), alt: "", loading: "lazy" });
       const open = (event) => {
         if (event.ctrlKey || event.metaKey || event.shiftKey) return;
         event.preventDefault();
         this.actions.open(hit.key);
       };
-      const link = element("a", { href: this.actions.href(hit.key), title: caption(hit), "aria-label": caption(hit), click: open }, inside);
+      const link = element(
+        "a",
+        { href: this.actions.href(hit.key), title: caption(hit), "aria-label": caption(hit), click: open },
+        inside,
+      );
       link.style.setProperty("--aspect", Math.min(1.8, Math.max(0.6, aspect(hit))));
       return element("li", {}, link);
     });

@@ -3,7 +3,8 @@
 import { element, icon, ICONS, day } from "./dom.js";
 import { thumbnailURL } from "./api.js";
 
-const NARROWEST = 0.6, WIDEST = 2.6; // aspects beyond are cropped, so that no tile is a sliver
+const NARROWEST = 0.6,
+  WIDEST = 2.6; // aspects beyond are cropped, so that no tile is a sliver
 const FOUND = { caption: "caption", name: "file name", folder: "folder" };
 
 /** Heights of a row by the width of the grid. */
@@ -110,7 +111,13 @@ export class Grid {
     const inside =
       hit.kind === "text"
         ? element("blockquote", {}, text)
-        : element("img", { src: thumbnailURL(this.index, hit.key), alt: "", loading: "lazy", decoding: "async", draggable: "false" });
+        : element("img", {
+            src: thumbnailURL(this.index, hit.key),
+            alt: "",
+            loading: "lazy",
+            decoding: "async",
+            draggable: "false",
+          });
     inside.addEventListener("error", () => inside.replaceWith(element("span.missing", {}, "No thumbnail")));
     const open = (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
@@ -119,7 +126,12 @@ export class Grid {
     };
     const similar = element(
       "button.similar",
-      { type: "button", "aria-label": `Similar to ${text}`, title: "Similar (S)", click: () => this.actions.similar(hit.key) },
+      {
+        type: "button",
+        "aria-label": `Similar to ${text}`,
+        title: "Similar (S)",
+        click: () => this.actions.similar(hit.key),
+      },
       icon(ICONS.similar),
       element("span", {}, "Similar"),
     );
@@ -173,7 +185,9 @@ export class Grid {
   #vertical(at, direction) {
     const here = this.tiles[at].getBoundingClientRect();
     const middle = here.left + here.width / 2;
-    let best = direction < 0 ? -1 : this.tiles.length - 1, nearest = Infinity, row = null;
+    let best = direction < 0 ? -1 : this.tiles.length - 1,
+      nearest = Infinity,
+      row = null;
     for (let i = at + direction; i >= 0 && i < this.tiles.length; i += direction) {
       const box = this.tiles[i].getBoundingClientRect();
       if (Math.abs(box.top - here.top) < 2) continue;

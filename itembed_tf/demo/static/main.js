@@ -66,7 +66,8 @@ async function changed(state, before, restored) {
   filters.show(state, isStart(state));
   document.body.classList.toggle("start", isStart(state));
   hero.hidden = !isStart(state);
-  document.title = `${state.q || (state.like || state.image ? "Similar images" : columns[0]?.summary.name ?? "Search")} – search`;
+  const title = state.q || (state.like || state.image ? "Similar images" : columns[0]?.summary.name) || "Search";
+  document.title = `${title} – search`;
   let searched = true;
   if (searchOf(state) !== searchOf(before) || restored?.first) {
     const counts = restored?.counts ?? [];
@@ -139,14 +140,22 @@ async function given(file) {
 
 /** A few short captions of the newest images, to begin with. */
 function suggest() {
-  const captions = columns[0].hits.filter((hit) => hit.captions.length).map(caption).filter((text) => text && text.length < 48);
-  const chosen = captions.filter((_, i) => i % Math.max(1, Math.floor(captions.length / SUGGESTIONS)) === 0).slice(0, SUGGESTIONS);
+  const captions = columns[0].hits
+    .filter((hit) => hit.captions.length)
+    .map(caption)
+    .filter((text) => text && text.length < 48);
+  const chosen = captions
+    .filter((_, i) => i % Math.max(1, Math.floor(captions.length / SUGGESTIONS)) === 0)
+    .slice(0, SUGGESTIONS);
   const buttons = chosen.map((text) => {
     const query = text.replace(/\s*\.\s*$/u, "").toLowerCase();
     return element("button.suggestion", { type: "button", click: () => change({ q: query }) }, query);
   });
   const { images, texts } = columns[0].summary;
-  const what = columns.length > 1 ? `Compare ${columns.length} indexes` : `Search ${images ? plural(images, "image") : plural(texts, "text")}`;
+  const what =
+    columns.length > 1
+      ? `Compare ${columns.length} indexes`
+      : `Search ${images ? plural(images, "image") : plural(texts, "text")}`;
   hero.replaceChildren(element("h1", {}, what));
   find(".suggestions").replaceChildren(...buttons);
 }
@@ -186,14 +195,25 @@ async function start() {
     const href = (hit) => format({ ...history_.state, item: hit.key, at: index ? String(index) : "" });
     const leave = () => field.input.focus();
     const point = (key, from) => columns.forEach((column) => column !== from && column.grid.mark(key));
-    return new Column(index, summary, summaries.length === 1, { open, href, leave, similar, gone, point, again: change });
+    return new Column(index, summary, summaries.length === 1, {
+      open,
+      href,
+      leave,
+      similar,
+      gone,
+      point,
+      again: change,
+    });
   });
   find(".columns").replaceChildren(...columns.map((column) => column.section));
   find(".columns").style.setProperty("--columns", columns.length);
   document.body.classList.toggle("several", columns.length > 1);
   find(".attribution").textContent = [...new Set(summaries.map((summary) => summary.attribution))].join(" ");
   const facets = Promise.all(columns.map((column) => get("/api/facets", of(column.index))));
-  facets.then((all) => filters.set(merged(all)), () => {});
+  facets.then(
+    (all) => filters.set(merged(all)),
+    () => {},
+  );
   await changed(history_.state, history_.state, { first: true, ...(history.state ?? {}) });
   suggest();
   document.documentElement.dataset.ready = "yes";

@@ -49,7 +49,12 @@ export class QueryField {
       this.actions.changed({ minus: state.minus.filter((each) => each !== term) });
       this.input.focus();
     };
-    const text = element("button.chip", { type: "button", "aria-label": `Excluded: ${term}; remove`, click: remove }, `− ${term}`, icon(ICONS.close));
+    const text = element(
+      "button.chip",
+      { type: "button", "aria-label": `Excluded: ${term}; remove`, click: remove },
+      `− ${term}`,
+      icon(ICONS.close),
+    );
     return element("li", {}, text);
   }
 
@@ -68,7 +73,13 @@ export class QueryField {
     const remove = () => this.actions.changed({ like: "", image: "" });
     const what = state.image ? "Your image" : "Similar";
     this.like.replaceChildren(
-      element("button.chip", { type: "button", "aria-label": `${what}; remove`, click: remove }, image, what, icon(ICONS.close)),
+      element(
+        "button.chip",
+        { type: "button", "aria-label": `${what}; remove`, click: remove },
+        image,
+        what,
+        icon(ICONS.close),
+      ),
     );
   }
 

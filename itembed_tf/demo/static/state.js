@@ -54,8 +54,8 @@ export function searchParameters(state) {
 }
 
 /**
- * The current state, and its changes in the browser's history. Every entry keeps how far the page was scrolled, how many
- * hits were loaded, and whether its item was opened from the page, so that closing it goes back.
+ * The current state, and its changes in the browser's history. Every entry keeps how far the page was scrolled, how
+ * many hits were loaded, and whether its item was opened from the page, so that closing it goes back.
  */
 export class History {
   /**
@@ -63,7 +63,13 @@ export class History {
    * @param {() => {scroll: number, counts: number[]}} view of the page now
    */
   constructor(changed, view) {
-    Object.assign(this, { state: parse(location.search), changed, view, typed: -Infinity, opened: history.state?.opened ?? false });
+    Object.assign(this, {
+      state: parse(location.search),
+      changed,
+      view,
+      typed: -Infinity,
+      opened: history.state?.opened ?? false,
+    });
     history.scrollRestoration = "manual"; // the hits must be there first
     addEventListener("popstate", (event) => {
       const before = this.state;

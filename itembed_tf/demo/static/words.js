@@ -27,7 +27,10 @@ export function shaded(words, unknown = new Set()) {
 
 /** A text as words without weights, until they are known. */
 export const unshaded = (text) =>
-  text.split(/\s+/u).filter(Boolean).map((word, i) => ({ text: word, spaced: i > 0, change: null }));
+  text
+    .split(/\s+/u)
+    .filter(Boolean)
+    .map((word, i) => ({ text: word, spaced: i > 0, change: null }));
 
 /** A word without the punctuation around it, in lower case, to compare it with unknown words. */
 export const plain = (word) => word.toLowerCase().replace(/^[^\p{L}\p{M}\p{N}]+|[^\p{L}\p{M}\p{N}]+$/gu, "");
