@@ -7,9 +7,8 @@ from pathlib import Path
 
 from itembed_tf.data.readers import attribution
 from itembed_tf.demo.searched_index import ATTRIBUTION
-from itembed_tf.index import writing
 from itembed_tf.index.build import build_index
-from itembed_tf.index.database import transaction
+from itembed_tf.index.database import transaction, writing
 from itembed_tf.index.sources import Source
 from itembed_tf.program import command_line, resumable, run_config
 

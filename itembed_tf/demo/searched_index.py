@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itembed_tf.demo.query_images import KEY_DIGITS
-from itembed_tf.index import Item, Query, reading
+from itembed_tf.index import Item, Query
+from itembed_tf.index.database import reading
 from itembed_tf.index.items import read_items, read_vectors
 from itembed_tf.index.searcher import Searcher, open_searcher
 
@@ -88,7 +89,9 @@ class SearchedIndex:
 
     def splits(self) -> list[tuple[str, int]]:
         """How many items each split of a run's dataset has; empty where the items are of no dataset."""
-        query = "SELECT json_extract(fields, '$.split') AS split, count(*) FROM items GROUP BY 1 HAVING split IS NOT NULL"
+        query = (
+            "SELECT json_extract(fields, '$.split') AS split, count(*) FROM items GROUP BY 1 HAVING split IS NOT NULL"
+        )
         with self._lock:
             return [(str(split), count) for split, count in self._connection.execute(query)]
 
