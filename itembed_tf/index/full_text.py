@@ -13,6 +13,7 @@ import sqlite3
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +63,9 @@ def search_texts(
         return []
     terms = [_term(word, prefix=i == len(words) - 1) for i, word in enumerate(words)]
     weights = _weights(connection, terms, limit)
-    match = " OR ".join(terms)
+    # A word of more than half of the items says nothing, and would make SQLite rank nearly all of them.
+    telling = [term for term, weight in zip(terms, weights) if weight > 0]
+    match = " OR ".join(telling or terms)
     if without:
         match = f"({match}) NOT ({' AND '.join(map(_term, without))})"
     condition, values = "", [match, f"bm25({', '.join(map(str, WEIGHTS))})"]
@@ -84,6 +87,7 @@ def _words(text: str) -> list[str]:
     return list(dict.fromkeys(map(_fold, _WORD.findall(unicodedata.normalize("NFC", text)))))[:MAX_WORDS]
 
 
+@lru_cache(10_000)
 def _fold(word: str) -> str:
     """Lower case without accents, as ``unicode61 remove_diacritics 2`` has it."""
     if word.isascii():
