@@ -8,6 +8,8 @@ import { plain, shaded, unshaded } from "./words.js";
 
 const PAGE = 60; // hits of one request
 const MOST = 600; // hits that are loaded at once when an earlier view is restored
+const TILE = 34_000; // square pixels of a tile with its text, at least
+const PAUSE = 250; // ms without a further letter
 const SLOW = 250; // ms after which a search shows that it is running
 const AHEAD = "1200px"; // how far below the window further hits are loaded
 
@@ -49,8 +51,13 @@ export class Column {
     return this.summary.bands[`${side}_to_image`] ?? {};
   }
 
-  /** Searches anew, and shows the first hits; a running search is aborted. Returns whether its answer is shown. */
-  async search(state, wanted = PAGE) {
+  /**
+   * Searches anew, and shows the first hits; a running search is aborted.
+   * @param {object} state of the page
+   * @param {{wanted: number, typing: boolean}} options number of hits; whether the query may change in a moment
+   * @returns {Promise<boolean>} whether its answer is shown
+   */
+  async search(state, { wanted = PAGE, typing = false } = {}) {
     this.running?.abort();
     this.running = new AbortController();
     const { signal } = this.running;
@@ -61,20 +68,26 @@ export class Column {
     try {
       const answer = await get("/api/search", parameters, signal);
       Object.assign(this, { answer, state, parameters, weighed: new Map(), top: null });
-      this.#show(answer);
+      this.#waited(slow);
+      await this.#show(answer, typing);
+      return answer === this.answer;
     } catch (error) {
       if (error.name === "AbortError") return false;
+      this.#waited(slow);
       if (!(error instanceof Refused)) this.actions.gone();
       else this.#refused(error);
+      return true;
     }
+  }
+
+  #waited(slow) {
     clearTimeout(slow);
     this.section.classList.remove("waiting");
-    return true;
   }
 
   /** Loads the next hits, if there are any and none are being loaded. */
   async more() {
-    if (!this.answer?.more || this.loading) return;
+    if (!this.answer?.more || this.loading || this.hits.length < this.answer.hits.length) return;
     const { answer, running } = this;
     this.loading = true;
     try {
@@ -99,10 +112,12 @@ export class Column {
     if (this.answer?.more && below < parseInt(AHEAD)) this.more();
   }
 
-  #show(answer) {
+  /** Shows what is in the window at once, and the rest later. */
+  async #show(answer, typing) {
     const start = isStart(this.state);
     this.grid.meanings = this.meanings;
-    this.grid.show(answer.hits);
+    const first = Math.ceil((innerWidth * innerHeight) / TILE);
+    this.grid.show(answer.hits.slice(0, first));
     const things = [plural(this.summary.images, "image"), plural(this.summary.texts, "text")];
     const all = this.summary.images + this.summary.texts;
     const what =
@@ -122,6 +137,10 @@ export class Column {
     clearTimeout(this.soon);
     this.top = answer.hits[0]?.key ?? null;
     if (text && this.top) this.soon = setTimeout(() => this.#weigh(this.top), 150);
+    if (answer.hits.length <= first) return;
+    // While the user types, the images of hits below the window would only delay the next answer.
+    await new Promise((resolve) => setTimeout(resolve, typing ? PAUSE : 0));
+    if (answer === this.answer) this.grid.show(answer.hits.slice(first), first);
   }
 
   #hover(key) {

@@ -52,7 +52,7 @@ export class Grid {
     this.list.addEventListener("pointerleave", () => actions.hover(null));
     this.list.addEventListener("focusin", (event) => this.#hovered(event.target));
     this.list.addEventListener("focusin", (event) => this.#current(event.target.closest(".tile")));
-    new ResizeObserver(() => this.layout()).observe(this.list);
+    new ResizeObserver(() => this.#width() !== this.laidOut && this.layout()).observe(this.list);
   }
 
   /** Shows hits from position `from` on; those before stay. Tiles of items that are still shown are kept. */
@@ -75,13 +75,20 @@ export class Grid {
     if (hadFocus && !from) current?.firstElementChild.focus({ preventScroll: true }); // moving a node takes its focus
   }
 
+  #width() {
+    return Math.floor(this.list.getBoundingClientRect().width); // clientWidth rounds up
+  }
+
   layout() {
-    const width = Math.floor(this.list.getBoundingClientRect().width); // clientWidth rounds up
+    const width = this.#width();
     if (!width || !this.tiles.length) return;
+    this.laidOut = width;
     const gap = parseFloat(getComputedStyle(this.list).columnGap);
     const sizes = justify(this.hits.map(aspect), width, rowHeight(width), gap);
     this.tiles.forEach((tile, i) => {
       tile.style.width = `${sizes[i][0]}px`;
+      tile.classList.toggle("narrow", sizes[i][0] < 165);
+      tile.classList.toggle("slim", sizes[i][0] < 120);
       tile.firstElementChild.style.height = `${sizes[i][1]}px`;
     });
   }

@@ -61,7 +61,7 @@ function step(by) {
   if (next > hits.length - 10) columns[Number(at) || 0].more();
 }
 
-async function changed(state, before, restored) {
+async function changed(state, before, restored, typing = false) {
   field.show(state);
   filters.show(state, isStart(state));
   document.body.classList.toggle("start", isStart(state));
@@ -72,7 +72,9 @@ async function changed(state, before, restored) {
   if (searchOf(state) !== searchOf(before) || restored?.first) {
     const counts = restored?.counts ?? [];
     if (!restored) scrollTo(0, 0);
-    searched = (await Promise.all(columns.map((column, i) => column.search(state, counts[i])))).every(Boolean);
+    searched = (
+      await Promise.all(columns.map((column, i) => column.search(state, { wanted: counts[i], typing })))
+    ).every(Boolean);
     if (searched && restored?.scroll) scrollTo(0, restored.scroll);
     if (searched) announce();
   }

@@ -59,7 +59,7 @@ export function searchParameters(state) {
  */
 export class History {
   /**
-   * @param {(state: object, before: object, restored: object|null) => void} changed called after every change
+   * @param {(state: object, before: object, restored: object|null, typing?: boolean) => void} changed called after it
    * @param {() => {scroll: number, counts: number[]}} view of the page now
    */
   constructor(changed, view) {
@@ -100,7 +100,7 @@ export class History {
       this.opened = Boolean(next.item && !before.item);
       history.pushState({ opened: this.opened }, "", format(next));
     }
-    this.changed(next, before, null);
+    this.changed(next, before, null, typing);
   }
 
   /** Closes the open item: goes back to the entry from which it was opened, if there is one. */
