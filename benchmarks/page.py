@@ -3,9 +3,10 @@
     ITEMBED_FLICKR8K=... python -m benchmarks.page [RUN] [--quick]
 
 RUN is a finished run whose exported text encoder is searched with; without it, small untrained encoders. The index has
-10,000 generated images, each with five captions of Flickr8k. Chromium is Debian's, headless (apt-get install chromium; or ITEMBED_CHROMIUM),
-with a new profile. A keystroke is measured from its input event to the frame in which the tile of the first hit is
-painted, and until its image is decoded. Keys follow each other by 150 ms; the first query is not counted.
+10,000 generated images, each with five captions of Flickr8k. Chromium is Debian's, headless (apt-get install chromium;
+or ITEMBED_CHROMIUM), with a new profile. A keystroke is measured from its input event to the frame in which the tile of
+the first hit is painted, and until its image is decoded. Keys follow each other by 150 ms; the first query is not
+counted.
 """
 
 from __future__ import annotations

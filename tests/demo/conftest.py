@@ -29,7 +29,7 @@ FLAGS = [
 NewTab = Callable[..., "Page"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open, an event loop runs in this thread, which other tests cannot have
 def browser() -> Iterator[Browser]:
     playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
     if not CHROMIUM:
