@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
   itembed search photos.index "a black dog with a red collar"
-  itembed search photos.index "a dog" --minus snow --where "year >= 2020 and folder like '%holidays%'"
+  itembed search photos.index "a dog" --minus snow --where "year >= 2020 and folder like 'holidays%'"
   itembed search photos.index --image beach.jpg --open
   itembed search photos.index --like 17 --sort date
 """

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from itembed_tf.index.calibration import fast_calibration
 from itembed_tf.index.errors import SearchIndexError
 from itembed_tf.index.generations import read_encoders
 from itembed_tf.index.items import read_items, read_vectors
 from itembed_tf.index.query_vectors import QueryVector, subtract, unknown_words
 from itembed_tf.index.records import Generation, Query
 from itembed_tf.index.text_encoder import EmbeddedTexts, TextEncoder, load_text_encoder
-from itembed_tf.retrieval.calibration import Calibration, parse_calibration
-from itembed_tf.retrieval.hubness import Bank
+from itembed_tf.retrieval.calibration import Calibration
 
-EncodeImage: TypeAlias = Callable[[bytes], NDArray[np.float32]]
+if TYPE_CHECKING:
+    from itembed_tf.index.image_encoder import ImageEncoder
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class QueryEncoder:
         self._folder = folder
         self._lock = Lock()
         self._texts: dict[str, TextEncoder] = {}
-        self._images: dict[str, EncodeImage] = {}
+        self._images: dict[str, ImageEncoder] = {}
         self._calibrations: dict[str, Calibration | None] = {}
 
     def encode(
@@ -101,9 +102,8 @@ class QueryEncoder:
         """
         with self._lock:
             if generation.contract not in self._calibrations:
-                content = read_encoders(connection, generation.contract).calibration
-                read = _read_calibration(content, generation.contract) if content else None
-                self._calibrations[generation.contract] = read
+                stored = read_encoders(connection, generation.contract)
+                self._calibrations[generation.contract] = fast_calibration(stored.calibration, generation.contract)
             return self._calibrations[generation.contract]
 
     def _far(self, connection: sqlite3.Connection, generation: Generation, encoded: QueryVector) -> list[str]:
@@ -137,18 +137,16 @@ class QueryEncoder:
             return self._texts[generation.contract]
 
     def _image(self, generation: Generation, image: bytes) -> NDArray[np.float32]:
+        from itembed_tf.index.image_encoder import ImageEncoder  # what decodes images takes time to import
+
         with self._lock:
-            if generation.contract not in self._images:
-                self._images[generation.contract] = _load_image_encoder(self._folder, generation.image_contract)
-        return self._images[generation.contract](image)
-
-
-def _read_calibration(content: bytes, contract: str) -> Calibration:
-    calibration = parse_calibration(content, contract, "the calibration in the index")
-    captions, images = (
-        Bank(bank.vectors.astype(np.float32), bank.groups) for bank in (calibration.captions, calibration.images)
-    )
-    return replace(calibration, captions=captions, images=images)
+            contract = generation.image_contract
+            if contract not in self._images:
+                self._images[contract] = ImageEncoder(self._folder, contract)
+        (embedded,) = self._images[contract].embed([image])
+        if isinstance(embedded, str):
+            raise SearchIndexError(f"the image of the query is {embedded}")
+        return embedded
 
 
 def _checked(vector: QueryVector, generation: Generation) -> QueryVector:
@@ -167,31 +165,3 @@ def _of_item(connection: sqlite3.Connection, generation: Generation, id: int) ->
         raise SearchIndexError(f"the index has no item {id}; `itembed search` shows the ids of its hits with --json")
     vector = read_vectors(connection, [id], generation.number)[0]
     return QueryVector(vector / np.linalg.norm(vector), items[0].kind), items[0].content
-
-
-def _load_image_encoder(folder: Path, contract: str) -> EncodeImage:
-    from itembed_tf.index.encoders import stored_image_encoder
-    from itembed_tf.quiet import load_tensorflow
-
-    path = stored_image_encoder(folder, contract)
-    load_tensorflow()
-    import tensorflow as tf
-
-    from itembed_tf.data.image_headers import ImageError, read_header
-    from itembed_tf.data.pillow_images import damage, prepare_image
-    from itembed_tf.export_layout import DEFAULT_SIGNATURE
-
-    encode = tf.saved_model.load(str(path)).signatures[DEFAULT_SIGNATURE]
-
-    def image_vector(image: bytes) -> NDArray[np.float32]:
-        try:
-            content = prepare_image(image)
-        except ImageError as error:
-            raise SearchIndexError(f"the image of the query is {error}") from None
-        try:
-            return np.asarray(encode(image_bytes=tf.constant([content]))["embedding"])[0]
-        except tf.errors.InvalidArgumentError:
-            reason = damage(content, read_header(content))
-            raise SearchIndexError(f"the image of the query is {reason}") from None
-
-    return image_vector

@@ -20,7 +20,7 @@ class Field(NamedTuple):
 FIELDS = {
     "path": Field("place", "absolute path of the file; for a row of a table, the table's path, # and the row"),
     "name": Field("name", "name of the file"),
-    "folder": Field("folder", "folder of the file"),
+    "folder": Field("folder", "folder of the file, relative to what was indexed; empty at its top"),
     "date": Field("date", "ISO 8601, such as 2024-07-31T18:05:00: when the photograph was taken, else the file's time"),
     "year": Field("CAST(substr(date, 1, 4) AS INTEGER)", "of the date, a number"),
     "month": Field("CAST(substr(date, 6, 2) AS INTEGER)", "of the date, 1 to 12"),

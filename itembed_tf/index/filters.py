@@ -1,4 +1,4 @@
-"""Filters: an SQL expression over the fields of items, such as ``year >= 2020 and folder like '%holidays%'``.
+"""Filters: an SQL expression over the fields of items, such as ``year >= 2020 and folder like 'holidays%'``.
 
 SQLite evaluates it, on a connection that cannot write. What is admitted is decided twice: every word of the expression
 must be a field, a function of `FUNCTIONS` or a keyword of `KEYWORDS`, so that errors can say what is wrong; and an

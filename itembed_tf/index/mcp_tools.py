@@ -45,7 +45,7 @@ def make_server(searcher: Searcher) -> MCPServer[Any]:
 
         text: what to look for, a short description such as "a black dog with a red collar".
         minus: what to turn away from, such as "snow".
-        where: SQL expression over the fields that `filters` lists: year >= 2020 and folder like '%holidays%'.
+        where: SQL expression over the fields that `filters` lists: year >= 2020 and folder like 'holidays%'.
         by: "both", "vector" (what the image shows) or "text" (words of captions, names and folders).
         sort: "relevance", or "date" for the best 200, newest first.
         limit: at most 50. offset: hits to skip.

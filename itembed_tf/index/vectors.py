@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from itembed_tf.index.calibration import fast_calibration
 from itembed_tf.index.generations import read_encoders
 from itembed_tf.index.image_encoder import Embedded, ImageEncoder
 from itembed_tf.index.reading import ReadEntry
 from itembed_tf.index.records import Generation, Kind
 from itembed_tf.index.text_encoder import TextEncoder, load_text_encoder
-from itembed_tf.retrieval.calibration import Calibration, parse_calibration
-from itembed_tf.retrieval.hubness import Bank
 
 EmbedImages: TypeAlias = Callable[[Sequence[bytes]], Sequence[Embedded]]
 CHUNK = 500
@@ -107,14 +106,3 @@ class Vectors:
         stored = vectors.astype(np.float16)  # as the index has them: the correction of equal vectors is equal
         by_text, by_image = self._calibration.item_biases(stored, kind)
         return list(zip(by_text.tolist(), by_image.tolist()))
-
-
-def fast_calibration(content: bytes | None, contract: str) -> Calibration | None:
-    """A calibration with banks of float32, which are not converted again for every batch; None without content."""
-    if content is None:
-        return None
-    calibration = parse_calibration(content, contract)
-    captions, images = (
-        Bank(bank.vectors.astype(np.float32), bank.groups) for bank in (calibration.captions, calibration.images)
-    )
-    return replace(calibration, captions=captions, images=images)

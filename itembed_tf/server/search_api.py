@@ -108,14 +108,14 @@ class SearchApi:
         model = self._models.models.get(IMAGE_ENCODER)
         versions = model.versions if model else {}
         for number, version in sorted(versions.items(), reverse=True):
-            if version.contract == generation.contract:
+            if version.contract == generation.image_contract:
                 spec = model_pb2.ModelSpec(name=IMAGE_ENCODER)
                 spec.version.value = number
                 return spec
         served = ", ".join(sorted({version.contract[:16] for version in versions.values()})) or "none"
         raise RequestError(
             grpc.StatusCode.FAILED_PRECONDITION,
-            f"the index {self.searcher.folder.name} has vectors of the contract {generation.contract[:16]}, and the "
+            f"the index {self.searcher.folder.name} has vectors of the contract {generation.image_contract[:16]}, and the "
             f"served encoders have {served}; serve the export with which the index was built, or change the index to "
             "this one with `itembed index --upgrade`",
         )
