@@ -8,6 +8,7 @@ import sqlite3
 import numpy as np
 from numpy.typing import NDArray
 
+from itembed_tf.index.hits import WITHIN
 from itembed_tf.index.records import Facets
 
 MAX_VALUES = 1_000  # of one facet
@@ -21,7 +22,7 @@ def count_facets(connection: sqlite3.Connection, allowed: NDArray[np.int64] | No
     """
 
     def counts(value: str, order: str) -> tuple[tuple[str, int], ...]:
-        condition = "" if allowed is None else "WHERE id IN (SELECT value FROM json_each(?))"
+        condition = "" if allowed is None else WITHIN
         query = f"SELECT {value}, count(*) FROM items {condition} GROUP BY 1 HAVING {value} IS NOT NULL"
         values = () if allowed is None else (json.dumps(allowed.tolist()),)
         return tuple(connection.execute(f"{query} ORDER BY {order} LIMIT {MAX_VALUES}", values))

@@ -49,6 +49,7 @@ def search_texts(
     *,
     minus: str = "",
     allowed: NDArray[np.int64] | None = None,
+    counts: dict[str, int] | None = None,
 ) -> list[TextHit]:
     """Items whose captions, name or folder have words of a text, best first by BM25.
 
@@ -57,12 +58,13 @@ def search_texts(
         limit: hits to return at most.
         minus: an item that has all words of this text is left out.
         allowed: ids of the items to search; None: all.
+        counts: numbers of items by term, which are kept here from one call to the next while the index is the same.
     """
     words, without = _words(text), _words(minus)
     if not words:
         return []
     terms = [_term(word, prefix=i == len(words) - 1) for i, word in enumerate(words)]
-    weights = _weights(connection, terms, limit)
+    weights = _weights(connection, terms, limit, {} if counts is None else counts)
     # A word of more than half of the items says nothing, and would make SQLite rank nearly all of them.
     telling = [term for term, weight in zip(terms, weights) if weight > 0]
     match = " OR ".join(telling or terms)
@@ -99,16 +101,18 @@ def _term(word: str, prefix: bool = False) -> str:
     return f'"{word}"' + (" *" if prefix and len(word) >= MIN_PREFIX else "")
 
 
-def _weights(connection: sqlite3.Connection, terms: Sequence[str], limit: int) -> list[float]:
+def _weights(connection: sqlite3.Connection, terms: Sequence[str], limit: int, counts: dict[str, int]) -> list[float]:
     """Inverse document frequencies of terms: log(1 + (N - n + 0.5) / (n + 0.5)), for n of N items.
 
     0 for a term that is in more than half of the items and in more than `limit`: what is found first is then arbitrary.
     """
     total = connection.execute("SELECT count(*) FROM items").fetchone()[0]
-    enough = max(total // 2, limit) + 1  # counting stops here
-    query = "SELECT count(*) FROM (SELECT 1 FROM texts WHERE texts MATCH ? LIMIT ?)"
-    counts = [connection.execute(query, (term, enough)).fetchone()[0] for term in terms]
-    return [math.log1p((total - n + 0.5) / (n + 0.5)) if n < enough else 0.0 for n in counts]
+    query = "SELECT count(*) FROM texts WHERE texts MATCH ?"
+    for term in terms:
+        if term not in counts:
+            counts[term] = connection.execute(query, (term,)).fetchone()[0]
+    found = [counts[term] for term in terms]
+    return [0.0 if n > max(total / 2, limit) else math.log1p((total - n + 0.5) / (n + 0.5)) for n in found]
 
 
 def _hit(id: int, marked: Sequence[str], words: Sequence[str], weights: Sequence[float]) -> TextHit:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from itembed_tf.index.items import CHUNK, read_items, read_vectors
 from itembed_tf.index.query_vectors import QueryVector, Side
 from itembed_tf.index.ranking import Ranking
-from itembed_tf.index.records import Hit, Kind, Query
+from itembed_tf.index.records import Hit, Kind
 from itembed_tf.retrieval.calibration import Calibration, Direction
 
 _DIRECTIONS: dict[tuple[Side, Kind], Direction] = {  # which a calibration measures
@@ -21,6 +21,7 @@ _DIRECTIONS: dict[tuple[Side, Kind], Direction] = {  # which a calibration measu
     ("image", "image"): "image_to_image",
     ("image", "text"): "image_to_text",
 }
+WITHIN = "WHERE id IN (SELECT value FROM json_each(?))"  # ids as a JSON list
 DATED = 200  # best hits that sort="date" puts in order
 
 
@@ -85,18 +86,17 @@ def newest_first(connection: sqlite3.Connection, ids: Sequence[int]) -> list[int
     return sorted(sorted(ids, key=lambda id: dates[id] or "", reverse=True), key=lambda id: dates[id] is None)
 
 
-def browse(connection: sqlite3.Connection, query: Query, allowed: NDArray[np.int64] | None) -> list[int]:
-    """Ids of a page of all items, one for each content, the newest first."""
-    condition = "" if allowed is None else "WHERE id IN (SELECT value FROM json_each(:allowed))"
-    values: dict[str, Any] = {"limit": query.limit, "offset": query.offset}
-    if allowed is not None:
-        values["allowed"] = json.dumps(allowed.tolist())
+def newest_contents(connection: sqlite3.Connection, allowed: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """One item of each content, int64 [n], the newest first and those without a date last.
+
+    Args:
+        allowed: ids of the items to list; None: all.
+    """
+    condition, values = ("", ()) if allowed is None else (WITHIN, (json.dumps(allowed.tolist()),))
     rows = connection.execute(
-        f"SELECT min(id) FROM items {condition} GROUP BY content "
-        "ORDER BY max(date) DESC, 1 LIMIT :limit OFFSET :offset",
-        values,
+        f"SELECT min(id) FROM items {condition} GROUP BY content ORDER BY max(date) DESC, 1", values
     )
-    return [row[0] for row in rows]
+    return np.fromiter((row[0] for row in rows), np.int64)
 
 
 def count_copies(connection: sqlite3.Connection, contents: Collection[str]) -> dict[str, int]:

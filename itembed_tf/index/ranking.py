@@ -47,16 +47,18 @@ def rank(
     vector: QueryVector | None,
     allowed: NDArray[np.int64] | None,
     count: int,
+    counts: dict[str, int] | None = None,
 ) -> Ranking:
     """The first `count` hits of a query, or more.
 
     Args:
         vector: of the query; None: only the full text is searched.
         allowed: sorted ids of the items to search; None: all.
+        counts: see `search_texts`.
     """
-    searched = bool(query.text) and query.by != "vector"
     limit = count if vector is None else FUSED  # fused lists have a fixed length, so that pages do not overlap
-    texts = search_texts(connection, query.text, limit, minus=query.minus, allowed=allowed) if searched else []
+    text = "" if query.by == "vector" else query.text
+    texts = search_texts(connection, text, limit, minus=query.minus, allowed=allowed, counts=counts)
     if vector is None:
         return Ranking([hit.id for hit in texts], {hit.id: hit for hit in texts}, frozenset(), len(texts) < count)
     texts = [hit for hit in texts if hit.share >= MIN_SHARE]

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from itembed_tf.index.facets import count_facets
 from itembed_tf.index.fields import Field, user_fields
 from itembed_tf.index.filters import matching_items
+from itembed_tf.index.hits import newest_contents
 from itembed_tf.index.records import Facets
 
-KEPT = 8  # filters; one of a million items takes 8 MB
+KEPT = 16  # results; one of a million items takes 8 MB
+MAX_TERMS = 10_000
 
 T = TypeVar("T")
 
@@ -31,6 +33,7 @@ class SearchState:
     """
 
     revision: int
+    _counts: dict[str, int] = field(default_factory=dict)
     _kept: OrderedDict[tuple[str, str], object] = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock)
 
@@ -53,6 +56,17 @@ class SearchState:
         columns = self.columns(connection)
         return self._once(("where", where), lambda: matching_items(connection, where, columns))
 
+    def newest(self, connection: sqlite3.Connection, where: str) -> NDArray[np.int64]:
+        """See `newest_contents`; errors as `allowed`."""
+        allowed = self.allowed(connection, where)
+        return self._once(("newest", where.strip()), lambda: newest_contents(connection, allowed))
+
+    def term_counts(self) -> dict[str, int]:
+        """Numbers of items by term of the full text; `search_texts` fills it."""
+        if len(self._counts) > MAX_TERMS:
+            self._counts = {}
+        return self._counts
+
     def facets(self, connection: sqlite3.Connection, where: str) -> Facets:
         """See `count_facets`; errors as `allowed`."""
         allowed = self.allowed(connection, where)
@@ -66,6 +80,6 @@ class SearchState:
         value = compute()  # two threads may both do this; the result is the same
         with self._lock:
             self._kept[key] = value
-            while len(self._kept) > 2 * KEPT:
+            while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         return value

@@ -17,7 +17,7 @@ from itembed_tf.index.engines import Engine, View, open_engine
 from itembed_tf.index.errors import SearchIndexError
 from itembed_tf.index.fields import FIELDS
 from itembed_tf.index.generations import current_generation
-from itembed_tf.index.hits import DATED, browse, distinct, hits, newest_first
+from itembed_tf.index.hits import DATED, distinct, hits, newest_first
 from itembed_tf.index.items import read_items
 from itembed_tf.index.query_vectors import QueryVector
 from itembed_tf.index.ranking import Ranking, rank
@@ -177,7 +177,7 @@ class Searcher:
         if generation is None:
             return Answer((), matching, (), ("the index is empty",), 0)
         if not (query.text or query.image is not None or query.like is not None or vector is not None):
-            ids = browse(connection, query, allowed)
+            ids = moment.state.newest(connection, query.where)[query.offset : query.offset + query.limit].tolist()
             return Answer(hits(connection, 0, ids, NOTHING, None, None), matching, (), (), generation.number)
         encoded = self._encoder.encode(connection, generation, query, vector)
         ids, ranking = self._ranked(moment, query, encoded)
@@ -193,7 +193,8 @@ class Searcher:
         allowed = moment.state.allowed(connection, query.where)
 
         def ranking(count: int) -> Ranking:
-            return rank(connection, moment.view, query, encoded.vector, allowed, count)
+            counts = moment.state.term_counts()
+            return rank(connection, moment.view, query, encoded.vector, allowed, count, counts)
 
         count = DATED if query.sort == "date" else query.offset + query.limit
         ids, found = distinct(connection, ranking, count, encoded.leave_out)

@@ -115,9 +115,9 @@ class SearchApi:
         served = ", ".join(sorted({version.contract[:16] for version in versions.values()})) or "none"
         raise RequestError(
             grpc.StatusCode.FAILED_PRECONDITION,
-            f"the index {self.searcher.folder.name} has vectors of the contract {generation.image_contract[:16]}, and the "
-            f"served encoders have {served}; serve the export with which the index was built, or change the index to "
-            "this one with `itembed index --upgrade`",
+            f"the index {self.searcher.folder.name} has vectors of the contract {generation.image_contract[:16]}, and "
+            f"the served encoders have {served}; serve the export with which the index was built, or change the index "
+            "to this one with `itembed index --upgrade`",
         )
 
 
