@@ -49,6 +49,10 @@ WRONG = {
     "load localhost:1 --clients 0": (2, "above 0"),
     "search": (2, "INDEX"),
     "configs nosuch": (2, "nosuch"),
+    "demo": (2, "INDEX|RUN"),
+    "demo nowhere": (1, "nowhere is neither an index nor a run directory"),
+    "demo a b c d e": (2, "at most 4"),
+    "demo nowhere --port 70000": (2, "0 to 65535"),
     "localise": (2, "give a config"),
 }
 

@@ -13,7 +13,6 @@ from itembed_tf.index.sources import Source
 from itembed_tf.program import command_line, resumable, run_config
 
 INDEX = "demo.index"  # in the run directory
-ALL_SPLITS = ("train", "dev", "test")
 
 
 def index_run(run: Path, split: str) -> Path:
@@ -21,16 +20,16 @@ def index_run(run: Path, split: str) -> Path:
 
     Args:
         run: directory of a finished run.
-        split: "train", "dev", "test", or "all".
+        split: "train", "dev", "test", or "all" that the run names in dataset.splits.
 
     Raises:
         UserError: the run has not finished, or its dataset is not there.
     """
     config = run_config(run)
     folder = run / (INDEX if split == "all" else f"demo.{split}.index")
-    splits = ",".join(ALL_SPLITS) if split == "all" else split
+    source = Source("run", str(run.absolute()), {} if split == "all" else {"splits": split})
     with resumable(command_line("demo", run, *([] if split == "all" else ["--split", split]))):
-        report = build_index(folder, [Source("run", str(run.absolute()), {"splits": splits})], encoders=run)
+        report = build_index(folder, [source], encoders=run)
     if report.added or report.changed or report.removed:
         print(f"indexed {report.items:,} images in {folder}", file=sys.stderr)
     for problem in [*report.problems, *(f"{place} is {reason}" for place, reason in report.unreadable.items())][:5]:

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import signal
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from itembed_tf.demo.access import Access
 from itembed_tf.demo.application import make_handler
@@ -18,25 +18,19 @@ from itembed_tf.server.limits import Limits
 GRACE_SECONDS = 1.0  # for running requests, when the server stops
 
 
-async def serve_page(api: PageApi, *, host: str, port: int, opened: Callable[[str], None]) -> None:
+async def serve_page(api: PageApi, *, host: str, ports: Sequence[int], opened: Callable[[str], None]) -> None:
     """Serve the page until SIGINT or SIGTERM.
 
     Args:
         host: address to listen on.
-        port: 0 for any free port.
+        ports: the first of them that is free; 0 is any free one.
         opened: called with the page's URL as soon as the server listens.
 
     Raises:
-        UserError: the port cannot be used.
+        UserError: none of the ports can be used.
     """
     server = HttpServer(make_handler(api, Access(host)), Limits())
-    try:
-        port = await server.start(host, port)
-    except OSError as error:
-        raise UserError(
-            f"cannot listen on {host}:{port} ({error.strerror or error}); choose another port with --port, or leave it "
-            "out for any free one"
-        ) from None
+    port = await _listen(server, host, ports)
     gc.freeze()  # full collections of what the imports left would delay single answers
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -44,6 +38,15 @@ async def serve_page(api: PageApi, *, host: str, port: int, opened: Callable[[st
     opened(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
     await stop.wait()
     await server.close(GRACE_SECONDS)
+
+
+async def _listen(server: HttpServer, host: str, ports: Sequence[int]) -> int:
+    for port in ports:
+        try:
+            return await server.start(host, port)
+        except OSError as error:
+            reason = f"cannot listen on {host}:{port} ({error.strerror or error})"
+    raise UserError(f"{reason}; choose another port with --port, or leave it out for any free one")
 
 
 def open_browser(url: str) -> None:

@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from itembed_tf.index.changes import HANDFUL, SHARE, Change, Changes
 from itembed_tf.index.database import transaction
+from itembed_tf.index.entry_reading import ReadEntry, read_ahead, read_entry
 from itembed_tf.index.items import CHUNK, add_source, delete_items, move_items, put_items, read_items
-from itembed_tf.index.reading import ReadEntry, read_ahead, read_entry
 from itembed_tf.index.records import BuildReport, Generation, NewItem
 from itembed_tf.index.sources import Entry, Listing, Source
 from itembed_tf.index.vectors import Vector, Vectors

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itembed_tf.index.calibration import fast_calibration
+from itembed_tf.index.entry_reading import ReadEntry
 from itembed_tf.index.generations import read_encoders
 from itembed_tf.index.image_encoder import Embedded, ImageEncoder
-from itembed_tf.index.reading import ReadEntry
 from itembed_tf.index.records import Generation, Kind
 from itembed_tf.index.text_encoder import TextEncoder, load_text_encoder
 
