@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from itembed_tf.errors import UserError
 from itembed_tf.files import check_output
+from itembed_tf.index import upgrade_program
 from itembed_tf.program import Parser, command_line, program, resumable
 
 if TYPE_CHECKING:
@@ -27,9 +28,10 @@ EXAMPLES = """
   itembed index photos.index "more/**/*.jpg" shop/products.csv    and more, with the encoders of the index
   itembed index photos.index                                      what is new, changed or gone
   itembed index photos.index --delete my_photos/private
+  itembed index photos.index --upgrade runs/newer                 other encoders; --rollback goes back
 """
 LISTED = 10  # files of one reason
-ACTIONS = ("delete", "verify", "compact", "export")
+ACTIONS = ("delete", "verify", "compact", "export", *upgrade_program.ACTIONS)
 
 
 @program
@@ -43,6 +45,12 @@ def main(argv: Sequence[str]) -> int:
         return _compact(args)
     if args.export:
         return _export(args)
+    if args.upgrade:
+        return upgrade_program.upgrade(args, _result)
+    if args.rollback:
+        return upgrade_program.roll_back(args, _result)
+    if args.discard_upgrade:
+        return upgrade_program.discard(args, _result)
     return _build(args)
 
 
@@ -64,15 +72,22 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     add("--verify", action="store_true", help="check everything, and say what to do")
     add("--compact", action="store_true", help="give the space of deleted items back to the disk")
     add("--export", metavar="FILE", help="write items and vectors as .parquet or .npz")
+    upgrade_program.add_upgrade_options(parser)
     args = parser.parse_args(argv)
     chosen = [name for name in ACTIONS if getattr(args, name)]
     if len(chosen) > 1:
-        parser.error(f"give one of {', '.join(f'--{name}' for name in ACTIONS)}")
+        parser.error(f"give one of {', '.join(map(_option, ACTIONS))}")
     if chosen and (args.inputs or args.out):
-        parser.error(f"--{chosen[0]} takes an index alone: itembed index INDEX --{chosen[0]}")
+        parser.error(f"{_option(chosen[0])} takes an index alone: itembed index INDEX {_option(chosen[0])}")
+    if args.bridge and not args.upgrade:
+        parser.error("--bridge is for --upgrade")
     if args.out:
         check_output(args.out)
     return args
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _build(args: argparse.Namespace) -> int:

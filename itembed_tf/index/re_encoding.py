@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from itembed_tf.index.bridge import Bridge
-from itembed_tf.index.items import put_vectors, read_items, read_vectors
-from itembed_tf.index.records import Generation, Item, Kind
-from itembed_tf.retrieval import Calibration
+from itembed_tf.index.items import CHUNK, put_vectors, read_vectors
+from itembed_tf.index.records import Generation, Kind
+from itembed_tf.index.sources import Entry
+from itembed_tf.index.vectors import Vector, Vectors
 
-CHUNK = 1000  # items mapped in one transaction
 # Items of a kind, NULL for both, whose vector in a generation is mapped or missing.
 _WITHOUT_OWN = (
     "FROM items LEFT JOIN vectors ON vectors.item = items.id AND vectors.generation = ? "
@@ -21,30 +23,42 @@ _WITHOUT_OWN = (
 )
 
 
-def items_to_encode(
-    connection: sqlite3.Connection, generation: int, batch: int, kind: Kind | None = None
-) -> Iterator[list[Item]]:
-    """Batches of items without a vector of their own in a generation, by id; those that are mapped included.
+@dataclass(frozen=True)
+class Pending:
+    """An item that is to be encoded: where a source has it, its id, and the content that it had when it was indexed."""
+
+    entry: Entry
+    item: int
+    content: str
+
+
+def pending(
+    connection: sqlite3.Connection, generation: int, entries: Iterable[Entry], kind: Kind | None = None
+) -> Iterator[Pending]:
+    """Those of the entries of a source that are items without a vector of their own in a generation.
 
     Args:
         connection: to the index.
         generation: its number.
-        batch: items of a batch. It is read when it is asked for; items that the caller leaves out do not come again.
+        entries: of the source.
         kind: of the items; None for both.
     """
-    after = 0
-    while ids := [
-        row[0]
-        for row in connection.execute(
-            f"SELECT id {_WITHOUT_OWN} AND items.id > ? ORDER BY items.id LIMIT ?", (generation, kind, after, batch)
-        )
-    ]:
-        after = ids[-1]
-        yield read_items(connection, ids)
+    entries = iter(entries)
+    while chunk := list(islice(entries, CHUNK - 2)):
+        marks = ",".join("?" * len(chunk))
+        query = f"SELECT place, id, content {_WITHOUT_OWN} AND place IN ({marks})"
+        rows = connection.execute(query, (generation, kind, *(entry.place for entry in chunk)))
+        found = {place: (id, content) for place, id, content in rows}
+        yield from (Pending(entry, *found[entry.place]) for entry in chunk if entry.place in found)
 
 
-def sample_to_encode(connection: sqlite3.Connection, generation: int, count: int, seed: int = 0) -> list[Item]:
-    """Images without a vector in a generation, at random, so that a bridge learned on them suits all: at most `count`.
+def count_pending(connection: sqlite3.Connection, generation: int, kind: Kind | None = None) -> int:
+    """How many items have no vector of their own in a generation."""
+    return int(connection.execute(f"SELECT count(*) {_WITHOUT_OWN}", (generation, kind)).fetchone()[0])
+
+
+def sample_images(connection: sqlite3.Connection, generation: int, count: int, seed: int = 0) -> set[int]:
+    """Ids of images to encode first, at random, so that a bridge learned on them suits all; at most `count`.
 
     What earlier calls have encoded counts, so an interrupted upgrade does not begin anew.
     """
@@ -53,38 +67,16 @@ def sample_to_encode(connection: sqlite3.Connection, generation: int, count: int
         "WHERE generation = ? AND mapped = 0",
         (generation,),
     ).fetchone()[0]
-    rows = connection.execute(f"SELECT id {_WITHOUT_OWN} ORDER BY id", (generation, "image"))
-    chosen = np.random.default_rng(seed).permutation([row[0] for row in rows])[: max(0, count - encoded)]
-    return read_items(connection, chosen.tolist())
+    ids = [row[0] for row in connection.execute(f"SELECT id {_WITHOUT_OWN} ORDER BY id", (generation, "image"))]
+    return set(np.random.default_rng(seed).permutation(ids)[: max(0, count - encoded)].tolist())
 
 
-def put_encoded(
-    connection: sqlite3.Connection,
-    generation: Generation,
-    items: Sequence[Item],
-    vectors: NDArray[np.float32],
-    calibration: Calibration | None,
-) -> None:
-    """Add vectors of items by the encoders of a generation, or put them in the place of mapped ones."""
-    _put(connection, generation, items, vectors, calibration, mapped=False)
-
-
-def _put(
-    connection: sqlite3.Connection,
-    generation: Generation,
-    items: Sequence[Item],
-    vectors: NDArray[np.float32],
-    calibration: Calibration | None,
-    *,
-    mapped: bool,
-) -> None:
-    biases = np.zeros((len(items), 2), np.float32)
-    for kind in ("image", "text") if calibration else ():
-        rows = np.flatnonzero([item.kind == kind for item in items])
-        if len(rows):
-            assert calibration is not None
-            biases[rows] = np.column_stack(calibration.item_biases(vectors[rows], kind))
-    put_vectors(connection, generation.number, [item.id for item in items], vectors, biases=biases, mapped=mapped)
+def put_encoded(connection: sqlite3.Connection, generation: Generation, vectors: Mapping[int, Vector]) -> None:
+    """Add vectors by item, or put them in the place of mapped ones, in one transaction."""
+    if vectors:
+        rows = np.stack([each.vector for each in vectors.values()])
+        biases = np.array([(each.text_bias, each.image_bias) for each in vectors.values()], np.float32)
+        put_vectors(connection, generation.number, list(vectors), rows, biases=biases)
 
 
 def paired_vectors(
@@ -104,11 +96,7 @@ def paired_vectors(
 
 
 def map_the_rest(
-    connection: sqlite3.Connection,
-    old: Generation,
-    new: Generation,
-    bridge: Bridge,
-    calibration: Calibration | None,
+    connection: sqlite3.Connection, old: Generation, new: Generation, bridge: Bridge, vectors: Vectors
 ) -> int:
     """Give every image without a vector in `new` its mapped one; returns how many.
 
@@ -121,7 +109,8 @@ def map_the_rest(
     )
     after, count = 0, 0
     while ids := [row[0] for row in connection.execute(query, (old.number, after, new.number, CHUNK))]:
-        items, vectors = read_items(connection, ids), bridge.map(read_vectors(connection, ids, old.number))
-        _put(connection, new, items, vectors, calibration, mapped=True)
+        mapped = bridge.map(read_vectors(connection, ids, old.number))
+        biases = np.array(vectors.biases(mapped, "image"), np.float32)
+        put_vectors(connection, new.number, ids, mapped, biases=biases, mapped=True)
         after, count = ids[-1], count + len(ids)
     return count

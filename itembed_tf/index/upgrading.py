@@ -4,45 +4,39 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
+from itembed_tf.config import Config
+from itembed_tf.data.readers import read_image
 from itembed_tf.index.bridge import FEWEST, Bridge, fit_bridge
+from itembed_tf.index.build import derive, stored_sources
+from itembed_tf.index.database import writing
+from itembed_tf.index.encoders import find_exports, pack_encoders, store_image_encoder
 from itembed_tf.index.errors import SearchIndexError
 from itembed_tf.index.generations import StoredEncoders, current_generation
 from itembed_tf.index.re_encoding import (
-    items_to_encode,
+    Pending,
+    count_pending,
     map_the_rest,
     paired_vectors,
+    pending,
     put_encoded,
-    sample_to_encode,
+    sample_images,
 )
-from itembed_tf.index.records import Generation, Item
+from itembed_tf.index.reading import ReadEntry, read_ahead
+from itembed_tf.index.records import Generation, Kind
+from itembed_tf.index.sources import Entry, Listing, list_source
 from itembed_tf.index.upgrade import count_items, start_upgrade, switch
-from itembed_tf.retrieval import Calibration, parse_calibration
+from itembed_tf.index.vectors import EmbedImages, Vector, Vectors
+from itembed_tf.retrieval import parse_calibration
 
-BATCH = 32
-THREADS = 4
 LEAST_RECALL = 0.3  # of a bridge, else it is refused
-
-# Contents of image files -> a vector float32 [D] for each, or what is wrong with it, as a phrase after "is".
-EmbedImages = Callable[[Sequence[bytes]], "Sequence[NDArray[np.float32] | str]"]
-EmbedTexts = Callable[[Sequence[str]], NDArray[np.float32]]  # float32 [n, D]
-ReadImage = Callable[[Item], bytes]
-
-
-@dataclass(frozen=True)
-class Encode:
-    """The new encoders, and where the images of items are read: `read` raises OSError for one that is not there."""
-
-    images: EmbedImages
-    texts: EmbedTexts
-    read: ReadImage
+QUERIES = 2000  # training captions by which a bridge is judged
 
 
 @dataclass(frozen=True)
@@ -51,157 +45,189 @@ class Upgraded:
 
     Attributes:
         generation: that is searched now.
-        encoded: items that this call has encoded.
+        encoded: items that this call has given a vector of their own.
         mapped: items that are still searched through a mapped vector.
-        unreadable: place and reason of each item that could not be encoded.
-        bridge: that was learned; None without.
+        unreadable: reason by place of each item that could not be encoded.
+        bridge: that was learned and is searched through; None without.
     """
 
     generation: Generation
-    encoded: int = 0
-    mapped: int = 0
-    unreadable: tuple[tuple[str, str], ...] = ()
+    encoded: int
+    mapped: int
+    unreadable: dict[str, str]
     bridge: Bridge | None = None
+
+
+def upgrade_index(
+    index: str | Path,
+    encoders: str | Path,
+    *,
+    bridge_items: int = 0,
+    least_recall: float = LEAST_RECALL,
+    max_pixels: int = Config.max_pixels,
+    report: Callable[[str], None] = print,
+    embed_images: EmbedImages | None = None,
+    stored: StoredEncoders | None = None,
+) -> Upgraded:
+    """Change an index to other encoders; call it again to continue one that was killed.
+
+    The index is switched in one transaction, when every item has a vector of the new encoders. With a bridge that is
+    early, and items that cannot be encoded keep their mapped vector; without, they stop the switch.
+
+    Args:
+        index: folder of the index.
+        encoders: run directory or folder of exports.
+        bridge_items: images to encode first, on which a bridge is learned; 0 for no bridge.
+        least_recall: a bridge with a lower recall@10 on images left out is refused, and all is encoded first.
+        max_pixels: larger images, by their header, count as unreadable.
+        report: called with a line at each step.
+        embed_images, stored: in place of the image encoder, and of what the index keeps of the encoders; for tests.
+
+    Raises:
+        SearchIndexError: another upgrade is unfinished, or items cannot be encoded and have no mapped vector.
+        Locked: another process writes to the index.
+    """
+    index = Path(index)
+    if stored is None:
+        exports = find_exports(encoders)
+        stored = pack_encoders(exports)
+        store_image_encoder(exports, index)
+    with writing(index) as connection:
+        old, new = current_generation(connection), start_upgrade(connection, stored)
+        vectors = Vectors(index, connection, new, embed_images=embed_images, max_pixels=max_pixels)
+        work = _Upgrade(connection, new, vectors, report)
+        bridge = None
+        if not count_pending(connection, new.number) and new.state == "current":
+            report(f"the index has vectors of the encoders {new.contract[:16]} already")
+        elif new.state == "building" and bridge_items and old is not None:
+            bridge = _bridge(work, old, stored, bridge_items, least_recall)
+        work.encode("encoding")
+        if bridge is None and new.state == "building":
+            work.switch()
+        mapped = count_items(connection, new.number).mapped
+        searched = current_generation(connection) or new
+    derive(index)
+    return Upgraded(searched, work.encoded, mapped, work.unreadable, bridge)
 
 
 @dataclass
 class _Upgrade:
-    """An upgrade in progress: what it writes to, and what it has seen."""
+    """An upgrade in progress: what it writes to, and what it has done."""
 
     connection: sqlite3.Connection
     generation: Generation
-    calibration: Calibration | None
-    encode: Encode
+    vectors: Vectors
+    report: Callable[[str], None]
     encoded: int = 0
-    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    _listed: list[Listing] | None = None
 
-    def write(self, batches: Iterable[list[Item]], total: int | None, title: str) -> None:
-        """Encode items; each batch is committed at once."""
-        with tqdm(total=total, desc=title, unit=" items") as bar:
-            for items, contents in _read_ahead(batches, self.encode.read):
-                self._write_batch(items, contents)
-                bar.update(len(items))
+    def encode(self, title: str, *, kind: Kind | None = None, only: set[int] | None = None) -> None:
+        """Encode items without a vector of their own; each batch is committed at once.
 
-    def _write_batch(self, items: Sequence[Item], contents: Sequence[bytes | str]) -> None:
-        vectors: dict[int, NDArray[np.float32] | str] = {
-            i: content for i, content in enumerate(contents) if isinstance(content, str) and items[i].kind == "image"
-        }
-        images = [i for i, content in enumerate(contents) if isinstance(content, bytes)]
-        texts = [i for i, item in enumerate(items) if item.kind == "text"]
-        if images:
-            vectors |= dict(zip(images, self.encode.images([bytes(contents[i]) for i in images])))  # type: ignore[arg-type]
-        if texts:
-            vectors |= dict(zip(texts, self.encode.texts([items[i].captions[0] for i in texts])))
-        good = [i for i in range(len(items)) if not isinstance(vectors[i], str)]
-        self.unreadable += [(items[i].place, str(vectors[i])) for i in vectors if isinstance(vectors[i], str)]
-        if good:
-            rows = np.stack([np.asarray(vectors[i], np.float32) for i in good])
-            put_encoded(self.connection, self.generation, [items[i] for i in good], rows, self.calibration)
-        self.encoded += len(good)
+        Args:
+            title: of the progress bar.
+            kind: of the items; None for both.
+            only: their ids; None for all.
+        """
+        total = count_pending(self.connection, self.generation.number, kind) if only is None else len(only)
+        waiting: dict[str, Pending] = {}
 
+        def entries() -> Iterator[Entry]:
+            for listing in self._listings() if total else ():
+                for each in pending(self.connection, self.generation.number, listing.entries, kind):
+                    new = each.entry.place not in waiting and each.entry.place not in self.unreadable
+                    if new and (only is None or each.item in only):
+                        waiting[each.entry.place] = each
+                        yield each.entry
 
-def upgrade_index(
-    connection: sqlite3.Connection,
-    encoders: StoredEncoders,
-    encode: Encode,
-    *,
-    bridge_items: int = 0,
-    least_recall: float = LEAST_RECALL,
-    report: Callable[[str], None] = print,
-) -> Upgraded:
-    """Change an index to other encoders; call it again to continue one that was killed.
+        with tqdm(total=total, desc=title, unit=" items", disable=not total, smoothing=0.05) as bar:
+            for batch in read_ahead(entries(), _read):
+                self._write([(read, waiting[read.entry.place]) for read in batch])
+                for read in batch:
+                    del waiting[read.entry.place]
+                bar.update(len(batch))
 
-    The generation is switched when all items have a vector. With a bridge that is early: items that could not be
-    encoded keep their mapped vector. Without, items that cannot be encoded stop the switch.
+    def _listings(self) -> list[Listing]:
+        if self._listed is None:
+            self._listed = []
+            for source in stored_sources(self.connection):
+                try:
+                    self._listed.append(list_source(source))
+                except (ValueError, RuntimeError, OSError) as error:  # its items are named when they are missed
+                    self.report(f"warning: {source.location}: {error}")
+        return self._listed
 
-    Args:
-        connection: that writes.
-        encoders: the new ones.
-        encode: their functions.
-        bridge_items: images to encode first, on which a bridge is learned; 0 for no bridge.
-        least_recall: a bridge with a lower recall@10 on images left out is refused, and all is encoded first.
-        report: called with a line at each step.
+    def _write(self, batch: Sequence[tuple[ReadEntry, Pending]]) -> None:
+        good: list[tuple[ReadEntry, Pending]] = []
+        for read, item in batch:
+            if read.problem:
+                self.unreadable[read.entry.place] = read.problem
+            elif read.content != item.content:
+                self.unreadable[read.entry.place] = (
+                    "another image than the one that was indexed; run `itembed index INDEX` first"
+                )
+            else:
+                good.append((read, item))
+        found = self.vectors.known([read.content for read, _ in good])
+        missing = list({read.content: read for read, _ in good if read.content not in found}.values())
+        results: dict[str, Vector | str] = {**found}
+        results |= zip((read.content for read in missing), self.vectors.new(missing) if missing else ())
+        encoded: dict[int, Vector] = {}
+        for read, item in good:
+            vector = results[read.content]
+            if isinstance(vector, str):
+                self.unreadable[read.entry.place] = vector
+            else:
+                encoded[item.item] = vector
+        put_encoded(self.connection, self.generation, encoded)
+        self.encoded += len(encoded)
 
-    Raises:
-        SearchIndexError: another upgrade is unfinished, or items cannot be encoded and have no mapped vector.
-    """
-    old, new = current_generation(connection), start_upgrade(connection, encoders)
-    calibration = parse_calibration(encoders.calibration, encoders.contract) if encoders.calibration else None
-    work = _Upgrade(connection, new, calibration, encode)
-    counts = count_items(connection, new.number)
-    if new.state == "current" and not counts.mapped and not counts.missing:
-        report(f"the index has vectors of the encoders {new.contract[:16]} already")
-        return Upgraded(new)
-    bridge = None
-    if new.state == "building" and bridge_items and old is not None:
-        bridge = _bridge(work, old, bridge_items, least_recall, report)
-    counts = count_items(connection, new.number)
-    work.write(items_to_encode(connection, new.number, BATCH), counts.mapped + counts.missing, "encoding")
-    if bridge is None and new.state == "building":
-        _switch(work, report)
-    current = current_generation(connection)
-    assert current is not None
-    mapped = count_items(connection, new.number).mapped
-    return Upgraded(current, work.encoded, mapped, tuple(dict.fromkeys(work.unreadable)), bridge)
+    def switch(self) -> None:
+        """Search the generation from now on; items that have no vector are named with what is wrong with them."""
+        try:
+            switch(self.connection, self.generation)
+        except SearchIndexError as error:
+            reasons = "".join(f"\n  {place} is {reason}" for place, reason in list(self.unreadable.items())[:10])
+            raise SearchIndexError(f"{error}{reasons}") from None
+        self.report(f"the index is searched by the encoders {self.generation.contract[:16]} now")
 
 
 def _bridge(
-    work: _Upgrade, old: Generation, count: int, least_recall: float, report: Callable[[str], None]
+    work: _Upgrade, old: Generation, encoders: StoredEncoders, count: int, least_recall: float
 ) -> Bridge | None:
     """Encode some images, learn the bridge, and search through it if its recall is high enough; else None."""
     connection, new = work.connection, work.generation
-    work.write(items_to_encode(connection, new.number, BATCH, "text"), None, "encoding sentences")
-    sample = sample_to_encode(connection, new.number, count)
-    batches = [sample[i : i + BATCH] for i in range(0, len(sample), BATCH)]
-    work.write(batches, len(sample), "encoding images for the bridge")
+    work.encode("encoding sentences", kind="text")
+    work.encode("encoding images for the bridge", only=sample_images(connection, new.number, count))
     before, after = paired_vectors(connection, old, new, count)
     if len(before) < FEWEST:
-        report(f"no bridge: {len(before)} images were encoded by both, and {FEWEST} are needed")
+        work.report(f"no bridge: {len(before)} images were encoded by both, and {FEWEST} are needed")
         return None
-    queries = work.calibration.captions.vectors if work.calibration else np.zeros((0, new.dimensions))
-    bridge = fit_bridge(before, after, np.asarray(queries, np.float32)[:2000])
+    queries = np.zeros((0, new.dimensions), np.float32)
+    if encoders.calibration:
+        bank = parse_calibration(encoders.calibration, encoders.contract).captions
+        queries = bank.vectors[:QUERIES].astype(np.float32)
+    bridge = fit_bridge(before, after, queries)
     found = f"{100 * bridge.recall:.0f} % of the ten nearest images are the same as when all is encoded"
-    report(f"bridge ({bridge.kind}, learned on {bridge.learned:,} images): {found}, on {bridge.held_out:,} left out")
+    work.report(f"bridge ({bridge.kind}, {bridge.learned:,} images): {found}, by {bridge.held_out:,} left out of it")
     if bridge.recall < least_recall:
-        report(f"refused: less than {100 * least_recall:.0f} %; all images are encoded before the index is switched")
+        work.report(f"refused: less than {100 * least_recall:.0f} %; all is encoded before the index is switched")
         return None
-    mapped = map_the_rest(connection, old, new, bridge, work.calibration)
-    _switch(work, report)
-    report(f"{mapped:,} images are searched through the bridge until they are encoded")
+    mapped = map_the_rest(connection, old, new, bridge, work.vectors)
+    work.switch()
+    work.report(f"{mapped:,} images are searched through the bridge until they are encoded")
     return bridge
 
 
-def _switch(work: _Upgrade, report: Callable[[str], None]) -> None:
+def _read(entry: Entry) -> ReadEntry:
+    """The image of an entry, with its content hash; nothing is raised."""
+    if entry.image is None:
+        return ReadEntry(entry, hashlib.sha256(entry.captions[0].encode()).hexdigest())
     try:
-        switch(work.connection, work.generation)
-    except SearchIndexError as error:
-        reasons = "".join(f"\n  {place} is {reason}" for place, reason in work.unreadable[:10])
-        raise SearchIndexError(f"{error}{reasons}") from None
-    report(f"the index is searched by the encoders {work.generation.contract[:16]} now")
-
-
-def _read_ahead(batches: Iterable[list[Item]], read: ReadImage) -> Iterator[tuple[list[Item], list[bytes | str]]]:
-    """Items with the contents of their images, or what is wrong; the next batch is read meanwhile."""
-    with ThreadPoolExecutor(THREADS) as pool:
-        waiting = None
-        for items in batches:
-            following = items, [pool.submit(_content, item, read) for item in items]
-            if waiting:
-                yield waiting[0], [future.result() for future in waiting[1]]
-            waiting = following
-        if waiting:
-            yield waiting[0], [future.result() for future in waiting[1]]
-
-
-def _content(item: Item, read: ReadImage) -> bytes | str:
-    if item.kind == "text":
-        return ""
-    try:
-        content = read(item)
+        data = read_image(entry.image)
     except FileNotFoundError:
-        return "missing: there is no such file"
+        return ReadEntry(entry, problem="missing: there is no such file")
     except OSError as error:
-        return f"not readable: {error.strerror or error}"
-    if hashlib.sha256(content).hexdigest() != item.content:
-        return "another image than the one that was indexed; run `itembed index INDEX` first"
-    return content
+        return ReadEntry(entry, problem=f"not readable: {error.strerror or error}")
+    return ReadEntry(entry, hashlib.sha256(data).hexdigest(), data)

@@ -87,7 +87,7 @@ class Vectors:
             positions = [i for i, read in enumerate(entries) if read.entry.kind == kind]
             embedded = self._embed(kind, [entries[i] for i in positions]) if positions else []
             good = [vector for vector in embedded if not isinstance(vector, str)]
-            biases = iter(self._biases(np.stack(good), kind) if good else ())
+            biases = iter(self.biases(np.stack(good), kind) if good else ())
             for i, vector in zip(positions, embedded):
                 results[i] = vector if isinstance(vector, str) else Vector(vector, *next(biases))
         return results
@@ -100,7 +100,8 @@ class Vectors:
             self._embed_images = ImageEncoder(self._index, self._generation.image_contract, self._max_pixels).embed
         return self._embed_images([read.data for read in entries])
 
-    def _biases(self, vectors: NDArray[np.float32], kind: Kind) -> list[tuple[float, float]]:
+    def biases(self, vectors: NDArray[np.float32], kind: Kind) -> list[tuple[float, float]]:
+        """The biases of each vector, [n, D], for a text query and for an image query; 0 without a calibration."""
         if self._calibration is None:
             return [(0.0, 0.0)] * len(vectors)
         stored = vectors.astype(np.float16)  # as the index has them: the correction of equal vectors is equal

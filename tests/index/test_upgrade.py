@@ -8,18 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itembed_tf.index.bridge import Bridge
 from itembed_tf.index.database import reading, writing
 from itembed_tf.index.errors import SearchIndexError
 from itembed_tf.index.generations import StoredEncoders, all_generations, current_generation
 from itembed_tf.index.items import add_source, delete_items, put_items, read_vectors
-from itembed_tf.index.re_encoding import (
-    items_to_encode,
-    map_the_rest,
-    paired_vectors,
-    put_encoded,
-    sample_to_encode,
-)
+from itembed_tf.index.re_encoding import count_pending, paired_vectors, pending, put_encoded, sample_images
+from itembed_tf.index.records import Query
+from itembed_tf.index.searcher import open_searcher
+from itembed_tf.index.sources import Entry
 from itembed_tf.index.upgrade import (
     Counts,
     check_whole,
@@ -29,7 +25,7 @@ from itembed_tf.index.upgrade import (
     start_upgrade,
     switch,
 )
-from itembed_tf.retrieval import Bank, Calibration, Correction
+from itembed_tf.index.vectors import Vector
 from tests.support.small_index import CONTRACT, new_item, write_index
 
 NEW = StoredEncoders("d1" * 32, 3, b"new", "{}")
@@ -42,21 +38,25 @@ def index(tmp_path: Path) -> Path:
     return tmp_path / "i"
 
 
-def encoded(items) -> np.ndarray:
-    """What the new encoders give: a vector [1, id, 0] of unit length."""
-    vectors = np.array([[1, item.id, 0] for item in items], np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+def to_encode(connection, generation: int) -> list[int]:
+    """Ids of the images of a source that lack a vector."""
+    places = [row[0] for row in connection.execute("SELECT place FROM items ORDER BY id")]
+    return [each.item for each in pending(connection, generation, [Entry(place, "image", "", "") for place in places])]
 
 
-def encode_batches(connection, generation, batches: int, size: int = 2) -> None:
-    for _, items in zip(range(batches), items_to_encode(connection, generation.number, size)):
-        put_encoded(connection, generation, items, encoded(items), None)
+def vector(id: int) -> Vector:
+    """What the new encoders give: [1, id, 0] at unit length, with a bias of a tenth."""
+    return Vector(np.array([1, id, 0], np.float32) / np.hypot(1, id), 0.1, 0.2)
+
+
+def encode(connection, generation, count: int = 9) -> None:
+    put_encoded(connection, generation, {id: vector(id) for id in to_encode(connection, generation.number)[:count]})
 
 
 def test_the_old_generation_is_searched_until_the_new_one_is_whole(index: Path) -> None:
     with writing(index) as connection:
         generation = start_upgrade(connection, NEW)
-        encode_batches(connection, generation, 2)
+        encode(connection, generation, 4)
         assert count_items(connection, generation.number) == Counts(7, 4, 0)
         with pytest.raises(SearchIndexError, match=r"3 items have no vector .* first /photos/4.jpg: they would not"):
             switch(connection, generation)
@@ -64,8 +64,8 @@ def test_the_old_generation_is_searched_until_the_new_one_is_whole(index: Path) 
     with writing(index) as connection:  # a killed upgrade: the next one goes on where it was
         generation = start_upgrade(connection, NEW)
         assert generation.number == 2
-        assert [[item.id for item in items] for items in items_to_encode(connection, 2, 2)] == [[5, 6], [7]]
-        encode_batches(connection, generation, 9)
+        assert to_encode(connection, 2) == [5, 6, 7] and count_pending(connection, 2) == 3
+        encode(connection, generation)
         with closing(reading(index)) as reader:
             assert current_generation(reader).contract == CONTRACT
             switch(connection, generation)
@@ -77,7 +77,7 @@ def test_the_old_generation_is_searched_until_the_new_one_is_whole(index: Path) 
 def test_one_call_goes_back_and_another_forward(index: Path) -> None:
     with writing(index) as connection:
         generation = start_upgrade(connection, NEW)
-        encode_batches(connection, generation, 9)
+        encode(connection, generation)
         switch(connection, generation)
         assert roll_back(connection).contract == CONTRACT
         assert roll_back(connection).contract == NEW.contract
@@ -92,11 +92,11 @@ def test_one_call_goes_back_and_another_forward(index: Path) -> None:
 def test_an_image_that_changes_during_an_upgrade_is_encoded_again(index: Path) -> None:
     with writing(index) as connection:
         generation = start_upgrade(connection, NEW)
-        encode_batches(connection, generation, 9)
+        encode(connection, generation)
         source = add_source(connection, "folder", "/photos")
         changed = new_item("2.jpg", [1, 0, 0, 0], content="changed")
         [id] = put_items(connection, [changed], source=source, generation=1, dimensions=4)
-        assert [[item.id for item in items] for items in items_to_encode(connection, 2, 9)] == [[id]]
+        assert to_encode(connection, 2) == [id]
         same = new_item("3.jpg", [1, 0, 0, 0], stamp="touched")
         put_items(connection, [same], source=source, generation=1, dimensions=4)
         assert count_items(connection, 2) == Counts(7, 6, 0)
@@ -106,14 +106,14 @@ def test_an_earlier_generation_goes_when_the_next_upgrade_is_done(index: Path) -
     with writing(index) as connection:
         for encoders in (NEW, StoredEncoders("e2" * 32, 3, b"newer", "{}")):
             generation = start_upgrade(connection, encoders)
-            encode_batches(connection, generation, 9)
+            encode(connection, generation)
             switch(connection, generation)
         assert [(each.number, each.state) for each in all_generations(connection)] == [(2, "previous"), (3, "current")]
         assert connection.execute("SELECT count(*) FROM vectors").fetchone()[0] == 14
         assert connection.execute("SELECT count(*) FROM encoders").fetchone()[0] == 2
         roll_back(connection)  # 2 is searched, 3 is kept; an upgrade from there keeps 2
         generation = start_upgrade(connection, StoredEncoders("f3" * 32, 3, b"newest", "{}"))
-        encode_batches(connection, generation, 9)
+        encode(connection, generation)
         switch(connection, generation)
         assert [(each.number, each.state) for each in all_generations(connection)] == [(2, "previous"), (4, "current")]
 
@@ -121,7 +121,7 @@ def test_an_earlier_generation_goes_when_the_next_upgrade_is_done(index: Path) -
 def test_another_upgrade_waits_for_the_first_or_for_its_end(index: Path) -> None:
     other = StoredEncoders("e2" * 32, 3, b"", "{}")
     with writing(index) as connection:
-        encode_batches(connection, start_upgrade(connection, NEW), 1)
+        encode(connection, start_upgrade(connection, NEW), 2)
         with pytest.raises(SearchIndexError, match="upgrade to the encoders d1d1d1d1d1d1d1d1 is unfinished"):
             start_upgrade(connection, other)
         assert discard_upgrade(connection) == 2
@@ -133,7 +133,7 @@ def test_another_upgrade_waits_for_the_first_or_for_its_end(index: Path) -> None
 def test_a_damaged_vector_is_not_switched_to(index: Path) -> None:
     with writing(index) as connection:
         generation = start_upgrade(connection, NEW)
-        encode_batches(connection, generation, 9)
+        encode(connection, generation)
         connection.execute("UPDATE vectors SET vector = x'0000' WHERE generation = 2 AND item = 4")
         with pytest.raises(SearchIndexError, match="vector of item 4 in generation 2 does not have 3 dimensions"):
             check_whole(connection, generation)
@@ -146,27 +146,34 @@ def test_an_empty_index_and_one_without_an_earlier_generation(tmp_path: Path, in
         roll_back(connection)
 
 
-def test_mapped_vectors_are_searched_at_once_and_replaced_one_by_one(index: Path) -> None:
-    matrix = np.eye(4, 3, dtype=np.float32)
-    bridge = Bridge(matrix, np.zeros(3, np.float32), "ridge", 3, 0.9, 0.8, 3)
-    queries = Bank(np.eye(3, dtype=np.float16), np.arange(3, dtype=np.int32))
-    calibration = Calibration(NEW.contract, queries, queries, {"text_to_image": Correction(1.0, 1)})
+def test_pairs_for_a_bridge_are_images_that_both_have_encoded(index: Path) -> None:
     with writing(index) as connection:
         old, new = current_generation(connection), start_upgrade(connection, NEW)
-        sample = sample_to_encode(connection, new.number, 3)
-        put_encoded(connection, new, sample, encoded(sample), calibration)
-        assert len(sample) == 3 and sample_to_encode(connection, new.number, 3) == []
+        sample = sample_images(connection, new.number, 3)
+        put_encoded(connection, new, {id: vector(id) for id in sample})
+        assert len(sample) == 3 and sample_images(connection, new.number, 3) == set()
         before, after = paired_vectors(connection, old, new, 100)
-        assert before.shape == (3, 4) and after.shape == (3, 3)
-        assert map_the_rest(connection, old, new, bridge, calibration) == 4
-        assert count_items(connection, new.number) == Counts(7, 3, 4)
-        switch(connection, new)
-        mapped = next(id for id in range(1, 8) if id not in {item.id for item in sample})
-        vector = read_vectors(connection, [mapped], new.number)[0]
-        expected = np.array([mapped - 1, 1, 2]) / np.linalg.norm([mapped - 1, 1, 2])
-        np.testing.assert_allclose(vector, expected, atol=1e-3)
-        [bias] = connection.execute("SELECT text_bias FROM vectors WHERE generation = 2 AND item = ?", (mapped,))
-        assert bias[0] == pytest.approx(expected.max(), abs=1e-3)
-        encode_batches(connection, new, 9)
-        assert count_items(connection, new.number) == Counts(7, 7, 0)
-        assert list(items_to_encode(connection, new.number, 2)) == []
+        ids = sorted(sample)
+        np.testing.assert_allclose(before, read_vectors(connection, ids, 1))
+        np.testing.assert_allclose(after, [vector(id).vector for id in ids], atol=1e-3)
+        assert len(paired_vectors(connection, old, new, 2)[0]) == 2
+        query = "SELECT DISTINCT round(text_bias, 6), round(image_bias, 6) FROM vectors WHERE generation = 2"
+        assert connection.execute(query).fetchall() == [(0.1, 0.2)]
+
+
+def test_an_open_searcher_sees_the_switch_and_the_way_back(index: Path) -> None:
+    with closing(open_searcher(index)) as searcher:
+        before = searcher.search(Query(like=1, by="vector"))
+        with writing(index) as connection:
+            generation = start_upgrade(connection, NEW)
+            encode(connection, generation)
+            assert searcher.search(Query(like=1, by="vector")) == before
+            switch(connection, generation)
+            after = searcher.search(Query(like=1, by="vector"))
+            assert (before.generation, after.generation) == (1, 2)
+            # by the new vectors [1, id, 0], item 2 is nearest to item 1, then 3, ...
+            assert [hit.item.id for hit in after.hits] == [2, 3, 4, 5, 6, 7]
+            cosine = (1 + 1 * 2) / np.sqrt(2 * 5)
+            assert after.hits[0].score == pytest.approx(cosine, abs=1e-3)
+            roll_back(connection)
+        assert searcher.search(Query(like=1, by="vector")) == before
