@@ -41,7 +41,7 @@ def start_upgrade(connection: sqlite3.Connection, encoders: StoredEncoders) -> G
     current = current_generation(connection)
     if current is None:
         raise SearchIndexError("the index has no vectors yet; add images with `itembed index` and the new encoders")
-    if current.contract == encoders.contract:
+    if encoders.contract in (current.contract, current.image_contract):  # those without what they were taught, too
         return current
     for generation in all_generations(connection):
         if generation.contract == encoders.contract and generation.state == "building":
@@ -68,7 +68,9 @@ def drop_generation(connection: sqlite3.Connection, number: int) -> int:
         )
         count = connection.execute("DELETE FROM vectors WHERE generation = ?", (number,)).rowcount
         connection.execute("DELETE FROM generations WHERE number = ? AND state != 'current'", (number,))
-        connection.execute("DELETE FROM encoders WHERE contract NOT IN (SELECT contract FROM generations)")
+        connection.execute("DELETE FROM taught WHERE contract NOT IN (SELECT contract FROM generations)")
+        used = "SELECT contract FROM generations UNION SELECT base FROM taught"
+        connection.execute(f"DELETE FROM encoders WHERE contract NOT IN ({used})")
     return count
 
 

@@ -19,6 +19,7 @@ from itembed_tf.index.database import writing
 from itembed_tf.index.encoders import find_exports, pack_encoders, store_image_encoder
 from itembed_tf.index.errors import SearchIndexError
 from itembed_tf.index.generations import StoredEncoders, current_generation
+from itembed_tf.index.lessons import read_lessons
 from itembed_tf.index.re_encoding import (
     Pending,
     count_pending,
@@ -97,6 +98,8 @@ def upgrade_index(
         vectors = Vectors(index, connection, new, embed_images=embed_images, max_pixels=max_pixels)
         work = _Upgrade(connection, new, vectors, report)
         bridge = None
+        if new.state == "building" and old is not None and (lessons := read_lessons(connection, old)):
+            report(f"{len(lessons)} names that the text encoder was taught are not taken over; teach them again")
         if not count_pending(connection, new.number) and new.state == "current":
             report(f"the index has vectors of the encoders {new.contract[:16]} already")
         elif new.state == "building" and bridge_items and old is not None:

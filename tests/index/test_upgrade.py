@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from itembed_tf.index.database import reading, writing
+from itembed_tf.index.database import reading, transaction, writing
 from itembed_tf.index.errors import SearchIndexError
-from itembed_tf.index.generations import StoredEncoders, all_generations, current_generation
+from itembed_tf.index.generations import StoredEncoders, all_generations, current_generation, read_encoders
 from itembed_tf.index.items import add_source, delete_items, put_items, read_vectors
+from itembed_tf.index.lessons import write_lessons
 from itembed_tf.index.re_encoding import count_pending, paired_vectors, pending, put_encoded, sample_images
 from itembed_tf.index.records import Query
 from itembed_tf.index.searcher import open_searcher
@@ -177,3 +178,18 @@ def test_an_open_searcher_sees_the_switch_and_the_way_back(index: Path) -> None:
             assert after.hits[0].score == pytest.approx(cosine, abs=1e-3)
             roll_back(connection)
         assert searcher.search(Query(like=1, by="vector")) == before
+
+
+def test_encoders_that_were_taught_names_keep_their_base(index: Path) -> None:
+    taught = StoredEncoders("a5" * 32, 4, b"taught", "{}")
+    with writing(index) as connection:
+        with transaction(connection):
+            write_lessons(connection, current_generation(connection), taught, [])
+        before = current_generation(connection)
+        assert (before.contract, before.image_contract) == (taught.contract, CONTRACT)
+        base = StoredEncoders(CONTRACT, 4, b"", "{}")
+        assert start_upgrade(connection, base) == before, "its image vectors are those of the base"
+        start_upgrade(connection, NEW)
+        discard_upgrade(connection)
+        assert read_encoders(connection, CONTRACT).contract == CONTRACT
+        assert current_generation(connection) == before
