@@ -105,6 +105,7 @@ def _weights(connection: sqlite3.Connection, terms: Sequence[str], limit: int, c
     """Inverse document frequencies of terms: log(1 + (N - n + 0.5) / (n + 0.5)), for n of N items.
 
     0 for a term that is in more than half of the items and in more than `limit`: what is found first is then arbitrary.
+    A term that no item has weighs no more than the rarest one that is found: it may be misspelt.
     """
     total = connection.execute("SELECT count(*) FROM items").fetchone()[0]
     query = "SELECT count(*) FROM texts WHERE texts MATCH ?"
@@ -112,7 +113,9 @@ def _weights(connection: sqlite3.Connection, terms: Sequence[str], limit: int, c
         if term not in counts:
             counts[term] = connection.execute(query, (term,)).fetchone()[0]
     found = [counts[term] for term in terms]
-    return [0.0 if n > max(total / 2, limit) else math.log1p((total - n + 0.5) / (n + 0.5)) for n in found]
+    weights = [0.0 if n > max(total / 2, limit) else math.log1p((total - n + 0.5) / (n + 0.5)) for n in found]
+    rarest = max((weight for weight, n in zip(weights, found) if n), default=1.0)
+    return [weight if n else rarest for weight, n in zip(weights, found)]
 
 
 def _hit(id: int, marked: Sequence[str], words: Sequence[str], weights: Sequence[float]) -> TextHit:

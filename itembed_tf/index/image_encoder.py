@@ -34,8 +34,8 @@ class ImageEncoder:
     """
 
     def __init__(self, index: str | Path, contract: str, max_pixels: int = Config.max_pixels) -> None:
+        load_tensorflow()  # before anything else imports it, and prints
         folder = stored_image_encoder(index, contract)
-        load_tensorflow()
         import tensorflow as tf
 
         self._model = tf.saved_model.load(str(folder))

@@ -67,6 +67,14 @@ def test_the_share_weighs_words_by_their_rarity(connection: sqlite3.Connection) 
     assert shares[1] == pytest.approx(0.875 / (0.875 + 1.386), abs=1e-3)
 
 
+def test_an_unknown_word_weighs_as_the_rarest_known_one(connection: sqlite3.Connection) -> None:
+    # dog, also as a beginning: n = 3: log(1 + 2.5 / 3.5) = 0.539; snow 1.386, and the unknown word the same
+    shares = {hit.id: hit.share for hit in search_texts(connection, "zzqx snow dog", 10)}
+    assert shares[2] == pytest.approx((0.539 + 1.386) / (0.539 + 2 * 1.386), abs=1e-3)
+    (hit,) = search_texts(connection, "zzqx zzqy snow", 10)
+    assert hit.share == pytest.approx(1 / 3)
+
+
 def test_a_word_of_most_items_says_nothing(connection: sqlite3.Connection) -> None:
     # town is in 3 of 5 items, and in more than the limit of 2.
     assert {hit.share for hit in search_texts(connection, "town", 2)} == {0.0}
