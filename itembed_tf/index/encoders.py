@@ -6,6 +6,7 @@ is a SavedModel in ``INDEX/image_encoder/<first 16 characters of the contract ha
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from itembed_tf.index.errors import SearchIndexError
 from itembed_tf.index.generations import StoredEncoders
 from itembed_tf.index.text_encoder import tokenizer_json
 from itembed_tf.progress import running_clock
+from itembed_tf.retrieval.calibration import CALIBRATION_FILE
 
-CALIBRATION_FILE = "calibration.npz"  # beside encoders.json
 SHORT_HASH = 16  # characters of a contract hash in the name of a folder
 SAVED_MODEL = "saved_model"  # in the folder of a stored image encoder, beside encoders.json
 
@@ -47,14 +48,18 @@ def find_exports(path: str | Path) -> Path:
 
 
 def export_contract(exports: Path) -> str:
-    """The contract hash of an export, read without TensorFlow's models.
+    """The contract hash of an export, without the seconds that TensorFlow takes to load.
 
     Raises:
         ExportError: not an export that this version reads.
     """
-    from itembed_tf.exporting import read_contract
+    try:
+        content = json.loads((exports / CONTRACT_FILE).read_text(encoding="utf-8"))
+        return str(content["contract"])
+    except (OSError, ValueError, KeyError, TypeError):
+        from itembed_tf.exporting import read_contract
 
-    return read_contract(exports).contract
+        return read_contract(exports).contract  # which says what is wrong
 
 
 def pack_encoders(exports: Path) -> StoredEncoders:
@@ -81,13 +86,13 @@ def pack_encoders(exports: Path) -> StoredEncoders:
 
 def store_image_encoder(exports: Path, index: str | Path) -> Path:
     """Copy the image encoder of an export into an index, whole or not at all; returns its folder there."""
-    from itembed_tf.exporting import read_contract
-
-    contract = read_contract(exports)
-    folder = image_encoder_folder(index, contract.contract)
+    folder = image_encoder_folder(index, export_contract(exports))
     if not folder.exists():
+        from itembed_tf.exporting import read_contract
+
+        version = str(read_contract(exports).version)
         with folder_atomically(folder) as temporary:
-            shutil.copytree(exports / IMAGE_ENCODER / str(contract.version), temporary / SAVED_MODEL)
+            shutil.copytree(exports / IMAGE_ENCODER / version, temporary / SAVED_MODEL)
             shutil.copy2(exports / CONTRACT_FILE, temporary / CONTRACT_FILE)
     return folder
 
