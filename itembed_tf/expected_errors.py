@@ -33,6 +33,16 @@ REMEDIES = {
     errno.EIO: "the disk reports a failure: check it, and restore the file from a copy",
     errno.ESTALE: "the network volume has changed under this process: give the same command again",
 }
+# Of SQLite, in which an index is; other errors of it are bugs.
+DATABASE_REMEDIES = {
+    "database or disk is full": NO_SPACE,
+    "attempt to write a readonly database": "the index cannot be written: change its permissions, or use a copy",
+    "unable to open database file": "change the permissions of the folder, or name another one",
+    "disk I/O error": REMEDIES[errno.EIO],
+    "database is locked": "another process writes to the index for long: give the same command again",
+    "database disk image is malformed": "the index is damaged: `itembed index INDEX --verify` says where; restore it "
+    "from a backup, or build it anew",
+}
 # Names of nodes, ops and steps of an input pipeline in TensorFlow's messages.
 NAMES = r"\{\{.*?\}\}\s?|\s*\[\[.*?\]\]|\s*\[Op:.*$|Error in user-defined function .*? with iterator: \S+: "
 LIBRARIES = {"tensorflow": "TensorFlow", "keras": "Keras", "numpy": "NumPy", "h5py": "h5py", "sklearn": "scikit-learn"}
@@ -50,6 +60,8 @@ def error_line(error: Exception) -> str | None:
     if isinstance(error, OSError):
         remedy = REMEDIES.get(error.errno or 0)
         return f"{message}; {remedy}" if remedy else message
+    if type(error).__module__ == "sqlite3":
+        return next((f"{message}; {DATABASE_REMEDIES[text]}" for text in DATABASE_REMEDIES if text in message), None)
     if isinstance(error, ImportError):
         return f"{message}; {_installation(error.name or '')}"
     if isinstance(error, MemoryError):

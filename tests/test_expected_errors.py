@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import sqlite3
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +55,21 @@ def fail(error: Exception) -> None:
 )
 def test_an_expected_error_is_a_line_with_a_remedy(error: Exception, line: str | None) -> None:
     assert error_line(raised(lambda: fail(error))) == line
+
+
+def test_errors_of_a_database_have_a_remedy_and_bugs_a_traceback(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "a.sqlite")) as connection:
+        connection.execute("PRAGMA max_page_count = 2")
+        full = raised(lambda: connection.executescript("CREATE TABLE a (x); CREATE TABLE b (x); CREATE TABLE c (x)"))
+        bug = raised(lambda: connection.execute("SELECT y FROM nowhere"))
+    assert error_line(full) == (
+        "database or disk is full; free some space on that disk, and give the same command again"
+    )
+    assert error_line(bug) is None
+    unopened = raised(lambda: sqlite3.connect(tmp_path / "none" / "a.sqlite"))
+    assert error_line(unopened) == (
+        "unable to open database file; change the permissions of the folder, or name another one"
+    )
 
 
 def test_an_error_of_a_library_is_named_and_has_a_remedy() -> None:

@@ -256,3 +256,25 @@ def test_json_of_the_fields_is_that_of_the_table(place: Place) -> None:
     (place.photos / "c.jsonl").write_text(json.dumps({"image": "0.png", "caption": "x", "tags": ["a"], "ok": True}))
     place.build(place.photos / "c.jsonl")
     assert place.items()["0.png"].fields == {"tags": '["a"]', "ok": True}
+
+
+def test_biases_are_those_of_the_calibration(place: Place) -> None:
+    from itembed_tf.index.database import writing
+    from itembed_tf.retrieval.calibration import Calibration, calibration_bytes
+    from itembed_tf.retrieval.hubness import Bank, Correction
+
+    bank = np.eye(8, dtype=np.float16)
+    groups = np.arange(8, dtype=np.int32)
+    corrections = {"text_to_image": Correction(0.5, 2), "image_to_image": Correction(1.0, 1)}
+    calibration = Calibration("fa" * 32, Bank(bank, groups), Bank(bank, groups), corrections)
+    with writing(place.index) as connection:
+        connection.execute("UPDATE encoders SET calibration = ?", (calibration_bytes(calibration),))
+    place.write("a.png", 1)
+    place.build(place.photos)
+    cosines = np.sort(fake_vector(image_bytes(1)))
+    [(text_bias, image_bias)] = place.rows("SELECT text_bias, image_bias FROM vectors")
+    assert text_bias == pytest.approx(0.5 * cosines[-2:].mean(), abs=1e-3)
+    assert image_bias == pytest.approx(cosines[-1], abs=1e-3)
+    place.write("copy.png", 1)
+    place.build()
+    assert len(set(place.rows("SELECT text_bias, image_bias FROM vectors"))) == 1
