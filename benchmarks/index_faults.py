@@ -31,6 +31,7 @@ import numpy as np
 from PIL import Image
 
 import itembed_tf.index.maintenance as upkeep
+import itembed_tf.index.pending as pending
 import itembed_tf.index.update as update
 from benchmarks.fake_encoder import FakeEncoder, empty_index, vector_of
 from benchmarks.runner import verdict
@@ -136,7 +137,8 @@ def work(place: Place, action: Callable[[], object]) -> None:
         with open(place.acknowledged, "a", encoding="utf-8") as file:
             file.write("".join(f"{sign}{each}\n" for each in places))
 
-    update.put_items, update.delete_items, upkeep.delete_items = put, delete, delete  # type: ignore
+    pending.put_items, update.delete_items, upkeep.delete_items = put, delete, delete  # type: ignore
+    pending.COMMIT_SECONDS = 0.0  # a commit for each batch, so that there are many moments to be killed at
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - of a process that ends with it
     action()
 

@@ -1,7 +1,7 @@
 """One update of an index from its sources: what is new is read and encoded, what is gone is removed.
 
-Each batch is committed when it is encoded. An update that was killed is continued by another one: what was committed
-is found by its stamp and not read again.
+Every few seconds, what was encoded is committed. An update that was killed is continued by another one: what was
+committed is found by its stamp and not read again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from tqdm import tqdm
 from itembed_tf.index.changes import HANDFUL, SHARE, Change, Changes
 from itembed_tf.index.database import transaction
 from itembed_tf.index.entry_reading import ReadEntry, read_ahead, read_entry
-from itembed_tf.index.items import CHUNK, add_source, delete_items, move_items, put_items, read_items
+from itembed_tf.index.items import CHUNK, add_source, delete_items, move_items, read_items
+from itembed_tf.index.pending import Pending
 from itembed_tf.index.records import BuildReport, Generation, NewItem
 from itembed_tf.index.sources import Entry, Listing, Source
 from itembed_tf.index.vectors import Vector, Vectors
@@ -41,10 +42,10 @@ class Update:
     ) -> None:
         self.connection, self.generation, self.vectors = connection, generation, vectors
         self.report = BuildReport()
-        lock, query = (
-            Lock(),
-            "SELECT 1 FROM items JOIN vectors ON item = id WHERE content = ? AND generation = ? LIMIT 1",
+        query = (
+            "SELECT 1 FROM items JOIN vectors ON item = id WHERE content = ? AND generation = ? AND mapped = 0 LIMIT 1"
         )
+        lock = Lock()
 
         def is_known(content: str) -> bool:  # called in the threads that read; they share a connection
             with lock:
@@ -54,11 +55,8 @@ class Update:
 
     def run(self, listed: Sequence[tuple[Source, Listing]], *, prune: bool, retry: bool) -> BuildReport:
         given = {
-            add_source(self.connection, source.kind, source.location, json.dumps(dict(source.settings))): (
-                source,
-                listing,
-            )
-            for source, listing in listed
+            add_source(self.connection, s.kind, s.location, json.dumps(dict(s.settings))): (s, listing)
+            for s, listing in listed
         }
         kinds = self.connection.execute("SELECT id, kind FROM sources")
         describing = {int(id): Source(str(kind), "").describes for id, kind in kinds}
@@ -97,9 +95,14 @@ class Update:
                     yield change.entry
             self._describe(described, source, bar)
 
-        for batch in read_ahead(entries(), self.read):
-            self._write(batch, [changes.pop(read.entry.place) for read in batch], source)
-            bar.update(len(batch))
+        pending = Pending(self.connection, self.generation, source, lambda id: self.changes.found(id, source))
+        try:
+            for batch in read_ahead(entries(), self.read):
+                self._take(batch, [changes.pop(read.entry.place) for read in batch], pending)
+                pending.commit_if_due()
+                bar.update(len(batch))
+        finally:  # also what is there when Ctrl-C ends it
+            pending.commit()
 
     def _describe(self, changes: list[Change], source: int, bar: tqdm) -> None:
         """Give items the captions, fields, name and folder that their source has now."""
@@ -114,36 +117,27 @@ class Update:
         bar.update(len(moves))
         changes.clear()
 
-    def _write(self, batch: Sequence[ReadEntry], changes: Sequence[Change], source: int) -> None:
+    def _take(self, batch: Sequence[ReadEntry], changes: Sequence[Change], pending: Pending) -> None:
+        """Encode what the index lacks, and put all of it into `pending`."""
         unreadable = [read for read in batch if read.problem]
-        moves, rest = list[tuple[int, NewItem]](), list[ReadEntry]()
-        states = {read.entry.place: change.state for read, change in zip(batch, changes)}
+        rest = list[tuple[ReadEntry, Change]]()
         for read, change in zip(batch, changes):
             if not read.problem:
-                item = self._item_of(read, change, source)
+                item = self._item_of(read, change, pending.source)
                 if item is None:
-                    rest.append(read)
+                    rest.append((read, change))
                 else:
-                    moves.append((item, _new_item(read, Vector.none())))
-        if moves:
-            move_items(self.connection, moves, source=source)
-        found = self._vectors_of(rest, unreadable)
-        rest = [read for read in rest if read.content in found]
-        items = [_new_item(read, found[read.content]) for read in rest]
-        put = put_items(
-            self.connection,
-            items,
-            source=source,
-            generation=self.generation.number,
-            dimensions=self.generation.dimensions,
-        )
-        for id, read in zip(put, rest):
-            self.changes.found(id, source)
-            if states[read.entry.place] == "new":
-                self.report.added += 1
-            else:
-                self.report.changed += 1
-        self._remember(unreadable, [item.place for item in items] + [item.place for _, item in moves], source)
+                    pending.moves.append((item, _new_item(read, Vector.none())))
+        found = self._vectors_of([read for read, _ in rest], unreadable, pending)
+        for read, change in rest:
+            if read.content in found:
+                pending.put.append(_new_item(read, found[read.content]))
+                self.report.added += change.state == "new"
+                self.report.changed += change.state == "changed"
+        self.report.unreadable.update({read.entry.place: read.problem for read in unreadable})
+        lasting = [read for read in unreadable if read.lasting]
+        self.changes.leave_out([read.entry.place for read in lasting])
+        pending.unreadable += lasting
 
     def _item_of(self, read: ReadEntry, change: Change, source: int) -> int | None:
         """The item that has this content already, and only gets another place or stamp; None for all others."""
@@ -159,9 +153,11 @@ class Update:
             return change.item
         return None
 
-    def _vectors_of(self, reads: Sequence[ReadEntry], unreadable: list[ReadEntry]) -> dict[str, Vector]:
+    def _vectors_of(
+        self, reads: Sequence[ReadEntry], unreadable: list[ReadEntry], pending: Pending
+    ) -> dict[str, Vector]:
         """Vectors by content; what cannot be decoded is added to `unreadable`."""
-        found = self.vectors.known([read.content for read in reads])
+        found = pending.vectors | self.vectors.known([read.content for read in reads])
         first = {read.content: read for read in reversed(reads) if read.content not in found}
         missing = list(first.values())[::-1]
         for i, read in enumerate(missing):
@@ -171,21 +167,9 @@ class Update:
             if isinstance(vector, str):
                 unreadable += [replace(each, problem=vector) for each in reads if each.content == read.content]
             else:
-                found[read.content] = replace(vector, thumbnail=read.thumbnail)
+                found[read.content] = pending.vectors[read.content] = replace(vector, thumbnail=read.thumbnail)
                 self.report.encoded += 1
         return found
-
-    def _remember(self, unreadable: Sequence[ReadEntry], good: Sequence[str], source: int) -> None:
-        """Files that cannot be read are not tried again while they are the same."""
-        self.report.unreadable.update({read.entry.place: read.problem for read in unreadable})
-        lasting = [read for read in unreadable if read.lasting]
-        self.changes.leave_out([read.entry.place for read in lasting])
-        with transaction(self.connection):
-            self.connection.executemany("DELETE FROM unreadable WHERE place = ?", [(place,) for place in good])
-            self.connection.executemany(
-                "INSERT OR REPLACE INTO unreadable VALUES (?, ?, ?, ?)",
-                [(read.entry.place, source, read.entry.stamp, read.problem) for read in lasting],
-            )
 
     def _remove_gone(self, id: int, source: Source, listing: Listing, before: int, prune: bool) -> None:
         gone = self.changes.gone(id, listing.unlisted)
@@ -197,10 +181,10 @@ class Update:
             )
         elif gone:
             self.report.removed += delete_items(self.connection, gone)
-        with transaction(self.connection):
-            self.connection.execute(
-                "DELETE FROM unreadable WHERE source = ? AND place NOT IN (SELECT place FROM temp.left_out)", (id,)
-            )
+        gone_again = "FROM unreadable WHERE source = ? AND place NOT IN (SELECT place FROM temp.left_out)"
+        if self.connection.execute(f"SELECT 1 {gone_again}", (id,)).fetchone():
+            with transaction(self.connection):
+                self.connection.execute(f"DELETE {gone_again}", (id,))
 
     def _count(self, condition: str, *values: object) -> int:
         return int(self.connection.execute(f"SELECT count(*) FROM items WHERE {condition}", values).fetchone()[0])
