@@ -123,6 +123,8 @@ def _build(args: argparse.Namespace) -> int:
 
 
 def _print(report: BuildReport, index: str) -> None:
+    from itembed_tf.index.engines import choose_engine
+
     counts = asdict(report)
     names = ("added", "changed", "described", "moved", "removed", "unchanged")
     done = ", ".join(f"{counts[name]:,} {_WORDS.get(name, name)}" for name in names if counts[name])
@@ -131,6 +133,8 @@ def _print(report: BuildReport, index: str) -> None:
     _print_unreadable(report)
     print(f"{index}: {report.items:,} items{f'; {done}' if done else ''}")
     if report.items:
+        engine = choose_engine(report.items)
+        print(f"engine: {engine.name}, {engine.note or engine.reason}")
         print(f"next:\n  {command_line('search', index, 'a red boat on a quiet lake')}")
 
 

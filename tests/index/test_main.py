@@ -51,7 +51,8 @@ def test_a_build_ends_with_the_next_command(
 ) -> None:
     assert main(["index", str(index)]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith(f"{index}: 16 items; 16 unchanged\nnext:\n") and f"search {index}" in printed
+    assert printed.startswith(f"{index}: 16 items; 16 unchanged\nengine: exact, below 200,000 items every item is ")
+    assert f"search {index}" in printed
     assert main(["index", str(small_export), "--out", str(index), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["unchanged"] == 16
 

@@ -23,11 +23,8 @@ def choose_engine(count: int) -> Choice:
     if count < APPROXIMATE_FROM:
         return Choice("exact", f"below {APPROXIMATE_FROM:,} items every item is compared")
     if find_spec("faiss") is None:
-        reason = "every item is compared, since faiss is not installed"
-        note = (
-            f"the index has {count:,} items, each of which is compared; "
-            "pip install 'itembed_tf[search]' brings FAISS, which searches so many much faster"
-        )
+        reason = f"each of the {count:,} items is compared"
+        note = f"{reason}; pip install 'itembed_tf[search]' brings FAISS, which searches so many faster"
         return Choice("exact", reason, note)
     return Choice("faiss", f"from {APPROXIMATE_FROM:,} items on an approximate index (FAISS IVF-SQ8) is faster")
 
