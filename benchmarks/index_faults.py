@@ -2,12 +2,13 @@
 
     python -m benchmarks.index_faults [--trials 100] [--images 240] [--seed 0] [--quick]
 
-In each trial a process builds an index, adds to it, changes and removes files, deletes items or compacts it, and is
-killed (SIGKILL) at a time drawn uniformly over the duration of that change. Meanwhile two readers search without pause,
-and compare what they see within one state: one vector for each item, that of its content, the same items in the
-full-text index, and the engine's answer for the vector of a random item. After the kill the index is opened and
-checked: SQLite's integrity check, everything that the killed process had acknowledged, nothing twice. Then the change
-is made again, undisturbed, and the index must have exactly the files.
+In each trial a process builds an index, adds to it, changes and removes files, deletes items, compacts it or upgrades
+it to other encoders, and is killed (SIGKILL) at a time drawn uniformly over the duration of that change. Meanwhile two
+readers search without pause, and compare what they see within one state: one vector for each item, that of its content
+by the encoders that are current, the same items in the full-text index, and the engine's answer for the vector of a
+random item. After the kill the index is opened and checked: SQLite's integrity check, everything that the killed
+process had acknowledged, nothing twice. Then the change is made again, undisturbed, and the index must have exactly the
+files.
 
 The encoder is a fake one (vectors from the content), so that nearly all of the time is spent in what is tested. A lost
 power supply is not tested: a killed process leaves its writes to the operating system.
@@ -33,7 +34,7 @@ from PIL import Image
 import itembed_tf.index.maintenance as upkeep
 import itembed_tf.index.pending as pending
 import itembed_tf.index.update as update
-from benchmarks.fake_encoder import FakeEncoder, empty_index, vector_of
+from benchmarks.fake_encoder import CONTRACTS, FakeEncoder, empty_index, fake_encoders, vector_of
 from benchmarks.runner import verdict
 from itembed_tf.index.build import build_index
 from itembed_tf.index.database import reading, snapshot
@@ -43,8 +44,9 @@ from itembed_tf.index.generations import current_generation
 from itembed_tf.index.items import delete_items, put_items
 from itembed_tf.index.maintenance import compact, delete_matching
 from itembed_tf.index.sources import find_source
+from itembed_tf.index.upgrading import upgrade_index
 
-CHANGES = ("index", "add", "change", "delete", "compact")
+CHANGES = ("index", "add", "change", "delete", "compact", "upgrade")
 FORK = multiprocessing.get_context("fork")  # of a process without threads: a worker starts in milliseconds
 READERS = 2
 
@@ -99,14 +101,25 @@ def prepare(place: Place, change: str) -> Callable[[], object]:
         chosen = place.random.sample(present, min(len(present) // 8 + 1, 60))
         place.deleted.update(chosen)
         return lambda: _ignore_missing(lambda: delete_matching(place.index, chosen))
+    elif change == "upgrade":
+        target = CONTRACTS[1 - CONTRACTS.index(contract_of(place.index))]
+        settings = {"stored": fake_encoders(target), "embed_images": FakeEncoder(target)}
+        return lambda: upgrade_index(place.index, "", report=lambda line: None, **settings)  # type: ignore[arg-type]
     else:
         return lambda: compact(place.index)
 
     def build() -> None:
         empty_index(place.index)
-        build_index(place.index, [find_source(str(place.photos))], embed_images=FakeEncoder(), prune=True)
+        encoder = FakeEncoder(contract_of(place.index))
+        build_index(place.index, [find_source(str(place.photos))], embed_images=encoder, prune=True)
 
     return build
+
+
+def contract_of(index: Path) -> str:
+    with closing(reading(index)) as connection:
+        generation = current_generation(connection)
+    return generation.contract if generation else CONTRACTS[0]
 
 
 def _ignore_missing(action: Callable[[], object]) -> None:
@@ -184,7 +197,9 @@ def mixed_state(index: Path, connection: object, draw: np.random.Generator) -> s
         if [id for id, _, _ in rows] != [id for (id,) in texts]:
             return "the full-text index has other items than the index"
         for id, content, vector in rows:
-            if vector is None or not np.array_equal(np.frombuffer(vector, "<f2"), vector_of(content).astype("<f2")):
+            if vector is None or not np.array_equal(
+                np.frombuffer(vector, "<f2"), vector_of(content, generation.contract).astype("<f2")
+            ):
                 return f"item {id} has no vector, or not that of its content"
         engine = open_engine(index, "exact")
         try:
@@ -193,7 +208,7 @@ def mixed_state(index: Path, connection: object, draw: np.random.Generator) -> s
                 return f"the engine has {view.count} items, the index {len(rows)}"
             if rows:
                 id, content, _ = rows[draw.integers(len(rows))]
-                query_vector = np.concatenate([vector_of(content), [0, 0]]).astype(np.float32)
+                query_vector = np.concatenate([vector_of(content, generation.contract), [0, 0]]).astype(np.float32)
                 found, _ = view.search(query_vector[None], 1)
                 same = [other for other, its, _ in rows if its == content]
                 if found[0, 0] != same[0]:
@@ -286,9 +301,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--images", type=int, default=240, help="files at the start")
     parser.add_argument("--seed", type=int, default=0, help="random seed of files and kill times")
-    parser.add_argument("--quick", action="store_true", help="5 trials of 80 files")
+    parser.add_argument("--quick", action="store_true", help="6 trials of 80 files")
     args = parser.parse_args(argv)
-    trials, images = (5, 80) if args.quick else (args.trials, args.images)
+    trials, images = (6, 80) if args.quick else (args.trials, args.images)
     with tempfile.TemporaryDirectory() as folder:
         kills, checks, problems = measure(trials, images, args.seed, Path(folder))
     for problem in problems:

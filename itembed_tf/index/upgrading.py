@@ -17,6 +17,7 @@ from itembed_tf.index.bridge import FEWEST, Bridge, fit_bridge
 from itembed_tf.index.build import derive, stored_sources
 from itembed_tf.index.database import writing
 from itembed_tf.index.encoders import find_exports, pack_encoders, store_image_encoder
+from itembed_tf.index.entry_reading import ReadEntry, read_ahead
 from itembed_tf.index.errors import SearchIndexError
 from itembed_tf.index.generations import StoredEncoders, current_generation
 from itembed_tf.index.lessons import read_lessons
@@ -29,7 +30,6 @@ from itembed_tf.index.re_encoding import (
     put_encoded,
     sample_images,
 )
-from itembed_tf.index.reading import ReadEntry, read_ahead
 from itembed_tf.index.records import Generation, Kind
 from itembed_tf.index.sources import Entry, Listing, list_source
 from itembed_tf.index.upgrade import count_items, start_upgrade, switch
