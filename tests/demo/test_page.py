@@ -73,6 +73,18 @@ def test_words_are_shaded_by_their_weight_and_unknown_ones_struck_through(open_p
     assert re.fullmatch(r"score without this word: \+0\.\d{3}", against.get_attribute("title") or "")
 
 
+def test_each_tile_has_its_band_with_the_measured_precision(open_page: NewTab) -> None:
+    tab = open_page("/?q=green+circle&by=vector")
+    first = tab.locator(".tile").first
+    assert first.locator(".band.strong").inner_text() == "strong"
+    assert first.locator(".band").get_attribute("title") == "strong: 9 of 10 were right on dev"
+    half = tab.locator(".tile:has-text('green square') .band").first  # cosine 0.5
+    assert half.inner_text() == "likely"
+    assert "strong match" in (first.locator("a").get_attribute("aria-label") or "")
+    first.locator("a").click()
+    assert "strong: 9 of 10 were right on dev" in tab.locator(".verdict").inner_text()
+
+
 def test_a_late_answer_to_an_earlier_query_is_not_shown(open_page: NewTab) -> None:
     tab = open_page()
     held = []

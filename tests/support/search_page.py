@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -21,10 +22,13 @@ from itembed_tf.demo.page_api import PageApi
 from itembed_tf.demo.searched_index import SearchedIndex
 from itembed_tf.index.records import NewItem
 from itembed_tf.index.text_encoder import EmbeddedTexts
+from itembed_tf.retrieval.bands import LOWEST, Band
+from itembed_tf.retrieval.calibration import Calibration, calibration_bytes
+from itembed_tf.retrieval.hubness import Bank
 from itembed_tf.server.http_server import HttpServer
 from itembed_tf.server.limits import Limits
 from itembed_tf.text import Vocabulary
-from tests.support.small_index import new_item, write_index
+from tests.support.small_index import CONTRACT, new_item, write_index
 
 COLOURS = {"red": (200, 40, 30), "green": (40, 150, 60), "blue": (40, 80, 200), "yellow": (230, 190, 40)}
 SHAPES = ("circle", "square", "bar", "ring")
@@ -112,7 +116,16 @@ def write_shapes(folder: Path, count: int = 160, name: str = "shapes.index") -> 
         items.append(item)
     index = folder / name
     write_index(index, items, dimensions=len(WORDS))
+    with closing(sqlite3.connect(index / "index.sqlite")) as connection, connection:
+        connection.execute("UPDATE encoders SET calibration = ?", (calibration_bytes(calibration()),))
     return index
+
+
+def calibration() -> Calibration:
+    """Bands for a text query, without a hubness correction: strong from 0.9, likely from 0.4."""
+    bands = (Band("strong", 0.9, 90, 100), Band("likely", 0.4, 40, 100), Band("weak", LOWEST, 2, 100))
+    bank = Bank(np.eye(len(WORDS), dtype=np.float16), np.arange(len(WORDS), dtype=np.int32))
+    return Calibration(CONTRACT, captions=bank, images=bank, corrections={}, bands={"text_to_image": bands})
 
 
 class ServedPage:

@@ -10,6 +10,7 @@ const PAGE = 60; // hits of one request
 const MOST = 600; // hits that are loaded at once when an earlier view is restored
 const TILE = 34_000; // square pixels of a tile with its text, at least
 const PAUSE = 250; // ms without a further letter
+const VERY_SLOW = 1500; // ms after which it says why
 const SLOW = 250; // ms after which a search shows that it is running
 const AHEAD = "1200px"; // how far below the window further hits are loaded
 
@@ -61,8 +62,11 @@ export class Column {
     this.running?.abort();
     this.running = new AbortController();
     const { signal } = this.running;
-    const slow = setTimeout(() => this.section.classList.add("waiting"), SLOW);
-    signal.addEventListener("abort", () => clearTimeout(slow));
+    const slow = [
+      setTimeout(() => this.section.classList.add("waiting"), SLOW),
+      setTimeout(() => this.#wait(state), VERY_SLOW),
+    ];
+    signal.addEventListener("abort", () => slow.forEach(clearTimeout));
     const parameters = of(this.index, searchParameters(state));
     parameters.set("limit", Math.min(MOST, Math.max(PAGE, wanted)));
     try {
@@ -81,8 +85,16 @@ export class Column {
   }
 
   #waited(slow) {
-    clearTimeout(slow);
+    slow.forEach(clearTimeout);
     this.section.classList.remove("waiting");
+  }
+
+  /** Says what takes so long. */
+  #wait(state) {
+    this.words.replaceChildren();
+    this.counts.textContent = state.image
+      ? "Loading the image encoder, for the first search by an image …"
+      : "Searching …";
   }
 
   /** Loads the next hits, if there are any and none are being loaded. */
@@ -128,7 +140,7 @@ export class Column {
       ? answer.matching === all
         ? ""
         : what
-      : `${what} · ${answer.milliseconds < 10 ? answer.milliseconds : Math.round(answer.milliseconds)} ms`;
+      : `${what} · ${duration(answer.milliseconds)}`;
     this.note.replaceChildren(...answer.notes.map((note) => element("p", {}, note)));
     this.unknown = new Set(answer.unknown_words.map(plain));
     const { text } = splitQuery(this.state.q);
@@ -198,5 +210,8 @@ export class Column {
     );
   }
 }
+
+/** 12.3 as "12 ms", 1234 as "1.2 s". */
+const duration = (ms) => (ms < 10 ? `${ms} ms` : ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
 
 export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/u.test(text) ? "" : ".");

@@ -87,6 +87,7 @@ export class Grid {
     const sizes = justify(this.hits.map(aspect), width, rowHeight(width), gap);
     this.tiles.forEach((tile, i) => {
       tile.style.width = `${sizes[i][0]}px`;
+      tile.classList.toggle("tight", sizes[i][0] < 215);
       tile.classList.toggle("narrow", sizes[i][0] < 165);
       tile.classList.toggle("slim", sizes[i][0] < 120);
       tile.firstElementChild.style.height = `${sizes[i][1]}px`;
