@@ -53,6 +53,7 @@ def main(argv: Sequence[str]) -> int:
     print(f"report:    {run / 'report' / 'index.html'}")
     print(f"encoders:  {run / 'encoders'}  (SavedModels, and the text encoder for LiteRT)")
     print("next:")
+    print(f"  {command_line('demo', run)}")
     print(f"  {command_line('evaluate', run, '--split', 'dev')}")
     print(f"  {command_line('export', run, f'exports/{run.name}')}")
     print("  your own images: docs/your_images.md")

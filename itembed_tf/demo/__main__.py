@@ -46,6 +46,8 @@ def main(argv: Sequence[str]) -> int:
         ports = (PORT, 0) if args.port is None else (args.port,)
         for index in indexes:
             index.warm_up()
+            if index.searcher.note:
+                print(f"note: {index.searcher.note}", file=sys.stderr)
         asyncio.run(serve_page(PageApi(indexes), host=args.host, ports=ports, opened=opened))
     return 0
 

@@ -136,6 +136,7 @@ def _print(report: BuildReport, index: str) -> None:
         engine = choose_engine(report.items)
         print(f"engine: {engine.name}, {engine.note or engine.reason}")
         print(f"next:\n  {command_line('search', index, 'a red boat on a quiet lake')}")
+        print(f"  {command_line('demo', index)}")
 
 
 _WORDS = {"described": "with other captions or fields"}
