@@ -12,6 +12,7 @@ from itembed_tf.export_layout import IDS_SIGNATURE, TEXT_ENCODER
 from itembed_tf.exporting.contract import Contract, read_contract
 from itembed_tf.exporting.litert_convert import embed_all, function_converter
 from itembed_tf.exporting.parity import compare_embeddings, sample_texts
+from itembed_tf.progress import running_clock
 from itembed_tf.text import Vocabulary, load_vocabulary
 
 
@@ -33,7 +34,8 @@ def litert_text_encoder(exports: str | Path) -> tuple[bytes, Vocabulary]:
     vocabulary = export_vocabulary(folder, contract)
     if "tensorflow_text" in contract.needs:  # registers its ops
         importlib.import_module("tensorflow_text")
-    model = tf.saved_model.load(str(folder))  # holds the variables, of which the signature has weak references
+    with running_clock(f"loading {TEXT_ENCODER}"):
+        model = tf.saved_model.load(str(folder))  # holds the variables, of which the signature has weak references
     signature = model.signatures[IDS_SIGNATURE]
 
     @tf.function(input_signature=[tf.TensorSpec([1, vocabulary.length], tf.int32, name="ids")], autograph=False)

@@ -16,7 +16,7 @@ from itembed_tf.files import folder_atomically
 from itembed_tf.index.errors import SearchIndexError
 from itembed_tf.index.generations import StoredEncoders
 from itembed_tf.index.text_encoder import tokenizer_json
-from itembed_tf.progress import running_clock
+from itembed_tf.quiet import load_tensorflow
 from itembed_tf.retrieval.calibration import CALIBRATION_FILE
 
 SHORT_HASH = 16  # characters of a contract hash in the name of a folder
@@ -36,6 +36,7 @@ def find_exports(path: str | Path) -> Path:
     if (path / "config.toml").is_file():
         exports = path / "encoders"
         if not (exports / CONTRACT_FILE).is_file():
+            load_tensorflow()
             from itembed_tf.exporting import export_saved_models
 
             export_saved_models(path, exports)
@@ -57,6 +58,7 @@ def export_contract(exports: Path) -> str:
         content = json.loads((exports / CONTRACT_FILE).read_text(encoding="utf-8"))
         return str(content["contract"])
     except (OSError, ValueError, KeyError, TypeError):
+        load_tensorflow()
         from itembed_tf.exporting import read_contract
 
         return read_contract(exports).contract  # which says what is wrong
@@ -69,11 +71,11 @@ def pack_encoders(exports: Path) -> StoredEncoders:
         ExportError: not an export that this version reads.
         ParityError: the LiteRT text encoder differs from the exported one.
     """
+    load_tensorflow()
     from itembed_tf.exporting import litert_text_encoder, read_contract
 
     contract = read_contract(exports)
-    with running_clock("converting the text encoder"):
-        text_encoder, vocabulary = litert_text_encoder(exports)
+    text_encoder, vocabulary = litert_text_encoder(exports)
     calibration = exports / CALIBRATION_FILE
     return StoredEncoders(
         contract=contract.contract,
@@ -88,6 +90,7 @@ def store_image_encoder(exports: Path, index: str | Path) -> Path:
     """Copy the image encoder of an export into an index, whole or not at all; returns its folder there."""
     folder = image_encoder_folder(index, export_contract(exports))
     if not folder.exists():
+        load_tensorflow()
         from itembed_tf.exporting import read_contract
 
         version = str(read_contract(exports).version)
