@@ -10,6 +10,7 @@ from pathlib import Path
 
 from itembed_tf.config import Config
 from itembed_tf.errors import UserError
+from itembed_tf.index.calibrating import take_calibration
 from itembed_tf.index.database import is_index, reading, writing
 from itembed_tf.index.encoders import export_contract, find_exports, pack_encoders, store_image_encoder
 from itembed_tf.index.errors import SearchIndexError
@@ -101,6 +102,7 @@ def _generation(connection: sqlite3.Connection, index: Path, encoders: str | Pat
         return start_generation(connection, packed)
     check_contract(generation, export_contract(exports))
     store_image_encoder(exports, index)
+    take_calibration(connection, generation, exports)
     return generation
 
 

@@ -124,9 +124,23 @@ def put_vectors(
         mapped: whether they were mapped from another encoder's space.
     """
     with transaction(connection) as revision:
-        for id, vector, (text_bias, image_bias) in zip(ids, vectors, biases.tolist()):
-            stored = _stored(vector, vectors.shape[1], f"item {id}")
-            _put_vector(connection, int(id), generation, stored, text_bias, image_bias, revision, mapped)
+        replace_vectors(connection, revision, generation, ids, vectors, biases=biases, mapped=mapped)
+
+
+def replace_vectors(
+    connection: sqlite3.Connection,
+    revision: int,
+    generation: int,
+    ids: Sequence[int],
+    vectors: NDArray[np.float32],
+    *,
+    biases: NDArray[np.float32],
+    mapped: bool = False,
+) -> None:
+    """`put_vectors` as a part of a transaction of the caller; `revision` is what `transaction` yields."""
+    for id, vector, (text_bias, image_bias) in zip(ids, vectors, biases.tolist()):
+        stored = _stored(vector, vectors.shape[1], f"item {id}")
+        _put_vector(connection, int(id), generation, stored, text_bias, image_bias, revision, mapped)
 
 
 def _stored(vector: NDArray[np.float32], dimensions: int, what: str) -> bytes:

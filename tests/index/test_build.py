@@ -12,13 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.fake_encoder import FakeEncoder, empty_index, fake_vector
+from benchmarks.fake_encoder import CONTRACTS, FakeEncoder, empty_index, fake_vector
 from itembed_tf.index.build import build_index
-from itembed_tf.index.database import reading
+from itembed_tf.index.calibrating import take_calibration
+from itembed_tf.index.database import reading, writing
 from itembed_tf.index.errors import SearchIndexError
+from itembed_tf.index.generations import current_generation
 from itembed_tf.index.items import all_items, read_vectors
 from itembed_tf.index.records import BuildReport, Item
 from itembed_tf.index.sources import find_source
+from itembed_tf.retrieval.calibration import Calibration, calibration_bytes, write_calibration
+from itembed_tf.retrieval.hubness import Bank, Correction
 from tests.support.images import image_bytes
 
 
@@ -258,17 +262,16 @@ def test_json_of_the_fields_is_that_of_the_table(place: Place) -> None:
     assert place.items()["0.png"].fields == {"tags": '["a"]', "ok": True}
 
 
-def test_biases_are_those_of_the_calibration(place: Place) -> None:
-    from itembed_tf.index.database import writing
-    from itembed_tf.retrieval.calibration import Calibration, calibration_bytes
-    from itembed_tf.retrieval.hubness import Bank, Correction
-
-    bank = np.eye(8, dtype=np.float16)
-    groups = np.arange(8, dtype=np.int32)
+def calibration() -> Calibration:
+    """The axes as banks: the cosines of a vector with them are its components."""
+    bank = Bank(np.eye(8, dtype=np.float16), np.arange(8, dtype=np.int32))
     corrections = {"text_to_image": Correction(0.5, 2), "image_to_image": Correction(1.0, 1)}
-    calibration = Calibration("fa" * 32, Bank(bank, groups), Bank(bank, groups), corrections)
+    return Calibration(CONTRACTS[0], bank, bank, corrections)
+
+
+def test_biases_are_those_of_the_calibration(place: Place) -> None:
     with writing(place.index) as connection:
-        connection.execute("UPDATE encoders SET calibration = ?", (calibration_bytes(calibration),))
+        connection.execute("UPDATE encoders SET calibration = ?", (calibration_bytes(calibration()),))
     place.write("a.png", 1)
     place.build(place.photos)
     cosines = np.sort(fake_vector(image_bytes(1)))
@@ -278,3 +281,21 @@ def test_biases_are_those_of_the_calibration(place: Place) -> None:
     place.write("copy.png", 1)
     place.build()
     assert len(set(place.rows("SELECT text_bias, image_bias FROM vectors"))) == 1
+
+
+def test_a_calibration_that_comes_later_gives_all_items_its_biases(place: Place, tmp_path: Path) -> None:
+    for number in range(3):
+        place.write(f"{number}.png", number)
+    place.build(place.photos)
+    write_calibration(tmp_path, calibration())
+    with writing(place.index) as connection:
+        generation = current_generation(connection)
+        assert generation is not None
+        assert take_calibration(connection, generation, tmp_path)
+        assert not take_calibration(connection, generation, tmp_path), "the same calibration again changes nothing"
+    with closing(reading(place.index)) as connection:
+        ids = [item.id for item in all_items(connection)]
+        expected = np.sort(read_vectors(connection, ids, 1), axis=1)
+    found = np.array(place.rows("SELECT text_bias, image_bias FROM vectors ORDER BY item"))
+    np.testing.assert_allclose(found, np.stack([expected[:, -2:].mean(axis=1) / 2, expected[:, -1]], 1), atol=1e-6)
+    assert place.rows("SELECT count(*) FROM removed") == [(3,)], "engines see new rows"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -127,3 +128,14 @@ def test_wrong_commands_say_what_is_wrong(
         assert stopped.code == code
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir()), "nothing was written"
+
+
+def test_ctrl_c_says_how_to_continue(
+    built: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("itembed_tf.index.build.build_index", stop)
+    assert main(["index", str(built), "--retry"]) == 130
+    assert re.search(rf"interrupted; continue with: .*itembed.* index {built} --retry", capsys.readouterr().err)
