@@ -1,7 +1,8 @@
 """Export the encoders of a run, as SavedModels for TF Serving or as LiteRT files for phones and browsers.
 
 Every file is reloaded and compared with the model of the run before the command succeeds. A LiteRT file that loses
-more recall on dev than its precision allows is not written, unless --accept-loss is given.
+more recall on dev than its precision allows is not written, unless --accept-loss is given. --to search writes a
+SavedModel that searches an index.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ EXAMPLES = """
   itembed export runs/openmoji exports/openmoji                          SavedModels
   itembed export runs/openmoji exports/small --pca 128                   shorter embeddings
   itembed export runs/openmoji exports/edge --to litert --text int8      LiteRT files
+  itembed export runs/openmoji exports/openmoji --to search --index photos.index
 """
 LITERT_HEAD = (
     f"{'':31}{'MB':>7}{'ms':>8}  {'cosine to float32':19}{'R@1 image → text':20}{'R@1 text → image':20}"
@@ -35,6 +37,8 @@ LITERT_HEAD = (
 @program
 def main(argv: Sequence[str]) -> int:
     args = _arguments(argv)
+    if args.to == "search":
+        return _export_search(args)
     run_config(args.run, args.set)
     load_tensorflow()
     return _export_litert(args) if args.to == "litert" else _export_saved_model(args)
@@ -42,13 +46,15 @@ def main(argv: Sequence[str]) -> int:
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser("export", __doc__, examples=EXAMPLES.strip("\n"))
-    parser.add_argument("run", metavar="RUN", help="run directory of a finished run")
+    parser.add_argument("run", metavar="RUN", help="run directory of a finished run; for --to search also an export")
     parser.add_argument(
         "out",
         metavar="OUT",
         help="output folder; SavedModels get the next free version number there, LiteRT files are replaced",
     )
-    parser.add_argument("--to", default="saved_model", choices=("saved_model", "litert"), help="default: saved_model")
+    parser.add_argument(
+        "--to", default="saved_model", choices=("saved_model", "litert", "search"), help="default: saved_model"
+    )
     add_settings(parser, "override evaluation.flip, evaluation.shifts or image.fit, or the location of the dataset")
     saved_model = parser.add_argument_group("SavedModel")
     saved_model.add_argument(
@@ -58,6 +64,9 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         help="reduce the embeddings to N dimensions by PCA on train, and measure the loss on dev; reads the dataset",
     )
     saved_model.add_argument("--cut", type=int, dest="pca", help=argparse.SUPPRESS)  # its name in earlier versions
+    search = parser.add_argument_group("search")
+    search.add_argument("--index", metavar="INDEX", help="that the model searches; its encoders must be those of RUN")
+    search.add_argument("--hits", type=int, metavar="N", help="hits of each query (default: 100)")
     litert = parser.add_argument_group("LiteRT (reads the dataset, to measure on dev)")
     lists = "precisions of the %s encoder, comma-separated, '' for none (default: %s)"
     litert.add_argument("--text", metavar="LIST", help=lists % ("text", LITERT_DEFAULTS["text"]))
@@ -74,6 +83,10 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
             setattr(args, name, default)
         elif args.to != "litert":
             parser.error(f"--{name.replace('_', '-')} is for --to litert")
+    if (args.to == "search") != (args.index is not None):
+        parser.error("--to search needs --index INDEX" if args.to == "search" else "--index is for --to search")
+    if args.hits is not None and (args.to != "search" or not 1 <= args.hits <= 1000):
+        parser.error(f"--hits is {args.hits}; it must be 1 to 1,000, with --to search")
     if args.pca is not None and args.pca < 1:
         parser.error(f"--pca is {args.pca}; the minimum is 1")
     known = str(LITERT_DEFAULTS["text"]).split(",")
@@ -102,6 +115,17 @@ def _export_saved_model(args: argparse.Namespace) -> int:
     print(export.calibration)
     for library in contract.needs:
         print(f"loading text_encoder needs the ops of {library}, which a stock TF Serving includes")
+    print(f"next:\n  {command_line('serve', args.out)}")
+    return 0
+
+
+def _export_search(args: argparse.Namespace) -> int:
+    load_tensorflow()
+    from itembed_tf.index.encoders import find_exports
+    from itembed_tf.index.search_model import write_search_model
+
+    folder = write_search_model(args.index, find_exports(args.run), Path(args.out), k=args.hits or 100)
+    print(f"{folder}: text or image in, ids and scores out; written anew when the index has changed")
     print(f"next:\n  {command_line('serve', args.out)}")
     return 0
 

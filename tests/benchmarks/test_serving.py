@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from benchmarks import hostile, hot_swap, serve_load
+from benchmarks import hostile, hot_swap, serve_load, served_search
 from benchmarks.hostile_requests import HEAVY, KINDS, draw_kinds
 
 
@@ -20,6 +20,12 @@ def test_quick(program, capsys, toy_exports, monkeypatch):
     assert program.main(["--quick"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith(program.__name__.split(".")[1] + ": ") and lines[-1].endswith(" ok")
+
+
+@pytest.mark.benchmark
+def test_the_served_search_finds_what_the_library_finds(capsys):
+    assert served_search.main(["--quick"]) == 0
+    assert "0 of 200 queries differ" in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_every_bar_of_serve_load(monkeypatch, tmp_path, capsys):

@@ -1,0 +1,86 @@
+"""The SavedModel `search`: the library's ids and scores, in core ops, and refusal of other encoders."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from itembed_tf import cli
+from itembed_tf.index import Query, open_searcher, writing
+from itembed_tf.index.encoders import pack_encoders
+from itembed_tf.index.errors import SearchIndexError
+from itembed_tf.index.generations import start_generation
+from itembed_tf.index.items import add_source, put_items
+from itembed_tf.index.search_model import write_search_model
+from tests.support.small_index import new_item, write_index
+
+COUNT = 600  # two blocks of rows, the second one not full
+
+
+@pytest.fixture(scope="module")
+def index(small_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("search_model") / "photos.index"
+    random = np.random.default_rng(0)
+    with writing(folder, create=True) as connection:
+        generation = start_generation(connection, pack_encoders(small_export))
+        size = generation.dimensions
+        items = [
+            new_item(f"{i}.jpg", vector, text_bias=bias)
+            for i, (vector, bias) in enumerate(zip(random.normal(size=(COUNT, size)), random.uniform(0, 0.5, COUNT)))
+        ]
+        source = add_source(connection, "folder", "/photos")
+        put_items(connection, items, source=source, generation=generation.number, dimensions=size)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(index: Path, small_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    models = tmp_path_factory.mktemp("models")
+    assert cli.main(["export", str(small_export), str(models), "--to", "search", "--index", str(index)]) == 0
+    return models / "search" / "1"
+
+
+def test_ids_and_scores_are_those_of_the_library(model: Path, index: Path, small_dataset: Path) -> None:
+    signatures = tf.saved_model.load(str(model)).signatures
+    texts = ["a red dog", "zzqx", "the man on a bike"]
+    found = signatures["serving_default"](text=tf.constant(texts))
+    assert found["ids"].shape == (3, 100) and found["known_words"].numpy().tolist() == [3, 0, 5]
+    assert set(found["ids"].numpy()[1]) == {-1}, "no word is known"
+    image = next(small_dataset.glob("*.png")).read_bytes()
+    by_image = signatures["image"](image_bytes=tf.constant([image]))
+    with closing(open_searcher(index)) as searcher:
+        for query, ids, scores in (
+            (Query(texts[0], by="vector", limit=100), found["ids"][0], found["scores"][0]),
+            (Query(texts[2], by="vector", limit=100), found["ids"][2], found["scores"][2]),
+            (Query(image=image, limit=100), by_image["ids"][0], by_image["scores"][0]),
+        ):
+            hits = searcher.search(query).hits
+            assert [hit.item.id for hit in hits] == ids.numpy().tolist()
+            np.testing.assert_allclose([hit.score for hit in hits], scores.numpy(), atol=2e-3)
+
+
+def test_it_needs_no_custom_ops_and_says_what_it_is(model: Path, small_export: Path) -> None:
+    content = tf.saved_model.load(str(model)).signatures["serving_default"].graph.as_graph_def()
+    ops = {node.op for node in content.node} | {node.op for f in content.library.function for node in f.node_def}
+    assert not {op for op in ops if op.startswith(("Py", "EagerPy", "TFText"))}
+    described = json.loads((model / "assets.extra" / "search.json").read_text())
+    contract = json.loads((small_export / "encoders.json").read_text())["contract"]
+    assert described["items"] == COUNT and described["k"] == 100 and described["contract"] == contract
+    assert (model / "assets.extra" / "tf_serving_warmup_requests").stat().st_size > 0
+
+
+def test_the_next_version_follows_and_other_encoders_are_refused(
+    model: Path, index: Path, small_export: Path, tmp_path: Path
+) -> None:
+    write_index(tmp_path / "other.index", [new_item("a.jpg", [1, 0, 0, 0])])
+    with pytest.raises(SearchIndexError, match="their vectors cannot be compared"):
+        write_search_model(tmp_path / "other.index", small_export, tmp_path)
+    assert not (tmp_path / "search").exists()
+    shutil.copytree(model, tmp_path / "search" / "7")
+    assert write_search_model(index, small_export, tmp_path, k=5).name == "8"
