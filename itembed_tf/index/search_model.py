@@ -33,7 +33,7 @@ from itembed_tf.progress import running_clock
 
 SEARCH_MODEL = "search"  # its name in the folder of the exports
 IMAGE_SIGNATURE = "image"
-BLOCK = 512  # rows converted to float32 at a time: they stay in the processor's cache
+BLOCK, MAX_BLOCKS = 512, 256  # rows converted to float32 at a time, until there are too many blocks for a graph
 TOLERANCE = 1e-4  # of a score
 
 
@@ -50,10 +50,7 @@ class SearchModel(tf.Module):
         super().__init__(name=SEARCH_MODEL)
         self.image_encoder, self.text_encoder = encoders
         self.count, self.k = len(rows), min(k, len(rows))
-        blocks = -(-self.count // BLOCK)
-        vectors = np.zeros((blocks * BLOCK, rows.vectors.shape[1]), np.float16)
-        vectors[: self.count] = rows.vectors
-        self.vectors = tf.Variable(vectors.reshape(blocks, BLOCK, -1), trainable=False, name="vectors")
+        self.vectors = tf.Variable(rows.vectors.astype(np.float16), trainable=False, name="vectors")
         self.biases = tf.Variable(rows.biases, trainable=False, name="biases")  # text_bias and image_bias
         self.items = tf.Variable(rows.items, trainable=False, name="items")
 
@@ -77,11 +74,10 @@ class SearchModel(tf.Module):
     def _nearest(self, queries: tf.Tensor, side: int) -> tuple[tf.Tensor, tf.Tensor]:
         """Ids by corrected score, and their cosines; `side` is the column of the biases."""
 
-        def block_cosines(block: tf.Tensor) -> tf.Tensor:
-            return tf.matmul(queries, tf.cast(block, tf.float32), transpose_b=True)
-
-        blocks = tf.map_fn(block_cosines, self.vectors, fn_output_signature=tf.float32)  # [blocks, batch, BLOCK]
-        cosines = tf.reshape(tf.transpose(blocks, [1, 0, 2]), [tf.shape(queries)[0], -1])[:, : self.count]
+        step = max(BLOCK, -(-self.count // MAX_BLOCKS))
+        # A loop of Python: one in the graph costs more than a block.
+        blocks = [tf.cast(self.vectors[i : i + step], tf.float32) for i in range(0, self.count, step)]
+        cosines = tf.concat([tf.matmul(queries, block, transpose_b=True) for block in blocks], axis=1)
         _, best = tf.math.top_k(cosines - self.biases[:, side], self.k)  # of equal scores the first
         return tf.gather(self.items, best), tf.gather(cosines, best, batch_dims=1)
 
