@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from itembed_tf import cli
 from itembed_tf.index import Query, open_searcher, writing
-from itembed_tf.index.encoders import pack_encoders
+from itembed_tf.index.encoders import pack_encoders, store_image_encoder
 from itembed_tf.index.errors import SearchIndexError
 from itembed_tf.index.generations import start_generation
 from itembed_tf.index.items import add_source, put_items
@@ -29,6 +29,7 @@ def index(small_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     random = np.random.default_rng(0)
     with writing(folder, create=True) as connection:
         generation = start_generation(connection, pack_encoders(small_export))
+        store_image_encoder(small_export, folder)
         size = generation.dimensions
         items = [
             new_item(f"{i}.jpg", vector, text_bias=bias)
