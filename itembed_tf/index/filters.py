@@ -28,7 +28,7 @@ KEYWORDS, FUNCTIONS = frozenset(_KEYWORDS.split()), frozenset(_FUNCTIONS.split()
 INSIDE_VIEW = FUNCTIONS | {"json_extract", "json_each", "group_concat", "char"}  # what the view itself calls
 SUBQUERIES = ("select", "with", "values", "exists", "union")
 MAX_LENGTH, SHOWN = 4_000, 120  # characters of an expression, and of it in an error
-SECONDS = 5.0  # of evaluation
+SECONDS = 5.0  # of the processor, for one evaluation
 INSTRUCTIONS = 1_000  # of SQLite's virtual machine between two looks at the clock
 LIMITS = {  # by name in sqlite3; `setlimit` is new in Python 3.11
     "SQLITE_LIMIT_LENGTH": 4_000_000,
@@ -145,10 +145,10 @@ def _reason(where: str, error: Exception) -> str:
 @contextmanager
 def _restricted(connection: sqlite3.Connection) -> Iterator[None]:
     """Deny everything but the reading of fields, and bound time and sizes, for the statements of the block."""
-    end = time.monotonic() + SECONDS
+    end = time.thread_time() + SECONDS
     limits = {getattr(sqlite3, name): value for name, value in LIMITS.items() if hasattr(sqlite3, name)}
     before = {kind: connection.setlimit(kind, value) for kind, value in limits.items()}
-    connection.set_progress_handler(lambda: time.monotonic() > end, INSTRUCTIONS)
+    connection.set_progress_handler(lambda: time.thread_time() > end, INSTRUCTIONS)
     connection.set_authorizer(_authorize)
     try:
         yield

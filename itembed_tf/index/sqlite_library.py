@@ -33,14 +33,14 @@ def check_sqlite() -> None:
 
     connection = sqlite3.connect(":memory:")
     try:
-        has_fts5 = connection.execute("SELECT sqlite_compileoption_used('ENABLE_FTS5')").fetchone()[0]
+        connection.execute("CREATE VIRTUAL TABLE texts USING fts5(caption)")
+    except sqlite3.OperationalError:
         version = connection.execute("SELECT sqlite_version()").fetchone()[0]
-    finally:
-        connection.close()
-    if not has_fts5:
         cause = "TensorFlow was loaded before it: import itembed_tf.index, or sqlite3, before tensorflow"
         advice = cause if "tensorflow" in sys.modules else "use a Python whose SQLite was built with FTS5"
-        raise SearchIndexError(f"SQLite {version} of this process has no full-text search (FTS5); {advice}")
+        raise SearchIndexError(f"SQLite {version} of this process has no full-text search (FTS5); {advice}") from None
+    finally:
+        connection.close()
 
 
 _load_sqlite()

@@ -64,6 +64,22 @@ def test_a_name_with_characters_of_a_web_address_is_opened(tmp_path: Path) -> No
         assert connection.execute("SELECT count(*) FROM items").fetchone() == (1,)
 
 
+def test_an_sqlite_that_tensorflow_has_replaced_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    write_index(tmp_path / "i", [new_item("a.jpg", [1, 0, 0, 0])])
+    code = f"""
+import tensorflow
+import sqlite3
+import itembed_tf.index
+try:
+    itembed_tf.index.reading({str(tmp_path / "i")!r})
+except itembed_tf.index.SearchIndexError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    # Where Python was linked with SQLite itself, TensorFlow's cannot take its place.
+    assert done.stdout == "" or "import itembed_tf.index, or sqlite3, before tensorflow" in done.stdout, done.stderr
+
+
 def test_full_text_search_works_after_tensorflow_was_loaded() -> None:
     code = """
 import tensorflow

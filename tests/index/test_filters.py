@@ -135,20 +135,20 @@ def test_an_expression_that_takes_long_is_stopped(tmp_path: Path, monkeypatch: p
     long = ("a" * 20_000,)
     write_index(tmp_path / "i", [new_item(str(i), [1, 0], captions=long) for i in range(200)], dimensions=2)
     where = " or ".join(["captions like '%a_a_b%'"] * 90)  # takes about 10 s
-    started = time.monotonic()
+    started = time.process_time()
     slow = pytest.raises(FilterError, match=r"took more than 0 s; make it simpler")
     with closing(reading(tmp_path / "i")) as connection, snapshot(connection), slow:
         matching_items(connection, where)
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize("pattern", ["%a" * 240 + "%b", "%_a" * 160 + "%b", "%" * 480 + "b"])
 def test_patterns_do_not_multiply_their_time(tmp_path: Path, pattern: str) -> None:
     write_index(tmp_path / "i", [new_item("x", [1, 0], captions=("a" * 20_000,))], dimensions=2)
-    started = time.monotonic()
+    started = time.process_time()
     with closing(reading(tmp_path / "i")) as connection, snapshot(connection):
         assert matching_items(connection, f"captions like '{pattern}'").tolist() == []
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_every_json_string_may_be_the_name_of_a_column(tmp_path: Path) -> None:
