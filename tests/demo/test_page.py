@@ -350,3 +350,35 @@ def test_nothing_moves_when_images_arrive(open_page: NewTab) -> None:
         ".observe({ type: 'layout-shift', buffered: true }); setTimeout(done, 200); })"
     )
     assert tab.evaluate("shift") < 0.05
+
+
+def test_terms_to_exclude_are_told_from_hyphens(open_page: NewTab) -> None:
+    split = "(texts) => import('/static/state.js').then((state) => texts.map(state.splitQuery))"
+    expected = {
+        "dog -snow": ("dog", ["snow"]),
+        'a dog -"deep snow" runs': ("a dog runs", ["deep snow"]),
+        "a T-shirt − red": ("a T-shirt − red", []),
+        "−red shirt": ("shirt", ["red"]),
+        "dog -": ("dog -", []),
+        'dog -"deep': ("dog", ["deep"]),
+        "-a -b": ("", ["a", "b"]),
+    }
+    found = open_page().evaluate(split, list(expected))
+    assert [(each["text"], each["minus"]) for each in found] == list(expected.values())
+
+
+def test_rows_of_tiles_fill_the_width_and_keep_the_aspects(open_page: NewTab) -> None:
+    justify = "([aspects, width]) => import('/static/grid.js').then((grid) => grid.justify(aspects, width, 200, 12))"
+    aspects = [1.5, 0.75, 1.0, 1.78, 1.5, 1.0, 0.66, 2.0, 1.2, 1.5]
+    sizes = open_page().evaluate(justify, [aspects, 1000])
+    rows: list[list[list[float]]] = [[]]
+    for size in sizes:
+        if rows[-1] and size[1] != rows[-1][-1][1]:
+            rows.append([])
+        rows[-1].append(size)
+    assert len(sizes) == len(aspects) and len(rows) > 1
+    for row in rows[:-1]:
+        assert 997 < sum(width for width, _ in row) + 12 * (len(row) - 1) <= 1000
+        assert row[0][1] <= 200
+    for aspect, (width, height) in zip(aspects, sizes):
+        assert width / height == pytest.approx(aspect, rel=0.02)
