@@ -141,7 +141,7 @@ export class Column {
         ? ""
         : what
       : `${what} · ${duration(answer.milliseconds)}`;
-    this.note.replaceChildren(...answer.notes.map((note) => element("p", {}, note)));
+    this.note.replaceChildren(...answer.notes.map((note) => element("p", {}, sentence(note))));
     this.unknown = new Set(answer.unknown_words.map(plain));
     const { text } = splitQuery(this.state.q);
     this.words.replaceChildren(...shaded(unshaded(text), this.unknown));
@@ -196,9 +196,9 @@ export class Column {
     if (!isStart(state)) ways.push(button("Show all", { q: "", minus: [], like: "", image: "" }));
     const why = filtered
       ? "No item passes the filters with this search."
-      : state.by === "text"
-        ? "No caption, file name or folder has these words."
-        : "The index has no items.";
+      : isStart(state)
+        ? "The index has no items."
+        : "No caption, file name or folder has these words.";
     this.note.append(
       element(
         "div.empty",

@@ -154,10 +154,9 @@ function suggest() {
     return element("button.suggestion", { type: "button", click: () => change({ q: query }) }, query);
   });
   const { images, texts } = columns[0].summary;
+  const things = [images ? plural(images, "image") : null, texts ? plural(texts, "text") : null].filter(Boolean);
   const what =
-    columns.length > 1
-      ? `Compare ${columns.length} indexes`
-      : `Search ${images ? plural(images, "image") : plural(texts, "text")}`;
+    columns.length > 1 ? `Compare ${columns.length} indexes` : `Search ${things.join(" and ") || "an empty index"}`;
   hero.replaceChildren(element("h1", {}, what));
   find(".suggestions").replaceChildren(...buttons);
 }
