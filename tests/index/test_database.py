@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from itembed_tf.index.database import DATABASE, reading, writing
 from itembed_tf.index.errors import SearchIndexError
+from itembed_tf.index.sqlite_library import check_sqlite
 from itembed_tf.locks import Locked
 from tests.support.small_index import new_item, write_index
 
@@ -64,26 +67,22 @@ def test_a_name_with_characters_of_a_web_address_is_opened(tmp_path: Path) -> No
         assert connection.execute("SELECT count(*) FROM items").fetchone() == (1,)
 
 
-def test_an_sqlite_that_tensorflow_has_replaced_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    write_index(tmp_path / "i", [new_item("a.jpg", [1, 0, 0, 0])])
-    code = f"""
-import tensorflow
-import sqlite3
-import itembed_tf.index
-try:
-    itembed_tf.index.reading({str(tmp_path / "i")!r})
-except itembed_tf.index.SearchIndexError as error:
-    print(error)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    # Where Python was linked with SQLite itself, TensorFlow's cannot take its place.
-    assert done.stdout == "" or "import itembed_tf.index, or sqlite3, before tensorflow" in done.stdout, done.stderr
+def test_an_sqlite_without_full_text_search_is_refused(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class WithoutFts5(sqlite3.Connection):
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            return super().execute(sql.replace("fts5", "fts6"), *values)
+
+    monkeypatch.setattr(sqlite3, "connect", functools.partial(sqlite3.connect, factory=WithoutFts5))
+    check_sqlite.cache_clear()
+    with pytest.raises(SearchIndexError, match=r"SQLite 3.* of this process has no full-text search \(FTS5\); "):
+        reading(index)
 
 
 def test_full_text_search_works_after_tensorflow_was_loaded() -> None:
     code = """
 import tensorflow
 import itembed_tf.index.database
+import functools
 import sqlite3
 import subprocess
 import sys
