@@ -162,3 +162,25 @@ def test_the_dataset_of_shards_and_of_a_run(small_dataset: Path, tmp_path: Path)
     entries = by_name(listed(run, splits="dev"))
     assert len(entries) == 8 and entries["1.png"].fields == {"id": "1.png", "split": "dev"}
     assert entries["1.png"].place == str(small_dataset / "1.png") and entries["1.png"].captions
+
+
+def test_shards_have_their_images_with_captions(tmp_path: Path) -> None:
+    images = [image_bytes(number) for number in range(3)]
+    shard = tmp_path / "train-00000-of-00001.tfrecord"
+    shard.write_bytes(b"head" + b"".join(images))
+    offsets = [4 + sum(map(len, images[:number])) for number in range(3)]
+    parts = [[offset, len(image)] for offset, image in zip(offsets, images)]
+    groups = [
+        {"id": "x", "label": "", "captions": ["a dog"], "caption_ids": [], "images": parts[:1]},
+        {"id": "y", "label": "cat", "captions": ["a cat", "a cat"], "caption_ids": [], "images": parts[1:]},
+    ]
+    index = {"bytes": shard.stat().st_size, "groups": groups, "skipped": []}
+    shard.with_suffix(".json").write_text(json.dumps(index))
+    manifest = {"schema": 1, "name": "folder", "split_by": "base", "shards": {"train": 1}}
+    (tmp_path / "shards.json").write_text(json.dumps(manifest))
+    entries = list(listed(tmp_path).entries)
+    assert [entry.name for entry in entries] == ["x", "y, image 1", "y, image 2"]
+    assert [entry.captions for entry in entries] == [("a dog",), ("a cat",), ("a cat",)]
+    assert entries[2].fields == {"id": "y", "split": "train", "label": "cat"}
+    assert entries[1].image is not None and read_image(entries[1].image) == images[1]
+    assert entries[1].place == f"{shard}#{offsets[1]}"
