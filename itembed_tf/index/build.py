@@ -14,7 +14,7 @@ from itembed_tf.index.calibrating import take_calibration
 from itembed_tf.index.database import is_index, reading, writing
 from itembed_tf.index.encoders import export_contract, find_exports, pack_encoders, store_image_encoder
 from itembed_tf.index.errors import SearchIndexError
-from itembed_tf.index.generations import check_contract, current_generation, start_generation
+from itembed_tf.index.generations import StoredEncoders, check_contract, current_generation, start_generation
 from itembed_tf.index.records import BuildReport, Generation
 from itembed_tf.index.sources import Listing, Source, list_source
 from itembed_tf.index.update import Update
@@ -51,8 +51,10 @@ def build_index(
     index = Path(index)
     stored = _stored(index)
     listed = [(source, _list(source, is_new=source not in stored)) for source in sources or stored]
-    with writing(index, create=encoders is not None) as connection:
-        generation = _generation(connection, index, encoders)
+    exports = None if encoders is None else find_exports(encoders)
+    packed = pack_encoders(exports) if exports and not _has_encoders(index) else None  # before anything is written
+    with writing(index, create=exports is not None) as connection:
+        generation = _generation(connection, index, exports, packed)
         vectors = Vectors(index, connection, generation, embed_images=embed_images, max_pixels=max_pixels)
         with closing(reading(index)) as second:
             update = Update(connection, second, generation, vectors, max_pixels)
@@ -89,19 +91,26 @@ def _list(source: Source, *, is_new: bool) -> Listing:
     return listing
 
 
-def _generation(connection: sqlite3.Connection, index: Path, encoders: str | Path | None) -> Generation:
+def _has_encoders(index: Path) -> bool:
+    with suppress(SearchIndexError), closing(reading(index)) as connection:
+        return current_generation(connection) is not None
+    return False
+
+
+def _generation(
+    connection: sqlite3.Connection, index: Path, exports: Path | None, packed: StoredEncoders | None
+) -> Generation:
+    """The generation that is added to: of the index, or a first one."""
     generation = current_generation(connection)
-    if encoders is None:
+    if exports is None:
         if generation is None:
             raise SearchIndexError(f"{index} has no encoders yet; `itembed index RUN INPUT --out {index}` adds them")
         return generation
-    exports = find_exports(encoders)
-    if generation is None:
-        packed = pack_encoders(exports)
-        store_image_encoder(exports, index)
-        return start_generation(connection, packed)
-    check_contract(generation, export_contract(exports))
+    if generation is not None:
+        check_contract(generation, export_contract(exports))
     store_image_encoder(exports, index)
+    if generation is None:
+        return start_generation(connection, packed or pack_encoders(exports))
     take_calibration(connection, generation, exports)
     return generation
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks.fake_encoder import CONTRACTS, FakeEncoder, empty_index, fake_vector
+from itembed_tf.errors import UserError
 from itembed_tf.index.build import build_index
 from itembed_tf.index.calibrating import take_calibration
 from itembed_tf.index.database import reading, writing
@@ -252,6 +253,13 @@ def test_a_new_source_without_images_is_refused_before_anything_is_written(tmp_p
     (tmp_path / "empty").mkdir()
     with pytest.raises(SearchIndexError, match="empty has no images; give a folder, pattern or file that has some"):
         build_index(tmp_path / "i", [find_source(str(tmp_path / "empty"))], encoders=tmp_path)
+    assert not (tmp_path / "i").exists()
+
+
+def test_wrong_encoders_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(image_bytes(1))
+    with pytest.raises(UserError, match=r"nowhere is not a folder: expected the directory of a finished run"):
+        build_index(tmp_path / "i", [find_source(str(tmp_path))], encoders=tmp_path / "nowhere")
     assert not (tmp_path / "i").exists()
 
 
