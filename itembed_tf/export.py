@@ -2,7 +2,7 @@
 
 Every file is reloaded and compared with the model of the run before the command succeeds. A LiteRT file that loses
 more recall on dev than its precision allows is not written, unless --accept-loss is given. --to search writes a
-SavedModel that searches an index.
+SavedModel that searches an index, and --to litert --index one LiteRT file that does so by text.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LITERT_HEAD = (
 @program
 def main(argv: Sequence[str]) -> int:
     args = _arguments(argv)
-    if args.to == "search":
+    if args.index:
         return _export_search(args)
     run_config(args.run, args.set)
     load_tensorflow()
@@ -65,7 +65,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     )
     saved_model.add_argument("--cut", type=int, dest="pca", help=argparse.SUPPRESS)  # its name in earlier versions
     search = parser.add_argument_group("search")
-    search.add_argument("--index", metavar="INDEX", help="that the model searches; its encoders must be those of RUN")
+    search.add_argument("--index", metavar="INDEX", help="that the file searches; its encoders must be those of RUN")
     search.add_argument("--hits", type=int, metavar="N", help="hits of each query (default: 100)")
     litert = parser.add_argument_group("LiteRT (reads the dataset, to measure on dev)")
     lists = "precisions of the %s encoder, comma-separated, '' for none (default: %s)"
@@ -83,10 +83,12 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
             setattr(args, name, default)
         elif args.to != "litert":
             parser.error(f"--{name.replace('_', '-')} is for --to litert")
-    if (args.to == "search") != (args.index is not None):
-        parser.error("--to search needs --index INDEX" if args.to == "search" else "--index is for --to search")
-    if args.hits is not None and (args.to != "search" or not 1 <= args.hits <= 1000):
-        parser.error(f"--hits is {args.hits}; it must be 1 to 1,000, with --to search")
+    if args.to == "search" and not args.index:
+        parser.error("--to search needs --index INDEX")
+    if args.index and args.to == "saved_model":
+        parser.error("--index is for --to search, and for --to litert")
+    if args.hits is not None and not (args.index and 1 <= args.hits <= 1000):
+        parser.error(f"--hits is {args.hits}; it must be 1 to 1,000, with --index")
     if args.pca is not None and args.pca < 1:
         parser.error(f"--pca is {args.pca}; the minimum is 1")
     known = str(LITERT_DEFAULTS["text"]).split(",")
@@ -122,9 +124,18 @@ def _export_saved_model(args: argparse.Namespace) -> int:
 def _export_search(args: argparse.Namespace) -> int:
     load_tensorflow()
     from itembed_tf.index.encoders import find_exports
+
+    exports, out, k = find_exports(args.run), Path(args.out), args.hits or 100
+    if args.to == "litert":
+        from itembed_tf.index.search_litert import write_search_litert
+
+        for file in write_search_litert(args.index, exports, out, k=k):
+            print(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
+        print(f"next: {shipped_folder('export/edge') / 'README.md'} has tokenizers for apps (Python, JavaScript, Java)")
+        return 0
     from itembed_tf.index.search_model import write_search_model
 
-    folder = write_search_model(args.index, find_exports(args.run), Path(args.out), k=args.hits or 100)
+    folder = write_search_model(args.index, exports, out, k=k)
     print(f"{folder}: text or image in, ids and scores out; written anew when the index has changed")
     print(f"next:\n  {command_line('serve', args.out)}")
     return 0

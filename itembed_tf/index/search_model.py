@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,45 @@ from itembed_tf.index.database import reading, snapshot
 from itembed_tf.index.engines import View, open_engine
 from itembed_tf.index.errors import SearchIndexError
 from itembed_tf.index.generations import check_contract, current_generation, read_encoders
-from itembed_tf.index.query_vectors import QueryVector, Side
+from itembed_tf.index.query_vectors import QueryVector
 from itembed_tf.index.records import Generation
 from itembed_tf.index.rows import Rows, last_row, read_rows
 from itembed_tf.index.text_encoder import load_text_encoder
 from itembed_tf.progress import running_clock
+from itembed_tf.text import Vocabulary
 
 SEARCH_MODEL = "search"  # its name in the folder of the exports
 IMAGE_SIGNATURE = "image"
 BLOCK, MAX_BLOCKS = 512, 256  # rows converted to float32 at a time, until there are too many blocks for a graph
 TOLERANCE = 1e-4  # of a score
+
+
+@dataclass(frozen=True, eq=False)
+class IndexContent:
+    """One state of an index.
+
+    Attributes:
+        rows: of the current generation, by ascending item id.
+        view: the same, to search.
+        vocabulary: of the text encoder.
+    """
+
+    generation: Generation
+    revision: int
+    rows: Rows
+    view: View
+    vocabulary: Vocabulary
+
+    def description(self, k: int) -> str:
+        """JSON that names the state, and the hits of a query."""
+        content = {
+            "contract": self.generation.contract,
+            "generation": self.generation.number,
+            "revision": self.revision,
+            "items": len(self.rows),
+            "k": k,
+        }
+        return json.dumps(content, indent=1) + "\n"
 
 
 class SearchModel(tf.Module):
@@ -98,42 +128,46 @@ def write_search_model(index: str | Path, exports: Path, out: Path, *, k: int = 
         ParityError: the reloaded model finds other items than the library does.
     """
     contract = read_contract(exports)
-    with closing(reading(index)) as connection, snapshot(connection) as revision:
-        generation = current_generation(connection)
-        if generation is None:
-            raise SearchIndexError(f"the index {index} is empty; `itembed index` adds to it")
-        check_contract(generation, contract.contract)
-        if generation.base:
-            raise SearchIndexError(
-                f"the text encoder of the index {index} was taught names, which {exports} does not know; undo the "
-                "lessons, or serve the index itself with `itembed serve --index`"
-            )
-        rows = _by_item(read_rows(connection, generation.number, generation.dimensions, 0, last_row(connection)))
-        if not len(rows):
-            raise SearchIndexError(f"the index {index} has no items; `itembed index` adds some")
-        view = open_engine(index, "exact").refresh(connection)
-        vocabulary = load_text_encoder(read_encoders(connection, generation.contract)).vocabulary
+    content = index_content(index, exports)
     paths = [exports / name / str(contract.version) for name in ENCODERS]
     image_encoder, text_encoder = (tf.saved_model.load(str(path)) for path in paths)
-    model = SearchModel((image_encoder, text_encoder), rows, k)
-    texts, images = np.array(sample_texts(vocabulary), object), np.array(list(sample_images().values()), object)
+    model = SearchModel((image_encoder, text_encoder), content.rows, k)
+    texts = np.array(sample_texts(content.vocabulary), object)
+    images = np.array(list(sample_images().values()), object)
     final = out / SEARCH_MODEL / str(_next_version(out))
     with folder_atomically(final) as folder:
         with running_clock("writing the SavedModel of search"):
             signatures = {DEFAULT_SIGNATURE: model.by_text, IMAGE_SIGNATURE: model.by_image}
             tf.saved_model.save(model, str(folder), signatures=signatures)
         with running_clock("reloading it, comparing it with the library"):
-            _check(folder, view, text_encoder, texts)
+            _check(folder, content.view, text_encoder, texts)
         examples = {DEFAULT_SIGNATURE: ("text", texts), IMAGE_SIGNATURE: ("image_bytes", images)}
         write_warmup(folder, model_name=SEARCH_MODEL, examples=examples, batch_sizes=contract.allowed_batch_sizes)
         shutil.copy2(exports / CONTRACT_FILE, folder / EXTRA_ASSETS / CONTRACT_FILE)
-        write_atomically(folder / EXTRA_ASSETS / "search.json", _description(generation, revision, model))
+        write_atomically(folder / EXTRA_ASSETS / "search.json", content.description(model.k))
     return final
 
 
-def _by_item(rows: Rows) -> Rows:
-    order = np.argsort(rows.items)
-    return Rows(rows.rows[order], rows.items[order], rows.vectors[order], rows.biases[order])
+def index_content(index: str | Path, exports: Path) -> IndexContent:
+    """Read an index whose vectors belong to an export; SearchIndexError as `write_search_model`."""
+    with closing(reading(index)) as connection, snapshot(connection) as revision:
+        generation = current_generation(connection)
+        if generation is None:
+            raise SearchIndexError(f"the index {index} is empty; `itembed index` adds to it")
+        check_contract(generation, read_contract(exports).contract)
+        if generation.base:
+            raise SearchIndexError(
+                f"the text encoder of the index {index} was taught names, which {exports} does not know; undo the "
+                "lessons, or serve the index itself with `itembed serve --index`"
+            )
+        rows = read_rows(connection, generation.number, generation.dimensions, 0, last_row(connection))
+        if not len(rows):
+            raise SearchIndexError(f"the index {index} has no items; `itembed index` adds some")
+        order = np.argsort(rows.items)
+        rows = Rows(rows.rows[order], rows.items[order], rows.vectors[order], rows.biases[order])
+        view = open_engine(index, "exact").refresh(connection)
+        vocabulary = load_text_encoder(read_encoders(connection, generation.contract)).vocabulary
+    return IndexContent(generation, revision, rows, view, vocabulary)
 
 
 def _check(folder: Path, view: View, text_encoder: Any, texts: NDArray[Any]) -> None:
@@ -141,26 +175,21 @@ def _check(folder: Path, view: View, text_encoder: Any, texts: NDArray[Any]) -> 
     batch = tf.constant(texts.tolist())
     found = tf.saved_model.load(str(folder)).signatures[DEFAULT_SIGNATURE](text=batch)
     encoded = text_encoder.signatures[DEFAULT_SIGNATURE](text=batch)
-    side: Side = "text"
     for ids, known, vector in zip(found["ids"].numpy(), encoded["known_words"].numpy(), encoded["embedding"].numpy()):
-        if not known:
-            continue
-        row = QueryVector(vector, side).row(corrected=True)
-        expected, scores = view.search(row, len(ids))
-        _, own = view.search(row, len(ids), np.sort(ids))  # the scores that the library gives to these items
-        if set(ids) != set(expected[0]) and not np.allclose(own, scores, rtol=0, atol=TOLERANCE):
-            raise ParityError(f"search: the reloaded model finds {ids[:5]}, and the library {expected[0, :5]}")
+        if known:
+            check_found(view, ids, vector, TOLERANCE)
 
 
-def _description(generation: Generation, revision: int, model: SearchModel) -> str:
-    content = {
-        "contract": generation.contract,
-        "generation": generation.number,
-        "revision": revision,
-        "items": model.count,
-        "k": model.k,
-    }
-    return json.dumps(content, indent=1) + "\n"
+def check_found(view: View, ids: NDArray[np.int64], vector: NDArray[np.float32], tolerance: float) -> None:
+    """Raise ParityError if ids, found for the vector of a text, are not those that the library finds.
+
+    Items may differ whose scores are closer than `tolerance`.
+    """
+    row = QueryVector(vector, "text").row(corrected=True)
+    expected, scores = view.search(row, len(ids))
+    _, own = view.search(row, len(ids), np.sort(ids))  # the scores that the library gives to these items
+    if not np.allclose(own, scores, rtol=0, atol=tolerance):
+        raise ParityError(f"search: the reloaded model finds {ids[:5]}, and the library {expected[0, :5]}")
 
 
 def _next_version(out: Path) -> int:

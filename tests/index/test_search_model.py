@@ -1,4 +1,4 @@
-"""The SavedModel `search`: the library's ids and scores, in core ops, and refusal of other encoders."""
+"""The SavedModel and the LiteRT file that search: the library's ids and scores, and refusal of other encoders."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import pytest
 import tensorflow as tf
 
 from itembed_tf import cli
-from itembed_tf.index import Query, open_searcher, writing
+from itembed_tf.index import Query, open_searcher, reading, writing
 from itembed_tf.index.encoders import pack_encoders, store_image_encoder
 from itembed_tf.index.errors import SearchIndexError
-from itembed_tf.index.generations import start_generation
+from itembed_tf.index.generations import read_encoders, start_generation
 from itembed_tf.index.items import add_source, put_items
+from itembed_tf.index.search_litert import litert_search
 from itembed_tf.index.search_model import write_search_model
+from itembed_tf.index.text_encoder import load_text_encoder
 from tests.support.small_index import new_item, write_index
 
 COUNT = 600  # two blocks of rows, the second one not full
@@ -85,3 +87,21 @@ def test_the_next_version_follows_and_other_encoders_are_refused(
     assert not (tmp_path / "search").exists()
     shutil.copytree(model, tmp_path / "search" / "7")
     assert write_search_model(index, small_export, tmp_path, k=5).name == "8"
+
+
+def test_one_litert_file_finds_what_the_library_finds(
+    index: Path, small_export: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["export", str(small_export), str(tmp_path), "--to", "litert", "--index", str(index), "--hits", "7"]
+    assert cli.main(words) == 0
+    assert "search.float16.tflite: " in capsys.readouterr().out
+    with closing(reading(index)) as connection:
+        contract = json.loads((small_export / "encoders.json").read_text())["contract"]
+        vocabulary = load_text_encoder(read_encoders(connection, contract)).vocabulary
+    found = litert_search((tmp_path / "search.float16.tflite").read_bytes())(vocabulary.encode(["a red dog"])[0])
+    with closing(open_searcher(index)) as searcher:
+        hits = searcher.search(Query("a red dog", by="vector", limit=7)).hits
+    assert found["items"].tolist() == [[hit.item.id for hit in hits]]
+    np.testing.assert_allclose(found["scores"][0], [hit.score for hit in hits], atol=5e-3)
+    described = json.loads((tmp_path / "search.json").read_text())
+    assert described["k"] == 7 and described["items"][str(hits[0].item.id)] == ["/photos", hits[0].item.name]
