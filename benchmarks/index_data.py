@@ -1,7 +1,7 @@
 """Vectors for `benchmarks.index` and `benchmarks.milvus`: real embeddings, tiled with noise.
 
 The rows are the training images of a run, each many times, with noise whose standard deviation per dimension is
-proportional to that of the images; the queries are its dev images and dev captions, as they are. The hubness biases are
+proportional to that of the images; the queries are dev images and dev captions, as they are. The hubness biases are
 computed from samples of the training captions and images. Embeddings of more than 512 dimensions are projected on the
 512 principal ones of the training images and captions.
 """
@@ -31,14 +31,15 @@ class Vectors:
     Attributes:
         vectors: float16 [n, 512], memory-mapped.
         biases: float32 [n, 2]: for text queries and for image queries.
-        queries: float32 [1000, 514] by kind, "image" and "text".
-        banks: float16 [2000, 512] by kind: training images and captions.
+        queries: float32 [n, 514] by kind, "image" and "text": half of dev, 500 images and 1,250 captions.
+        samples: float16 [n, 512] by kind: the other half, by which an index measures the effort that it needs. They
+            take the place of the training images of a calibration, from which the rows are made here.
     """
 
     vectors: NDArray[np.float16]
     biases: NDArray[np.float32]
     queries: dict[str, NDArray[np.float32]]
-    banks: dict[str, NDArray[np.float16]]
+    samples: dict[str, NDArray[np.float16]]
 
 
 def tiled(run: Path, work: Path, count: int, log: bool = True) -> Vectors:
@@ -56,13 +57,14 @@ def tiled(run: Path, work: Path, count: int, log: bool = True) -> Vectors:
     }
     if not file.exists():
         _write(file, count, images, banks, log)
-    queries = {"image": dev_images[:1000], "text": dev_captions[:: max(1, len(dev_captions) // 1000)][:1000]}
+    dev = {"image": dev_images, "text": dev_captions[::2]}
     kinds = {"image": [0, 1], "text": [1, 0]}
     queries = {
-        kind: np.concatenate([q, np.tile(kinds[kind], (len(q), 1))], axis=1).astype(np.float32)
-        for kind, q in queries.items()
+        kind: np.concatenate([vectors[1::2], np.tile(kinds[kind], (len(vectors[1::2]), 1))], axis=1).astype(np.float32)
+        for kind, vectors in dev.items()
     }
-    return Vectors(np.load(file, mmap_mode="r"), np.load(file.with_suffix(".biases.npy")), queries, banks)
+    samples = {kind: vectors[::2].astype(np.float16) for kind, vectors in dev.items()}
+    return Vectors(np.load(file, mmap_mode="r"), np.load(file.with_suffix(".biases.npy")), queries, samples)
 
 
 def _embeddings(run: Path, work: Path) -> dict[str, NDArray[np.float32]]:

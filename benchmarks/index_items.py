@@ -43,7 +43,7 @@ def new_items(data: Vectors, rows: Sequence[int] | NDArray[np.int64], name: str 
 def write_index(folder: Path, data: Vectors) -> float:
     """An index whose item n is row n - 1 of the data, without derived files; returns the seconds that it took."""
     started = time.monotonic()
-    banks = {kind: Bank(bank, np.arange(len(bank), dtype=np.int32)) for kind, bank in data.banks.items()}
+    banks = {kind: Bank(bank, np.arange(len(bank), dtype=np.int32)) for kind, bank in data.samples.items()}
     calibration = calibration_bytes(Calibration(CONTRACT, banks["text"], banks["image"], corrections={}))
     with writing(folder, create=True) as connection:
         encoders = StoredEncoders(CONTRACT, data.vectors.shape[1], b"", "{}", calibration)

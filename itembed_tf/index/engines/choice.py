@@ -26,7 +26,9 @@ def choose_engine(count: int) -> Choice:
         reason = f"each of the {count:,} items is compared"
         note = f"{reason}; pip install 'itembed_tf[search]' brings FAISS, which searches so many faster"
         return Choice("exact", reason, note)
-    return Choice("faiss", f"from {APPROXIMATE_FROM:,} items on an approximate index (FAISS IVF-SQ8) is faster")
+    return Choice(
+        "faiss", f"from {APPROXIMATE_FROM:,} items an approximate index (FAISS) proposes items, which are then compared"
+    )
 
 
 def wants_approximate(rows: int, total: int) -> bool:
