@@ -147,7 +147,8 @@ def rounds_of(
     print(f"  ours: recall@{K} {recall:.3f}, {rates['ours']:,.0f} a second; one at a time {single:.2f} ms each")
     for peer in found:
         step, reached = effort[peer.name]
-        text = f"  FAISS {peer.name}, effort {' and '.join(map(str, step))}: recall@{K} {reached:.3f}, {rates[peer.name]:,.0f} a second"
+        given = " and ".join(map(str, step))
+        text = f"  FAISS {peer.name}, effort {given}: recall@{K} {reached:.3f}, {rates[peer.name]:,.0f} a second"
         print(f"{text}; {peer.megabytes:,.0f} MB, built in {peer.seconds:,.0f} s", flush=True)
         if reached < RECALL:
             del rates[peer.name]
