@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from itembed_tf.export_layout import IDS_SIGNATURE, TEXT_ENCODER
 from itembed_tf.exporting.contract import Contract, read_contract
@@ -44,13 +47,29 @@ def litert_text_encoder(exports: str | Path) -> tuple[bytes, Vocabulary]:
 
     with function_converter(embed, signature.variables, name="ids", title=TEXT_ENCODER) as to_precision:
         content = to_precision("float32", ())
-    texts = sample_texts(vocabulary)
+    check_litert(content, vocabulary, lambda ids: signature(ids=tf.constant(ids))["embedding"])
+    return content, vocabulary
+
+
+def check_litert(
+    content: bytes, vocabulary: Vocabulary, encode: Callable[[NDArray[np.int32]], Any], texts: Sequence[bytes] = ()
+) -> None:
+    """Compare a .tflite text encoder with the one that it was converted from, on sample texts and `texts`.
+
+    Args:
+        content: of the file.
+        vocabulary: of the encoder.
+        encode: word ids int32 [n, L] -> embeddings float32 [n, D].
+        texts: UTF-8.
+
+    Raises:
+        ParityError: the embeddings of the two differ.
+    """
+    texts = [*sample_texts(vocabulary), *texts]
     ids = vocabulary.encode(texts)
     known = np.flatnonzero(ids.any(axis=1))  # without a known word, an untrained encoder divides zero by zero
-    exported = signature(ids=tf.constant(ids[known]))["embedding"]
     samples = [f"the text {texts[i].decode('utf-8', 'replace')!r}" for i in known]
-    compare_embeddings(f"{TEXT_ENCODER} in LiteRT", exported, embed_all(content, ids[known])[0], samples)
-    return content, vocabulary
+    compare_embeddings(f"{TEXT_ENCODER} in LiteRT", encode(ids[known]), embed_all(content, ids[known])[0], samples)
 
 
 def export_vocabulary(folder: Path, contract: Contract) -> Vocabulary:

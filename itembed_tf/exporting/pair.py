@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -64,10 +64,26 @@ class EncoderPair:
         hash can be compared. Layer names, package versions and dates are not hashed: exporting a run again gives the
         same hash. It is computed once, so do not change the weights of a pair.
         """
-        settings = {"image": self.image_settings, "encoding": self.encoding_settings}
-        parts = [HASH_VERSION, json.dumps(settings, sort_keys=True), self.vocabulary.checksum()]
-        parts += [checksum(*_weight_checksums(model)) for model in (self.image_encoder, self.text_encoder)]
-        return checksum(*parts)
+        weights = [weights_checksum(model) for model in (self.image_encoder, self.text_encoder)]
+        return contract_hash(self.image_settings, self.encoding_settings, self.vocabulary, *weights)
+
+
+def contract_hash(
+    image_settings: Mapping[str, Any],
+    encoding_settings: Mapping[str, Any],
+    vocabulary: Vocabulary,
+    image_weights: str,
+    text_weights: str,
+) -> str:
+    """`EncoderPair.contract` of a pair of these settings; the weights of each encoder are given by their checksum."""
+    settings = {"image": dict(image_settings), "encoding": dict(encoding_settings)}
+    parts = [HASH_VERSION, json.dumps(settings, sort_keys=True), vocabulary.checksum(), image_weights, text_weights]
+    return checksum(*parts)
+
+
+def weights_checksum(model: keras.Model) -> str:
+    """SHA-256 (hex) of the values, dtypes and shapes of the variables of a model, in their order."""
+    return checksum(*_weight_checksums(model))
 
 
 def encoder_pair(model: keras.Model, vocabulary: Vocabulary, config: Config) -> EncoderPair:

@@ -173,7 +173,7 @@ def encoder(model: keras.Model, side: str, *, flip: bool = False, shifts: str = 
     tower = model.get_layer(f"{side}_tower")
     x = keras.Input(tower.input.shape[1:], dtype=tower.input.dtype, name=tower.input.name)
     if side == "text":
-        f = _over_all_shifts(tower, x) if shifts == "all" else tower(x)
+        f = over_all_shifts(tower, x) if shifts == "all" else tower(x)
     else:
         f = tower(x) + tower(ops.flip(x, axis=2)) if flip else tower(x)
     return keras.Model(x, layers.UnitNormalization(dtype="float32", name="embedding")(f), name=f"{side}_encoder")
@@ -195,7 +195,8 @@ def feature_encoder(model: keras.Model, views: int) -> keras.Model:
     return keras.Model(x, layers.UnitNormalization(dtype="float32", name="embedding")(f), name="feature_encoder")
 
 
-def _over_all_shifts(tower: keras.Model, ids: Any) -> Any:
+def over_all_shifts(tower: keras.Model, ids: Any) -> Any:
+    """Sum of the outputs of a text tower over all positions at which each text fits: ids [B, L] -> [B, F]."""
     length = tower.input.shape[1]
     place, start = np.arange(length), np.arange(length)[:, None]
     source = np.where(place >= start, place - start, length)  # [start, place]; `length` is the pad appended below
