@@ -40,6 +40,7 @@ GROUPS = {
         "search": Command("itembed_tf.search", "search an index by a sentence, an image or an item"),
         "mcp": Command("itembed_tf.mcp_server", "serve an index to agents by the Model Context Protocol"),
         "demo": Command("itembed_tf.demo.__main__", "open a search page of indexes or of a run"),
+        "teach": Command("itembed_tf.teach", "teach an index the name of what images show"),
     },
     "serving": {
         "export": Command("itembed_tf.export", "export the encoders of a run as SavedModel or LiteRT"),

@@ -52,6 +52,7 @@ LAYERS = (
     "pipeline",
     "api",
     "index",
+    "teaching",
     "server",
     "demo",
 )

@@ -1,0 +1,121 @@
+"""Teach an index the name of what images show, so that a search for the name finds them and others like them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from itembed_tf.errors import UsageError, UserError
+from itembed_tf.program import Parser, command_line, program
+
+if TYPE_CHECKING:
+    from itembed_tf.index.lessons import Lesson
+
+EXAMPLES = """
+  itembed teach photos.index "our cinnamon roll" --image roll.jpg --run runs/mine
+  itembed teach photos.index "Aunt Mary" --item 17 42
+  itembed teach photos.index --list
+  itembed teach photos.index --undo
+"""
+MAX_IMAGE = 64 << 20  # bytes of --image
+
+
+@program
+def main(argv: Sequence[str]) -> int:
+    args = _arguments(argv)
+    if args.list:
+        return _list(args)
+    if args.name and not (args.image or args.item):
+        raise UsageError(f"a lesson is a name and images: add --image FILE or --item ID to {args.name!r}")
+    images = [_read_image(file) for file in args.image]
+    from itembed_tf.index.database import reading
+
+    reading(args.index).close()  # a folder that is no index is told before TensorFlow is imported
+    from itembed_tf.quiet import load_tensorflow
+
+    load_tensorflow()
+    from itembed_tf.teaching import teach, unlearn
+
+    if args.undo is not None:
+        lesson = unlearn(args.index, args.undo or None)
+        print(json.dumps(_json(lesson)) if args.json else f"lesson {lesson.number}, {lesson.name!r}, is undone")
+        return 0
+    lesson = teach(args.index, args.name, items=args.item, images=images, run=args.run)
+    if args.json:
+        print(json.dumps(_json(lesson), ensure_ascii=False))
+        return 0
+    words = f"; new words: {', '.join(lesson.words)}" if lesson.words else ""
+    print(f"lesson {lesson.number}: {lesson.name!r}, {_count(lesson)}{words}")
+    print(
+        f"R@1 on dev, mean of both directions: {lesson.recall_before:.2f} % before, {lesson.recall_after:.2f} % after"
+    )
+    print(f"next:\n  {command_line('search', args.index, lesson.name)}")
+    return 0
+
+
+def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+    parser = Parser("teach", __doc__, examples=EXAMPLES.strip("\n"))
+    add = parser.add_argument
+    add("index", metavar="INDEX", help="folder that `itembed index` wrote")
+    add("name", nargs="?", metavar="NAME", help="what to search for later; it may have words that are new")
+    add("--image", nargs="+", default=[], metavar="FILE", help="images of it")
+    add("--item", nargs="+", type=int, default=[], metavar="ID", help="images of it that the index has")
+    add("--run", metavar="RUN", help="run with which the index was built; the first lesson needs it and its dataset")
+    add("--list", action="store_true", help="list the lessons")
+    add("--undo", nargs="?", type=int, const=0, metavar="N", help="undo lesson N, the last one by default")
+    add("--json", action="store_true", help="print the lessons as JSON")
+    args = parser.parse_args(argv)
+    given = bool(args.name or args.image or args.item)
+    if sum((given, args.list, args.undo is not None)) != 1:
+        parser.error("give a NAME with --image or --item, or --list, or --undo")
+    if given and not args.name:
+        parser.error("NAME is missing: what are these images to be called?")
+    if args.undo is not None and args.undo < 0:
+        parser.error(f"--undo is {args.undo}; `itembed teach INDEX --list` shows the numbers of the lessons")
+    return args
+
+
+def _read_image(file: str) -> bytes:
+    path = Path(file)
+    if not path.is_file():
+        raise UserError(f"--image: no file at {file}")
+    if path.stat().st_size > MAX_IMAGE:
+        raise UserError(f"--image: {file} has {path.stat().st_size:,} bytes; at most {MAX_IMAGE:,} are read")
+    return path.read_bytes()
+
+
+def _list(args: argparse.Namespace) -> int:
+    from itembed_tf.index.database import reading
+    from itembed_tf.index.generations import current_generation
+    from itembed_tf.index.lessons import read_lessons
+
+    with closing(reading(args.index)) as connection:
+        generation = current_generation(connection)
+        lessons = read_lessons(connection, generation) if generation else []
+    if args.json:
+        print(json.dumps([_json(lesson) for lesson in lessons], ensure_ascii=False, indent=1))
+        return 0
+    for each in lessons:
+        recall = f"R@1 on dev {each.recall_before:.2f} to {each.recall_after:.2f} %"
+        print(f"{each.number:4}  {each.created[:10]}  {each.name}  ({_count(each)}; {recall})")
+    if not lessons:
+        print("no lessons")
+    return 0
+
+
+def _count(lesson: Lesson) -> str:
+    return "1 image" if len(lesson.images) == 1 else f"{len(lesson.images)} images"
+
+
+def _json(lesson: Lesson) -> dict[str, Any]:
+    names = ("number", "name", "images", "created", "recall_before", "recall_after", "words")
+    return {name: getattr(lesson, name) for name in names}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""A text encoder that can be trained again, with rows for more words, and with a head that can be changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from itembed_tf.exporting.pair import contract_hash, weights_checksum
+from itembed_tf.models.dual_path import encoder, over_all_shifts
+from itembed_tf.models.inference import inference_function, predict
+from itembed_tf.models.text_tower import text_tower
+from itembed_tf.teaching.data import TeachingData
+from itembed_tf.training.build import building
+
+BATCH = 256
+
+
+class TrainableTextEncoder:
+    """The text encoder of some data, with rows for `words` after those of its vocabulary.
+
+    Attributes:
+        vocabulary: with the added words.
+        model: ids int32 [B, L] -> embedding float32 [B, D], unit length.
+    """
+
+    def __init__(self, data: TeachingData, words: Sequence[str] = ()) -> None:
+        self._data = data
+        self.vocabulary = replace(data.vocabulary, words=(*data.vocabulary.words, *words))
+        size = int(data.dev_images.shape[1])
+        with building("float32", 0):
+            tower = text_tower(
+                **data.tower,
+                vocabulary_size=self.vocabulary.size,
+                length=self.vocabulary.length,
+                embedding_size=size,
+            )
+            whole = keras.Model(tower.input, tower(tower.input))
+            self.model = encoder(whole, "text", shifts=data.encoding_settings["shifts"])
+        self._tower, self._known_rows = tower, data.vocabulary.size
+        for variable, weight in zip(self.model.variables, data.weights, strict=True):
+            added = np.zeros((variable.shape[0] - len(weight), *weight.shape[1:]) if weight.ndim else 0, np.float32)
+            variable.assign(np.concatenate([weight, added]) if len(added) else weight)
+        denses = [layer for layer in tower.layers if isinstance(layer, keras.layers.Dense)]
+        self._head = denses[-1]
+
+    @property
+    def contract(self) -> str:
+        """Contract hash of this encoder with the image encoder of the data."""
+        data = self._data
+        weights = weights_checksum(self.model)
+        return contract_hash(data.image_settings, data.encoding_settings, self.vocabulary, data.image_weights, weights)
+
+    @property
+    def rows(self) -> NDArray[np.float32]:
+        """Rows of the word table of the added words, [n, width]; they can be set."""
+        return np.asarray(self._table.value)[self._known_rows :]
+
+    @rows.setter
+    def rows(self, rows: NDArray[np.float32]) -> None:
+        self._table.assign(np.concatenate([self._data.weights[self._table_index], rows]))
+
+    @property
+    def typical_rows(self) -> NDArray[np.float32]:
+        """Rows of the words that the vocabulary had, without padding, [V, width]."""
+        return self._data.weights[self._table_index][1:]
+
+    @property
+    def head(self) -> NDArray[np.float32]:
+        """Weights of the last linear layer, [F, D]; they can be set."""
+        return np.asarray(self._head.kernel.value)
+
+    @head.setter
+    def head(self, kernel: NDArray[np.float32]) -> None:
+        self._head.kernel.assign(kernel)
+
+    @property
+    def head_scale(self) -> NDArray[np.float32]:
+        """What an output of the last linear layer is multiplied by afterwards: by batch normalisation, [D]."""
+        last = self._tower.layers[-1]
+        if not isinstance(last, keras.layers.BatchNormalization):
+            return np.ones(self._head.units, np.float32)
+        return np.asarray(last.gamma.value / tf.sqrt(last.moving_variance.value + last.epsilon))
+
+    def embed(self, ids: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Embeddings of word ids [n, L]: float32 [n, D], unit length."""
+        return predict(self._embed, ids, BATCH)
+
+    def features(self, ids: NDArray[np.int32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Input of the last linear layer, [n, F], and the embeddings before they get unit length, [n, D]."""
+        both = predict(self._features, ids, BATCH)
+        return both[:, : self._head.kernel.shape[0]], both[:, self._head.kernel.shape[0] :]
+
+    def row_gradient(
+        self, ids: NDArray[np.int32], targets: NDArray[np.float32], weights: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Cosine of each text with its target, [n], and the gradient of their weighted sum by the rows, [n, width]."""
+        cosines, gradient = self._row_gradient(ids, targets, weights)
+        return np.asarray(cosines), np.asarray(gradient)[self._known_rows :]
+
+    @cached_property
+    def _embed(self):  # type: ignore[no-untyped-def]
+        return inference_function(self.model)
+
+    @cached_property
+    def _features(self):  # type: ignore[no-untyped-def]
+        tower = self._tower
+        both = keras.Model(tower.input, keras.layers.Concatenate()([self._head.input, tower.output]))
+        if self._data.encoding_settings["shifts"] == "all":
+            ids = keras.Input(tower.input.shape[1:], dtype="int32")
+            both = keras.Model(ids, over_all_shifts(both, ids))
+        return inference_function(both)
+
+    @cached_property
+    def _row_gradient(self):  # type: ignore[no-untyped-def]
+        table, model = self._table.value, self.model
+
+        @tf.function(reduce_retracing=True, autograph=False)
+        def gradient(ids: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(table)
+                cosines = tf.reduce_sum(model(ids, training=False) * targets, axis=1)
+                total = tf.reduce_sum(weights * cosines)
+            return cosines, tf.convert_to_tensor(tape.gradient(total, table))
+
+        return gradient
+
+    @property
+    def _table(self) -> keras.Variable:
+        return self._tower.get_layer("words").embeddings
+
+    @cached_property
+    def _table_index(self) -> int:
+        return next(i for i, variable in enumerate(self.model.variables) if variable is self._table)

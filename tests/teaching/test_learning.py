@@ -1,0 +1,101 @@
+"""A text encoder learns names, and keeps what it knew."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from itembed_tf.index.lessons import Lesson
+from itembed_tf.teaching.data import TeachingData, TeachingError, read_data, write_data
+from itembed_tf.teaching.learning import ENOUGH, learn, nearer, smallest_change, target, with_new_words
+
+
+def lesson(name: str, *vectors: list[float] | np.ndarray) -> Lesson:
+    rows = np.array(vectors, np.float32)
+    return Lesson(0, name, ("a" * 64,) * len(rows), rows / np.linalg.norm(rows, axis=1, keepdims=True))
+
+
+def test_the_smallest_change_gives_the_wanted_outputs_and_keeps_the_others() -> None:
+    """Kept inputs lie in the first two of three dimensions: the third is free, and alone is used."""
+    kept = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0]], np.float32)
+    change = smallest_change(np.array([[1, 0, 1]], np.float32), np.array([[2, -4]], np.float32), kept)
+    np.testing.assert_allclose(np.array([1, 0, 1]) @ change, [2, -4], rtol=1e-5)
+    np.testing.assert_allclose(kept @ change, 0, atol=0.1)
+
+
+def test_an_output_moves_just_near_enough() -> None:
+    moved = nearer(np.array([0, 2, 0], np.float32), np.array([1, 0, 0], np.float32))
+    np.testing.assert_allclose(moved, [2 * ENOUGH, 2 * np.sqrt(1 - ENOUGH**2), 0], rtol=1e-6)
+    near = np.array([2, 0.5, 0], np.float32)
+    np.testing.assert_array_equal(nearer(near, np.array([1, 0, 0], np.float32)), near)
+
+
+def test_the_target_is_between_the_images_and_the_captions_next_to_them(teaching: TeachingData) -> None:
+    one, two = np.eye(16, dtype=np.float32)[:2]
+    captions = np.repeat([two], len(teaching.captions), axis=0).astype(np.float16)
+    goal = target(replace(teaching, caption_vectors=captions), lesson("x", one))
+    np.testing.assert_allclose(goal[:2], np.sqrt(0.5), rtol=1e-3)
+
+
+def test_a_new_word_is_learned_and_no_other_text_changes(teaching: TeachingData) -> None:
+    new = lesson("Our Zorbal", teaching.dev_images[0].astype(np.float32))
+    before = learn(teaching, [])
+    taught = learn(teaching, [new])
+    assert taught.lessons[0].words == ("our", "zorbal")
+    ids = taught.encoder.vocabulary.encode(["our zorbal", "a dog", "the red bike"])
+    embedded = taught.encoder.embed(ids)
+    assert embedded[0] @ target(teaching, new) > ENOUGH - 1e-3
+    if taught.head_change is None:
+        np.testing.assert_array_equal(embedded[1:], before.encoder.embed(ids[1:]))
+
+
+def test_no_lesson_is_the_encoder_of_the_run_and_lessons_have_hashes_of_their_own(teaching: TeachingData) -> None:
+    assert learn(teaching, []).encoder.contract == teaching.contract
+    one = lesson("zorbal", teaching.dev_images[0].astype(np.float32))
+    two = lesson("quib", teaching.dev_images[1].astype(np.float32))
+    hashes = [learn(teaching, lessons).encoder.contract for lessons in ([one], [two], [one, two])]
+    assert len({teaching.contract, *hashes}) == 4
+
+
+def test_undoing_gives_the_encoder_that_the_other_lessons_alone_give(
+    teaching: TeachingData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("itembed_tf.teaching.learning.ENOUGH", 0.99)
+    images = teaching.dev_images.astype(np.float32)
+    three = [lesson("zorbal", images[0]), lesson("red man", images[1]), lesson("quib dog", images[2])]
+    all_of_them = learn(teaching, three)
+    assert all_of_them.head_change is not None, "a name of known words changes the head"
+    without = learn(teaching, [all_of_them.lessons[0], all_of_them.lessons[2]])
+    alone = learn(teaching, [three[0], three[2]])
+    assert without.encoder.contract == alone.encoder.contract
+
+
+def test_a_word_of_two_lessons_is_learned_again_when_the_first_is_undone(teaching: TeachingData) -> None:
+    images = teaching.dev_images.astype(np.float32)
+    both = with_new_words(teaching, [lesson("zorbal", images[0]), lesson("zorbal dog", images[1])])
+    assert [each.words for each in both] == [("zorbal",), ()]
+    (left,) = with_new_words(teaching, both[1:])
+    assert left.words == ("zorbal",) and left.word_rows is None
+
+
+def test_names_that_cannot_be_learned_are_refused(teaching: TeachingData) -> None:
+    for name, message in (("!?", "has no word"), ("a b c d e f", "has 6 words; these encoders read 5")):
+        with pytest.raises(TeachingError, match=message):
+            learn(teaching, [lesson(name, teaching.dev_images[0].astype(np.float32))])
+
+
+def test_the_data_comes_back_from_its_file(teaching: TeachingData, tmp_path: Path) -> None:
+    file = tmp_path / "teaching" / "x.npz"
+    write_data(file, teaching)
+    found = read_data(file, teaching.contract)
+    assert found is not None
+    assert found.vocabulary == teaching.vocabulary
+    assert learn(found, []).encoder.contract == teaching.contract
+    with pytest.raises(TeachingError, match="cannot be used"):
+        read_data(file, "0" * 64)
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(TeachingError, match=r"cannot be used.*remove it, and give the run with --run"):
+        read_data(file, teaching.contract)

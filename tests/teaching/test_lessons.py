@@ -1,0 +1,203 @@
+"""Lessons of an index: found by the new name, listed, undone, and refused without a trace."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from itembed_tf.exporting.litert_convert import convert
+from itembed_tf.index.database import reading, writing
+from itembed_tf.index.encoders import pack_encoders, store_image_encoder
+from itembed_tf.index.generations import StoredEncoders, current_generation, read_encoders, start_generation
+from itembed_tf.index.items import add_source, put_items, read_vectors
+from itembed_tf.index.lessons import read_lessons
+from itembed_tf.index.records import Answer, Generation, Query
+from itembed_tf.index.searcher import Searcher, open_searcher
+from itembed_tf.index.text_encoder import load_text_encoder, tokenizer_json
+from itembed_tf.retrieval.calibration import Calibration, calibration_bytes, parse_calibration
+from itembed_tf.retrieval.hubness import Bank, Correction
+from itembed_tf.teach import main
+from itembed_tf.teaching import TeachingError, teach, unlearn
+from itembed_tf.teaching.data import TeachingData, data_file, write_data
+from itembed_tf.teaching.learning import learn
+from tests.support.small_index import new_item
+
+SENTENCE = "the zorbal on a bike"
+
+
+@pytest.fixture(scope="module")
+def packed(teaching: TeachingData) -> StoredEncoders:
+    """The encoders before any lesson, as an index has them."""
+    encoder = learn(teaching, []).encoder
+    content = convert(encoder.model, name="ids", precision="float32")
+    bank = Bank(np.eye(16, dtype=np.float16), np.arange(16, dtype=np.int32))
+    calibration = Calibration(teaching.contract, bank, bank, {"text_to_image": Correction(0.1, 2)})
+    tokenizer = tokenizer_json(teaching.vocabulary)
+    return StoredEncoders(teaching.contract, 16, content, tokenizer, calibration_bytes(calibration))
+
+
+@pytest.fixture
+def index(packed: StoredEncoders, teaching: TeachingData, tmp_path: Path) -> Path:
+    """Sixteen images and a sentence, with all that lessons need."""
+    folder, vectors = tmp_path / "photos.index", np.random.default_rng(4).normal(size=(16, 16))
+    items = [new_item(f"{i}.png", vector) for i, vector in enumerate(vectors)]
+    sentence = load_text_encoder(packed).embed([SENTENCE]).vectors[0]
+    items.append(new_item("sentences.txt#1", sentence, kind="text", captions=(SENTENCE,), thumbnail=None))
+    with writing(folder, create=True) as connection:
+        start_generation(connection, packed)
+        source = add_source(connection, "folder", "/photos")
+        put_items(connection, items, source=source, generation=1, dimensions=16)
+    write_data(data_file(folder, packed.contract), teaching)
+    return folder
+
+
+def generation_of(index: Path) -> Generation:
+    with closing(reading(index)) as connection:
+        generation = current_generation(connection)
+    assert generation is not None
+    return generation
+
+
+def vector_of(index: Path, text: str) -> np.ndarray:
+    with closing(reading(index)) as connection:
+        return load_text_encoder(read_encoders(connection, generation_of(index).contract)).embed([text]).vectors[0]
+
+
+def found(searcher: Searcher, text: str) -> Answer:
+    return searcher.search(Query(text, by="vector", where="kind = 'image'", limit=3, corrected=False))
+
+
+def test_what_was_taught_is_found_by_its_name_at_the_next_query(index: Path, packed: StoredEncoders) -> None:
+    searcher = open_searcher(index)
+    before = found(searcher, "zorbal")
+    assert before.hits == () and before.unknown_words == ("zorbal",)
+    with closing(reading(index)) as connection:
+        rows = connection.execute("SELECT row, item, vector FROM vectors WHERE item <= 16").fetchall()
+    lesson = teach(index, "  our   Zorbal ", items=[3])
+    assert (lesson.number, lesson.name, lesson.words) == (1, "our Zorbal", ("our", "zorbal"))
+    assert lesson.images == (new_item("2.png", [1]).content,)
+    assert lesson.recall_before == pytest.approx(lesson.recall_after, abs=0.3)
+    after = found(searcher, "our zorbal")
+    assert after.hits[0].item.id == 3 and after.unknown_words == ()
+    searcher.close()
+    with closing(reading(index)) as connection:
+        assert connection.execute("SELECT row, item, vector FROM vectors WHERE item <= 16").fetchall() == rows
+        generation = generation_of(index)
+        assert generation.contract != packed.contract == generation.base
+        calibration = read_encoders(connection, generation.contract).calibration
+        assert calibration is not None
+        assert parse_calibration(calibration, generation.contract).corrections["text_to_image"].a == 0.1
+
+
+def test_a_sentence_of_the_index_with_a_new_word_is_encoded_again(index: Path) -> None:
+    def stored() -> np.ndarray:
+        with closing(reading(index)) as connection:
+            return read_vectors(connection, [17], 1)[0]
+
+    before = stored()
+    teach(index, "zorbal", items=[3])
+    np.testing.assert_allclose(stored(), vector_of(index, SENTENCE), atol=1e-3)
+    assert np.abs(stored() - before).max() > 0.01
+    unlearn(index)
+    np.testing.assert_allclose(stored(), before, atol=2e-3)
+
+
+def test_an_undone_lesson_leaves_the_encoders_that_the_others_give(index: Path, packed: StoredEncoders) -> None:
+    first = teach(index, "zorbal", items=[3])
+    one = generation_of(index).contract
+    teach(index, "quib", items=[5])
+    third = teach(index, "flarn", items=[7])
+    assert unlearn(index, 2).name == "quib"
+    with closing(reading(index)) as connection:
+        numbers = [each.number for each in read_lessons(connection, generation_of(index))]
+    assert numbers == [first.number, third.number] == [1, 3]
+    assert not vector_of(index, "quib").any(), "no known word"
+    assert unlearn(index).name == "flarn"
+    assert generation_of(index).contract == one
+    unlearn(index)
+    assert generation_of(index) == Generation(1, packed.contract, 16, "current")
+    with closing(reading(index)) as connection:
+        assert read_encoders(connection, packed.contract) == packed, "byte for byte"
+    with pytest.raises(TeachingError, match="no lesson to undo"):
+        unlearn(index)
+
+
+def test_a_lesson_that_costs_recall_is_refused_and_changes_nothing(
+    index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (index / "index.sqlite").read_bytes()
+    monkeypatch.setattr("itembed_tf.teaching.lessons.dev_recall", lambda data, taught=None: 20.0 if taught else 20.31)
+    with pytest.raises(TeachingError, match=r"was not learned: R@1 on dev.* would be 20.00 %.* was 20.31 % before"):
+        teach(index, "zorbal", items=[3])
+    monkeypatch.setattr("itembed_tf.teaching.lessons.dev_recall", lambda data, taught=None: 20.0 if taught else 20.29)
+    assert (index / "index.sqlite").read_bytes() == before
+    assert teach(index, "zorbal", items=[3]).recall_after == 20.0
+
+
+def test_a_lesson_is_listed_and_undone_by_the_command(index: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(index), "zorbal", "--item", "5", "7"]) == 0
+    out = capsys.readouterr().out
+    assert "lesson 1: 'zorbal', 2 images; new words: zorbal" in out and "search" in out
+    (lesson,) = json.loads(_listed(index, "--json"))
+    assert lesson["name"] == "zorbal" and len(lesson["images"]) == 2
+    assert "zorbal  (2 images; R@1 on dev" in _listed(index)
+    assert main([str(index), "--undo", "1"]) == 0
+    assert _listed(index) == "no lessons\n"
+
+
+def _listed(index: Path, *options: str) -> str:
+    """`--list` in a process of its own, which must not load TensorFlow."""
+    code = f"""
+import sys
+from itembed_tf.teach import main
+main({[str(index), "--list", *options]!r})
+assert "tensorflow" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_what_cannot_be_taught_is_told(index: Path, packed: StoredEncoders, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, message in (
+        (["zorbal", "--item", "99"], "no item 99"),
+        (["zorbal", "--item", "17"], "item 17 is a sentence"),
+        (["zorbal", "--image", str(index)], "no file at"),
+        (["--undo", "7"], "no lesson to undo"),
+    ):
+        assert main([str(index), *words]) == 1
+        assert message in capsys.readouterr().err
+    assert main(["nowhere", "zorbal", "--item", "1"]) == 1
+    assert "nowhere is not an index" in capsys.readouterr().err
+    data_file(index, packed.contract).unlink()
+    with pytest.raises(TeachingError, match=r"needs the run with which it was built.*add --run RUN"):
+        teach(index, "zorbal", items=[3])
+
+
+@pytest.mark.slow
+def test_the_first_lesson_takes_a_run_and_an_image_file(small_run: Path, small_export: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos.index"
+    packed = pack_encoders(small_export)
+    with writing(folder, create=True) as connection:
+        start_generation(connection, packed)
+    store_image_encoder(small_export, folder)
+    image = io.BytesIO()
+    Image.new("RGB", (40, 30), "red").save(image, "PNG")
+    with pytest.raises(TeachingError, match="image 2 of the lesson is an HTML page"):
+        teach(folder, "zorbal", images=[image.getvalue(), b"<html></html>"], run=small_run)
+    lesson = teach(folder, "zorbal", images=[image.getvalue()], run=small_run)
+    assert lesson.words == ("zorbal",) and lesson.images == (hashlib.sha256(image.getvalue()).hexdigest(),)
+    assert data_file(folder, packed.contract).is_file(), "kept for later lessons"
+    assert teach(folder, "quib", images=[image.getvalue()]).number == 2
+    unlearn(folder)
+    unlearn(folder)
+    assert generation_of(folder).contract == packed.contract
