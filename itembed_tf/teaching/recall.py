@@ -18,6 +18,7 @@ def dev_recall(data: TeachingData, taught: Taught | None = None) -> float:
     captions = data.dev_outputs.astype(np.float32)
     if taught is not None and taught.head_change is not None:
         captions += data.dev_features.astype(np.float32) @ taught.head_change * taught.encoder.head_scale
+    captions /= np.linalg.norm(captions, axis=1, keepdims=True)
     scores = embedding_scores(data.dev_images.astype(np.float32), captions)
     ranks = two_way_ranks(scores, data.dev_image_groups, data.dev_caption_groups)
     return float(np.mean([100 * np.mean(of_direction == 1) for of_direction in ranks]))
