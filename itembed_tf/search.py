@@ -9,7 +9,7 @@ import tempfile
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from itembed_tf.errors import UserError
 from itembed_tf.program import Parser, command_line, program
@@ -23,6 +23,16 @@ EXAMPLES = """
   itembed search photos.index --image beach.jpg --open
   itembed search photos.index --like 17 --sort date
 """
+DEFAULTS: dict[str, Any] = {  # of the options that decide what is found
+    "image": None,
+    "like": None,
+    "minus": "",
+    "where": "",
+    "by": "both",
+    "sort": "relevance",
+    "limit": 20,
+    "engine": "auto",
+}
 MAX_IMAGE = 64 << 20  # bytes of --image
 
 
@@ -52,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
             print(json.dumps(answer_json(answer), ensure_ascii=False, indent=1))
         else:
             _print_table(answer)
-        _print_notes(searcher, answer)
+        _print_notes(searcher, query, answer)
         if args.open:
             _open_page(searcher, answer, _title(args))
         if not args.json:
@@ -69,16 +79,17 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     add("text", nargs="?", metavar="TEXT", help="what to look for; without it, --image or --like, all items are listed")
     add("--image", metavar="FILE", help="look for what is similar to an image")
     add("--like", type=int, metavar="ID", help="look for what is similar to an item of the index")
-    add("--minus", default="", metavar="TEXT", help="turn away from this: its vector is subtracted")
-    add("--where", default="", metavar="SQL", help='only items for which this is true, such as "year >= 2020"')
-    add("--by", default="both", choices=("both", "vector", "text"), help="default: both, fused")
-    add("--sort", default="relevance", choices=("relevance", "date"), help="date: the best 200 hits, newest first")
-    add("--limit", type=int, default=20, metavar="N", help="hits to show (default: %(default)s)")
+    add("--minus", metavar="TEXT", help="turn away from this: its vector is subtracted")
+    add("--where", metavar="SQL", help='only items for which this is true, such as "year >= 2020"')
+    add("--by", choices=("both", "vector", "text"), help="default: both, fused")
+    add("--sort", choices=("relevance", "date"), help="date: the best 200 hits, newest first")
+    add("--limit", type=int, metavar="N", help="hits to show (default: %(default)s)")
     add("--offset", type=int, default=0, metavar="N", help="hits to skip before them (default: %(default)s)")
-    add("--engine", default="auto", metavar="NAME", help="default: chosen by the size of the index")
+    add("--engine", metavar="NAME", help="default: chosen by the size of the index")
     add("--no-correction", action="store_true", help="without the hubness correction")
     add("--open", action="store_true", help="show the hits with their thumbnails in the browser")
     add("--json", action="store_true", help="print the hits as JSON")
+    parser.set_defaults(**DEFAULTS)
     args = parser.parse_args(argv)
     if sum(value is not None for value in (args.text, args.image, args.like)) > 1:
         parser.error("give one of TEXT, --image and --like")
@@ -112,7 +123,7 @@ def _print_table(answer: Answer) -> None:
     for row in rows if answer.hits else ():
         print("  ".join(row[i].ljust(widths[i]) for i in shown).rstrip())
     if not answer.hits:
-        print("nothing was found")
+        print("nothing was found" if answer.matching else "no item matches the filter")
 
 
 def _printable(text: str) -> str:
@@ -120,7 +131,11 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
-def _print_notes(searcher: Searcher, answer: Answer) -> None:
+def _print_notes(searcher: Searcher, query: Query, answer: Answer) -> None:
+    calibration = searcher.calibration() if any(hit.band for hit in answer.hits) else None
+    if calibration:
+        bands = calibration.bands.get("text_to_image" if query.text else "image_to_image", ())
+        print("; ".join(band.describe() for band in bands), file=sys.stderr)
     if answer.unknown_words:
         print(f"words that training never saw: {', '.join(map(_printable, answer.unknown_words))}", file=sys.stderr)
     for note in (*answer.notes, *filter(None, [searcher.note])):
@@ -129,22 +144,21 @@ def _print_notes(searcher: Searcher, answer: Answer) -> None:
 
 def _print_next(args: argparse.Namespace, query: Query, answer: Answer) -> None:
     if len(answer.hits) == query.limit:
-        options = [("--image", args.image), ("--like", args.like), ("--minus", args.minus), ("--where", args.where)]
-        words = [args.index, *filter(None, [args.text])]
-        words += [str(word) for name, value in options if value not in (None, "") for word in (name, value)]
-        words += [
-            word
-            for name in ("by", "sort", "engine")
-            if getattr(args, name) not in ("both", "relevance", "auto")
-            for word in (f"--{name}", getattr(args, name))
-        ]
-        words += ["--no-correction"] if args.no_correction else []
-        words += ["--limit", str(query.limit)] if query.limit != 20 else []
-        more = command_line("search", *words, "--offset", str(query.offset + query.limit))
+        more = command_line(*_words(args), "--offset", str(query.offset + query.limit))
         print(f"hits {query.offset + 1:,} to {query.offset + query.limit:,}; more: {more}", file=sys.stderr)
     if answer.hits and query.like is None:
         like = command_line("search", args.index, "--like", str(answer.hits[0].item.id))
         print(f"similar to the first: {like}", file=sys.stderr)
+
+
+def _words(args: argparse.Namespace) -> list[str]:
+    """The command line that was given, without --offset and what only concerns the output."""
+    words = ["search", args.index, *([args.text] if args.text else [])]
+    for name, default in DEFAULTS.items():
+        value = getattr(args, name)
+        if value != default:
+            words += [f"--{name}", str(value)]
+    return [*words, "--no-correction"] if args.no_correction else words
 
 
 def _open_page(searcher: Searcher, answer: Answer, title: str) -> None:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from itembed_tf import cli
-from tests.support.small_index import new_item, write_index
+from itembed_tf.retrieval.bands import LOWEST, Band
+from itembed_tf.retrieval.calibration import Calibration, calibration_bytes
+from itembed_tf.retrieval.hubness import Bank
+from tests.support.small_index import CONTRACT, new_item, write_index
 
 ITEMS = [
     new_item("dog.jpg", [1, 0], date="2020-05-01T12:00:00", captions=("a black <dog>",), fields={"stars": 3}),
@@ -51,6 +57,17 @@ def test_the_next_command_runs(capsys: pytest.CaptureFixture[str]) -> None:
     more = "search photos.index dog --where 'stars = 3' --by text --limit 1 --offset 1"
     assert f"hits 1 to 1; more: {more}" in err.replace(err.partition("more: ")[2].partition("search")[0], "")
     assert "search photos.index --like 1" in err
+
+
+def test_bands_are_shown_with_what_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    bank = Bank(np.eye(2, dtype=np.float16), np.arange(2, dtype=np.int32))
+    bands = (Band("strong", 0.6, 80, 100), Band("weak", LOWEST, 3, 100))
+    calibration = Calibration(CONTRACT, bank, bank, corrections={}, bands={"image_to_image": bands})
+    with closing(sqlite3.connect("photos.index/index.sqlite")) as connection, connection:
+        connection.execute("UPDATE encoders SET calibration = ?", (calibration_bytes(calibration),))
+    _, out, err = search("--like", "1", capsys=capsys)
+    assert [line.split()[1] for line in out.splitlines()] == ["band", "strong", "weak"]
+    assert err == "strong: 8 of 10 were right on dev; weak: 3 of 100 were right on dev\n"
 
 
 def test_json_holds_what_the_table_holds_and_all_fields(capsys: pytest.CaptureFixture[str]) -> None:
@@ -105,3 +122,4 @@ def test_a_folder_without_an_index_is_named(capsys: pytest.CaptureFixture[str], 
 
 def test_nothing_found_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert search("zebra", "--by", "text", capsys=capsys)[:2] == (0, "nothing was found\n")
+    assert search("--where", "year > 2100", capsys=capsys)[:2] == (0, "no item matches the filter\n")
