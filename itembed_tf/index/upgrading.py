@@ -36,7 +36,7 @@ from itembed_tf.index.upgrade import count_items, start_upgrade, switch
 from itembed_tf.index.vectors import EmbedImages, Vector, Vectors
 from itembed_tf.retrieval import parse_calibration
 
-LEAST_RECALL = 0.3  # of a bridge, else it is refused
+LEAST_RECALL = 0.6  # of a bridge, else it is refused; on Flickr8k 0.64 kept 81 % of rsum, 0.85 kept 97 %
 QUERIES = 2000  # training captions by which a bridge is judged
 
 
