@@ -1,12 +1,14 @@
 """Building an index: how much slower is it than the image encoder alone, and is a resumed index the same?
 
-    python -m benchmarks.index_build --encoders RUN [--images 1000] [--rounds 3] [--kills 3] [--quick]
+    python -m benchmarks.index_build --encoders RUN [--images 1000] [--rounds 3] [--kills 3] [--no-ray]
+                                   [--quick]
 
 The images are those of Flickr8k (`ITEMBED_FLICKR8K`), in the order of their names. In turn, in one process, with the
 same loaded encoder: the encoder alone, called with batches of 32 files that are in memory; and `build_index` into a new
 index, which lists, reads, hashes, encodes, corrects for hubs, makes thumbnails and commits. The figure is the median of
 the rounds' ratios of images per second. Then the command `itembed index` is killed (SIGKILL) several times and given
-again; all items, vectors and thumbnails must be equal bit for bit to those of an undisturbed index.
+again; all items, vectors and thumbnails must be equal bit for bit to those of an undisturbed index, and so must those
+of an index that two Ray workers build.
 
 `--quick` is a smoke test: 64 drawn images and a tiny encoder, whose speed says nothing, so that only equality counts.
 """
@@ -23,10 +25,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -58,24 +60,31 @@ def copy_images(folder: Path, count: int, *, drawn: bool) -> Path:
     return folder
 
 
-def seconds_alone(encoder: Any, contents: Sequence[bytes]) -> float:
-    begun = time.monotonic()
+class Time(NamedTuple):
+    """Seconds on the clock, and of CPU time in all threads of this process."""
+
+    wall: float
+    cpu: float
+
+
+def timed(action: Callable[[], object]) -> Time:
+    wall, cpu = time.monotonic(), time.process_time()
+    action()
+    return Time(time.monotonic() - wall, time.process_time() - cpu)
+
+
+def encode(encoder: Any, contents: Sequence[bytes]) -> None:
     for start in range(0, len(contents), BATCH):
         encoder.embed(contents[start : start + BATCH])
-    return time.monotonic() - begun
 
 
-def seconds_of_build(encoder: Any, empty: Path, index: Path, photos: Path) -> float:
+def build(encoder: Any, index: Path, photos: Path) -> None:
     from itembed_tf.index.build import build_index
     from itembed_tf.index.sources import find_source
 
-    shutil.copytree(empty, index)
-    begun = time.monotonic()
     report = build_index(index, [find_source(str(photos))], embed_images=encoder.embed)
-    seconds = time.monotonic() - begun
     if report.unreadable or report.problems:
         raise SystemExit(f"unreadable images: {report.unreadable} {report.problems}")
-    return seconds
 
 
 def empty_index(folder: Path, encoders: Path) -> Path:
@@ -91,6 +100,10 @@ def empty_index(folder: Path, encoders: Path) -> Path:
     return folder
 
 
+def empty_copy(empty: Path, index: Path) -> Path:
+    return Path(shutil.copytree(empty, index))
+
+
 def content(index: Path) -> dict[str, list[Any]]:
     """All rows of the tables."""
     from itembed_tf.index.database import reading
@@ -101,7 +114,7 @@ def content(index: Path) -> dict[str, list[Any]]:
 
 def resumed(empty: Path, index: Path, photos: Path, kills: int, duration: float, draw: random.Random) -> int:
     """Build with the command, killed several times; returns how many of the kills came before its end."""
-    shutil.copytree(empty, index)
+    empty_copy(empty, index)
     done = 0
     command = [sys.executable, "-m", "itembed_tf", "index", str(index), str(photos)]
     for attempt in range(kills + 1):
@@ -120,11 +133,15 @@ def resumed(empty: Path, index: Path, photos: Path, kills: int, duration: float,
     return done
 
 
-def measure(encoders: Path, folder: Path, images: int, rounds: int, kills: int, drawn: bool) -> tuple[float, list[str]]:
+def measure(
+    encoders: Path, folder: Path, images: int, rounds: int, kills: int, *, ray: bool, drawn: bool
+) -> tuple[float, list[str]]:
     """The median ratio of the rates, and what differs between a resumed and an undisturbed index."""
+    from itembed_tf.index.build import build_index
     from itembed_tf.index.database import reading
     from itembed_tf.index.generations import current_generation
     from itembed_tf.index.image_encoder import ImageEncoder
+    from itembed_tf.index.sources import find_source
 
     photos = copy_images(folder / "photos", images, drawn=drawn)
     empty = empty_index(folder / "empty.index", encoders)
@@ -133,23 +150,31 @@ def measure(encoders: Path, folder: Path, images: int, rounds: int, kills: int, 
         assert generation is not None
     encoder = ImageEncoder(empty, generation.contract)
     contents = [file.read_bytes() for file in sorted(photos.iterdir())]
-    seconds_alone(encoder, contents[: 2 * BATCH])  # traces, and fills the caches
-    ratios, build = [], 0.0
+    encode(encoder, contents[: 2 * BATCH])  # traces, and fills the caches
+    ratios, of_build = [], Time(0, 0)
     for number in range(rounds):
-        index = folder / f"{number}.index"
-        alone, build = seconds_alone(encoder, contents), seconds_of_build(encoder, empty, index, photos)
-        ratios.append(alone / build)
+        index = empty_copy(empty, folder / f"{number}.index")
+        alone = timed(lambda: encode(encoder, contents))
+        of_build = timed(lambda index=index: build(encoder, index, photos))  # type: ignore[misc]
+        ratios.append(alone.wall / of_build.wall)
         print(
-            f"round {number + 1}: encoder alone {images / alone:.1f} images/s, index {images / build:.1f} images/s, "
-            f"ratio {ratios[-1]:.3f}",
+            f"round {number + 1}: encoder alone {images / alone.wall:.1f} images/s, index {images / of_build.wall:.1f} "
+            f"images/s, ratio {ratios[-1]:.3f}, in CPU time {alone.cpu / of_build.cpu:.3f}",
             flush=True,
         )
-    done = resumed(empty, folder / "resumed.index", photos, kills, build, random.Random(0))
+    done = resumed(empty, folder / "resumed.index", photos, kills, of_build.wall, random.Random(0))
     undisturbed, other = content(folder / "0.index"), content(folder / "resumed.index")
     different = [name for name in TABLES if undisturbed[name] != other[name]]
     print(f"resumed after {done} kills: {', '.join(different) or 'nothing'} differs from the undisturbed index")
     if kills and not done:
         different.append("no kill came before the end")
+    if ray:
+        begun = time.monotonic()
+        build_index(empty_copy(empty, folder / "ray.index"), [find_source(str(photos))], ray_workers=2)
+        apart = [name for name, rows in content(folder / "ray.index").items() if rows != undisturbed[name]]
+        text = ", ".join(apart) or "nothing"
+        print(f"two Ray workers: {images / (time.monotonic() - begun):.1f} images/s with their start; {text} differs")
+        different += [f"{name} by Ray" for name in apart]
     return statistics.median(ratios), different
 
 
@@ -164,7 +189,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="64 drawn images, a tiny encoder, no bar for the rate")
+    parser.add_argument("--no-ray", action="store_true", help="leave out the index that two Ray workers build")
     args = parser.parse_args(argv)
+    ray = not (args.no_ray or args.quick)
     if not args.quick and not args.encoders:
         parser.error("--encoders RUN names the encoders to measure with")
     print_versions()
@@ -172,9 +199,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = Path(name)
         encoders = Path(args.encoders) if args.encoders else tiny_export(folder / "export")
         images, rounds, kills = (64, 1, 1) if args.quick else (args.images, args.rounds, args.kills)
-        ratio, different = measure(encoders, folder, images, rounds, kills, args.quick)
+        ratio, different = measure(encoders, folder, images, rounds, kills, ray=ray, drawn=args.quick)
     ok = not different and (args.quick or ratio >= BAR)
-    same = "resumed equal" if not different else f"resumed differs: {', '.join(different)}"
+    same = "others equal" if not different else f"others differ: {', '.join(different)}"
     return verdict("index_build", f"{100 * ratio:.1f} % of the encoder's rate, {same}", f"{100 * BAR:.0f} %, equal", ok)
 
 

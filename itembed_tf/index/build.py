@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
 from itembed_tf.config import Config
@@ -17,7 +18,7 @@ from itembed_tf.index.errors import SearchIndexError
 from itembed_tf.index.generations import StoredEncoders, check_contract, current_generation, start_generation
 from itembed_tf.index.records import BuildReport, Generation
 from itembed_tf.index.sources import Listing, Source, list_source
-from itembed_tf.index.update import Update
+from itembed_tf.index.update import ReadMany, Update
 from itembed_tf.index.vectors import EmbedImages, Vectors
 from itembed_tf.locks import Locked
 from itembed_tf.progress import running_clock
@@ -30,6 +31,7 @@ def build_index(
     encoders: str | Path | None = None,
     prune: bool = False,
     retry: bool = False,
+    ray_workers: int = 0,
     max_pixels: int = Config.max_pixels,
     embed_images: EmbedImages | None = None,
 ) -> BuildReport:
@@ -41,6 +43,7 @@ def build_index(
         encoders: run directory or folder of exports; None: those that the index has.
         prune: also remove what is gone where that is more than a tenth of a source.
         retry: also read the files that were unreadable, or were deleted from the index.
+        ray_workers: processes on a Ray cluster that read and encode; 0: this process does.
         max_pixels: larger images, by their header, count as unreadable.
         embed_images: in place of the image encoder: contents [n] -> a vector or what is wrong for each; for tests.
 
@@ -57,10 +60,25 @@ def build_index(
         generation = _generation(connection, index, exports, packed)
         vectors = Vectors(index, connection, generation, embed_images=embed_images, max_pixels=max_pixels)
         with closing(reading(index)) as second:
-            update = Update(connection, second, generation, vectors, max_pixels)
+            update = Update(
+                connection,
+                second,
+                generation,
+                vectors,
+                max_pixels,
+                _on_ray(index, generation, ray_workers, max_pixels) if ray_workers else None,
+            )
             report = update.run(listed, prune=prune, retry=retry)
     derive(index)
     return report
+
+
+def _on_ray(index: Path, generation: Generation, workers: int, max_pixels: int) -> ReadMany:
+    from itembed_tf.index.ray_encoding import ray_read_ahead
+
+    return partial(
+        ray_read_ahead, index=index, contract=generation.image_contract, workers=workers, max_pixels=max_pixels
+    )
 
 
 def derive(index: str | Path) -> None:

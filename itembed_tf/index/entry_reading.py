@@ -9,6 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
+from numpy.typing import NDArray
+
 from itembed_tf.data.image_headers import ImageError, ImageHeader, check_cost, read_header
 from itembed_tf.data.pillow_images import open_image
 from itembed_tf.data.readers import read_image
@@ -35,6 +38,7 @@ class ReadEntry:
         thumbnail: a small file; None for a sentence, and where `data` is empty.
         problem: why it cannot be read, as a phrase after "is"; "" if it can.
         lasting: whether `problem` stays while the file is the same.
+        embedded: the vector float32 [D], or why the image cannot be decoded, where a worker encoded it at once.
     """
 
     entry: Entry
@@ -47,6 +51,7 @@ class ReadEntry:
     thumbnail: bytes | None = None
     problem: str = ""
     lasting: bool = True
+    embedded: NDArray[np.float32] | str | None = None
 
 
 def read_ahead(entries: Iterable[Entry], read: Callable[[Entry], ReadEntry]) -> Iterator[list[ReadEntry]]:
@@ -54,7 +59,7 @@ def read_ahead(entries: Iterable[Entry], read: Callable[[Entry], ReadEntry]) -> 
     with ThreadPoolExecutor(THREADS) as pool:
         pending: list[Future[ReadEntry]] = []
         try:
-            for batch in _batches(entries):
+            for batch in batches(entries):
                 following = [pool.submit(read, entry) for entry in batch]
                 if pending:
                     yield [future.result() for future in pending]
@@ -65,7 +70,8 @@ def read_ahead(entries: Iterable[Entry], read: Callable[[Entry], ReadEntry]) -> 
             pool.shutdown(cancel_futures=True)
 
 
-def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+def batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Entries in lists of `BATCH`, or of fewer where their files are large."""
     batch, size = list[Entry](), 0
     for entry in entries:
         if batch and (len(batch) == BATCH or size + entry.size > BATCH_BYTES):

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from threading import Lock
+from typing import TypeAlias
 
 from tqdm import tqdm
 
@@ -26,11 +27,15 @@ from itembed_tf.index.sources import Entry, Listing, Source
 from itembed_tf.index.vectors import Vector, Vectors
 
 WORK = ("new", "changed", "described")
+ReadMany: TypeAlias = Callable[[Iterable[Entry]], Iterator[list[ReadEntry]]]
 MISSING = "missing: there is no such file"
 
 
 class Update:
-    """One update of an index from sources; see `itembed_tf.index.build.build_index`."""
+    """One update of an index from sources; see `itembed_tf.index.build.build_index`.
+
+    `read_many` reads entries, in batches and in order; by default threads of this process do.
+    """
 
     def __init__(
         self,
@@ -39,6 +44,7 @@ class Update:
         generation: Generation,
         vectors: Vectors,
         max_pixels: int,
+        read_many: ReadMany | None = None,
     ) -> None:
         self.connection, self.generation, self.vectors = connection, generation, vectors
         self.report = BuildReport()
@@ -52,6 +58,7 @@ class Update:
                 return second.execute(query, (content, generation.number)).fetchone() is not None
 
         self.read = partial(read_entry, is_known=is_known, max_pixels=max_pixels)
+        self.read_many = read_many or partial(read_ahead, read=self.read)
 
     def run(self, listed: Sequence[tuple[Source, Listing]], *, prune: bool, retry: bool) -> BuildReport:
         given = {
@@ -97,7 +104,7 @@ class Update:
 
         pending = Pending(self.connection, self.generation, source, lambda id: self.changes.found(id, source))
         try:
-            for batch in read_ahead(entries(), self.read):
+            for batch in self.read_many(entries()):
                 self._take(batch, [changes.pop(read.entry.place) for read in batch], pending)
                 pending.commit_if_due()
                 bar.update(len(batch))
@@ -161,7 +168,9 @@ class Update:
         first = {read.content: read for read in reversed(reads) if read.content not in found}
         missing = list(first.values())[::-1]
         for i, read in enumerate(missing):
-            if read.entry.image is not None and not read.data:  # the index lost this content while it was read
+            if (
+                read.entry.image is not None and not read.data and read.embedded is None
+            ):  # the index lost this content while it was read
                 missing[i] = self.read(read.entry, is_known=lambda content: False)
         for read, vector in zip(missing, self.vectors.new(missing)):
             if isinstance(vector, str):

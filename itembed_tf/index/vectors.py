@@ -96,6 +96,8 @@ class Vectors:
         if kind == "text":
             self._text_encoder = self._text_encoder or load_text_encoder(self._encoders)
             return list(self._text_encoder.embed([read.entry.captions[0] for read in entries]).vectors)
+        if all(read.embedded is not None for read in entries):
+            return [read.embedded if read.embedded is not None else "" for read in entries]
         if self._embed_images is None:
             self._embed_images = ImageEncoder(self._index, self._generation.image_contract, self._max_pixels).embed
         return self._embed_images([read.data for read in entries])
