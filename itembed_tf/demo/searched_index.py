@@ -89,11 +89,13 @@ class SearchedIndex:
 
     def splits(self) -> list[tuple[str, int]]:
         """How many items each split of a run's dataset has; empty where the items are of no dataset."""
-        query = (
-            "SELECT json_extract(fields, '$.split') AS split, count(*) FROM items GROUP BY 1 HAVING split IS NOT NULL"
-        )
+        datasets = "SELECT 1 FROM sources WHERE kind IN ('run', 'shards')"
+        query = "SELECT json_extract(fields, '$.split'), count(*) FROM items GROUP BY 1 ORDER BY 1"
         with self._lock:
-            return [(str(split), count) for split, count in self._connection.execute(query)]
+            if not self._connection.execute(datasets).fetchone():  # the next one reads every item
+                return []
+            counts = self._connection.execute(query).fetchall()
+        return [(str(split), count) for split, count in counts if split is not None]
 
     def find(self, key: str) -> list[Item]:
         """All items of one content, by id; none if the index has it not."""
