@@ -6,7 +6,7 @@ RUN is a finished run whose exported text encoder is searched with; without it, 
 10,000 generated images, each with five captions of Flickr8k. Chromium is Debian's, headless (apt-get install chromium;
 or ITEMBED_CHROMIUM), with a new profile. A keystroke is measured from its input event to the frame in which the tile of
 the first hit is painted, and until its image is decoded. Keys follow each other by 150 ms; the first query is not
-counted.
+counted. Between the queries, a request of a small file and the next frame are timed, as any page has them.
 """
 
 from __future__ import annotations
@@ -61,6 +61,16 @@ WATCH = """() => {
     watch.observe(document.querySelector(".column"), { childList: true, subtree: true, characterData: true });
   });
 }"""
+BARE = """async () => {
+  const started = performance.now();
+  await (await fetch("/static/icon.svg", { cache: "no-store" })).text();
+  document.querySelector(".spoken").textContent = String(started);
+  return new Promise((resolve) => requestAnimationFrame(() => {
+    const after = new MessageChannel();
+    after.port1.onmessage = () => resolve(performance.now() - started);
+    after.port2.postMessage(0);
+  }));
+}"""
 OPENED = "() => document.querySelectorAll('.tile').length > 10 && performance.now()"
 
 
@@ -77,11 +87,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"index of {items:,} items", flush=True)
         write_index(folder, encoders, items, list(QUERIES) if args.quick else flickr8k_captions())
         with serving(folder) as url:
-            opened, keys = measure(url, queries)
+            opened, keys, bare = measure(url, queries)
     painted = [key["painted"] for key in keys if key["painted"] is not None]
     decoded = [key["decoded"] for key in keys if key["decoded"] is not None]
     print(f"{len(keys)} keystrokes, {len(keys) - len(painted)} overtaken by the next one")
-    for name, values in (("result painted", painted), ("its image decoded", decoded), ("opened", opened)):
+    for name, values in (
+        ("result painted", painted),
+        ("its image decoded", decoded),
+        ("bare request", bare),
+        ("opened", opened),
+    ):
         quantiles = f"median {statistics.median(values):.0f} ms, worst {max(values):.0f} ms"
         print(f"{name:20}{quantiles} ({len(values)} times)")
     key, open_ = statistics.median(painted), statistics.median(opened)
@@ -173,8 +188,8 @@ def serving(folder: Path) -> Iterator[str]:
             thread.join()
 
 
-def measure(url: str, queries: Sequence[str]) -> tuple[list[float], list[dict[str, Any]]]:
-    """Milliseconds of opening the page, several times, and of each keystroke."""
+def measure(url: str, queries: Sequence[str]) -> tuple[list[float], list[dict[str, Any]], list[float]]:
+    """Milliseconds of opening the page, of each keystroke, and of a bare request with the next frame."""
     try:
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:
@@ -184,7 +199,7 @@ def measure(url: str, queries: Sequence[str]) -> tuple[list[float], list[dict[st
         raise SystemExit("no Chromium on this machine: apt-get install chromium, or name it in ITEMBED_CHROMIUM")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        opened = []
+        opened, bare = [], []
         for _ in range(5):
             context = browser.new_context(viewport={"width": 1280, "height": 800})
             tab = context.new_page()
@@ -200,9 +215,10 @@ def measure(url: str, queries: Sequence[str]) -> tuple[list[float], list[dict[st
             tab.locator("#query").press("Control+a")
             tab.locator("#query").press_sequentially(query, delay=KEY_MS)
             time.sleep(0.5)
+            bare += [float(tab.evaluate(BARE)) for _ in range(5)]
         keys = [key for key in tab.evaluate("() => shown") if key["wanted"]]
         browser.close()
-    return opened, keys
+    return opened, keys, bare
 
 
 if __name__ == "__main__":

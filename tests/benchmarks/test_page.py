@@ -27,7 +27,7 @@ def test_both_bars_are_judged(capsys, monkeypatch):
             {"wanted": "a", "painted": painted, "decoded": painted},
             {"wanted": "b", "painted": None, "decoded": None},
         ]
-        monkeypatch.setattr(page, "measure", lambda *_, opened=opened, keys=keys: ([opened], keys))
+        monkeypatch.setattr(page, "measure", lambda *_, opened=opened, keys=keys: ([opened], keys, [20.0]))
         assert page.main(["run"]) == code
         printed = capsys.readouterr().out
         assert "1 overtaken" in printed and printed.rstrip().endswith(["ok", "short"][code])

@@ -8,8 +8,8 @@ import { plain, shaded, unshaded } from "./words.js";
 
 const PAGE = 60; // hits of one request
 const MOST = 600; // hits that are loaded at once when an earlier view is restored
-const TILE = 34_000; // square pixels of a tile with its text, at least
-const PAUSE = 250; // ms without a further letter
+const TILE = 46_000; // square pixels of a tile with its text, at least
+const PAUSE = 300; // ms without a further letter
 const VERY_SLOW = 1500; // ms after which it says why
 const SLOW = 250; // ms after which a search shows that it is running
 const AHEAD = "1200px"; // how far below the window further hits are loaded
@@ -148,7 +148,7 @@ export class Column {
     if (!answer.hits.length) this.#empty();
     clearTimeout(this.soon);
     this.top = answer.hits[0]?.key ?? null;
-    if (text && this.top) this.soon = setTimeout(() => this.#weigh(this.top), 150);
+    if (text && this.top) this.soon = setTimeout(() => this.#weigh(this.top), typing ? PAUSE : 0);
     if (answer.hits.length <= first) return;
     // While the user types, the images of hits below the window would only delay the next answer.
     await new Promise((resolve) => setTimeout(resolve, typing ? PAUSE : 0));
