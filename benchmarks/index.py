@@ -47,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("run", nargs="?", type=Path, default=Path("runs/flickr8k"), help="run directory (%(default)s)")
     parser.add_argument("--items", type=int, default=1_000_000, help="items of the index (%(default)s)")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark-index"), help="kept files (%(default)s)")
+    parser.add_argument("--queries", type=int, default=500, help="queries of each kind (%(default)s)")
     parser.add_argument("--peers", nargs="+", default=PEERS, help="FAISS indexes, as its factory names them")
     parser.add_argument("--rounds", type=int, default=5, help="rounds; the measurements alternate (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="3,000 made-up rows: tests that the benchmark runs")
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.quick:
             small(work)
         count, rounds, names = (3000, 1, SMALL_PEERS) if args.quick else (args.items, args.rounds, args.peers)
-        figures = measure(args.run, work, count, rounds, names)
+        figures = measure(args.run, work, count, rounds, names, args.queries)
     recall = min(figures["recall", kind] for kind in KINDS)
     ratio = max(figures["ratio", kind] for kind in KINDS)
     figure = (
@@ -69,13 +70,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return verdict("index", figure, f"{RATIO} x, {RECALL}, {SECONDS:.0f} s, 0 wrong", ok)
 
 
-def measure(run: Path, work: Path, count: int, rounds: int, names: Sequence[str]) -> dict[Any, float]:
+def measure(run: Path, work: Path, count: int, rounds: int, names: Sequence[str], asked: int) -> dict[Any, float]:
     """Build what is missing in `work`, and print and return the figures."""
     import faiss
 
     faiss.omp_set_num_threads(THREADS)
     work.mkdir(parents=True, exist_ok=True)
     data = tiled(run, work, count)
+    data = replace(data, queries={kind: some[:: max(1, len(some) // asked)] for kind, some in data.queries.items()})
     index = work / f"{count}.index"
     if not index.exists():
         partial = work / f"partial-{count}.index"

@@ -20,7 +20,7 @@ from benchmarks.index_data import Vectors
 THREADS = 2
 LISTS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384)
 IVF_STEPS = tuple((lists,) for lists in LISTS)
-REFINED_STEPS = tuple((lists, factor) for factor in (10, 20, 40, 80) for lists in LISTS[6:])
+REFINED_STEPS = tuple((lists, factor) for factor in (160, 80, 40, 20) for lists in (32, 48, 64, 96, 128, 192, 256))
 HNSW_STEPS = tuple((ef,) for ef in (16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048))
 K = 10
 
@@ -106,16 +106,16 @@ def least_effort(
     """
     good: list[tuple[float, tuple[int, ...], float]] = []
     best = (0.0, peer.steps[0])
-    done: dict[int, bool] = {}
+    done: set[tuple[int, ...]] = set()  # other parameters than the first, for which it need not be higher
     for step in peer.steps:
-        if done.get(step[-1] if len(step) > 1 else 0):
+        if step[1:] in done:
             continue
         started = time.perf_counter()
         reached = recall(peer.search(queries, step))
         best = max(best, (reached, step))
         if reached >= bar:
             good.append((time.perf_counter() - started, step, reached))
-            done[step[-1] if len(step) > 1 else 0] = True
+            done.add(step[1:])
     if not good:
         return best[1], best[0]
     _, step, reached = min(good)

@@ -31,6 +31,7 @@ from itembed_tf.index.items import delete_items, put_items
 
 BAR = 0.99
 K = 10
+QUERIES = 300  # of each kind
 KINDS = ("image", "text")
 
 
@@ -67,7 +68,7 @@ def measure(index: Path, address: str, data: Vectors) -> tuple[float, int]:
         print(f"copied to Milvus in {seconds:.0f} s ({view.count / seconds:,.0f} a second)", flush=True)
         recalls = []
         for kind in KINDS:
-            recalls.append(compared(view, exact.refresh(), data.queries[kind], kind))
+            recalls.append(compared(view, exact.refresh(), data.queries[kind][:QUERIES], kind))
         filter = np.arange(1, len(data.vectors), 50)
         recalls.append(compared(view, exact.refresh(), data.queries["text"][:100], "text, a filter,", filter))
         return min(recalls), changed(index, milvus, exact, data)

@@ -104,8 +104,7 @@ def current_revision(connection: sqlite3.Connection) -> int:
 
 def identity(connection: sqlite3.Connection) -> str:
     """A random name of the index, 16 hexadecimal digits, which a copy of it has too."""
-    query = "SELECT value FROM settings WHERE name IN ('identity', 'created') ORDER BY name DESC"
-    return str(connection.execute(query).fetchone()[0])
+    return str(connection.execute("SELECT value FROM settings WHERE name = 'identity'").fetchone()[0])
 
 
 def _connect(uri: str) -> sqlite3.Connection:

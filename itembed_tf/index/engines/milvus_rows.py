@@ -16,7 +16,7 @@ from itembed_tf.index.removals import removed_rows, removed_since
 from itembed_tf.index.rows import count_rows, iterate_rows, last_row
 
 VECTOR, METRIC = "vector", "IP"
-INDEX = {"M": 16, "efConstruction": 200}  # of HNSW
+INDEX = {"nlist": 1024}  # of IVF_FLAT, in each of Milvus's segments
 SENT = 1_000  # rows in a message: 2 MB at 512 dimensions; a server takes up to 64 MB
 NOTED = 50_000  # rows after which the properties are written, where an interrupted copy continues
 SHOWN = 10_000  # rows from which a progress bar is shown
@@ -49,7 +49,7 @@ def make_collection(client: Any, name: str, generation: Generation, address: str
         schema.add_field("item", DataType.INT64)
         schema.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=generation.dimensions + 2)
         index = MilvusClient.prepare_index_params()
-        index.add_index(VECTOR, index_type="HNSW", metric_type=METRIC, params=INDEX)
+        index.add_index(VECTOR, index_type="IVF_FLAT", metric_type=METRIC, params=INDEX)
         client.create_collection(name, schema=schema, index_params=index, consistency_level="Strong")
     found = client.describe_collection(name)
     properties = found.get("properties") or {}
@@ -88,6 +88,8 @@ def copy_rows(client: Any, name: str, connection: sqlite3.Connection, generation
             if noted >= NOTED:
                 _note(client, name, Reached(generation.image_contract, now, int(chunk.rows[-1])))
                 noted = 0
+    if count >= SHOWN:
+        client.flush(name)  # rows that wait for more are searched by an index of Milvus's own, of lower recall
     _note(client, name, Reached(generation.image_contract, now, max(last, before.row)))
 
 
