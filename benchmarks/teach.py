@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -138,19 +139,22 @@ def found(index: Path, things: Sequence[Thing], first: int) -> float:
 
 def teach_all(index: Path, things: Sequence[Thing], folder: Path) -> tuple[list[float], list[dict[str, object]]]:
     """One command for each thing; its seconds, and what it printed."""
-    seconds, lessons = [], []
+    seconds, cpu, lessons = [], [], []
     for thing in things:
         file = folder / "taught.jpg"
         file.write_bytes(thing.taught)
         command = [sys.executable, "-m", "itembed_tf", "teach", str(index), thing.name, "--image", str(file), "--json"]
-        start = time.monotonic()
+        start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         seconds.append(time.monotonic() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         if done.returncode:
             print(f"  {thing.name:24} refused: {done.stderr.strip().splitlines()[-1]}", flush=True)
             continue
         lessons.append(json.loads(done.stdout))
         print(f"  {thing.name:24}{seconds[-1]:6.1f} s   R@1 on dev {lessons[-1]['recall_after']:.2f} %", flush=True)
+    print(f"CPU time of a lesson: median {np.median(cpu):.1f} s, longest {max(cpu):.1f} s")
     return seconds, lessons
 
 

@@ -16,6 +16,7 @@ from itembed_tf.index.calibration import fast_calibration
 from itembed_tf.index.errors import SearchIndexError
 from itembed_tf.index.generations import read_encoders
 from itembed_tf.index.items import read_items, read_vectors
+from itembed_tf.index.lessons import is_taught
 from itembed_tf.index.query_vectors import QueryVector, subtract, unknown_words
 from itembed_tf.index.records import Generation, Query
 from itembed_tf.index.text_encoder import EmbeddedTexts, TextEncoder, load_text_encoder
@@ -110,6 +111,8 @@ class QueryEncoder:
         """A note if the query is far from all that training saw."""
         calibration = self.calibration(connection, generation)
         if calibration is None or not calibration.is_far(encoded.side, encoded.vector[None])[0]:
+            return []
+        if encoded.side == "text" and is_taught(connection, generation, encoded.vector):
             return []
         rate = calibration.far[encoded.side].false_alarms
         seen = "captions" if encoded.side == "text" else "images"

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from itembed_tf.index.generations import StoredEncoders
 from itembed_tf.index.records import Generation
 
+NEAR = 0.9  # cosine; a name is taught until it is 0.95
+
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
@@ -55,6 +57,13 @@ def read_lessons(connection: sqlite3.Connection, generation: Generation) -> list
         _lesson(row, generation.dimensions)
         for row in connection.execute(query, (generation.image_contract,)).fetchall()
     ]
+
+
+def is_taught(connection: sqlite3.Connection, generation: Generation, vector: NDArray[np.float32]) -> bool:
+    """Whether the vector of a text, float32 [D], is as near to the images of a lesson as its name is."""
+    lessons = read_lessons(connection, generation) if generation.base else []
+    means = [lesson.vectors.mean(axis=0) for lesson in lessons]
+    return any(vector @ mean >= NEAR * np.linalg.norm(mean) for mean in means)
 
 
 def write_lessons(

@@ -1,8 +1,7 @@
 """How a text encoder learns names: rows of the word table for new words first, then the head, as little as needed.
 
-The image encoder stays as it is. A name is learned when its embedding is near its target: the mean of the embeddings of
-its images and of those of the training captions next to them. The captions keep it among texts, and hold what the
-image shows beside its background.
+The image encoder stays as it is. A name is learned when its embedding is near its target, the mean of the embeddings of
+its images.
 
 1. A word that the vocabulary lacks gets a row. Only this row is trained (Adam), on the name alone and on the name
    before the captions next to the images. No text without the word changes.
@@ -25,11 +24,9 @@ from itembed_tf.index.lessons import Lesson
 from itembed_tf.teaching.data import TeachingData, TeachingError
 from itembed_tf.teaching.encoder import TrainableTextEncoder
 
-NEIGHBOURS = 32  # training captions next to the images, of the target
-IMAGE_SHARE = 0.5  # of the images in the target; the rest is the captions'
 CONTEXTS = 7  # captions before which a new word is trained
 STEPS, RATE = 40, 0.3  # of Adam, for the rows, the rate relative to the deviation of those of other words
-ENOUGH = 0.7  # cosine of a name with its target
+ENOUGH = 0.95  # cosine of a name with its target
 RIDGE = 1e-2  # r, relative to the mean square of an input
 
 
@@ -57,7 +54,7 @@ def learn(data: TeachingData, lessons: Sequence[Lesson]) -> Taught:
     """
     learned = with_new_words(data, lessons)
     encoder = TrainableTextEncoder(data, [word for lesson in learned for word in lesson.words])
-    targets = [target(data, lesson) for lesson in learned]
+    targets = [target(lesson) for lesson in learned]
     rows = encoder.typical_rows[:0]
     for i, lesson in enumerate(learned):
         own = lesson.word_rows
@@ -90,11 +87,9 @@ def with_new_words(data: TeachingData, lessons: Sequence[Lesson]) -> list[Lesson
     return result
 
 
-def target(data: TeachingData, lesson: Lesson) -> NDArray[np.float32]:
+def target(lesson: Lesson) -> NDArray[np.float32]:
     """The embedding that a name should have, float32 [D], unit length."""
-    image = _unit(lesson.vectors.mean(axis=0))
-    captions = data.caption_vectors[_nearest(data, image, NEIGHBOURS)].astype(np.float32)
-    return _unit(IMAGE_SHARE * image + (1 - IMAGE_SHARE) * _unit(captions.mean(axis=0)))
+    return _unit(lesson.vectors.mean(axis=0))
 
 
 def _train_rows(
@@ -133,7 +128,7 @@ def _contexts(encoder: TrainableTextEncoder, data: TeachingData, lesson: Lesson)
     name = name[name > 0]
     ids = np.zeros((1 + min(CONTEXTS, len(data.captions)), encoder.vocabulary.length), np.int32)
     ids[:, : len(name)] = name
-    nearest = _nearest(data, _unit(lesson.vectors.mean(axis=0)), len(ids) - 1)
+    nearest = _nearest(data, target(lesson), len(ids) - 1)
     ids[1:, len(name) :] = data.captions[nearest][:, : ids.shape[1] - len(name)]
     return ids
 

@@ -11,7 +11,7 @@ import pytest
 from itembed_tf.index.database import reading, transaction, writing
 from itembed_tf.index.errors import SearchIndexError
 from itembed_tf.index.generations import StoredEncoders, check_contract, current_generation, read_encoders
-from itembed_tf.index.lessons import Lesson, read_lessons, write_lessons
+from itembed_tf.index.lessons import Lesson, is_taught, read_lessons, write_lessons
 from tests.support.small_index import CONTRACT, new_item, write_index
 
 TAUGHT = "e" * 64
@@ -85,3 +85,14 @@ def test_a_removed_lesson_is_gone_and_no_number_is_used_twice(tmp_path: Path) ->
         generation = current_generation(connection)
         assert generation is not None and (generation.contract, generation.base) == (CONTRACT, "")
         assert read_lessons(connection, generation) == []
+
+
+def test_a_text_near_the_images_of_a_lesson_is_taught(tmp_path: Path) -> None:
+    index = an_index(tmp_path / "i")
+    change(index, TAUGHT, [lesson("a qub")])
+    with closing(reading(index)) as connection:
+        generation = current_generation(connection)
+        assert generation is not None
+        mean = lesson("a qub").vectors.mean(axis=0)  # (0.5, 0.3, 0.4, 0)
+        assert is_taught(connection, generation, mean / np.linalg.norm(mean))
+        assert not is_taught(connection, generation, np.array([1, 0, 0, 0], np.float32)), "cosine 0.71"
