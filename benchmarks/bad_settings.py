@@ -117,8 +117,8 @@ WRONG = (
     # sentence features, classes, model, CCA, evaluation
     Wrong("sentence.kind=mean", "mean", 'text_tower.variant = "features"'),
     Wrong("classes.clusters=-5", "-5", ">= 0"),
+    Wrong("calibration.rows=-1", "-1", ">= 0"),
     Wrong("model.classifier=none", "none", "infonce"),
-    Wrong("model.dropout=1.5", "1.5", ">= 0 and < 1"),
     Wrong("model.start=cca", "cca", 'text_tower.head = "fc"'),
     Wrong("cca.regularisation=0.5", "0.5", 'model.start = "cca"'),
     Wrong("evaluation.shifts=right", "right", "left, all"),

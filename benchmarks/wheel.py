@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -227,6 +228,30 @@ def step_kit(place: Place) -> None:
     files(place, "kit/compose.yaml", "kit/kustomization.yaml", "kit/tf-serving/*")
 
 
+def step_search(place: Place) -> None:
+    """An index from a folder and its table; a search by a sentence, by an item and with a filter; the search page."""
+    place.itembed("index", "run", "images", "images/captions.csv", "--out", "photos.index")
+    found = json.loads(place.itembed("search", "photos.index", "a red square", "--limit", "40", "--json").stdout)
+    if len(found["hits"]) != 32 or found["unknown_words"]:
+        raise Failed(f"{len(found['hits'])} of 32 images found, unknown words {found['unknown_words']}")
+    like = place.itembed("search", "photos.index", "--like", "1", "--where", "split = 'test'", "--json").stdout
+    if {hit["fields"]["split"] for hit in json.loads(like)["hits"]} != {"test"}:
+        raise Failed(f"the filter admits other splits: {like}")
+    place.itembed("index", "photos.index", "--verify")
+    command = [str(place.bin / "itembed"), "demo", "photos.index", "--no-browser", "--port", "0"]
+    with subprocess.Popen(
+        command, cwd=place.folder, env=place.environment(), stdout=subprocess.PIPE, text=True
+    ) as page:
+        try:
+            assert page.stdout is not None
+            address = next((line.split()[-1] for line in page.stdout if line.startswith("search page:")), "")
+            with urllib.request.urlopen(address) as answer:
+                if b"<html" not in answer.read():
+                    raise Failed(f"{address} is no page")
+        finally:
+            page.terminate()
+
+
 STEPS: tuple[Callable[[Place], None], ...] = (
     step_configs,
     step_doctor,
@@ -239,6 +264,7 @@ STEPS: tuple[Callable[[Place], None], ...] = (
     step_export_litert,
     step_serve,
     step_kit,
+    step_search,
 )
 # Extra -> modules that are hidden, and a command that needs them.
 # Without heif an image is unreadable, and its reason has the advice (tests/data/test_pillow_images.py).
@@ -249,7 +275,14 @@ WITHOUT = {
     "parquet": ("pyarrow", "doctor rows checked"),
     "coco": ("eccv_caption", "evaluate run --protocol eccv"),
     "proposals": ("cv2", "localise localisation --set dataset.root=images"),
+    "search": ("h11", "demo photos.index"),
+    "mcp": ("mcp", "mcp photos.index"),
+    "milvus": ("pymilvus", "search photos.index dog --engine milvus://localhost:1"),
+    "ray": ("ray", "index photos.index images --engine ray"),
 }
+PROGRESS = re.compile(
+    r"\[1/|  \S.*: \d+:\d\d$"
+)  # lines of a command before its error; a clock appears on a busy machine
 
 
 def step_without(place: Place, extra: str) -> None:
@@ -260,7 +293,7 @@ def step_without(place: Place, extra: str) -> None:
     (place.folder / "rows").mkdir(exist_ok=True)
     (place.folder / "rows" / "data.parquet").touch()
     done = place.itembed(*command.split(), code=1, PYTHONPATH=str(hide), HIDDEN=modules)
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("[1/")]
+    lines = [line for line in done.stderr.splitlines() if not PROGRESS.match(line)]
     if len(lines) != 1 or f"pip install 'itembed_tf[{extra}]'" not in done.stderr:
         raise Failed(f"itembed {command} without [{extra}] printed: {done.stderr}")
 

@@ -190,6 +190,7 @@ def test_what_cannot_be_taught_is_told(index: Path, packed: StoredEncoders, caps
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("shallow_backbone")
 def test_the_first_lesson_takes_a_run_and_an_image_file(small_run: Path, small_export: Path, tmp_path: Path) -> None:
     folder = tmp_path / "photos.index"
     packed = pack_encoders(small_export)
