@@ -16,6 +16,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from itembed_tf.errors import UserError
+from itembed_tf.extras import require
 from itembed_tf.files import check_output
 from itembed_tf.index import upgrade_program
 from itembed_tf.program import Parser, command_line, program, resumable
@@ -100,6 +101,8 @@ def _build(args: argparse.Namespace) -> int:
     from itembed_tf.index.build import build_index
     from itembed_tf.index.sources import find_source
 
+    if args.engine == "ray":
+        require("itembed index --engine ray")
     own = is_index(args.first)
     if own and args.out and args.out != args.first:
         raise UserError(f"{args.first} is an index, and so --out {args.out} has no meaning; leave it out")
