@@ -83,7 +83,7 @@ def found(
 
 
 def foreign(run: Calibrated, texts: Sequence[str]) -> tuple[float, float]:
-    """Percent of foreign queries without a known word, and percent that are told in all, far ones included."""
+    """Percent of foreign queries without a known word, and percent recognised in all: those and the far ones."""
     ids = run.pair.vocabulary.encode(texts)
     known = ids.any(axis=1)
     vectors = predict(inference_function(run.pair.text_encoder), ids[known], 256) if known.any() else None
@@ -142,11 +142,12 @@ def report(runs: dict[str, Calibrated], bar: float) -> int:
                 gaps.append(each.gap)
     for name, run in runs.items():
         print(f"{name}: {false_alarms(run):.1f} % of dev captions are far by the limit of the other half of dev")
-        print(f"{name}: absence, AUC of the best score {absence(run):.3f} (0.5: nothing can be told)")
+        print(f"{name}: absence, AUC of the best score {absence(run):.3f} (0.5 is chance)")
         for other, theirs in runs.items():
             if other != name:
-                unknown, told = foreign(run, theirs.dev.texts)
-                print(f"{name}: of the dev captions of {other}, {unknown:.1f} % have no known word; {told:.1f} % told")
+                unknown, recognised = foreign(run, theirs.dev.texts)
+                words = f"{unknown:.1f} % have no known word; {recognised:.1f} % are recognised"
+                print(f"{name}: of the dev captions of {other}, {words}")
     return verdict("bands", f"largest gap {max(gaps):.1f} points", f"at most {bar:.0f}", max(gaps) <= bar)
 
 

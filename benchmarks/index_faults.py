@@ -132,7 +132,7 @@ def _ignore_missing(action: Callable[[], object]) -> None:
 
 
 def work(place: Place, action: Callable[[], object]) -> None:
-    """Run a change, and write down what it was told to be stored: its file is written after the commit returned."""
+    """Run a change and log every acknowledged item: the log is written after the commit has returned."""
 
     def put(connection: object, items: Sequence[object], **settings: object) -> list[int]:
         ids = put_items(connection, items, **settings)  # type: ignore[arg-type]

@@ -41,7 +41,7 @@ DATABASE_REMEDIES = {
     "disk I/O error": REMEDIES[errno.EIO],
     "database is locked": "another process writes to the index for long: give the same command again",
     "database disk image is malformed": "the index is damaged: `itembed index INDEX --verify` says where; restore it "
-    "from a backup, or build it anew",
+    "from a backup, or rebuild it",
 }
 # Names of nodes, ops and steps of an input pipeline in TensorFlow's messages.
 NAMES = r"\{\{.*?\}\}\s?|\s*\[\[.*?\]\]|\s*\[Op:.*$|Error in user-defined function .*? with iterator: \S+: "

@@ -136,7 +136,7 @@ def _export_search(args: argparse.Namespace) -> int:
     from itembed_tf.index.search_model import write_search_model
 
     folder = write_search_model(args.index, exports, out, k=k)
-    print(f"{folder}: text or image in, ids and scores out; written anew when the index has changed")
+    print(f"{folder}: text or image in, ids and scores out; export again when the index has changed")
     print(f"next:\n  {command_line('serve', args.out)}")
     return 0
 

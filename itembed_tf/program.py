@@ -22,6 +22,7 @@ from itembed_tf.quiet import quiet_tensorflow
 if TYPE_CHECKING:  # a machine that runs only the client has no TOML writer
     from itembed_tf.config import Config
 
+MAX_IMAGE = 64 << 20  # bytes of a file that --image names
 INTERRUPTED = 130  # the exit code that shells give to a command that Ctrl-C ended
 
 
@@ -148,6 +149,20 @@ def add_config(parser: Parser, output: str, writes: str, *, default: str = "open
 def add_settings(parser: Parser, meaning: str) -> None:
     """Add --set section.key=value."""
     parser.add_argument("--set", action="append", default=[], metavar="section.key=value", help=meaning)
+
+
+def read_image_option(file: str) -> bytes:
+    """The content of the image file that --image names.
+
+    Raises:
+        UserError: there is no such file, or it has more than `MAX_IMAGE` bytes.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise UserError(f"--image: no file at {file}")
+    if path.stat().st_size > MAX_IMAGE:
+        raise UserError(f"--image: {file} has {path.stat().st_size:,} bytes; at most {MAX_IMAGE:,} are read")
+    return path.read_bytes()
 
 
 def config_words(args: argparse.Namespace) -> list[str]:

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from itembed_tf.errors import UserError
-from itembed_tf.program import Parser, command_line, program
+from itembed_tf.program import Parser, command_line, program, read_image_option
 
 if TYPE_CHECKING:
     from itembed_tf.index import Answer, Query, Searcher
@@ -33,7 +32,6 @@ DEFAULTS: dict[str, Any] = {  # of the options that decide what is found
     "limit": 20,
     "engine": "auto",
 }
-MAX_IMAGE = 64 << 20  # bytes of --image
 
 
 @program
@@ -43,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
 
     query = Query(
         text=args.text or "",
-        image=_read_image(args.image) if args.image else None,
+        image=read_image_option(args.image) if args.image else None,
         like=args.like,
         minus=args.minus,
         where=args.where,
@@ -79,7 +77,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     add("text", nargs="?", metavar="TEXT", help="what to look for; without it, --image or --like, all items are listed")
     add("--image", metavar="FILE", help="look for what is similar to an image")
     add("--like", type=int, metavar="ID", help="look for what is similar to an item of the index")
-    add("--minus", metavar="TEXT", help="turn away from this: its vector is subtracted")
+    add("--minus", metavar="TEXT", help="what the hits should not show; its vector is subtracted")
     add("--where", metavar="SQL", help='only items for which this is true, such as "year >= 2020"')
     add("--by", choices=("both", "vector", "text"), help="default: both, fused")
     add("--sort", choices=("relevance", "date"), help="date: the best 200 hits, newest first")
@@ -94,15 +92,6 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     if sum(value is not None for value in (args.text, args.image, args.like)) > 1:
         parser.error("give one of TEXT, --image and --like")
     return args
-
-
-def _read_image(file: str) -> bytes:
-    path = Path(file)
-    if not path.is_file():
-        raise UserError(f"--image: no file at {file}")
-    if path.stat().st_size > MAX_IMAGE:
-        raise UserError(f"--image: {file} has {path.stat().st_size:,} bytes; at most {MAX_IMAGE:,} are read")
-    return path.read_bytes()
 
 
 def _title(args: argparse.Namespace) -> str:

@@ -7,11 +7,10 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from itembed_tf.errors import UsageError, UserError
-from itembed_tf.program import Parser, command_line, program
+from itembed_tf.errors import UsageError
+from itembed_tf.program import Parser, command_line, program, read_image_option
 
 if TYPE_CHECKING:
     from itembed_tf.index.lessons import Lesson
@@ -22,7 +21,6 @@ EXAMPLES = """
   itembed teach photos.index --list
   itembed teach photos.index --undo
 """
-MAX_IMAGE = 64 << 20  # bytes of --image
 
 
 @program
@@ -32,10 +30,10 @@ def main(argv: Sequence[str]) -> int:
         return _list(args)
     if args.name and not (args.image or args.item):
         raise UsageError(f"a lesson is a name and images: add --image FILE or --item ID to {args.name!r}")
-    images = [_read_image(file) for file in args.image]
+    images = [read_image_option(file) for file in args.image]
     from itembed_tf.index.database import reading
 
-    reading(args.index).close()  # a folder that is no index is told before TensorFlow is imported
+    reading(args.index).close()  # refuses a folder that is not an index before TensorFlow is imported
     from itembed_tf.quiet import load_tensorflow
 
     load_tensorflow()
@@ -78,15 +76,6 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     if args.undo is not None and args.undo < 0:
         parser.error(f"--undo is {args.undo}; `itembed teach INDEX --list` shows the numbers of the lessons")
     return args
-
-
-def _read_image(file: str) -> bytes:
-    path = Path(file)
-    if not path.is_file():
-        raise UserError(f"--image: no file at {file}")
-    if path.stat().st_size > MAX_IMAGE:
-        raise UserError(f"--image: {file} has {path.stat().st_size:,} bytes; at most {MAX_IMAGE:,} are read")
-    return path.read_bytes()
 
 
 def _list(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The whole road, by the programs themselves: a folder of pictures in; a run directory, encoders and a report out."""
+"""Training from end to end by the commands: from a folder of images to a run directory, encoders and a report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`itembed search`: what it prints, and what it says of wrong arguments. Vectors are given by hand."""
+"""`itembed search`: output and errors of the command, on an index with given vectors."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ ATTRIBUTION = "attribution"  # in the table settings: the notice that the images
 
 @dataclass(frozen=True)
 class Summary:
-    """What the page says of an index.
+    """The description of an index that the page shows.
 
     Attributes:
         name: of its folder.

@@ -155,13 +155,11 @@ def _check(connection: sqlite3.Connection, file: Path) -> None:
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError):
             raise
-        raise SearchIndexError(
-            f"{file} is damaged ({error}); restore it from a backup, or build the index anew"
-        ) from None
+        raise SearchIndexError(f"{file} is damaged ({error}); restore it from a backup, or rebuild the index") from None
     if kind != APPLICATION_ID:
         raise SearchIndexError(f"{file} is not an index of itembed; `itembed index RUN INPUT --out FOLDER` makes one")
     if schema != SCHEMA:
         raise SearchIndexError(
             f"{file} has schema {schema}, and this version of itembed reads schema {SCHEMA}; use the version that "
-            "wrote it, or build the index anew with `itembed index`"
+            "wrote it, or rebuild the index with `itembed index`"
         )

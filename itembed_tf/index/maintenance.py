@@ -96,7 +96,7 @@ def _delete_sources(connection: sqlite3.Connection, sources: Sequence[int]) -> N
 
 
 def compact(index: str | Path) -> Compaction:
-    """Give the space of deleted items back to the disk, and order the full-text index anew. Searches go on meanwhile.
+    """Give the space of deleted items back to the disk, and optimise the full-text index. Searches go on meanwhile.
 
     It needs free disk space of about the size of the database.
 

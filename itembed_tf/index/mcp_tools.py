@@ -44,7 +44,7 @@ def make_server(searcher: Searcher) -> MCPServer[Any]:
         """Find images and sentences by a description; without text, list all, newest first.
 
         text: what to look for, a short description such as "a black dog with a red collar".
-        minus: what to turn away from, such as "snow".
+        minus: what the hits should not show, such as "snow".
         where: SQL expression over the fields that `filters` lists: year >= 2020 and folder like 'holidays%'.
         by: "both", "vector" (what the image shows) or "text" (words of captions, names and folders).
         sort: "relevance", or "date" for the best 200, newest first.

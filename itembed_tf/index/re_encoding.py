@@ -60,7 +60,7 @@ def count_pending(connection: sqlite3.Connection, generation: int, kind: Kind | 
 def sample_images(connection: sqlite3.Connection, generation: int, count: int, seed: int = 0) -> set[int]:
     """Ids of images to encode first, at random, so that a bridge learned on them suits all; at most `count`.
 
-    What earlier calls have encoded counts, so an interrupted upgrade does not begin anew.
+    What earlier calls have encoded counts, so an interrupted upgrade continues.
     """
     encoded = connection.execute(
         "SELECT count(*) FROM vectors JOIN items ON items.id = item AND kind = 'image' "

@@ -85,7 +85,7 @@ def _arrays(found: Sequence[Any], generation: int, dimensions: int) -> Rows:
     if len(data) != 2 * dimensions * len(found):
         raise SearchIndexError(
             f"a vector of generation {generation}, between rows {rows[0]} and {rows[-1]}, does not have "
-            f"{dimensions} dimensions: the index is damaged; restore it from a backup, or build it anew"
+            f"{dimensions} dimensions: the index is damaged; restore it from a backup, or rebuild it"
         )
     return Rows(
         np.array(rows, np.int64),

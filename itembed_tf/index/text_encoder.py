@@ -78,7 +78,7 @@ def load_text_encoder(encoders: StoredEncoders) -> TextEncoder:
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise SearchIndexError(
             f"the text encoder in the index (contract {encoders.contract[:16]}) cannot be loaded: {error}; check the "
-            "index with `itembed index INDEX --verify`, or build it anew"
+            "index with `itembed index INDEX --verify`, or rebuild it"
         ) from None
     return TextEncoder(vocabulary, encoders.dimensions, function)
 

@@ -20,7 +20,7 @@ from itembed_tf.index.text_encoder import load_text_encoder
 from itembed_tf.retrieval.calibration import CalibrationError, parse_calibration
 
 ROUNDING = 0.005  # a unit vector is off by at most this after the rounding to float16
-REBUILD = "build the index anew with `itembed index RUN INPUT --out NEW_INDEX`"
+REBUILD = "rebuild the index with `itembed index RUN INPUT --out NEW_INDEX`"
 RESTORE = f"restore it from a backup, or {REBUILD}"
 ENCODE_AGAIN = "delete them with --delete, and give the same `itembed index` command with --retry again"
 LISTED = 5

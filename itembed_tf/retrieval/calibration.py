@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 
 from itembed_tf.errors import UserError
 from itembed_tf.files import write_atomically
+from itembed_tf.retrieval.array_file import DAMAGE, read_arrays
 from itembed_tf.retrieval.bands import Band, band_of
 from itembed_tf.retrieval.hubness import Bank, Correction, biases, own_groups
 from itembed_tf.retrieval.scores import blocks
@@ -171,9 +170,9 @@ def parse_calibration(content: bytes, contract: str, name: str = CALIBRATION_FIL
     Raises:
         CalibrationError: damaged, larger than it may be, or of other encoders than those of `contract`.
     """
-    advice = "write it again with `itembed export`, where the dataset of the run is at hand, or remove it"
+    advice = "write it again with `itembed export`, which needs the dataset of the run, or remove it"
     try:
-        arrays = _arrays(content)
+        arrays = read_arrays(content, max_bytes=MAX_BYTES, max_header=MAX_HEADER)
         header = json.loads(str(arrays["header"]))
         if header["schema"] != SCHEMA:
             raise CalibrationError(f"{name} has schema {header['schema']}, this version reads {SCHEMA}; {advice}")
@@ -193,28 +192,9 @@ def parse_calibration(content: bytes, contract: str, name: str = CALIBRATION_FIL
         _check(calibration)
     except CalibrationError:
         raise
-    except (
-        KeyError,
-        TypeError,
-        AttributeError,
-        ValueError,
-        EOFError,
-        OSError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except DAMAGE as error:
         raise CalibrationError(f"{name} is damaged ({error}); {advice}") from None
     return calibration
-
-
-def _arrays(content: bytes) -> dict[str, NDArray[Any]]:
-    """The arrays of the file. Their sizes are checked before they are read: a small archive can hold huge ones."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
-    if sum(sizes.values()) > MAX_BYTES or sizes.get("header.npy", 0) > MAX_HEADER:
-        raise ValueError(f"arrays of {sum(sizes.values()):,} bytes; the maximum is {MAX_BYTES:,}")
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        return {name: file[name] for name in ("header", *_ARRAYS)}
 
 
 def _check(calibration: Calibration) -> None:

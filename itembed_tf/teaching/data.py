@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 
 from itembed_tf.errors import UserError
 from itembed_tf.files import write_atomically
+from itembed_tf.retrieval.array_file import DAMAGE, read_arrays
 from itembed_tf.text import Vocabulary
 
 SCHEMA = 1
@@ -113,7 +112,7 @@ def read_data(file: Path, contract: str) -> TeachingData | None:
     if not file.is_file():
         return None
     try:
-        arrays = _arrays(file)
+        arrays = read_arrays(file.read_bytes(), max_bytes=MAX_BYTES, max_header=MAX_HEADER)
         header = json.loads(str(arrays["header"]))
         if header.pop("schema") != SCHEMA or header["contract"] != contract:
             raise ValueError("of another version, or of other encoders")
@@ -122,26 +121,7 @@ def read_data(file: Path, contract: str) -> TeachingData | None:
         vocabulary = Vocabulary(tuple(words.pop("words")), **words)
         fields: dict[str, Any] = header | {name: arrays[name] for name in _ARRAYS}
         return TeachingData(**fields, vocabulary=vocabulary, weights=weights)
-    except (
-        KeyError,
-        TypeError,
-        AttributeError,
-        ValueError,
-        EOFError,
-        OSError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except DAMAGE as error:
         raise TeachingError(
             f"{file} cannot be used ({error}); remove it, and give the run with --run, from which it is made again"
         ) from None
-
-
-def _arrays(file: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a file. Their sizes are checked before they are read: a small archive can hold huge ones."""
-    with zipfile.ZipFile(file) as archive:
-        sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
-    if sum(sizes.values()) > MAX_BYTES or sizes.get("header.npy", 0) > MAX_HEADER:
-        raise ValueError(f"arrays of {sum(sizes.values()):,} bytes; the maximum is {MAX_BYTES:,}")
-    with np.load(file, allow_pickle=False) as content:
-        return {name: content[name] for name in content.files}

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from itembed_tf.evaluation.calibration import (
-    Side,
     bank_rows,
     calibrate,
     caption_similarity,
@@ -14,6 +13,7 @@ from itembed_tf.evaluation.calibration import (
     far_limit,
 )
 from itembed_tf.retrieval import Correction, biases
+from tests.support.drawn_embeddings import sides
 
 
 def test_a_bank_has_as_many_groups_as_possible():
@@ -29,16 +29,6 @@ def test_similarity_of_captions_by_hand():
     ids = np.array([[1, 3, 0], [2, 3, 0], [1, 0, 0]])
     similarity = caption_similarity(np.array([4, 7, 7]), np.array([4, 7, 4]), ids)
     np.testing.assert_allclose(similarity, [[1, 0, 0], [0, 1, 1], [0, 1, 1]], atol=1e-6)
-
-
-def sides(groups: int, seed: int) -> tuple[Side, Side]:
-    """Images and three captions each, all captions drawn towards one direction in which some images lie."""
-    random, common = np.random.default_rng(seed), np.random.default_rng(99).normal(size=24)
-    images = random.normal(size=(groups, 24))
-    captions = np.repeat(images, 3, axis=0) + 1.5 * random.normal(size=(3 * groups, 24)) + common
-    images[::10] += 1.5 * common
-    unit = [(x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32) for x in (images, captions)]
-    return Side(unit[0], np.arange(groups)), Side(unit[1], np.repeat(np.arange(groups), 3))
 
 
 @pytest.fixture(scope="module")

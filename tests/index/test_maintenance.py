@@ -132,7 +132,8 @@ def test_a_damaged_page_is_found(index: Path) -> None:
     data[middle : middle + 4096] = b"\xff" * 4096
     file.write_bytes(data)
     [problem, *_] = problems(index)
-    assert problem.startswith("the database is damaged (") and "restore it from a backup, or build the index" in problem
+    assert problem.startswith("the database is damaged (")
+    assert "restore it from a backup, or rebuild the index with `itembed index" in problem
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".parquet"])

@@ -1,4 +1,4 @@
-"""`Searcher`: what a query finds, in which order, and with which scores; vectors are given by hand."""
+"""`Searcher`: what a query finds, in which order, and with which scores on an index with given vectors."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ export class Column {
   }
 
   /**
-   * Searches anew, and shows the first hits; a running search is aborted.
+   * Searches again and shows the first hits; a running search is aborted.
    * @param {object} state of the page
    * @param {{wanted: number, typing: boolean}} options number of hits; whether the query may change in a moment
    * @returns {Promise<boolean>} whether its answer is shown

@@ -31,7 +31,7 @@ LISTS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 160, 192, 256, 384, 512, 7
 CANDIDATES = (50, 100, 200, 400, 800, 1600)
 SCAN_NS, SCORE_NS = 6, 1000  # of one code, and of one candidate: measured
 SAMPLE = 200  # queries of each kind
-UNMEASURED = 3  # lists of a text query for one of an image query, where one of the kinds is not at hand
+UNMEASURED = 3  # lists of a text query for one of an image query, where one of the kinds is missing
 
 
 @dataclass(frozen=True)
