@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+# First of all: sqlite3 that is imported after TensorFlow has TensorFlow's own SQLite, without full-text search.
+import itembed_tf.index.sqlite_library  # noqa: F401
+
 if TYPE_CHECKING:
     from benchmarks.served import Served
     from tests.support.toy_exports import ToyExports
