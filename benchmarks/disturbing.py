@@ -185,15 +185,15 @@ def break_images(names: str, content: bytes | None) -> Callable[[Place], None]:
 
 def delete_while_training(place: Place) -> Ended:
     """An image is deleted after the images were checked, and before they are read."""
-    from itembed_tf.pipeline import train
+    from itembed_tf.pipeline import encoder
 
-    build = train.build_model
+    build = encoder.build_model
 
     def delete_first(*arguments: Any, **settings: Any) -> Any:
         (place.data / "03.png").unlink()
         return build(*arguments, **settings)
 
-    with mock.patch.object(train, "build_model", delete_first):
+    with mock.patch.object(encoder, "build_model", delete_first):
         return place.call("train", place.config, place.root / "new", "--set", "stages.0.cached_views=0")
 
 

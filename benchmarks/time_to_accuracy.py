@@ -93,13 +93,13 @@ def write_data(folder: Path, overrides: Sequence[str]) -> None:
     from itembed_tf.data.batches import flatten
 
     # The functions of the training program: the same unreadable images and the same cached features.
-    from itembed_tf.pipeline.train import _readable_groups
+    from itembed_tf.pipeline.training_data import readable_groups
     from itembed_tf.text import build_vocabulary, tokenize_captions
     from itembed_tf.training.build import build_model
     from itembed_tf.training.frozen_outputs import image_features
 
     config = load_config(CONFIG, overrides)
-    groups, *_ = _readable_groups(config, folder, None)
+    groups, *_ = readable_groups(config, folder, None)
     items = {split: flatten([g for g in groups if g.split == split]) for split in ("train", "dev")}
     vocabulary = build_vocabulary(
         tokenize_captions(items["train"].captions, tokenizer="words", lowercase=True),

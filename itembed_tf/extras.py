@@ -82,8 +82,11 @@ def require_training(config: Config) -> None:
     Raises:
         MissingExtra: as `require`.
     """
+    from itembed_tf.config import member_configs
+
     require_data(config)
-    if f"word vectors {config.word_vectors.source}" in FEATURES:
-        require(f"word vectors {config.word_vectors.source}")
-    if config.image_tower.weights == "imagenet" and config.image_tower.backbone in FEATURES:
-        require(config.image_tower.backbone)
+    for each in member_configs(config):
+        if f"word vectors {each.word_vectors.source}" in FEATURES:
+            require(f"word vectors {each.word_vectors.source}")
+        if each.image_tower.weights == "imagenet" and each.image_tower.backbone in FEATURES:
+            require(each.image_tower.backbone)

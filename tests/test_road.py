@@ -16,8 +16,9 @@ from itembed_tf import compare, evaluate, train
 from itembed_tf.config import load_config
 from itembed_tf.data.batches import flatten
 from itembed_tf.data.readers import Group
-from itembed_tf.pipeline import train as pipeline
+from itembed_tf.pipeline import encoder
 from itembed_tf.pipeline.stages import batches_of
+from itembed_tf.pipeline.training_data import word_vectors
 from itembed_tf.training.build import build_model
 from itembed_tf.training.checkpoints import Checkpoint
 from itembed_tf.training.frozen_outputs import evaluation_features
@@ -177,7 +178,7 @@ def test_words_of_the_vectors_are_known_though_no_caption_has_them(tmp_path):
     overrides = [f"word_vectors.{key}={value}" for key, value in keys.items()]
     config = load_config(None, [*overrides, "text_tower.word_width=2", "text.tokenizer=words"])
     groups = [Group("a", ("a.jpg",), ("a red square",), "train")]
-    vocabulary, table = pipeline._words(config, tmp_path, [caption.split() for caption in groups[0].captions])
+    vocabulary, (table,) = word_vectors(config, [caption.split() for caption in groups[0].captions])
     assert vocabulary.words == ("a", "red", "square", "zebra")
     np.testing.assert_array_equal(table[[2, 4]], [[5, 6], [1, 2]])
 
@@ -204,11 +205,11 @@ def test_clusters_are_found_once_and_are_the_labels_of_the_batches(tmp_path):
     config = load_config(None, ["image.size=32", 'image_tower.weights="none"', "classes.clusters=2"])
     items = flatten(groups)
     model = build_model(config, vocabulary_size=3, classes=2)
-    labels = pipeline._class_labels(config, tmp_path, model, items, None)
+    labels = encoder._class_labels(config, tmp_path, model, items, None)
     assert labels[0] == labels[2] != labels[1] == labels[3]
     other = load_config(None, ["image.size=32", 'image_tower.weights="none"', "classes.clusters=2", "seed=7"])
     continued = Checkpoint(RunState(), {})
-    assert pipeline._class_labels(other, tmp_path, model, items, continued).tolist() == labels.tolist()
+    assert encoder._class_labels(other, tmp_path, model, items, continued).tolist() == labels.tolist()
     ids = np.array([[1, 2], [2, 1], [1, 1], [2, 2]], np.int32)  # one caption a group: it tells which group it is of
     of_epoch = batches_of(config, model, TrainSet(items, ids, labels), config.stages[0], 0)
     batch = next(iter(of_epoch(0, 0)))

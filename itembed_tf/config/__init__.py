@@ -13,8 +13,9 @@ from itembed_tf.config.describe import describe_keys
 from itembed_tf.config.dump import arguments, dump_config
 from itembed_tf.config.errors import ConfigError
 from itembed_tf.config.losses import HARD_NEGATIVES, LOSS_SETTINGS, Loss
+from itembed_tf.config.members import distinct_backbones, frozen_backbone, member_configs
 from itembed_tf.config.parse import parse_losses
-from itembed_tf.config.schema import Config, Stage
+from itembed_tf.config.schema import Config, Member, Stage
 from itembed_tf.config.toml import load_config
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "Loss",
+    "Member",
     "NamedConfig",
     "Stage",
     "arguments",
@@ -32,9 +34,12 @@ __all__ = [
     "check_localisation",
     "check_settings",
     "describe_keys",
+    "distinct_backbones",
     "dump_config",
+    "frozen_backbone",
     "list_configs",
     "load_config",
+    "member_configs",
     "named_config",
     "parse_losses",
     "resolve_config",

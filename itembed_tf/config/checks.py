@@ -8,6 +8,8 @@ from itembed_tf.config.checks_model import check_model
 from itembed_tf.config.checks_stage import check_stages
 from itembed_tf.config.choices import DATASETS
 from itembed_tf.config.dump import toml_value
+from itembed_tf.config.errors import ConfigError
+from itembed_tf.config.members import member_configs
 from itembed_tf.config.refuse import refuse, refuse_choice, refuse_ignored
 from itembed_tf.config.schema import Config
 from itembed_tf.git_pointer import HEAD, pointer_problem
@@ -42,8 +44,38 @@ def check_settings(config: Config) -> None:
     if not config.dataset.merge:  # `itembed doctor` uses leaks without a merge file too
         refuse_ignored("dataset", config.dataset, ["leaks"], "dataset.merge is empty")
     check_augmentation(config)
-    check_stages(config)
-    check_model(config)
+    if config.members:
+        check_members(config)
+    else:
+        check_stages(config)
+        check_model(config)
+
+
+def check_members(config: Config) -> None:
+    """Each member as an encoder of its own, and the size of the embeddings of all.
+
+    Raises:
+        ConfigError: as `check_config`, naming the member.
+    """
+    for number, member in enumerate(member_configs(config)):
+        try:
+            check_stages(member)
+            check_model(member)
+        except ConfigError as error:
+            raise ConfigError(f"members.{number}: {error}") from None
+        for key in ("extra_words", "source"):
+            value, shared = getattr(member.word_vectors, key), getattr(config.word_vectors, key)
+            if value != shared and (key == "extra_words" or config.text.only_with_vectors):
+                refuse(
+                    f"members.{number}.word_vectors.{key}", value, "would change the vocabulary, which members share"
+                )
+    total = sum(member.embedding_size for member in config.members)
+    if config.embedding_size > total:
+        refuse(
+            "embedding_size",
+            config.embedding_size,
+            f"the embeddings of the members have {total} dimensions together, the maximum",
+        )
 
 
 def check_files(config: Config) -> None:
@@ -53,11 +85,12 @@ def check_files(config: Config) -> None:
         ConfigError: one does not exist; the message says where it was looked for.
     """
     check_dataset(config)
-    weights, vectors = config.image_tower.weights, config.word_vectors.path
-    if weights not in ("imagenet", "none"):
-        _check_file("image_tower.weights", weights, 'allowed: "imagenet", "none", or the path of a file')
-    if vectors:
-        _check_file("word_vectors.path", vectors, f"the source {config.word_vectors.source!r} reads it")
+    for each in member_configs(config):
+        weights, vectors = each.image_tower.weights, each.word_vectors.path
+        if weights not in ("imagenet", "none"):
+            _check_file("image_tower.weights", weights, 'allowed: "imagenet", "none", or the path of a file')
+        if vectors:
+            _check_file("word_vectors.path", vectors, f"the source {each.word_vectors.source!r} reads it")
 
 
 def check_dataset(config: Config) -> None:

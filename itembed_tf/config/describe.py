@@ -12,8 +12,9 @@ from itembed_tf.config.dump import plain, toml_value
 from itembed_tf.config.key import default_of
 from itembed_tf.config.losses import LOSS_SETTINGS
 from itembed_tf.config.parse import limits_text, type_hints
-from itembed_tf.config.schema import Config, Stage
+from itembed_tf.config.schema import Config, Member, Stage
 
+MEMBER_SECTIONS = "  image_tower, text_tower, word_vectors: tables with the settings of these sections that differ"
 WIDTH, MEANINGS = 118, 30  # characters of a line; column in which the meanings start
 
 
@@ -25,10 +26,12 @@ def describe_keys(advanced: bool = False) -> str:
     """
     lines, hints = list(_lines(Config, advanced, plain_only=True)), type_hints(Config)
     for f in dataclasses.fields(Config):
-        section = Stage if f.name == "stages" else hints[f.name]
+        listed = {"members": Member, "stages": Stage}
+        section = listed.get(f.name, hints[f.name])
         if dataclasses.is_dataclass(section):
-            head = "[[stages]]" if section is Stage else f"[{f.name}]"
-            lines += ["", f"{head}  {section.__doc__}", *_lines(section, advanced)]
+            head = f"[[{f.name}]]" if f.name in listed else f"[{f.name}]"
+            lines += ["", f"{head}  {section.__doc__}", *_lines(section, advanced, plain_only=section is Member)]
+            lines += [MEMBER_SECTIONS] if section is Member else []
     lines += ["", "losses of a stage, each a number, its weight, or a table of these settings:"]
     for names, record in _losses():
         lines += textwrap.wrap(", ".join(names), WIDTH, initial_indent="  ", subsequent_indent="  ")

@@ -25,15 +25,16 @@ def plain(value: Any) -> Any:
 
 
 def dump_config(config: Config) -> str:
-    """Every setting as TOML: one line per key, tables below ``[[stages]]`` inline."""
+    """Every setting as TOML: one line per key, tables below ``[[members]]`` and ``[[stages]]`` inline."""
     table = plain(config)
-    stages = table.pop("stages")
+    stages, members = table.pop("stages"), table.pop("members")
     sections = {name: value for name, value in table.items() if isinstance(value, dict)}
     lines = _lines({name: value for name, value in table.items() if name not in sections})
     for name, section in sections.items():
         lines += ["", f"[{name}]", *_lines(section)]
-    for stage in stages:
-        lines += ["", "[[stages]]", *_lines(stage)]
+    for name, tables in (("members", members), ("stages", stages)):
+        for each in tables:
+            lines += ["", f"[[{name}]]", *_lines(each)]
     return "\n".join(lines) + "\n"
 
 

@@ -32,7 +32,7 @@ def apply_override(table: dict[str, Any], override: str) -> None:
     for depth, part in enumerate(path):
         here = _child(here, path[:depth], part, override)
     if not isinstance(here, dict):
-        raise ConfigError(f"--set {override}: name the stage by its number, for example --set stages.0.{last}=...")
+        raise ConfigError(f"--set {override}: name one by its number, for example --set {path[0]}.0.{last}=...")
     value, before = _value(text), here.get(last)
     if _are_losses(path) and isinstance(before, dict) and not isinstance(value, dict):
         value = {**before, "weight": value}
@@ -43,7 +43,8 @@ def _child(here: Any, path: list[str], part: str, override: str) -> Any:
     """The table or list at `path` + `part`, made where the file does not have it."""
     if isinstance(here, list):
         if not part.isdigit() or int(part) >= len(here):
-            raise ConfigError(f"--set {override}: stages.{part}: this config has stages 0 to {len(here) - 1}")
+            known = f"{path[0]} 0 to {len(here) - 1}" if here else f"no {path[0]}"
+            raise ConfigError(f"--set {override}: {path[0]}.{part}: this config has {known}")
         child = here[int(part)]
     elif _are_losses(path):
         child = here.get(part, {})
@@ -55,6 +56,8 @@ def _child(here: Any, path: list[str], part: str, override: str) -> Any:
         elif _are_losses([*path, part]):
             defaults = plain(Stage().losses)
         child = here.setdefault(part, defaults)
+        if [*path, part] == ["members"] and type(child) is int:  # `members = 3`: three tables without a difference
+            child = here[part] = [{} for _ in range(child)]
     if not isinstance(child, (dict, list)):
         raise ConfigError(f"--set {override}: {'.'.join([*path, part])} is a value, not a section")
     return child

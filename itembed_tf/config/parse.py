@@ -11,8 +11,10 @@ from typing import Any
 
 from itembed_tf.config.losses import FORMER_KEYS, LOSS_SETTINGS, Loss
 from itembed_tf.config.refuse import refuse, refuse_name
-from itembed_tf.config.schema import Config, Stage
+from itembed_tf.config.schema import Config, Member, Stage
 from itembed_tf.errors import did_you_mean
+
+MAXIMUM_MEMBERS = 16
 
 
 def parse_config(table: Mapping[str, Any]) -> Config:
@@ -70,9 +72,30 @@ def _record(cls: Any, table: Mapping[str, Any], where: str) -> Any:
             if not isinstance(value, list) or not value or not all(isinstance(v, Mapping) for v in value):
                 refuse(place, value, "write each stage as a table [[stages]], at least one")
             values[name] = tuple(_record(Stage, v, f"stages.{i}.") for i, v in enumerate(value))
+        elif name == "members":
+            continue  # below: a mistake in a section is reported where it was made
         else:
             values[name] = _value(value, hint, fields[name].metadata, place)
+    if "members" in table:
+        values["members"] = _members(table["members"], table)
     return cls(**values)
+
+
+def _members(value: Any, table: Mapping[str, Any]) -> tuple[Member, ...]:
+    """The members of an ensemble, from their number or their tables; what a table lacks is as in the whole config."""
+    tables = [{}] * value if type(value) is int and 0 <= value <= MAXIMUM_MEMBERS else value
+    if not isinstance(tables, list) or len(tables) > MAXIMUM_MEMBERS or not all(isinstance(v, Mapping) for v in tables):
+        refuse("members", value, f"write their number, 0 to {MAXIMUM_MEMBERS}, or each as a table [[members]]")
+    shared = {name: table[name] for name in (f.name for f in dataclasses.fields(Member)) if name in table}
+    members = []
+    for i, own in enumerate(tables):
+        both = {name: {**shared[name], **own[name]} for name in own if _are_tables(shared.get(name), own[name])}
+        members.append(_record(Member, {**shared, **own, **both}, f"members.{i}."))
+    return tuple(members)
+
+
+def _are_tables(*values: Any) -> bool:
+    return all(isinstance(value, Mapping) for value in values)
 
 
 def _value(value: Any, hint: Any, metadata: Mapping[str, Any], place: str) -> Any:

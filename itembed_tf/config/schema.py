@@ -16,7 +16,7 @@ from itembed_tf.config.key import key
 from itembed_tf.config.measurement import Calibration, Evaluation
 from itembed_tf.config.stage import DEFAULT_STAGES, Stage
 
-__all__ = ["DEFAULT_STAGES", "Config", "Stage"]
+__all__ = ["DEFAULT_STAGES", "Config", "Member", "Stage"]
 
 # Of both towers.
 _hidden = partial(key, 2048, "fc-bn-relu-dropout-fc: units of the hidden layer", minimum=1)
@@ -220,6 +220,16 @@ class Cca:
 
 
 @dataclass(frozen=True)
+class Member:
+    """An encoder of an ensemble: `members = 3`, or a table [[members]] for each with what differs from the config."""
+
+    embedding_size: int = key(2048, "dimensions of the embeddings of this member", minimum=1, maximum=65536)
+    image_tower: ImageTower = ImageTower()
+    text_tower: TextTower = TextTower()
+    word_vectors: WordVectors = WordVectors()
+
+
+@dataclass(frozen=True)
 class Config:
     seed: int = key(0, "random seed of weights, data order and all other random choices", minimum=0, maximum=2**32 - 1)
     embedding_size: int = key(2048, "dimensions of both embeddings, D", minimum=1, maximum=65536)
@@ -244,4 +254,5 @@ class Config:
     cca: Cca = Cca()
     evaluation: Evaluation = Evaluation()
     calibration: Calibration = Calibration()
+    members: tuple[Member, ...] = ()
     stages: tuple[Stage, ...] = DEFAULT_STAGES

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from itembed_tf.config import Config, ConfigError, arguments, load_config
 from itembed_tf.data.batches import Items, flatten
 from itembed_tf.data.images import load_image
+from itembed_tf.data.joined_features import Features
 from itembed_tf.data.readers import Group, read_dataset
 from itembed_tf.data.sources import image_batches
 from itembed_tf.data.unreadable import drop_unreadable, find_unreadable
@@ -46,7 +47,7 @@ def embedder(
     flip: bool,
     shifts: str,
     batch_size: int,
-    features: Sequence[np.ndarray] | None = None,
+    features: Sequence[Features] | None = None,
 ) -> Callable[[], Embeddings]:
     """Make a function that embeds the items with the current weights of the model.
 

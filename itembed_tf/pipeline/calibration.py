@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from itembed_tf.config import Config, arguments
 from itembed_tf.data.batches import Items, flatten
+from itembed_tf.data.joined_features import Features
 from itembed_tf.data.readers import Group
 from itembed_tf.exporting import EncoderPair
 from itembed_tf.exporting.calibration import EmbedImages, calibrate_pair
@@ -23,7 +24,7 @@ def calibrate_run(
     pair: EncoderPair,
     model: keras.Model,
     by_split: Mapping[str, Sequence[Group]],
-    features: Callable[[Items], list[np.ndarray]] | None,
+    features: Callable[[Items], Sequence[Features]] | None,
 ) -> Calibration | None:
     """`calibrate_pair` on train and dev of a run.
 

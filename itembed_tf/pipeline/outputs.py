@@ -7,23 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from itembed_tf.analysis.analyze import analyze
 from itembed_tf.config import Config, arguments
 from itembed_tf.data.batches import Items, flatten
+from itembed_tf.data.joined_features import Features
 from itembed_tf.data.readers import Group, attribution
 from itembed_tf.data.unreadable import UnreadableImage
 from itembed_tf.evaluation.calibration import describe_calibration
 from itembed_tf.evaluation.embeddings import embedder
 from itembed_tf.evaluation.evaluate import evaluate_embeddings
-from itembed_tf.evaluation.protocols import selection_score
 from itembed_tf.exporting import encoder_pair, write_litert_text_encoder, write_saved_models
 from itembed_tf.pipeline import steps as titles
 from itembed_tf.pipeline.calibration import calibrate_run
+from itembed_tf.pipeline.summaries import stage_summaries
 from itembed_tf.progress import Steps, running_clock
 from itembed_tf.report import run_facts, write_report
-from itembed_tf.retrieval import RetrievalTable, write_calibration
+from itembed_tf.retrieval import write_calibration
 from itembed_tf.text import Vocabulary
 from itembed_tf.training.build import load_model
 from itembed_tf.training.checkpoints import drop_checkpoint
@@ -40,7 +40,7 @@ def finish_run(
     skipped: Sequence[UnreadableImage],
     *,
     model: keras.Model,
-    features: Callable[[Items], list[np.ndarray]] | None,
+    features: Callable[[Items], Sequence[Features]] | None,
     steps: Steps,
 ) -> dict[str, Any]:
     """Evaluate the trained model on test (without one, on dev), write all outputs and return the metrics.
@@ -62,7 +62,7 @@ def finish_run(
         "finished": False,
         "classes": classes,
         "vocabulary": vocabulary.checksum(),
-        "stages": _stage_summaries(config, histories),
+        "stages": stage_summaries(config, histories),
     }
     write_metrics(path, metrics)
     with running_clock("reading the weights back"):
@@ -105,35 +105,3 @@ def finish_run(
     write_metrics(path, metrics)
     drop_checkpoint(path)
     return metrics
-
-
-def _stage_summaries(config: Config, histories: Sequence[Sequence[EpochEntry]]) -> list[dict[str, Any]]:
-    summaries: list[dict[str, Any]] = []
-    for stage, history in zip(config.stages, histories, strict=True):
-        initial = [summaries[-1]["val"]] if summaries and summaries[-1]["val"] else []
-        tables = initial + [dict(entry.val) for entry in history if entry.val]
-        summaries.append(_stage_summary(stage.name, history, _selected(stage.keep, tables, config.dataset.name)))
-    return summaries
-
-
-def _stage_summary(name: str, history: Sequence[EpochEntry], val: dict[str, Any]) -> dict[str, Any]:
-    """A stage in metrics.json: totals, training figures of its last epoch, dev figures of the selected weights."""
-    seconds = sum(entry.seconds for entry in history)
-    images = sum(entry.seconds * entry.images_per_s for entry in history)
-    return {
-        "name": name,
-        "epochs": len(history),
-        "seconds": round(seconds, 1),
-        "images_per_s": round(images / seconds, 1) if seconds else 0.0,
-        "train": history[-1].train if history else {},
-        "val": val,
-    }
-
-
-def _selected(keep: str, tables: list[dict[str, Any]], dataset: str) -> dict[str, Any]:
-    """The dev table of the selected weights. The first one is of the stage's initial weights, which may be the best."""
-    if not tables:
-        return {}
-    if keep == "last":
-        return tables[-1]
-    return max(tables, key=lambda table: selection_score(RetrievalTable.from_json(table), dataset))

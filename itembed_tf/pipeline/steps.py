@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itembed_tf.config import Config
+from itembed_tf.config import Config, member_configs
 from itembed_tf.progress import Steps
 
 LOAD = "load TensorFlow"
@@ -10,6 +10,7 @@ READ = "read the dataset"
 WORDS = "build the vocabulary and read the word vectors"
 MODEL = "build the model"
 WEIGHTS = "set the initial weights"
+JOIN = "join the members"
 MEASURE = "measure the trained model"
 ANALYSE = "analyse what it learned"
 EXPORT = "export the encoders"
@@ -21,7 +22,17 @@ def stage_title(name: str) -> str:
     return f"train stage {name}"
 
 
+def member_suffix(number: int) -> str:
+    """The end of the titles of the steps that train member `number` of an ensemble, 1 for the first."""
+    return f", member {number}"
+
+
 def training_steps(config: Config) -> Steps:
     """The steps of `itembed_tf.pipeline.train.train`; a program starts `LOAD` itself, before its imports."""
-    stages = dict.fromkeys(stage_title(stage.name) for stage in config.stages)
-    return Steps([LOAD, READ, WORDS, MODEL, WEIGHTS, *stages, MEASURE, ANALYSE, EXPORT, CALIBRATE, REPORT])
+    encoders = []
+    for number, member in enumerate(member_configs(config), start=1):
+        suffix = member_suffix(number) if config.members else ""
+        stages = dict.fromkeys(stage_title(stage.name) for stage in member.stages)
+        encoders += [MODEL + suffix, WEIGHTS + suffix, *stages]
+    joining = [JOIN] if config.members else []
+    return Steps([LOAD, READ, WORDS, *encoders, *joining, MEASURE, ANALYSE, EXPORT, CALIBRATE, REPORT])

@@ -47,6 +47,11 @@ def prepare(run: str | Path, contract: str) -> TeachingData:
             f"{run} cannot be taught: its text encoder computes fixed sentence features, which have no row for a new "
             'word (text_tower.variant = "features"). Train with another variant, such as "wide"'
         )
+    if opened.config.members:
+        raise TeachingError(
+            f"{run} cannot be taught: it is an ensemble of {len(opened.config.members)} members, each with word "
+            "embeddings of its own. Train one without members for an index that learns new names"
+        )
     steps.start("load the run")
     model, pair = load_pair(opened.path)
     if pair.contract != contract:

@@ -44,13 +44,30 @@ def with_tokenizer(config: Config, captions: Iterable[str]) -> tuple[Config, str
 
 def word_table(config: Config, captions: Sequence[Sequence[str]]) -> WordTable:
     """Build the vocabulary and the word embeddings from tokenised training captions (`tokenize_captions`)."""
-    vectors = _load_vectors(config, captions)
-    vocabulary = _build(config, captions, vectors)
+    return word_tables([config], captions)[0]
+
+
+def word_tables(configs: Sequence[Config], captions: Sequence[Sequence[str]]) -> list[WordTable]:
+    """`word_table` of each member of an ensemble: one vocabulary, that of the first config, and its word embeddings.
+
+    Members with the same source share its vectors; those of words that it does not have differ by the members' seeds.
+    """
+    loaded: dict[object, KeyedVectors | None] = {}
+    for config in configs:
+        key = config.word_vectors, config.text_tower.word_width
+        if key not in loaded:
+            loaded[key] = _load_vectors(config, captions)
+    of_configs = [loaded[config.word_vectors, config.text_tower.word_width] for config in configs]
+    vocabulary = _build(configs[0], captions, of_configs[0])
+    counts = Counter(word for words in captions for word in words)
+    own = [word for word in counts if counts[word] >= configs[0].text.min_count]
+    return [_table(config, vocabulary, vectors, own) for config, vectors in zip(configs, of_configs)]
+
+
+def _table(config: Config, vocabulary: Vocabulary, vectors: KeyedVectors | None, own: Sequence[str]) -> WordTable:
     if vectors is None:
         return WordTable(vocabulary, None, 0.0)
     table, _ = align(vectors, vocabulary.words, config.text_tower.word_width, config.seed)
-    counts = Counter(word for words in captions for word in words)
-    own = [word for word in counts if counts[word] >= config.text.min_count]
     return WordTable(vocabulary, table, sum(word in vectors for word in own) / max(len(own), 1))
 
 

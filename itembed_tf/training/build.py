@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import keras
 
-from itembed_tf.config import Config, arguments
+from itembed_tf.config import Config, arguments, distinct_backbones, member_configs
 from itembed_tf.models.dual_path import dual_path_model
+from itembed_tf.models.ensemble import ensemble_model
 from itembed_tf.models.image_tower import image_tower
 from itembed_tf.models.text_tower import text_tower
 from itembed_tf.sentence_features.layers import sentence_features
@@ -35,12 +36,25 @@ def building(precision: str, seed: int) -> Iterator[None]:
         keras.config.set_dtype_policy(policy)
 
 
-def build_model(config: Config, *, vocabulary_size: int, classes: int) -> keras.Model:
-    """Build the dual-path model with the precision of the config and initial weights from its seed."""
-    with building(config.precision, config.seed):
-        image = image_tower(
-            **arguments(config.image_tower), size=config.image.size, embedding_size=config.embedding_size
+def build_model(config: Config, *, vocabulary_size: int, classes: int, pretrained: bool = True) -> keras.Model:
+    """Build the dual-path model with the precision of the config and initial weights from its seed.
+
+    With members it is an ensemble (`itembed_tf.models.ensemble`), whose projection is random.
+
+    Args:
+        config: of the run.
+        vocabulary_size: words with padding.
+        classes: of the classifier.
+        pretrained: whether the backbone has the weights that the config names, or random ones.
+    """
+    if config.members:
+        sizes = {"vocabulary_size": vocabulary_size, "classes": classes}
+        return build_ensemble(
+            config, [build_model(member, **sizes, pretrained=pretrained) for member in member_configs(config)]
         )
+    tower = config.image_tower if pretrained else dataclasses.replace(config.image_tower, weights="none")
+    with building(config.precision, config.seed):
+        image = image_tower(**arguments(tower), size=config.image.size, embedding_size=config.embedding_size)
         sentence = None
         if config.text_tower.variant == "features":
             sentence = sentence_features(
@@ -59,6 +73,13 @@ def build_model(config: Config, *, vocabulary_size: int, classes: int) -> keras.
         return dual_path_model(image, text, classes=classes, **arguments(config.model))
 
 
+def build_ensemble(config: Config, members: Sequence[keras.Model]) -> keras.Model:
+    """Build the ensemble of the members' models, with their layers, and with a random projection."""
+    _, backbone_of = distinct_backbones(config)
+    with building(config.precision, config.seed):
+        return ensemble_model(members, backbone_of, embedding_size=config.embedding_size)
+
+
 def load_model(run: Run, classes: int | None = None) -> keras.Model:
     """The dual-path model of a run in float32 with its final weights; `classes` None: as in metrics.json.
 
@@ -73,8 +94,7 @@ def load_model(run: Run, classes: int | None = None) -> keras.Model:
         raise RunError(f"{run.path / 'metrics.json'} lacks the number of classes; restore it from a copy")
     if metrics.get("vocabulary", run.vocabulary.checksum()) != run.vocabulary.checksum():
         raise RunError(f"{run.path / 'vocabulary.txt'} is not the one of the training; restore it from a copy")
-    without_weights = dataclasses.replace(run.config.image_tower, weights="none")
-    config = dataclasses.replace(run.config, precision="float32", image_tower=without_weights)
-    model = build_model(config, vocabulary_size=run.vocabulary.size, classes=classes)
+    config = dataclasses.replace(run.config, precision="float32")
+    model = build_model(config, vocabulary_size=run.vocabulary.size, classes=classes, pretrained=False)
     load_weights(run.path, model)
     return model

@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 
-from itembed_tf.config import Config, arguments
+from itembed_tf.config import Config, arguments, distinct_backbones
+from itembed_tf.config.schema import ImageTower
 from itembed_tf.data.batches import Items
 from itembed_tf.data.feature_cache import cached_features, cached_sentences
 from itembed_tf.data.images import augment_image, load_image
+from itembed_tf.data.joined_features import Features, JoinedFeatures
 from itembed_tf.models.dual_path import parts, sentence_features
+from itembed_tf.models.ensemble import single_backbones
 
 
 def image_features(config: Config, model: keras.Model, items: Items, views: int, *, mirror: bool) -> list[np.ndarray]:
     """Backbone features, one array [n, F] per view; see `itembed_tf.data.feature_cache.cached_features`."""
-    size, fit, tower = config.image.size, config.image.fit, config.image_tower
+    return _features(config, config.image_tower, parts(model)["backbone"], items, views, mirror)
+
+
+def encoder_features(
+    config: Config, model: keras.Model, items: Items, views: int, *, mirror: bool
+) -> Sequence[Features]:
+    """As `image_features`; those of an ensemble are the features of its backbones side by side."""
+    if not config.members:
+        return image_features(config, model, items, views, mirror=mirror)
+    towers, _ = distinct_backbones(config)
+    of_backbones = [
+        _features(config, tower, backbone, items, views, mirror)
+        for tower, backbone in zip(towers, single_backbones(model), strict=True)
+    ]
+    return [JoinedFeatures(arrays) for arrays in zip(*of_backbones)]
+
+
+def _features(
+    config: Config, tower: ImageTower, backbone: keras.Model, items: Items, views: int, mirror: bool
+) -> list[np.ndarray]:
+    size, fit = config.image.size, config.image.fit
     crops = f" {tower.crops} crops" if tower.crops != 1 else ""
     return cached_features(
-        parts(model)["backbone"],
+        backbone,
         items.images,
         views=views,
         mirror=mirror,

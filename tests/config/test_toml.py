@@ -12,6 +12,7 @@ import pytest
 from itembed_tf.config import (
     Config,
     ConfigError,
+    Member,
     Stage,
     arguments,
     describe_keys,
@@ -294,8 +295,10 @@ def test_arguments_are_the_keys_of_the_section():
 def test_help_lists_every_key_with_default_and_meaning():
     text = " ".join(describe_keys(advanced=True).split())
     for f in dataclasses.fields(Config):
-        section = Stage() if f.name == "stages" else getattr(Config(), f.name)
+        section = {"stages": Stage(), "members": Member()}.get(f.name) or getattr(Config(), f.name)
         for key in dataclasses.fields(section) if dataclasses.is_dataclass(section) else [f]:
+            if not key.metadata:  # a section of a member
+                continue
             assert f" {key.name} = " in f" {text}" and key.metadata["meaning"] in text
             assert all(str(choice) in text for choice in key.metadata["choices"])
 

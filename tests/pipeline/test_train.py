@@ -10,7 +10,7 @@ import pytest
 
 from itembed_tf.config import load_config
 from itembed_tf.data.batches import Items
-from itembed_tf.pipeline import outputs, stages, train
+from itembed_tf.pipeline import stages, summaries, training_data
 from itembed_tf.pipeline.stages import continues
 from itembed_tf.pipeline.steps import training_steps
 from itembed_tf.text import Vocabulary
@@ -48,7 +48,7 @@ def test_person_search_selects_the_best_weights_for_text_queries(
     train = TrainSet(items, vocabulary.encode(items.captions), np.arange(2, dtype=np.int32))
     stages.run_stages(config, tmp_path, dual_path(), vocabulary, train, empty, None, training_steps(config))
     assert max(TABLES, key=arguments["selection_score"]) == selected
-    (summary,) = outputs._stage_summaries(config, [history(*TABLES)])
+    (summary,) = summaries.stage_summaries(config, [history(*TABLES)])
     assert summary["val"] == selected, "metrics.json has the figures of the selected weights"
 
 
@@ -56,8 +56,8 @@ def test_a_stage_that_made_the_weights_worse_reports_those_of_its_initial_weight
     stage = '{name="%s", epochs=1}'
     config = load_config(None, [f"stages=[{stage % 'I'}, {stage % 'II'}, {{name='III', epochs=1, keep='last'}}]"])
     histories = [history(TABLES[2]), history(TABLES[0]), history(TABLES[1])]
-    summaries = outputs._stage_summaries(config, histories)
-    assert [summary["val"] for summary in summaries] == [TABLES[2], TABLES[2], TABLES[1]]
+    found = summaries.stage_summaries(config, histories)
+    assert [summary["val"] for summary in found] == [TABLES[2], TABLES[2], TABLES[1]]
 
 
 def test_a_continued_run_says_where_it_continues() -> None:
@@ -74,7 +74,7 @@ def test_auto_tokenizer_is_chosen_once_and_kept(tmp_path: Path, capsys: pytest.C
     assert config.text.tokenizer == "auto"
     assert with_tokenizer_of_run(tmp_path, config) == config
     start_run(tmp_path, config)
-    chosen = train._choose_tokenizer(config, tmp_path, ["ein schöner Hund", "zwei Hunde"])
+    chosen = training_data.choose_tokenizer(config, tmp_path, ["ein schöner Hund", "zwei Hunde"])
     assert capsys.readouterr().out.startswith('tokenizer: "unicode", as 20.0 % of the words')
     assert load_config(tmp_path / "config.toml") == chosen
     assert chosen.text.tokenizer == "unicode"
@@ -83,4 +83,4 @@ def test_auto_tokenizer_is_chosen_once_and_kept(tmp_path: Path, capsys: pytest.C
     continued = with_tokenizer_of_run(tmp_path, config)
     assert continued == chosen
     assert start_run(tmp_path, continued), "the same command continues the run"
-    assert train._choose_tokenizer(continued, tmp_path, ["an English caption"]) == chosen
+    assert training_data.choose_tokenizer(continued, tmp_path, ["an English caption"]) == chosen

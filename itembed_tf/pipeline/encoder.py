@@ -1,0 +1,75 @@
+"""The training of one encoder pair: model, classes, initial weights, stages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from itembed_tf.config import Config, arguments
+from itembed_tf.data.batches import Items, flatten
+from itembed_tf.files import checksum
+from itembed_tf.pipeline import steps as titles
+from itembed_tf.pipeline.stages import Histories, continues, run_stages
+from itembed_tf.pipeline.training_data import TrainingData
+from itembed_tf.progress import Steps, running_clock
+from itembed_tf.training.build import build_model
+from itembed_tf.training.checkpoints import Checkpoint
+from itembed_tf.training.classes import class_labels
+from itembed_tf.training.frozen_outputs import evaluation_features
+from itembed_tf.training.initialisation import start_weights
+from itembed_tf.training.run_data import check_same_file
+from itembed_tf.training.run_directory import read_classes, write_classes
+from itembed_tf.training.train_set import TrainSet
+
+
+def train_encoders(
+    config: Config,
+    path: Path,
+    data: TrainingData,
+    words: np.ndarray | None,
+    saved: Checkpoint | None,
+    steps: Steps,
+    suffix: str = "",
+) -> tuple[keras.Model, Histories]:
+    """Train one dual-path model, from its checkpoint if there is one; return it with the histories of its stages.
+
+    Args:
+        config: without members.
+        path: run directory, or the folder of a member, for checkpoints, logs and classes.
+        data: of the run.
+        words: initial word table, float32 [vocabulary_size, d]; None for a random one.
+        saved: checkpoint of `path`.
+        steps: of the run.
+        suffix: of the titles of the steps.
+    """
+    steps.start(titles.MODEL + suffix)
+    with running_clock("building the model"):
+        classes = config.classes.clusters or len(data.by_split["train"])
+        model = build_model(config, vocabulary_size=data.vocabulary.size, classes=classes)
+    labels = _class_labels(config, path, model, data.items, saved)
+    checksums = data.checksums | {"classes": checksum(labels.tobytes())}
+    if saved:
+        check_same_file(path / "classes.json", saved.state.data.get("classes"), checksums["classes"])
+    train_set = TrainSet(data.items, data.ids, labels, checksums)
+    if saved is None:
+        steps.start(titles.WEIGHTS + suffix)
+        start_weights(config, model, train_set, words)
+    elif saved.state.stage is None:
+        print(continues(config, saved.state), flush=True)
+    dev = flatten(data.by_split.get("dev", []))
+    return model, run_stages(config, path, model, data.vocabulary, train_set, dev, saved, steps)
+
+
+def _class_labels(config: Config, path: Path, model: keras.Model, items: Items, saved: Checkpoint | None) -> np.ndarray:
+    """The class of each training group; clusters are computed once, and a continued run reads them."""
+    if not config.classes.clusters:
+        return np.arange(int(items.image_groups.max()) + 1, dtype=np.int32)
+    labels = read_classes(path) if saved else None
+    if labels is None:
+        features = evaluation_features(config, model, items)
+        labels = class_labels(features, items.image_groups, **arguments(config.classes), seed=config.seed)
+        write_classes(path, labels)
+        print(f"classes: {config.classes.clusters:,} clusters of {len(labels):,} groups by k-means", flush=True)
+    return labels
