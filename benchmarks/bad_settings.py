@@ -100,23 +100,23 @@ WRONG = (
     Wrong("word_vectors.source=glove50", "glove50", "did you mean 'glove-50'?"),
     Wrong("word_vectors.source=glove", '""', "name it here", ("word_vectors.extra_words=0",), "word_vectors.path"),
     Wrong("word_vectors.path=a.txt", "a.txt", "word2vec, glove, keyedvectors"),
-    Wrong("word_vectors.path=a.bin", "a.bin", ".txt, .txt.gz", ("word_vectors.source=glove",)),
     Wrong("word_vectors.source=minilm", "50000", "glove-50, word2vec", key="word_vectors.extra_words"),
-    # towers
+    # towers, members
     Wrong("image_tower.backbone=resnet18", "resnet18", "resnet50"),
     Wrong("image_tower.weights=weights.npz", "weights.npz", ".pth or .h5"),
     Wrong("image_tower.weights=gone.weights.h5", "gone.weights.h5", "is not a file"),
     Wrong('image_tower.levels=["block9"]', "block9", "block7"),
     Wrong("image_tower.hidden=64", "64", "fc-bn-relu-dropout-fc"),
-    Wrong("image_tower.dropout=1.5", "1.5", ">= 0 and < 1"),
+    Wrong("members=-1", "-1", "0 to 16"),
     Wrong("text_tower.depth=101", "101", "50, 152"),
     Wrong("text_tower.width=-1", "-1", "0.02 to 16"),
     Wrong("text_tower.word_width=300", "300", "50 dimensions"),
     Wrong("text_tower.strides=[1, 2]", "[1, 2]", "each of the 1 stages"),
     Wrong("text_tower.pooling=avg", "avg", "mean+max"),
-    # sentence features, classes, model, CCA, evaluation
+    # sentence features, classes, memory, model, CCA, evaluation
     Wrong("sentence.kind=mean", "mean", 'text_tower.variant = "features"'),
     Wrong("classes.clusters=-5", "-5", ">= 0"),
+    Wrong("memory.weight=0.5", "0.5", "memory.rows is 0"),
     Wrong("calibration.rows=-1", "-1", ">= 0"),
     Wrong("model.classifier=none", "none", "infonce"),
     Wrong("model.start=cca", "cca", 'text_tower.head = "fc"'),

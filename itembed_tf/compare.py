@@ -25,6 +25,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--against", nargs="+", default=[], metavar="RUN", help="run directories of method B")
     parser.add_argument("--split", default="dev", choices=("train", "dev", "test"), help="default: dev")
     parser.add_argument("--protocol", metavar="NAME", help="for runs that were evaluated with several protocols")
+    parser.add_argument("--corrected", action="store_true", help="compare the ranks of hubness-corrected scores")
     parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
     args = parser.parse_args(argv)
     if not args.against and len(args.runs) != 2:
@@ -33,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
     from itembed_tf.evaluation.comparison import compare_runs
     from itembed_tf.evaluation.formatting import format_comparison
 
-    comparison = compare_runs(runs, against, args.split, args.protocol)
+    comparison = compare_runs(runs, against, args.split, args.protocol, corrected=args.corrected)
     print(json.dumps(comparison.to_json()) if args.json else format_comparison(comparison))
     return 0
 

@@ -44,6 +44,8 @@ def check_settings(config: Config) -> None:
     if not config.dataset.merge:  # `itembed doctor` uses leaks without a merge file too
         refuse_ignored("dataset", config.dataset, ["leaks"], "dataset.merge is empty")
     check_augmentation(config)
+    if not config.memory.rows:
+        refuse_ignored("memory", config.memory, ["weight", "temperature"], "memory.rows is 0")
     if config.members:
         check_members(config)
     else:

@@ -1,4 +1,4 @@
-"""The settings of evaluation and calibration."""
+"""The settings of what follows the training of the weights: memory, evaluation, calibration."""
 
 from __future__ import annotations
 
@@ -7,6 +7,16 @@ from typing import ClassVar
 
 from itembed_tf.config import choices
 from itembed_tf.config.key import key
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Query expansion: each text embedding is moved towards the training images that it is near to."""
+
+    target: ClassVar[str] = "itembed_tf.models.memory.with_memory"
+    rows: int = key(0, "training images to keep in the text encoder; 0 for no memory", minimum=0, maximum=1_000_000)
+    weight: float = key(0.3, "weight of these images beside the text", above=0, maximum=10)
+    temperature: float = key(0.04, "temperature of the softmax over their cosines with the text", above=0, maximum=10)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from itembed_tf.config.dump import arguments
+from itembed_tf.config.measurement import Memory
 from itembed_tf.config.schema import Config, ImageTower
 
 SEEDS = 2**32  # of NumPy
@@ -24,6 +25,7 @@ def member_configs(config: Config) -> tuple[Config, ...]:
             config,
             **arguments(member),
             members=(),
+            memory=Memory(),  # the ensemble has one
             seed=(SEEDS_OF_RUN * config.seed + number) % SEEDS,
             stages=tuple(replace(stage, name=f"{stage.name}, member {number + 1}") for stage in config.stages),
         )

@@ -13,7 +13,7 @@ from typing import ClassVar
 from itembed_tf.config import choices
 from itembed_tf.config.backbones import BACKBONES
 from itembed_tf.config.key import key
-from itembed_tf.config.measurement import Calibration, Evaluation
+from itembed_tf.config.measurement import Calibration, Evaluation, Memory
 from itembed_tf.config.stage import DEFAULT_STAGES, Stage
 
 __all__ = ["DEFAULT_STAGES", "Config", "Member", "Stage"]
@@ -252,6 +252,7 @@ class Config:
     classes: Classes = Classes()
     model: Model = Model()
     cca: Cca = Cca()
+    memory: Memory = Memory()
     evaluation: Evaluation = Evaluation()
     calibration: Calibration = Calibration()
     members: tuple[Member, ...] = ()

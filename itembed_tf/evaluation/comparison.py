@@ -63,7 +63,12 @@ class Comparison:
 
 
 def compare_runs(
-    runs: Sequence[str | Path], against: Sequence[str | Path], split: str, protocol: str | None = None
+    runs: Sequence[str | Path],
+    against: Sequence[str | Path],
+    split: str,
+    protocol: str | None = None,
+    *,
+    corrected: bool = False,
 ) -> Comparison:
     """Compare runs by the ranks stored in their run directories.
 
@@ -72,11 +77,13 @@ def compare_runs(
     Student's t with the standard error of the difference of means. The variance is pooled over both sides, because
     three runs estimate it too poorly alone.
 
+    With `corrected`, the ranks are those of hubness-corrected scores.
+
     Raises:
         FileNotFoundError: a run was not evaluated on the split.
         ValueError: the runs differ in dataset, split, protocol or gallery.
     """
-    sides = [[read_ranks(run, split, protocol) for run in side] for side in (runs, against)]
+    sides = [[read_ranks(run, split, protocol, corrected=corrected) for run in side] for side in (runs, against)]
     first = sides[0][0]
     for run, ranks in zip([*runs, *against], [*sides[0], *sides[1]]):
         _check_comparable(runs[0], first, run, ranks)

@@ -17,7 +17,7 @@ from itembed_tf.config import Config, ConfigError, arguments, load_config
 from itembed_tf.data.batches import Items, flatten
 from itembed_tf.data.images import load_image
 from itembed_tf.data.joined_features import Features
-from itembed_tf.data.readers import Group, read_dataset
+from itembed_tf.data.readers import Group, ImageSource, read_dataset
 from itembed_tf.data.sources import image_batches
 from itembed_tf.data.unreadable import drop_unreadable, find_unreadable
 from itembed_tf.models.dual_path import encoder, feature_encoder
@@ -63,18 +63,44 @@ def embedder(
         features: features of the images from a frozen backbone, [n, F] per view (two views with `flip`); None decodes
             the images.
     """
+    embed_images = image_embedder(
+        model, items.images, size=size, fit=fit, flip=flip, batch_size=batch_size, features=features
+    )
     encode_text, ids = inference_function(encoder(model, "text", shifts=shifts)), vocabulary.encode(items.captions)
-    if features is None:
-        encode_image = inference_function(encoder(model, "image", flip=flip))
-        decoded = image_batches(items.images, lambda data, i: load_image(data, size=size, fit=fit), batch_size)
-    else:
-        encode_image = inference_function(feature_encoder(model, views=1 + flip))
-        views = np.stack(features[: 1 + flip], axis=1)
 
     def embed() -> Embeddings:
-        image_batches = decoded if features is None else row_batches(views, batch_size)
-        images = encode_batches(encode_image, image_batches, len(items.images), "images")
-        return Embeddings(images, encode_batches(encode_text, row_batches(ids, batch_size), len(ids), "captions"))
+        captions = encode_batches(encode_text, row_batches(ids, batch_size), len(ids), "captions")
+        return Embeddings(embed_images(), captions)
+
+    return embed
+
+
+def image_embedder(
+    model: keras.Model,
+    images: Sequence[ImageSource],
+    *,
+    size: int,
+    fit: str,
+    flip: bool,
+    batch_size: int,
+    features: Sequence[Features] | None = None,
+) -> Callable[[], np.ndarray]:
+    """Make a function that embeds images with the current weights of the model: unit length float32 [n, D].
+
+    Args:
+        images: to embed.
+        others: as those of `embedder`.
+    """
+    if features is None:
+        encode = inference_function(encoder(model, "image", flip=flip))
+        decoded = image_batches(images, lambda data, i: load_image(data, size=size, fit=fit), batch_size)
+    else:
+        encode = inference_function(feature_encoder(model, views=1 + flip))
+        views = np.stack(features[: 1 + flip], axis=1)
+
+    def embed() -> np.ndarray:
+        batches = decoded if features is None else row_batches(views, batch_size)
+        return encode_batches(encode, batches, len(images), "images")
 
     return embed
 

@@ -51,11 +51,12 @@ def evaluate_run_corrected(
     run = open_run(path)
     _, config, groups, embeddings = embed_split(run, split, overrides)
     same = all(override.partition("=")[0].strip() in PLACES for override in overrides)
-    table = evaluate_embeddings(config, split, groups, embeddings, protocol, run.path if same else None)
+    ranks_to = run.path if same else None
+    table = evaluate_embeddings(config, split, groups, embeddings, protocol, ranks_to)
     calibration = _calibration(run.path / "encoders") if same else None
     if calibration is None:
         return table, None
-    return table, evaluate_embeddings(config, split, groups, embeddings, protocol, calibration=calibration)
+    return table, evaluate_embeddings(config, split, groups, embeddings, protocol, ranks_to, calibration)
 
 
 def _calibration(encoders: Path) -> Calibration | None:
@@ -110,7 +111,7 @@ def evaluate_embeddings(
         gallery=checksum(*(part for g in groups for part in (g.id, str(len(g.images)), *g.captions)))[:16],
     )
     if ranks_to:
-        write_ranks(ranks_to, table, measured.queries)
+        write_ranks(ranks_to, table, measured.queries, corrected=calibration is not None)
     return table
 
 

@@ -1,5 +1,7 @@
 """Per-query ranks of a run on disk: ranks/<split>_<protocol>.npz in the run directory.
 
+Those of hubness-corrected scores are in ranks/hubness_corrected/.
+
 A comparison of two runs pairs their queries, which means alone do not allow. Reading the ranks takes neither
 TensorFlow nor another evaluation of the model.
 """
@@ -37,7 +39,9 @@ class RunRanks:
     queries: dict[str, QueryRanks]
 
 
-def write_ranks(run: Path, table: RetrievalTable, queries: Mapping[str, QueryRanks]) -> Path:
+def write_ranks(
+    run: Path, table: RetrievalTable, queries: Mapping[str, QueryRanks], *, corrected: bool = False
+) -> Path:
     """Write the per-query ranks of a table into the run directory; return the file."""
     arrays: dict[str, Any] = {"block": np.array(json.dumps({key: getattr(table, key) for key in HEADER}))}
     for direction in QUERY_DIRECTIONS:
@@ -46,24 +50,26 @@ def write_ranks(run: Path, table: RetrievalTable, queries: Mapping[str, QueryRan
         arrays |= {f"{direction} of {name}": values for name, values in ranks.rates.items()}
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)
-    return write_atomically(_file(run, table.split, table.name.partition("/")[0]), file.getvalue())
+    name = f"{table.split}_{table.name.partition('/')[0]}.npz"
+    return write_atomically(_folder(run, corrected) / name, file.getvalue())
 
 
-def read_ranks(run: str | Path, split: str, protocol: str | None) -> RunRanks:
+def read_ranks(run: str | Path, split: str, protocol: str | None, *, corrected: bool = False) -> RunRanks:
     """Read what `write_ranks` wrote; `protocol` may be None where the split was evaluated by one protocol only.
 
     Raises:
         FileNotFoundError: the run was not evaluated on the split, or not by this protocol.
         ValueError: evaluated by several protocols and none given, or a file that cannot be read.
     """
-    files = sorted((Path(run) / "ranks").glob(f"{split}_{protocol or '*'}.npz"))
+    files = sorted(_folder(Path(run), corrected).glob(f"{split}_{protocol or '*'}.npz"))
     if len(files) > 1:
         names = ", ".join(file.stem.partition("_")[2] for file in files)
         raise ValueError(f"{run} was evaluated on {split} by several protocols; choose one with --protocol: {names}")
     command = f"itembed evaluate {quote(str(run))} --split {split}"
     if not files:
         option, by = (f" --protocol {protocol}", f" by protocol {protocol}") if protocol else ("", "")
-        raise FileNotFoundError(f"{run} has no ranks of {split}{by}; evaluate it first: {command}{option}")
+        what = "ranks of hubness-corrected scores, which need encoders with a calibration," if corrected else "ranks"
+        raise FileNotFoundError(f"{run} has no {what} of {split}{by}; evaluate it first: {command}{option}")
     try:
         with np.load(files[0], allow_pickle=False) as file:
             header = json.loads(str(file["block"]))
@@ -77,5 +83,5 @@ def read_ranks(run: str | Path, split: str, protocol: str | None) -> RunRanks:
         raise ValueError(f"{files[0]} cannot be read ({error}); write it again: {command}") from error
 
 
-def _file(run: Path, split: str, protocol: str) -> Path:
-    return run / "ranks" / f"{split}_{protocol}.npz"
+def _folder(run: Path, corrected: bool) -> Path:
+    return run / "ranks" / "hubness_corrected" if corrected else run / "ranks"

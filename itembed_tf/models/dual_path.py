@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from itembed_tf.models.memory import memory_of
+
 ROUNDING = 1e-4  # norm of a feature; batch normalisation of equal images leaves less
 
 
@@ -164,6 +166,8 @@ def imprint(model: keras.Model, features: np.ndarray, labels: np.ndarray, *, bat
 def encoder(model: keras.Model, side: str, *, flip: bool = False, shifts: str = "left") -> keras.Model:
     """Image or text encoder: one tower and unit normalisation, float32 [B, D], without the last ReLU (released code).
 
+    The text encoder of a model with a memory (`itembed_tf.models.memory`) ends in it.
+
     Args:
         model: the dual-path model.
         side: "image", input [B, S, S, 3] in 0..255; or "text", input left-aligned ids int32 [B, L].
@@ -176,7 +180,9 @@ def encoder(model: keras.Model, side: str, *, flip: bool = False, shifts: str = 
         f = over_all_shifts(tower, x) if shifts == "all" else tower(x)
     else:
         f = tower(x) + tower(ops.flip(x, axis=2)) if flip else tower(x)
-    return keras.Model(x, layers.UnitNormalization(dtype="float32", name="embedding")(f), name=f"{side}_encoder")
+    embedding = layers.UnitNormalization(dtype="float32", name="embedding")(f)
+    memory = memory_of(model) if side == "text" else None
+    return keras.Model(x, memory(embedding) if memory else embedding, name=f"{side}_encoder")
 
 
 def project_encoder(side: keras.Model, axes: np.ndarray) -> keras.Model:

@@ -82,8 +82,13 @@ def finish_run(
     write_litert_text_encoder(path / "encoders", pair)
     steps.start(titles.CALIBRATE)
     calibration = calibrate_run(config, pair, final, by_split, features)
+    corrected = None
     if calibration:
         write_calibration(path / "encoders", calibration)
+        corrected = evaluate_embeddings(
+            config, shown, by_split[shown], embeddings, ranks_to=path, calibration=calibration
+        )
+        metrics[shown]["hubness_corrected"] = corrected.to_json()
         print("\n".join(describe_calibration(calibration)), flush=True)
     steps.start(titles.REPORT)
     with running_clock("writing the report"):
@@ -93,6 +98,7 @@ def finish_run(
             metrics=metrics | {"finished": True},  # as metrics.json has it a moment later
             split=shown,
             table=table,
+            corrected=corrected,
             history=[entry.to_json() for stage in histories for entry in stage],
             items=items,
             embeddings=embeddings,

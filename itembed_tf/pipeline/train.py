@@ -17,6 +17,7 @@ from itembed_tf.locks import locked_folder
 from itembed_tf.pipeline import steps as titles
 from itembed_tf.pipeline.encoder import train_encoders
 from itembed_tf.pipeline.members import check_enough_images, train_members
+from itembed_tf.pipeline.memory import add_memory
 from itembed_tf.pipeline.outputs import finish_run
 from itembed_tf.pipeline.steps import training_steps
 from itembed_tf.pipeline.training_data import (
@@ -73,7 +74,8 @@ def _train(config: Config, path: Path, steps: Steps) -> dict[str, Any]:
         else:
             model, histories = train_encoders(config, path, data, words[0], saved, steps)
         flip, cached = config.evaluation.flip, frozen_backbone(config) and config.precision == "float32"
-        features = partial(encoder_features, config, model, views=1 + flip, mirror=flip)
+        features = partial(encoder_features, config, model, views=1 + flip, mirror=flip) if cached else None
+        model = add_memory(config, model, data.by_split["train"], features)
         return finish_run(
             config,
             path,
@@ -82,7 +84,7 @@ def _train(config: Config, path: Path, steps: Steps) -> dict[str, Any]:
             histories,
             data.skipped,
             model=model,
-            features=features if cached else None,  # as finish_run measures
+            features=features,
             steps=steps,
         )
 

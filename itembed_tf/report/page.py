@@ -38,6 +38,7 @@ def write_report(
     attribution: str,
     facts: Mapping[str, str],
     analysis: Analysis | None,
+    corrected: RetrievalTable | None = None,
 ) -> Path:
     """Write `folder`/index.html. An image that cannot be shown is replaced by its name and the reason.
 
@@ -55,6 +56,7 @@ def write_report(
         attribution: licence line, shown wherever images are; "" for none.
         facts: details of the run, as from `run_facts`.
         analysis: of the split; None leaves its sections out.
+        corrected: retrieval results of hubness-corrected scores on the split; None without a calibration.
 
     Raises:
         ValueError: the numbers of items, embeddings and groups differ.
@@ -73,6 +75,7 @@ def write_report(
         "split": split,
         "table": table,
         "directions": headline.directions(table) if table else [],
+        "corrected": corrected,
         "charts": charts.training_charts(history) + (charts.overlap_charts(analysis.overlap) if analysis else []),
         "history": history,
         "sections": sections,

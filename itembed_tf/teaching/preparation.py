@@ -52,6 +52,11 @@ def prepare(run: str | Path, contract: str) -> TeachingData:
             f"{run} cannot be taught: it is an ensemble of {len(opened.config.members)} members, each with word "
             "embeddings of its own. Train one without members for an index that learns new names"
         )
+    if opened.config.memory.rows:
+        raise TeachingError(
+            f"{run} cannot be taught: its text encoder has a memory of training images (memory.rows = "
+            f"{opened.config.memory.rows}). Train one without it for an index that learns new names"
+        )
     steps.start("load the run")
     model, pair = load_pair(opened.path)
     if pair.contract != contract:

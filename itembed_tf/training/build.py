@@ -13,6 +13,7 @@ from itembed_tf.config import Config, arguments, distinct_backbones, member_conf
 from itembed_tf.models.dual_path import dual_path_model
 from itembed_tf.models.ensemble import ensemble_model
 from itembed_tf.models.image_tower import image_tower
+from itembed_tf.models.memory import with_memory
 from itembed_tf.models.text_tower import text_tower
 from itembed_tf.sentence_features.layers import sentence_features
 from itembed_tf.training.errors import RunError
@@ -96,5 +97,6 @@ def load_model(run: Run, classes: int | None = None) -> keras.Model:
         raise RunError(f"{run.path / 'vocabulary.txt'} is not the one of the training; restore it from a copy")
     config = dataclasses.replace(run.config, precision="float32")
     model = build_model(config, vocabulary_size=run.vocabulary.size, classes=classes, pretrained=False)
+    model = with_memory(model, **arguments(config.memory))
     load_weights(run.path, model)
     return model

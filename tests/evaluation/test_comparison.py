@@ -56,6 +56,17 @@ def test_rank_file_round_trip(tmp_path):
     np.testing.assert_array_equal(ranks.queries["text_query"].rates["mAP"], np.linspace(0, 1, 6))
 
 
+def test_corrected_ranks_are_compared_with_corrected_ranks(tmp_path, capsys):
+    """Plain ranks of A and B are the same; only A has ranks of corrected scores, then both."""
+    a, b = (run(tmp_path, name, [True, False], [True] * 6) for name in "ab")
+    write_ranks(a, TABLE, queries(np.array([True, True]), np.array([True] * 6)), corrected=True)
+    assert compare.main([str(a), str(b), "--corrected"]) != 0
+    assert "b has no ranks of hubness-corrected scores, which need encoders with a cal" in capsys.readouterr().err
+    write_ranks(b, TABLE, queries(np.array([True, False]), np.array([True] * 6)), corrected=True)
+    assert compare_runs([a], [b], "dev", corrected=True).figures["image_query R@1"].difference == 50
+    assert compare_runs([a], [b], "dev").figures["image_query R@1"].difference == 0
+
+
 def test_differences_by_hand(tmp_path, capsys):
     # 4 images: A has 3 hits and B 1; 12 captions: A and B have the same 6
     captions = [True, False] * 6

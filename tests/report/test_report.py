@@ -207,6 +207,13 @@ def test_nothing_is_fetched_and_user_text_is_escaped(run: dict[str, Any], tmp_pa
     assert len(ids) == len(set(ids)), "the charts share ids"
 
 
+def test_corrected_figures_say_that_they_are(run: dict[str, Any], page: Page, tmp_path: Path) -> None:
+    run |= {"history": [], "analysis": None, "split": "dev", "corrected": results(name="whole/30x60 hubness-corrected")}
+    shown = Page(write_report(tmp_path, **run)).section("headline")["text"]
+    assert "With scores corrected for hubs" in shown and "R@1 80.0 %, rsum" in shown and "optimistic" in shown
+    assert "corrected for hubs" not in page.section("headline")["text"]
+
+
 def test_image_that_cannot_be_shown_is_named(run: dict[str, Any], tmp_path: Path) -> None:
     run |= {"history": [], "analysis": None}
     images = [*(str(tmp_path / f"lost_{index}.jpg") for index in range(29)), b"not an image"]
