@@ -55,7 +55,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--to", default="saved_model", choices=("saved_model", "litert", "search"), help="default: saved_model"
     )
-    add_settings(parser, "override evaluation.flip, evaluation.shifts or image.fit, or the location of the dataset")
+    add_settings(parser, "override evaluation.flip, .crops, .shifts or image.fit, or the location of the dataset")
     saved_model = parser.add_argument_group("SavedModel")
     saved_model.add_argument(
         "--pca",

@@ -39,6 +39,7 @@ POOLINGS = ("max", "mean", "mean+max")
 SENTENCE_KINDS = ("tf-idf", "mean", "hglmm")
 CLASSIFIERS = ("imprinted", "random", "none")
 STARTS = ("random", "cca")
+CROPS = (0, 1, 4, 5)
 SHIFTS = ("left", "all")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 

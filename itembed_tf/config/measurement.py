@@ -25,6 +25,11 @@ class Evaluation:
 
     target: ClassVar[str] = "itembed_tf.evaluation.embeddings.embedder"
     flip: bool = key(True, "average the features of each image and of its mirror image")
+    crops: int = key(
+        0,
+        "further views to average: the centre of the image (1), its corners (4), or both (5); flip adds mirror images",
+        choices=choices.CROPS,
+    )
     shifts: str = key("left", "position of a caption: left, or all: the average over all", choices=choices.SHIFTS)
     batch_size: int = key(64, "images or captions per batch", minimum=1, maximum=65536)
 

@@ -45,6 +45,7 @@ def embedder(
     size: int,
     fit: str,
     flip: bool,
+    crops: int,
     shifts: str,
     batch_size: int,
     features: Sequence[Features] | None = None,
@@ -58,13 +59,13 @@ def embedder(
         items: images and captions of one split.
         vocabulary: of the run.
         size, fit: image preprocessing (`itembed_tf.data.images.load_image`).
-        flip, shifts: test-time averaging of the encoders (`itembed_tf.models.dual_path.encoder`).
+        flip, crops, shifts: test-time averaging of the encoders (`itembed_tf.models.dual_path.encoder`).
         batch_size: images or captions encoded at a time.
-        features: features of the images from a frozen backbone, [n, F] per view (two views with `flip`); None decodes
-            the images.
+        features: features of the images from a frozen backbone, [n, F] per view (two views with `flip`), without
+            crops; None decodes the images.
     """
     embed_images = image_embedder(
-        model, items.images, size=size, fit=fit, flip=flip, batch_size=batch_size, features=features
+        model, items.images, size=size, fit=fit, flip=flip, crops=crops, batch_size=batch_size, features=features
     )
     encode_text, ids = inference_function(encoder(model, "text", shifts=shifts)), vocabulary.encode(items.captions)
 
@@ -82,6 +83,7 @@ def image_embedder(
     size: int,
     fit: str,
     flip: bool,
+    crops: int = 0,
     batch_size: int,
     features: Sequence[Features] | None = None,
 ) -> Callable[[], np.ndarray]:
@@ -92,7 +94,7 @@ def image_embedder(
         others: as those of `embedder`.
     """
     if features is None:
-        encode = inference_function(encoder(model, "image", flip=flip))
+        encode = inference_function(encoder(model, "image", flip=flip, crops=crops))
         decoded = image_batches(images, lambda data, i: load_image(data, size=size, fit=fit), batch_size)
     else:
         encode = inference_function(feature_encoder(model, views=1 + flip))

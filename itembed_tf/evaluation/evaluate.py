@@ -102,6 +102,7 @@ def evaluate_embeddings(
         measured = measure(name, by_image, gallery, by_text)
     corrected = "hubness-corrected " if calibration else ""
     averaging = f"flip={'yes' if config.evaluation.flip else 'no'} shifts={config.evaluation.shifts}"
+    averaging += f" crops={config.evaluation.crops}" if config.evaluation.crops else ""
     table = replace(
         measured.table,
         protocol=f"{config.dataset.name} {split}, {corrected}{name}: {PROTOCOLS[name]}; {averaging}",

@@ -44,9 +44,9 @@ class ExportedEncoder:
 class Contract:
     """The content of ``encoders.json``; field names are its keys.
 
-    ``image`` has size and fit, ``encoding`` has flip and shifts, ``vocabulary`` has sha256 and size. ``cut`` describes
-    the PCA of shortened embeddings (`itembed_tf.exporting.pca.PcaResult`); it is None, and absent from the file, where
-    there is none.
+    ``image`` has size and fit, ``encoding`` has flip, shifts and, if any, crops, ``vocabulary`` has sha256 and size.
+    ``cut`` describes the PCA of shortened embeddings (`itembed_tf.exporting.pca.PcaResult`); it is None, and absent
+    from the file, where there is none.
     """
 
     schema: int

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from itembed_tf.config import Config, ConfigError, load_config
+from itembed_tf.config import Config, ConfigError, arguments, load_config
 from itembed_tf.files import checksum
 from itembed_tf.models.dual_path import encoder
 from itembed_tf.progress import running_clock
@@ -32,7 +32,7 @@ class EncoderPair:
         text_encoder: int32 [B, L], left-aligned ids, 0 = padding -> unit length float32 [B, D].
         vocabulary: words and tokenizer settings of the text encoder.
         size, fit: preparation of an image (`itembed_tf.data.images.load_image`).
-        flip, shifts: averaging inside the encoders (`itembed_tf.models.dual_path.encoder`).
+        flip, crops, shifts: averaging inside the encoders (`itembed_tf.models.dual_path.encoder`).
     """
 
     image_encoder: keras.Model
@@ -42,6 +42,7 @@ class EncoderPair:
     fit: str
     flip: bool
     shifts: str
+    crops: int = 0
 
     @property
     def embedding_size(self) -> int:
@@ -54,7 +55,8 @@ class EncoderPair:
 
     @property
     def encoding_settings(self) -> dict[str, Any]:
-        return {"flip": self.flip, "shifts": self.shifts}
+        crops = {"crops": self.crops} if self.crops else {}  # without them, the hash is that of earlier versions
+        return {"flip": self.flip, "shifts": self.shifts, **crops}
 
     @cached_property
     def contract(self) -> str:
@@ -87,10 +89,17 @@ def weights_checksum(model: keras.Model) -> str:
 
 
 def encoder_pair(model: keras.Model, vocabulary: Vocabulary, config: Config) -> EncoderPair:
-    """The encoders of a float32 dual-path model, with the image size, fit, flip and shifts of a config."""
-    size, fit, flip, shifts = config.image.size, config.image.fit, config.evaluation.flip, config.evaluation.shifts
-    image, text = encoder(model, "image", flip=flip), encoder(model, "text", shifts=shifts)
-    return EncoderPair(image, text, vocabulary, size=size, fit=fit, flip=flip, shifts=shifts)
+    """The encoders of a float32 dual-path model, with the image size, fit and averaging of a config."""
+    flip, crops, shifts = config.evaluation.flip, config.evaluation.crops, config.evaluation.shifts
+    return EncoderPair(
+        encoder(model, "image", flip=flip, crops=crops),
+        encoder(model, "text", shifts=shifts),
+        vocabulary,
+        **arguments(config.image),
+        flip=flip,
+        crops=crops,
+        shifts=shifts,
+    )
 
 
 def load_pair(run: str | Path, overrides: Sequence[str] = ()) -> tuple[keras.Model, EncoderPair]:
@@ -98,7 +107,7 @@ def load_pair(run: str | Path, overrides: Sequence[str] = ()) -> tuple[keras.Mod
 
     Args:
         run: run directory.
-        overrides: ``section.key=value``, of evaluation.flip, evaluation.shifts and image.fit.
+        overrides: ``section.key=value``, of evaluation.flip, evaluation.crops, evaluation.shifts and image.fit.
 
     Raises:
         RunError: the run does not exist or has not finished.
@@ -109,8 +118,8 @@ def load_pair(run: str | Path, overrides: Sequence[str] = ()) -> tuple[keras.Mod
     image = replace(opened.config.image, fit=config.image.fit)
     if replace(opened.config, evaluation=config.evaluation, image=image) != config:
         raise ConfigError(
-            f"--set {' '.join(overrides)}: an export can change evaluation.flip, evaluation.shifts and image.fit; "
-            "everything else is fixed by the training"
+            f"--set {' '.join(overrides)}: an export can change evaluation.flip, evaluation.crops, "
+            "evaluation.shifts and image.fit; everything else is fixed by the training"
         )
     with running_clock(f"loading the model of {opened.path}"):
         model = load_model(opened)

@@ -10,6 +10,7 @@ from keras import layers, ops
 
 from itembed_tf.models.memory import memory_of
 
+CROP_SIDE = 0.86
 ROUNDING = 1e-4  # norm of a feature; batch normalisation of equal images leaves less
 
 
@@ -163,7 +164,7 @@ def imprint(model: keras.Model, features: np.ndarray, labels: np.ndarray, *, bat
     classifier.kernel.assign((total / length).T)
 
 
-def encoder(model: keras.Model, side: str, *, flip: bool = False, shifts: str = "left") -> keras.Model:
+def encoder(model: keras.Model, side: str, *, flip: bool = False, crops: int = 0, shifts: str = "left") -> keras.Model:
     """Image or text encoder: one tower and unit normalisation, float32 [B, D], without the last ReLU (released code).
 
     The text encoder of a model with a memory (`itembed_tf.models.memory`) ends in it.
@@ -172,6 +173,7 @@ def encoder(model: keras.Model, side: str, *, flip: bool = False, shifts: str = 
         model: the dual-path model.
         side: "image", input [B, S, S, 3] in 0..255; or "text", input left-aligned ids int32 [B, L].
         flip: image: sum of f of the image and of its mirror image (paper section 6.2).
+        crops: image: sum of f over the image and this number of `views` of it.
         shifts: text: "left", or "all": sum of f over all positions at which the caption fits (released code).
     """
     tower = model.get_layer(f"{side}_tower")
@@ -179,10 +181,24 @@ def encoder(model: keras.Model, side: str, *, flip: bool = False, shifts: str = 
     if side == "text":
         f = over_all_shifts(tower, x) if shifts == "all" else tower(x)
     else:
-        f = tower(x) + tower(ops.flip(x, axis=2)) if flip else tower(x)
+        f = sum(tower(view) + tower(ops.flip(view, axis=2)) if flip else tower(view) for view in views(x, crops))
     embedding = layers.UnitNormalization(dtype="float32", name="embedding")(f)
     memory = memory_of(model) if side == "text" else None
     return keras.Model(x, memory(embedding) if memory else embedding, name=f"{side}_encoder")
+
+
+def views(images: Any, crops: int) -> list[Any]:
+    """Images [B, S, S, 3] and crops of them, resized to S: 0, 1 (the centre), 4 (the corners) or 5 (all of these).
+
+    A crop has `CROP_SIDE` of each side: 74 % of the area, as an average crop of the training.
+    """
+    size = images.shape[1]
+    side = round(CROP_SIDE * size)
+    far, middle = size - side, (size - side) // 2
+    corners = [(0, 0), (0, far), (far, 0), (far, far)]
+    places = (corners if crops >= 4 else []) + ([(middle, middle)] if crops in (1, 5) else [])
+    cut = [images[:, top : top + side, left : left + side] for top, left in places]
+    return [images, *(ops.image.resize(crop, (size, size), interpolation="bilinear") for crop in cut)]
 
 
 def project_encoder(side: keras.Model, axes: np.ndarray) -> keras.Model:

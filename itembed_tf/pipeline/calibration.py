@@ -55,7 +55,7 @@ def calibrate_run(
         **arguments(config.calibration),
         batch_size=config.evaluation.batch_size,
         train_images=cached(train) if features and _train_is_cached(config) else None,
-        dev_images=cached(dev) if features else None,
+        dev_images=cached(dev) if features and not config.evaluation.crops else None,
     )
 
 

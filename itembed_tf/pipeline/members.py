@@ -120,7 +120,7 @@ def _train_embeddings(configs: Sequence[Config], members: Sequence[keras.Model],
         flip, features = config.evaluation.flip, None
         if frozen_backbone(config) and config.precision == "float32":
             features = image_features(config, member, items, 1 + flip, mirror=flip)
-        settings = arguments(config.image) | arguments(config.evaluation)
+        settings = arguments(config.image) | arguments(config.evaluation) | {"crops": 0}
         with running_clock(f"embedding train by member {number}"):
             parts.append(embedder(member, items, data.vocabulary, **settings, features=features)())
     images, captions = ([getattr(part, kind) for part in parts] for kind in ("images", "captions"))

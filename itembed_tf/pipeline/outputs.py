@@ -51,7 +51,7 @@ def finish_run(
     Args:
         model: the trained model.
         features: gives backbone features of images, as `embedder` takes them, where no stage has changed the backbone;
-            None where the images must be encoded.
+            None where the images must be encoded. With crops, which are not cached, they serve for train alone.
     """
     steps.start(titles.MEASURE)
     classes = config.classes.clusters or len(by_split["train"])
@@ -69,7 +69,7 @@ def finish_run(
         final = load_model(open_run(path), classes=classes)
     shown = next((split for split in ("test", "dev") if by_split.get(split)), "train")
     items = flatten(by_split[shown])
-    cached = features(items) if features else None
+    cached = features(items) if features and not config.evaluation.crops else None
     settings = arguments(config.image) | arguments(config.evaluation)
     embeddings = embedder(final, items, vocabulary, **settings, features=cached)()
     table = evaluate_embeddings(config, shown, by_split[shown], embeddings, ranks_to=path)

@@ -133,9 +133,8 @@ def _dev_table(
     """A function that evaluates the model on dev and returns the retrieval table as history.jsonl holds it."""
     frozen, flip = "backbone" in stage.freeze, config.evaluation.flip
     features = image_features(config, model, dev, 1 + flip, mirror=flip) if frozen else None
-    embed = embedder(
-        model, dev, vocabulary, **arguments(config.image), **arguments(config.evaluation), features=features
-    )
+    settings = arguments(config.image) | arguments(config.evaluation) | {"crops": 0}  # crops are for the final weights
+    embed = embedder(model, dev, vocabulary, **settings, features=features)
 
     def evaluate() -> dict[str, Any]:
         embeddings = embed()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from itembed_tf.models.dual_path import encoder, feature_encoder, imprint, parts
+from itembed_tf.models.dual_path import encoder, feature_encoder, imprint, parts, views
 from itembed_tf.training.losses import instance_loss
 from tests.support.toy_model import CLASSES, LENGTH, SIZE, WORDS, D, dual_path
 
@@ -170,6 +170,18 @@ def test_all_shifts_equal_a_loop_over_positions(batch):
     np.testing.assert_allclose(left, unit(f(model, "text", batch["ids"])), atol=1e-5)
     np.testing.assert_allclose(left[3], found[3], atol=1e-5)  # a full row has only one position
     assert np.abs(left[0] - found[0]).max() > 1e-3
+
+
+def test_crops_are_averaged_with_the_image(batch):
+    """A crop of the centre of 6 pixels has 5, from the first on; of the corners it starts at 0 and at 1."""
+    model, images = dual_path(), batch["image"]
+    tower = model.get_layer("image_tower")
+    starts = [(0, 0), (0, 1), (1, 0), (1, 1), (0, 0)]
+    cut = [images[:, y : y + 5, x : x + 5] for y, x in starts]
+    seen = [images, *(tf.image.resize(crop, (6, 6)).numpy() for crop in cut)]
+    expected = keras.ops.normalize(sum(tower(view) + tower(view[:, :, ::-1]) for view in seen))
+    np.testing.assert_allclose(encoder(model, "image", flip=True, crops=5)(images), expected, atol=1e-5)
+    assert len(views(images, 1)) == 2 and len(views(images, 4)) == 5 and len(views(images, 0)) == 1
 
 
 @pytest.mark.parametrize("flip", [False, True])
