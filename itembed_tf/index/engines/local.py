@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itembed_tf.errors import UserError
-from itembed_tf.index.database import current_revision, reading, snapshot
+from itembed_tf.index.database import current_revision
 from itembed_tf.index.derived import SEAL_ROWS
 from itembed_tf.index.engines.choice import choose_engine
+from itembed_tf.index.engines.following import FollowingEngine
 from itembed_tf.index.engines.interface import Found
 from itembed_tf.index.engines.ivf import read_ivf
 from itembed_tf.index.engines.parts import Part, added, item_filter
@@ -71,7 +72,7 @@ class LocalView:
         return ranked(parts, joined_candidates(candidates), queries, k)
 
 
-class LocalEngine:
+class LocalEngine(FollowingEngine[LocalView]):
     """See `Engine`. Several threads may use it at once.
 
     Args:
@@ -80,12 +81,9 @@ class LocalEngine:
     """
 
     def __init__(self, folder: str | Path, *, exact: bool = False) -> None:
-        self._folder = Path(folder)
+        super().__init__(folder, LocalView(0, 0, -1))
         self._exact = exact
-        self._connection = reading(folder)
-        self._lock = threading.Lock()
         self._writer: threading.Thread | None = None
-        self._view = LocalView(0, 0, -1)
 
     @property
     def name(self) -> str:
@@ -96,26 +94,14 @@ class LocalEngine:
         view = self._view if self._view.revision >= 0 else self.refresh()
         return "" if self._exact else choose_engine(view.count).note
 
-    def refresh(self, connection: sqlite3.Connection | None = None) -> LocalView:
-        with self._lock:
-            if connection is not None:
-                self._view = self._latest(connection)
-            else:
-                with snapshot(self._connection):
-                    self._view = self._latest(self._connection)
-            if self._view.in_memory >= LAGGING and self._writer is None:
-                self._writer = threading.Thread(target=self._write_derived, daemon=True, name="derived")
-                self._writer.start()
-            return self._view
-
-    def search(self, queries: NDArray[np.float32], k: int, allowed: NDArray[np.int64] | None = None) -> Found:
-        return self._view.search(queries, k, allowed)
-
-    def close(self) -> None:
-        with self._lock:
-            self._connection.close()
-
     def _latest(self, connection: sqlite3.Connection) -> LocalView:
+        view = self._seen(connection)
+        if view.in_memory >= LAGGING and self._writer is None:
+            self._writer = threading.Thread(target=self._write_derived, daemon=True, name="derived")
+            self._writer.start()
+        return view
+
+    def _seen(self, connection: sqlite3.Connection) -> LocalView:
         view, revision = self._view, current_revision(connection)
         reopen = view.in_memory >= SEAL_ROWS and view.files != self._files(view.generation)
         if revision < view.revision or (revision == view.revision and not reopen):

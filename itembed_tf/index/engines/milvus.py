@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -24,7 +23,8 @@ from numpy.typing import NDArray
 
 from itembed_tf.errors import UsageError
 from itembed_tf.extras import require
-from itembed_tf.index.database import current_revision, identity, reading, snapshot
+from itembed_tf.index.database import current_revision, identity
+from itembed_tf.index.engines.following import FollowingEngine
 from itembed_tf.index.engines.interface import Found
 from itembed_tf.index.engines.milvus_rows import METRIC, VECTOR, copy_rows, make_collection
 from itembed_tf.index.engines.parts import Part
@@ -79,8 +79,8 @@ class MilvusView:
                     yield np.full(len(rows), start + number), np.array(rows, np.int64)
 
 
-class MilvusEngine:
-    """See `Engine`. Several threads may use it at once.
+class MilvusEngine(FollowingEngine[MilvusView]):
+    """See `Engine`. Several threads may use it at once. A collection that lacks rows gets them at the next refresh.
 
     Args:
         folder: of an index.
@@ -97,30 +97,13 @@ class MilvusEngine:
 
     def __init__(self, folder: str | Path, address: str) -> None:
         require("engine milvus")
-        self._folder = Path(folder)
-        self._connection = reading(folder)
-        self._lock = threading.Lock()  # of the connection and the view
+        super().__init__(folder, MilvusView(self, 0, 0, -1, 0))
         self._address = address
         self._client = _client(address)
-        self._view = MilvusView(self, 0, 0, -1, 0)
-
-    def refresh(self, connection: sqlite3.Connection | None = None) -> MilvusView:
-        """See `Engine.refresh`. A collection that lacks many rows gets them first, with a progress bar."""
-        with self._lock:
-            if connection is not None:
-                self._view = self._latest(connection)
-            else:
-                with snapshot(self._connection):
-                    self._view = self._latest(self._connection)
-            return self._view
-
-    def search(self, queries: NDArray[np.float32], k: int, allowed: NDArray[np.int64] | None = None) -> Found:
-        return self._view.search(queries, k, allowed)
 
     def close(self) -> None:
-        with self._lock:
-            self._connection.close()
-            self._client.close()
+        super().close()
+        self._client.close()
 
     def rows(self, numbers: NDArray[np.int64], generation: int, dimensions: int) -> Any:
         """The rows with these numbers, as SQLite has them now."""

@@ -30,12 +30,7 @@ def update_derived(index: str | Path, generation: Generation | None = None, *, e
         generation: the current one by default; one that is being built can be made ready before it becomes current.
         everything: seal the new rows even if they are few.
 
-    Returns:
-        The folders of the segments that were written.
-
-    Raises:
-        Locked: another process updates them.
-        OSError: the folder cannot be written.
+    Returns, raises: as `update_segments`.
     """
     index = Path(index)
 
