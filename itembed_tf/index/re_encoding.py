@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -57,7 +57,17 @@ def count_pending(connection: sqlite3.Connection, generation: int, kind: Kind | 
     return int(connection.execute(f"SELECT count(*) {_WITHOUT_OWN}", (generation, kind)).fetchone()[0])
 
 
-def sample_images(connection: sqlite3.Connection, generation: int, count: int, seed: int = 0) -> set[int]:
+def pending_of(connection: sqlite3.Connection, generation: int, ids: Sequence[int]) -> list[int]:
+    """Those of the items, in order, that have no vector of their own in a generation."""
+    found: set[int] = set()
+    for start in range(0, len(ids), CHUNK - 2):
+        chunk = ids[start : start + CHUNK - 2]
+        query = f"SELECT id {_WITHOUT_OWN} AND id IN ({','.join('?' * len(chunk))})"
+        found.update(row[0] for row in connection.execute(query, (generation, None, *chunk)))
+    return [id for id in ids if id in found]
+
+
+def sample_images(connection: sqlite3.Connection, generation: int, count: int, seed: int = 0) -> list[int]:
     """Ids of images to encode first, at random, so that a bridge learned on them suits all; at most `count`.
 
     What earlier calls have encoded counts, so an interrupted upgrade continues.
@@ -68,7 +78,8 @@ def sample_images(connection: sqlite3.Connection, generation: int, count: int, s
         (generation,),
     ).fetchone()[0]
     ids = [row[0] for row in connection.execute(f"SELECT id {_WITHOUT_OWN} ORDER BY id", (generation, "image"))]
-    return set(np.random.default_rng(seed).permutation(ids)[: max(0, count - encoded)].tolist())
+    chosen: list[int] = np.random.default_rng(seed).permutation(ids)[: max(0, count - encoded)].tolist()
+    return sorted(chosen)
 
 
 def put_encoded(connection: sqlite3.Connection, generation: Generation, vectors: Mapping[int, Vector]) -> None:

@@ -23,6 +23,7 @@ from itembed_tf.index.query_vectors import QueryVector
 from itembed_tf.index.ranking import Ranking, rank
 from itembed_tf.index.records import Answer, Facets, Generation, Item, Query
 from itembed_tf.index.search_state import SearchState
+from itembed_tf.index.shown import ShownCounter
 from itembed_tf.index.text_encoder import EmbeddedTexts
 from itembed_tf.retrieval.calibration import Calibration
 
@@ -64,6 +65,7 @@ class Searcher:
         self._connections = Connections(folder)
         self._encoder = QueryEncoder(folder)
         self._state = SearchState(-1)
+        self._shown = ShownCounter(folder)
         self._lock = Lock()
 
     def search(self, query: Query, vector: QueryVector | None = None) -> Answer:
@@ -80,7 +82,10 @@ class Searcher:
         """
         check_query(query, vector)
         with self._moment() as moment:
-            return self._answer(moment, query, vector)
+            answer = self._answer(moment, query, vector)
+        if asks(query, vector):
+            self._shown.add(hit.item.id for hit in answer.hits)
+        return answer
 
     def facets(self, where: str = "") -> Facets:
         """How many items each folder, year and kind has, of those that a filter admits; FilterError as `search`."""
@@ -147,6 +152,7 @@ class Searcher:
 
     def close(self) -> None:
         """Close the connections; a call that is running may still end."""
+        self._shown.write()
         self._connections.close()
         self._engine.close()
 
@@ -176,7 +182,7 @@ class Searcher:
         matching = moment.state.count(connection) if allowed is None else len(allowed)
         if generation is None:
             return Answer((), matching, (), ("the index is empty",), 0)
-        if not (query.text or query.image is not None or query.like is not None or vector is not None):
+        if not asks(query, vector):
             ids = moment.state.newest(connection, query.where)[query.offset : query.offset + query.limit].tolist()
             return Answer(hits(connection, 0, ids, NOTHING, None, None), matching, (), (), generation.number)
         encoded = self._encoder.encode(connection, generation, query, vector)
@@ -214,6 +220,11 @@ def open_searcher(folder: str | Path, engine: str = "auto") -> Searcher:
         UsageError: there is no such engine.
     """
     return Searcher(Path(folder), open_engine(folder, engine))
+
+
+def asks(query: Query, vector: QueryVector | None = None) -> bool:
+    """Whether a query looks for something; if not, all items are listed."""
+    return bool(query.text) or query.image is not None or query.like is not None or vector is not None
 
 
 def check_query(query: Query, vector: QueryVector | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,16 +27,19 @@ from itembed_tf.index.re_encoding import (
     map_the_rest,
     paired_vectors,
     pending,
+    pending_of,
     put_encoded,
     sample_images,
 )
 from itembed_tf.index.records import Generation, Kind
+from itembed_tf.index.shown import most_shown
 from itembed_tf.index.sources import Entry, Listing, list_source
 from itembed_tf.index.upgrade import count_items, start_upgrade, switch
 from itembed_tf.index.vectors import EmbedImages, Vector, Vectors
 from itembed_tf.retrieval import parse_calibration
 
 LEAST_RECALL = 0.6  # of a bridge, else it is refused; on Flickr8k 0.64 kept 81 % of rsum, 0.85 kept 97 %
+SHOWN_FIRST = 20_000  # items that were shown most, which are encoded before all others once a bridge is searched
 QUERIES = 2000  # training captions by which a bridge is judged
 
 
@@ -104,6 +107,9 @@ def upgrade_index(
             report(f"the index has vectors of the encoders {new.contract[:16]} already")
         elif new.state == "building" and bridge_items and old is not None:
             bridge = _bridge(work, old, stored, bridge_items, least_recall)
+        if bridge is not None or new.state == "current":
+            shown = most_shown(index, SHOWN_FIRST)
+            work.encode("encoding what was shown most", only=pending_of(connection, new.number, shown))
         work.encode("encoding")
         if bridge is None and new.state == "building":
             work.switch()
@@ -125,24 +131,32 @@ class _Upgrade:
     unreadable: dict[str, str] = field(default_factory=dict)
     _listed: list[Listing] | None = None
 
-    def encode(self, title: str, *, kind: Kind | None = None, only: set[int] | None = None) -> None:
+    def encode(self, title: str, *, kind: Kind | None = None, only: Sequence[int] | None = None) -> None:
         """Encode items without a vector of their own; each batch is committed at once.
 
         Args:
             title: of the progress bar.
             kind: of the items; None for both.
-            only: their ids; None for all.
+            only: their ids, in the order in which they are encoded; None for all, in the order of the sources.
         """
         total = count_pending(self.connection, self.generation.number, kind) if only is None else len(only)
         waiting: dict[str, Pending] = {}
 
-        def entries() -> Iterator[Entry]:
+        def found() -> Iterator[Pending]:
             for listing in self._listings() if total else ():
-                for each in pending(self.connection, self.generation.number, listing.entries, kind):
-                    new = each.entry.place not in waiting and each.entry.place not in self.unreadable
-                    if new and (only is None or each.item in only):
-                        waiting[each.entry.place] = each
-                        yield each.entry
+                yield from pending(self.connection, self.generation.number, listing.entries, kind)
+
+        def ordered() -> Iterable[Pending]:
+            if only is None:
+                return found()
+            places = {item: place for place, item in enumerate(only)}
+            return sorted((each for each in found() if each.item in places), key=lambda each: places[each.item])
+
+        def entries() -> Iterator[Entry]:
+            for each in ordered():
+                if each.entry.place not in waiting and each.entry.place not in self.unreadable:
+                    waiting[each.entry.place] = each
+                    yield each.entry
 
         with tqdm(total=total, desc=title, unit=" items", disable=not total, smoothing=0.05) as bar:
             for batch in read_ahead(entries(), _read):

@@ -152,7 +152,7 @@ def test_pairs_for_a_bridge_are_images_that_both_have_encoded(index: Path) -> No
         old, new = current_generation(connection), start_upgrade(connection, NEW)
         sample = sample_images(connection, new.number, 3)
         put_encoded(connection, new, {id: vector(id) for id in sample})
-        assert len(sample) == 3 and sample_images(connection, new.number, 3) == set()
+        assert len(sample) == 3 and sample_images(connection, new.number, 3) == []
         before, after = paired_vectors(connection, old, new, 100)
         ids = sorted(sample)
         np.testing.assert_allclose(before, read_vectors(connection, ids, 1))

@@ -19,6 +19,7 @@ from itembed_tf.index.database import reading, writing
 from itembed_tf.index.errors import SearchIndexError
 from itembed_tf.index.generations import StoredEncoders, current_generation, start_generation
 from itembed_tf.index.items import read_vectors
+from itembed_tf.index.shown import ShownCounter
 from itembed_tf.index.sources import find_source
 from itembed_tf.index.upgrade import Counts, count_items
 from itembed_tf.index.upgrading import Upgraded, upgrade_index
@@ -185,6 +186,27 @@ def test_a_switched_index_with_mapped_vectors_is_finished_by_the_next_call(index
     assert before.missing == 0 and 0 < before.mapped < 61
     done = upgrade(index, bridge_items=60)
     assert (done.encoded, done.mapped) == (before.mapped, 0)
+
+
+def test_after_the_switch_what_was_shown_most_is_encoded_first(index: Path, photos: Path) -> None:
+    counter = ShownCounter(index)
+    for id in (90, 15, 90, 33, 999):  # an item that is gone is passed over
+        counter.add([id])
+    counter.write()
+    seen: list[bytes] = []
+
+    def watched(contents: Sequence[bytes]) -> list[np.ndarray | str]:
+        if searched(index) == NEW.contract:
+            seen.extend(contents)
+        return embed(contents)
+
+    with closing(reading(index)) as connection:
+        places = [connection.execute("SELECT place FROM items WHERE id = ?", (id,)).fetchone() for id in (90, 15, 33)]
+    lines: list[str] = []
+    upgrade(index, watched, bridge_items=30, least_recall=0.0, report=lines.append)
+    contents = [Path(place).read_bytes() for [place] in places]
+    waiting = [content for content in contents if content in seen]  # the others were among those for the bridge
+    assert len(waiting) >= 2 and seen[: len(waiting)] == waiting
 
 
 def test_images_that_are_added_while_others_are_mapped_are_encoded(index: Path, photos: Path) -> None:
