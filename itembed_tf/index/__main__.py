@@ -1,8 +1,8 @@
 """Build an index of images and sentences, or bring it up to date; delete, verify, compact, export.
 
 Inputs are folders, glob patterns, images, tables with captions and columns of yours (.csv, .tsv, .jsonl, .json,
-.parquet), text files of sentences (.txt), shards of `itembed prepare`, and run directories, whose dataset is added.
-Given an index alone, all its sources are looked at again: what is new, changed or gone since.
+.parquet), text files of sentences (.txt), WebDataset shards (.tar), folders of `itembed prepare`, and run directories,
+whose dataset is added. Given an index alone, all its sources are looked at again: what is new, changed or gone since.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     add("--prune", action="store_true", help="also remove what is gone where that is more than a tenth of a source")
     add("--retry", action="store_true", help="also read files that were unreadable, or were deleted from the index")
     add("--image-column", default="", metavar="NAME", help="column of the images in a table, if its name is not known")
-    add("--caption-column", default="", metavar="NAME", help="column of the captions in a table")
+    add("--caption-column", default="", metavar="NAME", help="column of captions in a table; key or ending in .tar")
     add("--splits", default="", metavar="LIST", help="of a run's dataset (default: those it is trained on)")
     add("--engine", choices=("local", "ray"), default="local", help="ray: encode on a Ray cluster (RAY_ADDRESS)")
     add("--workers", type=int, metavar="N", help="processes that encode, with --engine ray (default: 2)")

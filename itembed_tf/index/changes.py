@@ -86,11 +86,11 @@ class Changes:
         return int(row[0]) if row else None
 
     def gone(self, source: int, unlisted: Sequence[str] = ()) -> list[int]:
-        """Items of a source that were not found, except those in folders that could not be listed."""
+        """Items of a source that were not found, except those in folders and shards that could not be listed."""
         rows = self._connection.execute(
             "SELECT id, place FROM items WHERE source = ? AND id NOT IN (SELECT item FROM temp.seen)", (source,)
         )
-        kept = tuple(f"{folder.rstrip('/')}/" for folder in unlisted)
+        kept = tuple(f"{place.rstrip('/')}{mark}" for place in unlisted for mark in "/#")
         return [id for id, place in rows if not (kept and place.startswith(kept))]
 
     def _compare(self, entries: Sequence[Entry], source: int) -> Iterator[Change]:

@@ -58,7 +58,7 @@ CREATE TABLE lessons (
     word_rows BLOB NOT NULL
 );
 
--- what was given to `itembed index`: kind is folder, pattern, table, shards or sentences; settings: JSON
+-- what was given to `itembed index`: kind is that of `itembed_tf.index.sources.Source`; settings: JSON
 CREATE TABLE sources (
     id INTEGER PRIMARY KEY,
     kind TEXT NOT NULL,

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from itembed_tf.data.readers import ImageSource
 from itembed_tf.data.readers.group import IMAGE_SUFFIXES
@@ -22,7 +22,11 @@ from itembed_tf.errors import UsageError, did_you_mean
 from itembed_tf.index.records import Kind
 
 TABLE_SUFFIXES = (*(suffix for suffix in TABLES if suffix != ".txt"), *JSON, *TOKENS, ".parquet")
-KINDS = "a folder, a glob pattern, an image, a table (.csv, .tsv, .jsonl, .json, .parquet), sentences (.txt), or shards"
+KINDS = (
+    "a folder, a glob pattern, an image, a table (.csv, .tsv, .jsonl, .json, .parquet), sentences (.txt), WebDataset "
+    "shards (.tar), or the folder of `itembed prepare`"
+)
+TAR = ".tar"
 
 
 @dataclass(frozen=True)
@@ -30,9 +34,10 @@ class Source:
     """Something that has images or sentences.
 
     Attributes:
-        kind: "folder", "pattern", "table", "sentences", "shards" or "run".
+        kind: "folder", "pattern", "table", "sentences", "tar", "shards" or "run".
         location: absolute path, or glob pattern.
-        settings: "image_column" and "caption_column" of a table, "splits" of a run, where they were given.
+        settings: "image_column" and "caption_column" of a table, "caption_column" of .tar shards, "splits" of a run,
+            where they were given.
     """
 
     kind: str
@@ -73,17 +78,25 @@ class Entry:
     time: float | None = None
 
 
+class Entries(Protocol):
+    """The entries of a source. They may be iterated several times; files are looked at each time."""
+
+    def __iter__(self) -> Iterator[Entry]: ...
+
+    def __len__(self) -> int: ...
+
+
 @dataclass
 class Listing:
     """The entries of a source.
 
     Attributes:
-        entries: may be iterated several times; the files of a folder are looked at each time.
+        entries: of the source.
         problems: what of the source could not be used, one line each.
-        unlisted: folders that could not be read. What the index has from there is kept.
+        unlisted: folders and shards that could not be read as a whole. What the index has from there is kept.
     """
 
-    entries: FileEntries | Sequence[Entry] = ()
+    entries: Entries = ()
     problems: list[str] = field(default_factory=list)
     unlisted: list[str] = field(default_factory=list)
 
@@ -120,6 +133,8 @@ def find_source(given: str, settings: Mapping[str, str] | None = None) -> Source
             return Source("run", location, settings or {})
         return Source("folder", location)
     suffix = path.suffix.lower()
+    if suffix == TAR and (path.is_file() or glob.has_magic(given)):
+        return Source("tar", glob.escape(location) if path.is_file() else location, settings or {})
     if path.is_file():
         if suffix in TABLE_SUFFIXES:
             return Source("table", location, settings or {})
@@ -164,10 +179,12 @@ def file_entry(path: str, root: str, captions: tuple[str, ...] = (), fields: Map
 
 
 def _list_described(source: Source) -> Listing:
+    from itembed_tf.index import datasets, tables, tar_shards
+
+    if source.kind == "tar":
+        return tar_shards.list_tar(source)
     if not os.path.exists(source.location):
         return Listing(problems=[f"{source.location} does not exist: it was removed, or its disk is not mounted"])
-    from itembed_tf.index import datasets, tables
-
     readers = {
         "table": tables.list_table,
         "sentences": tables.list_sentences,
@@ -183,6 +200,9 @@ def _list_folder(location: str) -> Listing:
     errors: list[OSError] = []
     paths, problems = _printable(image_files(Path(location), onerror=errors.append), location)
     problems += [f"{error.filename} cannot be read: {error.strerror}" for error in errors]
+    shards = [] if paths or problems else glob.glob(f"{glob.escape(location)}/*{TAR}")
+    if shards:
+        problems.append(f"{location} has no images, but WebDataset shards: give '{location}/*{TAR}'")
     return Listing(FileEntries(location, paths), problems, [str(error.filename) for error in errors])
 
 

@@ -88,9 +88,9 @@ def list_table(source: Source) -> Listing:
             "one with --image-column or --caption-column"
         )
     texts = (
-        (text, {"row": record.where, **_fields(record.values, others)})
+        (text, {"row": record.where, **fields_of(record.values, others)})
         for record in records
-        for text in _captions(record.values, captions)
+        for text in captions_of(record.values, captions)
     )
     return Listing(_sentences(str(path), texts, problems), problems)
 
@@ -129,8 +129,8 @@ def _file_entries(
     for name, record in rows:
         if name in resolved.files:
             file = os.path.normpath(path.parent / resolved.files[name])
-            texts.setdefault(file, {}).update(dict.fromkeys(_captions(record.values, captions)))
-            fields.setdefault(file, _fields(record.values, others))
+            texts.setdefault(file, {}).update(dict.fromkeys(captions_of(record.values, captions)))
+            fields.setdefault(file, fields_of(record.values, others))
     return [file_entry(file, str(path.parent), tuple(own), fields[file]) for file, own in texts.items()]
 
 
@@ -148,19 +148,21 @@ def _cell_entries(
             f"{path.name}#{number}",
             size=size,
             image=cell,
-            captions=tuple(dict.fromkeys(_captions(values, captions))),
-            fields=_fields(values, others),
+            captions=tuple(dict.fromkeys(captions_of(values, captions))),
+            fields=fields_of(values, others),
         )
         for number, (cell, values) in enumerate(zip(cells, rows, strict=True))
     ]
 
 
-def _captions(values: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
+def captions_of(values: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
+    """The captions of a record, from columns that hold a text or a list of texts."""
     found = [str(text).strip() for name in columns if name in values for text in caption_list(values[name]) if text]
     return [text for text in found if is_caption(text)]
 
 
-def _fields(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+def fields_of(values: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The columns of a record that become fields of an item, with values that SQLite compares."""
     plain = {name: _plain(values[name]) for name in names if values.get(name) not in (None, "")}
     return {name: value for name, value in plain.items() if value == value}  # NaN is a missing number
 

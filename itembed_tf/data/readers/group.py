@@ -46,8 +46,9 @@ def read_image(image: ImageSource) -> bytes:
     status = os.stat(part.path)
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):  # opening a named pipe would wait
         raise OSError(f"{part.path} is a pipe, a socket or a device, not a file")
-    if part.length < 0 and status.st_size > MAX_BYTES:
-        raise OSError(f"{part.path} has {status.st_size:,} bytes; the maximum of an image file is {MAX_BYTES:,}")
+    size = status.st_size if part.length < 0 else part.length
+    if size > MAX_BYTES:
+        raise OSError(f"{part.path}: an image of {size:,} bytes; the maximum of an image file is {MAX_BYTES:,}")
     with open(part.path, "rb") as file:
         file.seek(part.offset)
         data = file.read(part.length)

@@ -72,8 +72,7 @@ def read_tar(
     if not path.is_file():
         raise ValueError(f"{path} must be a file. {advice}")
     with path.open("rb") as file:
-        _check_start(file.read(tarfile.BLOCKSIZE), path)
-        for member in _members(file, faults):
+        for member in _members(file, path, faults):
             _add(samples, member, file, path, (*TEXTS, "json", caption_column), faults)
     if not samples:
         raise ValueError(f"{path} is not a tar file, or is empty; is the download incomplete? {advice}")
@@ -92,6 +91,27 @@ def read_tar(
     return rows
 
 
+def stream_samples(path: Path, caption_column: str, faults: list[str]) -> Iterator[tuple[str, Sample]]:
+    """The samples of a shard with their keys, one after the other: the members of a sample must follow each other.
+
+    Args:
+        path: of the shard.
+        caption_column: another ending of a text, besides `TEXTS`; "" for none.
+        faults: what is damaged, and was left out, is added.
+
+    Raises:
+        ValueError: a compressed tar file, or a pointer file of Git LFS.
+    """
+    with path.open("rb") as file:
+        samples: dict[str, Sample] = {}
+        for member in _members(file, path, faults):
+            _add(samples, member, file, path, (*TEXTS, "json", caption_column), faults)
+            if len(samples) > 1:
+                key = next(iter(samples))
+                yield key, samples.pop(key)
+        yield from samples.items()
+
+
 def _check_start(head: bytes, path: Path) -> None:
     if problem := pointer_problem(head[:HEAD]):
         raise ValueError(f"{path} {problem}")
@@ -99,14 +119,28 @@ def _check_start(head: bytes, path: Path) -> None:
         raise ValueError(f"{path} is compressed; run gunzip on it, as images are read where they are in the file")
 
 
-def _members(file: BinaryIO, faults: list[str]) -> Iterator[tarfile.TarInfo]:
+class _Bounded:
+    """A file of which no more than `MAX_TEXT` bytes are read at once: a tar header can ask for gigabytes."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.name, self.mode = file.name, file.mode
+        self.seek, self.tell, self._read = file.seek, file.tell, file.read
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= MAX_TEXT:
+            raise tarfile.ReadError(f"a header of {size:,} bytes")
+        return self._read(size)
+
+
+def _members(file: BinaryIO, path: Path, faults: list[str]) -> Iterator[tarfile.TarInfo]:
     """The regular members of a tar file. A damaged header is skipped, up to the next valid one."""
+    _check_start(file.read(BLOCK), path)
     size = file.seek(0, 2)
     file.seek(0)
     end = 0
-    with suppress(tarfile.TarError):  # the end of the file, or of what can be read of it
-        archive = tarfile.TarFile(fileobj=file, ignore_zeros=True)
-        while (member := archive.next()) is not None:
+    with suppress(tarfile.TarError, RecursionError):  # the end of the file, or of what can be read of it
+        archive = tarfile.TarFile(fileobj=_Bounded(file), ignore_zeros=True)  # type: ignore[arg-type]
+        while end <= size and (member := archive.next()) is not None:
             _check_gap(file, end, member.offset, faults)
             end = archive.offset
             archive.members = []  # type: ignore[attr-defined]  # the archive would keep them all
