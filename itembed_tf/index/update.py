@@ -24,7 +24,7 @@ from itembed_tf.index.items import CHUNK, add_source, delete_items, move_items, 
 from itembed_tf.index.pending import Pending
 from itembed_tf.index.records import BuildReport, Generation, NewItem
 from itembed_tf.index.sources import Entry, Listing, Source
-from itembed_tf.index.vectors import Vector, Vectors
+from itembed_tf.index.vectors import OF_CONTENT, Vector, Vectors
 
 WORK = ("new", "changed", "described")
 ReadMany: TypeAlias = Callable[[Iterable[Entry]], Iterator[list[ReadEntry]]]
@@ -48,14 +48,12 @@ class Update:
     ) -> None:
         self.connection, self.generation, self.vectors = connection, generation, vectors
         self.report = BuildReport()
-        query = (
-            "SELECT 1 FROM items JOIN vectors ON item = id WHERE content = ? AND generation = ? AND mapped = 0 LIMIT 1"
-        )
+        query = f"SELECT 1 FROM {OF_CONTENT} WHERE content = ? LIMIT 1"
         lock = Lock()
 
         def is_known(content: str) -> bool:  # called in the threads that read; they share a connection
             with lock:
-                return second.execute(query, (content, generation.number)).fetchone() is not None
+                return second.execute(query, (generation.number, content)).fetchone() is not None
 
         self.read = partial(read_entry, is_known=is_known, max_pixels=max_pixels)
         self.read_many = read_many or partial(read_ahead, read=self.read)

@@ -20,6 +20,9 @@ from itembed_tf.index.text_encoder import TextEncoder, load_text_encoder
 
 EmbedImages: TypeAlias = Callable[[Sequence[bytes]], Sequence[Embedded]]
 CHUNK = 500
+# Items with their own vector in a generation, to be found by content. CROSS JOIN makes SQLite begin with the items; by
+# itself it goes through all vectors of the generation.
+OF_CONTENT = "items CROSS JOIN vectors ON item = id AND generation = ? AND mapped = 0"
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,8 @@ class Vectors:
         for start in range(0, len(contents), CHUNK):
             chunk = contents[start : start + CHUNK]
             rows = self._connection.execute(
-                "SELECT content, vector, text_bias, image_bias, thumbnails.image "
-                "FROM items JOIN vectors ON item = id LEFT JOIN thumbnails USING (content) "
-                f"WHERE generation = ? AND mapped = 0 AND content IN ({','.join('?' * len(chunk))})",
+                f"SELECT content, vector, text_bias, image_bias, thumbnails.image FROM {OF_CONTENT} "
+                f"LEFT JOIN thumbnails USING (content) WHERE content IN ({','.join('?' * len(chunk))})",
                 (self._generation.number, *chunk),
             )
             for content, vector, *others in rows:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import index_build, index_faults
+from benchmarks import index_build, index_faults, many_files
 from benchmarks.fake_encoder import FakeEncoder, empty_index
 from itembed_tf.index.build import build_index
 from itembed_tf.index.database import transaction, writing
@@ -52,3 +52,9 @@ def test_a_mixed_state_and_lost_items_are_noticed(tmp_path: Path, damage: str, f
         assert any(
             "acknowledged (+), and the index says otherwise" in line for line in index_faults.faults(place, set())
         )
+
+
+@pytest.mark.benchmark
+def test_many_files(capsys: pytest.CaptureFixture[str]) -> None:
+    assert many_files.main(["--quick"]) == 0
+    assert "2,000 names of 1,000 files" in capsys.readouterr().out
