@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,8 +11,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from itembed_tf.config import Config, arguments
+from itembed_tf.config import Config, arguments, frozen_backbone
 from itembed_tf.data.batches import Items, flatten
+from itembed_tf.data.joined_features import Features
 from itembed_tf.data.readers import read_dataset
 from itembed_tf.data.unreadable import drop_unreadable
 from itembed_tf.evaluation.calibration import Side
@@ -20,7 +21,7 @@ from itembed_tf.evaluation.embeddings import embedder
 from itembed_tf.exporting import EncoderPair, load_pair
 from itembed_tf.pipeline.calibration import calibrate_run
 from itembed_tf.retrieval import Calibration
-from itembed_tf.training.frozen_outputs import image_features
+from itembed_tf.training.frozen_outputs import encoder_features
 from itembed_tf.training.run_directory import open_run, read_skipped
 
 
@@ -55,7 +56,7 @@ def read(run: Path) -> Calibrated:
         raise SystemExit(f"{run}: its dev is too small, or calibration.rows = 0 in its config")
     items = flatten(by_split["dev"])
     settings = arguments(config.image) | arguments(config.evaluation)
-    cached = features(items) if features else None
+    cached = features(items) if features and not config.evaluation.crops else None
     embeddings = embedder(model, items, opened.vocabulary, **settings, features=cached)()
     known = np.flatnonzero(pair.vocabulary.encode(items.captions).any(axis=1))
     captions = Side(embeddings.captions[known], items.caption_groups[known])
@@ -63,12 +64,12 @@ def read(run: Path) -> Calibrated:
     return Calibrated(pair, calibration, dev)
 
 
-def features_of(config: Config, model: keras.Model) -> Callable[[Items], list[NDArray[np.float32]]] | None:
+def features_of(config: Config, model: keras.Model) -> Callable[[Items], Sequence[Features]] | None:
     """Cached backbone features of images, as many views as the encoder averages; None for a fine-tuned backbone."""
-    if config.precision != "float32" or not all("backbone" in stage.freeze for stage in config.stages):
+    if config.precision != "float32" or not frozen_backbone(config):
         return None
     flip = config.evaluation.flip
-    return partial(image_features, config, model, views=1 + flip, mirror=flip)
+    return partial(encoder_features, config, model, views=1 + flip, mirror=flip)
 
 
 def halves(dev: Dev, repeats: int) -> Iterator[tuple[tuple[Side, Side], tuple[Side, Side]]]:

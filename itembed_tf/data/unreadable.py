@@ -42,16 +42,19 @@ def find_unreadable(groups: Sequence[Group], *, max_pixels: int = Config.max_pix
         groups: of any splits.
         max_pixels: images of more pixels, by their header, are not decoded and count as unreadable.
     """
-    results = decode_thumbnails(groups, 32, max_pixels=max_pixels)
-    return [result for result in results if isinstance(result, UnreadableImage)]
+    check = or_unreadable(_thumbnail_decoder(32), max_pixels, only_check=True)
+    return [result for result in _of_all(groups, check) if isinstance(result, UnreadableImage)]
 
 
 def decode_thumbnails(groups: Sequence[Group], size: int, *, max_pixels: int) -> Iterator[np.ndarray | UnreadableImage]:
     """Decode every image in order, as uint8 [size, size, 3]."""
+    return _of_all(groups, or_unreadable(_thumbnail_decoder(size), max_pixels))
+
+
+def _of_all(groups: Sequence[Group], function: Callable[[NamedImage], Any]) -> Iterator[Any]:
     named = [pair for group in groups for pair in named_images(group)]
     with ThreadPoolExecutor() as pool:
-        results = pool.map(or_unreadable(_thumbnail_decoder(size), max_pixels), named)
-        yield from tqdm(results, total=len(named), desc="checking images", unit=" images")
+        yield from tqdm(pool.map(function, named), total=len(named), desc="checking images", unit=" images")
 
 
 @cache
@@ -63,12 +66,14 @@ def _thumbnail_decoder(size: int) -> Any:
     return decode
 
 
-def or_unreadable(function: Any, max_pixels: int) -> Callable[[NamedImage], Any]:
+def or_unreadable(function: Any, max_pixels: int, *, only_check: bool = False) -> Callable[[NamedImage], Any]:
     """Wrap a function of an image file's bytes: it takes a named image, and returns UnreadableImage where it fails.
 
     Args:
         function: tf.function of a scalar string, with an input signature.
         max_pixels: images of more pixels, by their header, are not decoded.
+        only_check: return None for an image that Pillow has decoded, without the function: it cannot fail, and
+            TensorFlow keeps the memory of the last large images that it decoded.
     """
     traced = function.get_concrete_function()  # once, rather than in every thread
 
@@ -76,8 +81,11 @@ def or_unreadable(function: Any, max_pixels: int) -> Callable[[NamedImage], Any]
         name, image = named
         try:
             data = read_image(image)
+            prepared = prepare_image(data, max_pixels=max_pixels)
+            if only_check and prepared is not data:
+                return None
             # As an array of one object: tf.constant copies bytes four times.
-            return traced(tf.constant(np.array(prepare_image(data, max_pixels=max_pixels), object))).numpy()
+            return traced(tf.constant(np.array(prepared, object))).numpy()
         except tf.errors.OpError:
             return UnreadableImage(name, damage(data, read_header(data)))
         except ImageError as error:

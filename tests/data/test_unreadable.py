@@ -16,7 +16,13 @@ from benchmarks import image_files
 from itembed_tf.data.images import load_image
 from itembed_tf.data.readers import Group
 from itembed_tf.data.readers.group import MAX_BYTES
-from itembed_tf.data.unreadable import TooManyUnreadable, drop_unreadable, find_unreadable
+from itembed_tf.data.unreadable import (
+    TooManyUnreadable,
+    UnreadableImage,
+    drop_unreadable,
+    find_unreadable,
+    or_unreadable,
+)
 from tests.support.images import image_bytes
 
 
@@ -111,3 +117,19 @@ def test_images_are_checked_with_the_decoder_of_training():
     assert unreadable == {"g, image 3"}
     for image in images[:2]:
         load_image(tf.constant(image), size=32, fit="stretch")
+
+
+def test_an_image_that_pillow_has_decoded_is_not_decoded_again_to_check_it() -> None:
+    """TensorFlow keeps the memory of its last large images, three bytes a pixel."""
+    decoded: list[int] = []
+
+    @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
+    def decode(data: tf.Tensor) -> tf.Tensor:
+        return tf.numpy_function(lambda content: decoded.append(len(content)) or 1, [data], tf.int64)
+
+    check = or_unreadable(decode, 10**6, only_check=True)
+    assert check(("a", image_bytes(1, "AVIF"))) is None and check(("b", image_bytes(1, "GIF"))) is None
+    assert decoded == []
+    assert isinstance(check(("c", image_bytes(1, "AVIF")[:300])), UnreadableImage)
+    check(("d", image_bytes(1, "PNG")))
+    assert decoded == [len(image_bytes(1, "PNG"))]
