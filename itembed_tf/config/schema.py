@@ -237,7 +237,7 @@ class Config:
     max_broken_percent: float = key(1.0, "maximum percent of unreadable images", minimum=0, maximum=100)
     max_pixels: int = key(
         50_000_000,
-        "maximum pixels of an image, by its header; larger ones are unreadable (12 bytes a pixel, HEIC and AVIF 18)",
+        "maximum pixels of an image, by its header; larger ones are unreadable (12 bytes a pixel)",
         minimum=1,
     )
     dataset: Dataset = Dataset()
