@@ -35,7 +35,7 @@ def test_a_rotated_space_costs_nothing_and_a_noisy_one_little():
 
 
 def curve(first: float, third: float, shares: tuple[float, ...] = (280.0, 290.0, 300.0)) -> Curve:
-    learned = Bridge(np.eye(2, dtype=np.float32), np.zeros(2, np.float32), "ridge", 1, 0.9, 0.5, 1)
+    learned = Bridge(np.eye(2, dtype=np.float32), np.zeros(2, np.float32), "ridge", 0.1, 0.3, 1, 0.9, 0.5, 1)
     values = {1000: (learned, first), 3000: (learned, third)}
     return Curve(285.0, 300.0, values, dict(zip((0.0, 0.5, 1.0), shares)))
 

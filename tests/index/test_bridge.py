@@ -44,6 +44,22 @@ def test_promised_recall_is_found_on_items_that_were_never_seen():
     assert found == pytest.approx(bridge.recall, abs=0.05)
 
 
+def test_texts_help_where_items_are_few_and_are_left_out_where_they_mislead():
+    mixing = gaussian(12, 12, 0)
+    old, queries = unit(gaussian(200, 12, 1)), unit(gaussian(300, 12, 4))
+    new = unit(old @ mixing + 0.3 * gaussian(200, 12, 3))
+    said = unit(gaussian(500, 12, 5) + 2)  # texts have another mean than images
+    texts = said, unit(said @ mixing)
+    others = unit(gaussian(400, 12, 6))
+    right = nearest(queries, unit(others @ mixing))
+    found = {}
+    for name, pairs in (("without", None), ("with", texts), ("misleading", (said, gaussian(500, 12, 7)))):
+        bridge = fit_bridge(old[:30], new[:30], queries, texts=pairs)
+        found[name] = overlap(right, nearest(queries, bridge.map(others)))
+        assert (bridge.text_weight > 0) == (name == "with"), name
+    assert found["with"] > found["without"] + 0.05 and found["misleading"] == found["without"]
+
+
 def test_overlap_by_hand():
     assert overlap(np.array([[1, 2], [3, 4]]), np.array([[2, 9], [4, 3]])) == 0.75
 

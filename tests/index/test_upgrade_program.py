@@ -39,7 +39,7 @@ def test_an_upgrade_says_what_is_left_and_how_to_go_back(
     index: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = {}
-    bridge = Bridge(np.eye(2, dtype=np.float32), np.zeros(2, np.float32), "ridge", 60, 0.9, 0.75, 12)
+    bridge = Bridge(np.eye(2, dtype=np.float32), np.zeros(2, np.float32), "ridge", 0.1, 0.3, 60, 0.9, 0.75, 12)
 
     def upgraded(*places, **options):
         given.update(options, places=places)
