@@ -152,7 +152,7 @@ def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
 def _encoder(short_side: int, quality: int, max_pixels: int) -> Callable[[NamedImage], Any]:
     """A function from a named image to JPEG bytes, or UnreadableImage."""
 
-    @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
     def shrink(data: tf.Tensor) -> tf.Tensor:
         return shrink_image(data, short_side=short_side, quality=quality)
 

@@ -48,7 +48,7 @@ def image_source(images: Sequence[ImageSource], augment: Callable[[tf.Tensor, tf
     """Batches {"image": [B, S, S, 3]} of decoded, augmented images; `augment(file bytes, seed)` gives one."""
     read = read_from(images)
 
-    @tf.function(input_signature=[tf.TensorSpec((), tf.int64), tf.TensorSpec((2,), tf.int32)])
+    @tf.function(input_signature=[tf.TensorSpec((), tf.int64), tf.TensorSpec((2,), tf.int32)], autograph=False)
     def decode(i: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:  # traced once, rather than in every epoch
         return augment(read(i), seed)
 
@@ -104,7 +104,10 @@ def image_batches(
 ) -> tf.data.Dataset:
     """Batches [b, S, S, 3] of all images in order, the last may be smaller; `decode(file bytes, index)` gives one."""
     read = read_from(images)
-    rows = tf.data.Dataset.range(len(images)).map(
-        lambda i: decode(read(i), i), num_parallel_calls=THREADS, deterministic=True
-    )
+
+    @tf.autograph.experimental.do_not_convert  # there is no Python control flow, and converting it takes three seconds
+    def row(i: tf.Tensor) -> tf.Tensor:
+        return decode(read(i), i)
+
+    rows = tf.data.Dataset.range(len(images)).map(row, num_parallel_calls=THREADS, deterministic=True)
     return read_ahead(rows.batch(batch_size))

@@ -59,7 +59,7 @@ def _of_all(groups: Sequence[Group], function: Callable[[NamedImage], Any]) -> I
 
 @cache
 def _thumbnail_decoder(size: int) -> Any:
-    @tf.function(input_signature=[tf.TensorSpec((), tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
     def decode(data: tf.Tensor) -> tf.Tensor:
         return tf.cast(tf.round(load_image(data, size=size, fit="stretch")), tf.uint8)
 

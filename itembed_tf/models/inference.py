@@ -19,7 +19,8 @@ def inference_function(model: keras.Model) -> InferenceFunction:
     It reads the model's variables at every call, so it follows further training.
     """
     signature = tf.TensorSpec((None, *model.input.shape[1:]), model.input.dtype)
-    return tf.function(lambda x: model(x, training=False), input_signature=[signature]).get_concrete_function()
+    forward = tf.function(lambda x: model(x, training=False), input_signature=[signature], autograph=False)
+    return forward.get_concrete_function()
 
 
 def row_batches(rows: np.ndarray, batch_size: int) -> Iterator[tf.Tensor]:

@@ -85,7 +85,7 @@ def compiled_step(
         raise ValueError("mining needs captions as word ids: set mining = 0 where sentence features are cached")
     variables = network.trainable_variables
 
-    @tf.function(jit_compile=stage.jit)
+    @tf.function(jit_compile=stage.jit, autograph=False)  # no Python control flow depends on a tensor
     def step(batch: Batch) -> dict[str, tf.Tensor]:
         batch = dict(batch)
         captions = batch["ids" if "ids" in inputs else "text_features"]
