@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -11,16 +12,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores; two pools would fight over them
+    for pool in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(pool, "1")
+
 # First of all: sqlite3 that is imported after TensorFlow has TensorFlow's own SQLite, without full-text search.
 import itembed_tf.index.sqlite_library  # noqa: F401
+from tests.support.shared import shared_folder
 
 if TYPE_CHECKING:
     from benchmarks.served import Served
     from tests.support.toy_exports import ToyExports
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # the workers share the cores; two pools would fight over them
+
+def pytest_collection_finish() -> None:
+    """The objects of all imports stay; without this, the garbage collector would visit them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -65,6 +74,17 @@ def shallow_backbone() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
+def without_exports() -> Iterator[None]:
+    """Trainings export no encoders, which takes most of the time of a small one and has tests of its own."""
+    from itembed_tf.pipeline import outputs
+
+    with pytest.MonkeyPatch.context() as patch:
+        for step in ("write_saved_models", "write_litert_text_encoder"):
+            patch.setattr(outputs, step, lambda *_, **__: None)
+        yield
+
+
+@pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A small Flickr8k of drawn boxes; its folder."""
     from benchmarks.tiny_flickr8k import write_tiny_flickr8k
@@ -77,7 +97,7 @@ def toy_exports(tmp_path_factory: pytest.TempPathFactory) -> ToyExports:
     """Exports of tiny encoders (`tests.support.toy_exports`)."""
     from tests.support.toy_exports import ToyExports
 
-    return ToyExports(tmp_path_factory.mktemp("toy_exports"))
+    return ToyExports(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
@@ -100,7 +120,7 @@ def unchanged(folder: Path) -> Iterator[Path]:
     before = files()
     yield folder
     changed = sorted(name for name, _ in before.items() ^ files().items())
-    assert not changed, f"a test of this process changed {changed} in the shared folder {folder}: copy it first"
+    assert not changed, f"a test changed {changed} in the shared folder {folder}: copy it first"
 
 
 @pytest.fixture(scope="session")
@@ -108,7 +128,7 @@ def small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder of sixteen random images with captions (`tests.support.small_run`)."""
     from tests.support.small_run import write_dataset
 
-    with unchanged(write_dataset(tmp_path_factory.mktemp("small_dataset"))) as folder:
+    with unchanged(shared_folder(tmp_path_factory, "small_dataset", write_dataset)) as folder:
         yield folder
 
 
@@ -117,9 +137,11 @@ def small_run(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """A run of a tiny model on `small_dataset`, to load with `shallow_backbone`. Copy it before changing it."""
     from tests.support.small_run import write_run
 
-    with two_stages():
-        run = write_run(tmp_path_factory.mktemp("small_run") / "small", small_dataset)
-    with unchanged(run) as folder:
+    def write(folder: Path) -> None:
+        with two_stages():
+            write_run(folder, small_dataset)
+
+    with unchanged(shared_folder(tmp_path_factory, "small", write)) as folder:
         yield folder
 
 
@@ -128,7 +150,9 @@ def small_export(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     """The SavedModels of `small_run`. Copy the folder before changing it."""
     from itembed_tf.exporting import export_saved_models
 
-    with two_stages():
-        exports = export_saved_models(small_run, tmp_path_factory.mktemp("small_export")).models.folder
-    with unchanged(exports) as folder:
+    def write(folder: Path) -> None:
+        with two_stages():
+            export_saved_models(small_run, folder)
+
+    with unchanged(shared_folder(tmp_path_factory, "small_export", write)) as folder:
         yield folder

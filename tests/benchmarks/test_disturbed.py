@@ -14,7 +14,10 @@ from benchmarks.tiny_runs import Place
 
 @pytest.mark.slow
 def test_disturbed_runs_are_continued_right_or_refused(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, deterministic_ops_end: None
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    deterministic_ops_end: None,
+    shallow_backbone: None,
 ) -> None:
     monkeypatch.setenv("ITEMBED_CACHE", "")  # restored afterwards: the benchmark sets it
     assert disturbed.main(["--quick"]) == 0

@@ -56,11 +56,12 @@ def test_a_port_that_is_in_use_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_run_is_indexed_with_its_captions_and_splits_once(
-    shallow_backbone: None, small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small_run: Path, small_export: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from itembed_tf.demo.run_index import index_run
 
     run = shutil.copytree(small_run, tmp_path / "run")
+    shutil.copytree(small_export, run / "encoders")
     folder = index_run(run, "all")
     assert folder == run / "demo.index" and "indexed 16 images" in capsys.readouterr().err
     with closing(SearchedIndex(folder)) as index:

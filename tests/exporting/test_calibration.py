@@ -23,10 +23,10 @@ pytestmark = pytest.mark.usefixtures("shallow_backbone")
 
 
 @pytest.fixture(scope="module")
-def exported(small_run: Path, tmp_path_factory: pytest.TempPathFactory, shallow_backbone: None) -> Path:
-    """A copy of the run whose encoders were exported into it, with a calibration on its eight dev groups."""
+def exported(small_run: Path, small_export: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the run with its exported encoders, whose calibration was measured on its eight dev groups."""
     run = shutil.copytree(small_run, tmp_path_factory.mktemp("exported") / "run")
-    assert export_saved_models(run, run / "encoders").calibration == f"{CALIBRATION_FILE}: measured on dev"
+    shutil.copytree(small_export, run / "encoders")
     return run
 
 

@@ -56,7 +56,7 @@ def test_the_output_names_what_was_written_and_the_next_command(small_run, small
     contract = json.loads((tmp_path / "encoders.json").read_text())
     for name in ("image_encoder", "text_encoder"):
         assert f"{tmp_path / name / '1'}: {contract['encoders'][name]['bytes'] / 1e6:.1f} MB" in output
-    assert contract["contract"][:16] in output
+    assert contract["contract"][:16] in output and "calibration.npz: measured on dev" in output
     assert contract["contract"] != _contract(small_export / "encoders.json"), "other averaging, other embeddings"
     assert shlex.split(output.splitlines()[-1])[-2:] == ["serve", str(tmp_path)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import subprocess
 import sys
 from contextlib import closing
@@ -82,8 +83,20 @@ def test_the_image_encoder_is_copied_once_and_found_by_its_contract(
         stored_image_encoder(tmp_path, other)
 
 
-def test_exports_are_found_by_their_folder_or_their_run(small_export: Path, tmp_path: Path) -> None:
+def test_exports_are_found_by_their_folder_or_their_run(
+    small_run: Path, small_export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert find_exports(small_export) == small_export
+    run = shutil.copytree(small_run, tmp_path / "run")
+    calls = []
+
+    def export(path: Path, out: Path) -> None:
+        calls.append(path)
+        shutil.copytree(small_export, out)
+
+    monkeypatch.setattr("itembed_tf.exporting.export_saved_models", export)
+    assert find_exports(run) == find_exports(run) == run / "encoders"
+    assert calls == [run], "exported once"
     with pytest.raises(UserError, match=r"has neither config.toml nor encoders.json: expected the directory of a"):
         find_exports(tmp_path)
     with pytest.raises(UserError, match="is not a folder"):

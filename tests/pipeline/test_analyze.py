@@ -18,12 +18,13 @@ from itembed_tf.training.build import build_model
 from itembed_tf.training.run_directory import save_weights, write_metrics
 from tests.support.images import image_bytes
 
+pytestmark = pytest.mark.usefixtures("shallow_backbone")
 WORDS = ("blue", "circle", "on", "paper", "red", "square", "the", "white")
 CAPTIONS = ("The red square, on white paper!", "a blue circle")
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(shallow_backbone: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run directory with a small model that was never trained."""
     place = tmp_path_factory.mktemp("analyze")
     (place / "images").mkdir()
@@ -41,7 +42,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "image_tower.levels": "[]",
         "embedding_size": "16",
     }
-    settings |= {"text_tower.width": "0.05", "text_tower.word_width": "8", "text_tower.stem": "0"}
+    settings |= {"text_tower.width": "0.05", "text_tower.blocks": "[1]"}
+    settings |= {"text_tower.word_width": "8", "text_tower.stem": "0"}
     config, run = load_config(None, [f"{key}={value}" for key, value in settings.items()]), place / "run"
     run.mkdir()
     (run / "config.toml").write_text(dump_config(config))

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import itembed_tf
-from benchmarks.served import Served, local_server, sample_image, toy_export
+from benchmarks.served import Served, local_server, sample_image
 from itembed_tf.errors import UserError
 from itembed_tf.index import Query, open_searcher, writing
 from itembed_tf.index.answers import answer_json
@@ -32,13 +32,14 @@ from itembed_tf.server.metrics import Metrics
 from itembed_tf.server.rest_api import make_handler
 from itembed_tf.server.search_api import SearchApi
 from tests.support.small_index import CONTRACT, new_item, write_index
+from tests.support.toy_exports import ToyExports
 
 NAMES = ("red.jpg", "bike.jpg", "dog.jpg")
 
 
 @pytest.fixture(scope="module")
-def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy_export(tmp_path_factory.mktemp("search") / "exports")
+def exports(toy_exports: ToyExports) -> Path:
+    return toy_exports.folder()
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,7 @@ def dataset_settings(folder: Path) -> list[str]:
 
 def write_dataset(folder: Path) -> Path:
     """Sixteen random images with captions, half train, half dev."""
+    folder.mkdir()
     random, rows = np.random.default_rng(5), ["image,caption,split"]
     for i in range(16):
         pixels = random.integers(0, 255, (24, 24, 3), dtype=np.uint8)
