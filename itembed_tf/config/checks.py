@@ -46,6 +46,11 @@ def check_settings(config: Config) -> None:
     check_augmentation(config)
     if not config.memory.rows:
         refuse_ignored("memory", config.memory, ["weight", "temperature"], "memory.rows is 0")
+    if config.from_run:
+        refuse_ignored("classes", config.classes, ["clusters"], "with from_run the classes are groups")
+        refuse_ignored("model", config.model, ["start"], "with from_run the weights are those of that run")
+        if config.members:
+            refuse("from_run", config.from_run, "an ensemble starts from the beginning: leave out members, or from_run")
     if config.members:
         check_members(config)
     else:
@@ -87,6 +92,8 @@ def check_files(config: Config) -> None:
         ConfigError: one does not exist; the message says where it was looked for.
     """
     check_dataset(config)
+    if config.from_run:
+        _check_folder("from_run", config.from_run, "it must be the run directory of a finished run")
     for each in member_configs(config):
         weights, vectors = each.image_tower.weights, each.word_vectors.path
         if weights not in ("imagenet", "none"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itembed_tf.config.checks import check_files, check_splits
 from itembed_tf.config.checks_model import check_image_tower, check_sentence, check_word_vectors
 from itembed_tf.config.checks_stage import check_losses, check_schedule
+from itembed_tf.config.dump import toml_value
 from itembed_tf.config.losses import INSTANCE_LOSSES, LOSS_SETTINGS
 from itembed_tf.config.refuse import refuse, refuse_choice, refuse_ignored
 from itembed_tf.config.schema import Config
@@ -23,7 +24,7 @@ def check_localisation(config: Config) -> None:
     if "train" not in splits or len(splits) < 2:
         refuse("dataset.splits", splits, 'must have "train" and a split to evaluate, "dev" or "test"')
     check_splits(config)
-    for key in ("precision", "max_broken_percent", "max_pixels", "members"):
+    for key in ("precision", "max_broken_percent", "max_pixels", "from_run", "members"):
         refuse_ignored_top(config, key)
     refuse_ignored("image_tower", config.image_tower, ["crops"], "localisation crops the image to its regions")
     check_image_tower(config)
@@ -46,4 +47,4 @@ def refuse_ignored_top(config: Config, key: str) -> None:
     default = getattr(Config(), key)
     value = getattr(config, key)
     if value != default:
-        refuse(key, value, f"would be ignored: localisation does not use it. Leave it at {default}")
+        refuse(key, value, f"would be ignored: localisation does not use it. Leave it at {toml_value(default)}")

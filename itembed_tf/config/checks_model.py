@@ -23,10 +23,11 @@ def check_model(config: Config) -> None:
     else:
         keys = ["kind", "words", "components", "size"]
         refuse_ignored("sentence", config.sentence, keys, 'sentence features need text_tower.variant = "features"')
+    if config.model.softmax == "full":
+        refuse_ignored("model", config.model, ["sampled_classes"], 'model.softmax = "full" draws no classes')
     if config.model.classifier == "none":
-        refuse_ignored(
-            "model", config.model, ["scale", "bias", "dropout"], 'there is no classifier with model.classifier = "none"'
-        )
+        keys = ["scale", "bias", "dropout", "softmax", "sampled_classes"]
+        refuse_ignored("model", config.model, keys, 'there is no classifier with model.classifier = "none"')
         refuse_ignored("classes", config.classes, ["clusters"], 'no classes with model.classifier = "none"')
 
 

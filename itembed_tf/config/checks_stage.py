@@ -68,6 +68,13 @@ def _check_classifier(where: str, stage: Stage, config: Config) -> None:
             f"{' and '.join(instance)} in {where}.losses need a classifier: name other losses, such as infonce, or set "
             'model.classifier = "imprinted" or "random"',
         )
+    if stage.jit and config.model.softmax == "sampled":
+        refuse(
+            f"{where}.jit",
+            True,
+            'XLA needs shapes that are known before the step, and with model.softmax = "sampled" the number of classes '
+            'varies: set jit = false, or softmax = "full"',
+        )
 
 
 def _check_frozen(where: str, stage: Stage, config: Config) -> None:

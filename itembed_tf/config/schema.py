@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from itembed_tf.config import choices
 from itembed_tf.config.backbones import BACKBONES
+from itembed_tf.config.classifier import Cca, Classes, Model
 from itembed_tf.config.key import key
 from itembed_tf.config.measurement import Calibration, Evaluation, Memory
 from itembed_tf.config.stage import DEFAULT_STAGES, Stage
@@ -180,46 +181,6 @@ class Sentence:
 
 
 @dataclass(frozen=True)
-class Classes:
-    """Classes of the instance loss."""
-
-    target: ClassVar[str] = "itembed_tf.training.classes.class_labels"
-    clusters: int = key(0, "k-means clusters of images as classes (table 4); 0: one class per group", minimum=0)
-
-
-@dataclass(frozen=True)
-class Model:
-    """The shared classifier and the embeddings that are trained."""
-
-    target: ClassVar[str] = "itembed_tf.models.dual_path.dual_path_model"
-    classifier: str = key(
-        "imprinted",
-        "initial class weights: image features of each class (imprinted) or random; none: no instance loss",
-        choices=choices.CLASSIFIERS,
-    )
-    scale: float = key(20.0, "s of the cosine classifier s cos(w, f); 0 for the paper's w . f", minimum=0, maximum=1000)
-    bias: bool = key(False, "bias of the classifier")
-    dropout: float = key(0.3, "dropout rate before the classifier", minimum=0, below=1)
-    relu: bool = key(False, "train on ReLU(f), as the released code; the encoders give f")
-    start: str = key(
-        "random",
-        "initial heads: random, or cca, the linear maps of canonical correlation analysis (head = fc in both towers, "
-        "text_tower.variant = features)",
-        choices=choices.STARTS,
-    )
-
-
-@dataclass(frozen=True)
-class Cca:
-    """Canonical correlation analysis, for model.start = "cca"."""
-
-    target: ClassVar[str] = "itembed_tf.sentence_features.cca.cca"
-    regularisation: float = key(
-        1e-2, "added to each variance, as a share of the largest of its modality", minimum=0, maximum=1
-    )
-
-
-@dataclass(frozen=True)
 class Member:
     """An encoder of an ensemble: `members = 3`, or a table [[members]] for each with what differs from the config."""
 
@@ -234,6 +195,9 @@ class Config:
     seed: int = key(0, "random seed of weights, data order and all other random choices", minimum=0, maximum=2**32 - 1)
     embedding_size: int = key(2048, "dimensions of both embeddings, D", minimum=1, maximum=65536)
     precision: str = key("float32", "Keras dtype policy", choices=choices.PRECISIONS)
+    from_run: str = key(
+        "", "finished run to start from: its vocabulary, weights and classes; classes of new groups are imprinted"
+    )
     max_broken_percent: float = key(1.0, "maximum percent of unreadable images", minimum=0, maximum=100)
     max_pixels: int = key(
         50_000_000,

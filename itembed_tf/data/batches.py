@@ -169,11 +169,13 @@ def batches(
 
     Returns:
         Dicts of tensors: "image" [B, S, S, 3] or "image_features" [B, F]; "ids" int32 [k*B, L] or "text_features"
-        [k*B, F]; "classes" int32 [B]; "candidate_ids" int32 [N, L] and "candidate_classes" int32 [N].
+        [k*B, F]; "classes" int32 [B]; "candidate_ids" int32 [N, L] and "candidate_classes" int32 [N]; "seed" int32 [2]
+        for what the step itself draws.
     """
     rows = slice(first_step, None)
     arrays = {
         "classes": classes[epoch.groups[rows]],
+        "seed": epoch.seeds[rows, 0],
         "candidate_ids": epoch.candidate_ids[rows],
         "candidate_classes": classes[epoch.candidate_groups[rows]],
     }

@@ -8,27 +8,11 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from itembed_tf.models.classifier import SharedClassifier
 from itembed_tf.models.memory import memory_of
 
 CROP_SIDE = 0.86
 ROUNDING = 1e-4  # norm of a feature; batch normalisation of equal images leaves less
-
-
-class SharedClassifier(layers.Dense):
-    """Classifier shared by both towers: W^T f (+ b), paper eq. 5-8; with `scale` s a cosine classifier, s * cos(w, f).
-
-    Weights [D, C] and logits are float32 under every dtype policy: a softmax over 100,000 classes needs it.
-    """
-
-    def __init__(self, classes: int, scale: float, bias: bool, **kwargs: Any):
-        super().__init__(classes, use_bias=bias, dtype="float32", **kwargs)
-        self.scale = scale
-
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        if not self.scale:
-            return super().call(inputs)
-        cosine = ops.matmul(ops.normalize(inputs), ops.normalize(self.kernel, axis=0))
-        return self.scale * cosine + (self.bias if self.use_bias else 0.0)
 
 
 def dual_path_model(
@@ -42,6 +26,8 @@ def dual_path_model(
     dropout: float,
     relu: bool,
     start: str,
+    softmax: str,
+    sampled_classes: int,
 ) -> keras.Model:
     """Build the dual-path model for training: inputs ``image`` [B, S, S, 3] and ``ids`` [B, L].
 
@@ -54,6 +40,11 @@ def dual_path_model(
     (output of the frozen backbone) in place of ``image``, and, where the text tower has fixed sentence features,
     ``text_features`` [B, F] in place of ``ids``.
 
+    With `softmax` "sampled" there is one more input, ``drawn`` int32 [K]: classes in ascending order. The logits are
+    those of these classes alone, [B, K], and the gradient of the class weights has only their rows. The number of
+    classes to draw is the attribute ``sampled`` of the classifier. "auto" is "full": a run replaces it by its choice
+    (`itembed_tf.training.class_memory`), and an earlier version has left it out.
+
     An "imprinted" classifier starts at zero: call `imprint` before training. Without a classifier ("none") there are no
     logits, as in the two-branch network. With `start` "cca" both heads must be linear: see
     `itembed_tf.training.initialisation.start_weights`.
@@ -63,31 +54,32 @@ def dual_path_model(
     """
     if start == "cca":
         _check_linear(image_tower, text_tower)
-    # The released code draws W from its uniform fan-in rule, times 0.1.
-    first = keras.initializers.VarianceScaling(0.01, "fan_in", "uniform") if classifier == "random" else "zeros"
+    # The released code draws W from its uniform fan-in rule, times 0.1; the fan-in is D, the second dimension.
+    first = keras.initializers.VarianceScaling(0.01, "fan_out", "uniform") if classifier == "random" else "zeros"
+    sampled = sampled_classes if softmax == "sampled" else 0
+    drawn = {"drawn": keras.Input((), name="drawn", dtype="int32")} if sampled and classifier != "none" else {}
     shared = {
         "relu": layers.ReLU(name="embedding_relu") if relu else None,
         "unit": layers.UnitNormalization(name="unit", dtype="float32"),
         "dropout": layers.Dropout(dropout, name="dropout") if dropout else None,
-        "classifier": SharedClassifier(classes, scale, bias, kernel_initializer=first, name="classifier")
+        "classifier": SharedClassifier(
+            classes, image_tower.output.shape[-1], scale, bias, initializer=first, sampled=sampled, name="classifier"
+        )
         if classifier != "none"
         else None,
     }
     ids = text_tower.input
-    outputs = _branch(text_tower(ids), "text", shared)
     image = image_tower.input
-    model = keras.Model(
-        {"image": image, "ids": ids}, outputs | _branch(image_tower(image), "image", shared), name="dual_path"
-    )
+    outputs = _outputs(text_tower(ids), image_tower(image), drawn, shared)
+    model = keras.Model({"image": image, "ids": ids} | drawn, outputs, name="dual_path")
     head = image_tower.get_layer("image_head")
     features = keras.Input(head.input.shape[1:], name="image_features")
-    inputs = {"image_features": features, "ids": ids}
+    inputs, text = {"image_features": features, "ids": ids}, text_tower(ids)
     if sentence_features(model) is not None:
         text_head = text_tower.get_layer("text_head")
         text_features = keras.Input(text_head.input.shape[1:], name="text_features")
-        inputs = {"image_features": features, "text_features": text_features}
-        outputs = _branch(text_head(text_features), "text", shared)
-    model.on_features = keras.Model(inputs, outputs | _branch(head(features), "image", shared))
+        inputs, text = {"image_features": features, "text_features": text_features}, text_head(text_features)
+    model.on_features = keras.Model(inputs | drawn, _outputs(text, head(features), drawn, shared))
     return model
 
 
@@ -108,13 +100,18 @@ def sentence_features(model: keras.Model) -> keras.Model | None:
     return next((layer for layer in text_layers if layer.name == "sentence_features"), None)
 
 
-def _branch(f: Any, side: str, shared: dict[str, Any]) -> dict[str, Any]:
-    f = shared["relu"](f) if shared["relu"] else f
-    embedding = {f"{side}_embedding": shared["unit"](f)}
+def _outputs(text: Any, image: Any, drawn: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
+    """Embeddings and, with a classifier, logits of both branches, from the outputs of their heads."""
+    branches = {"text": text, "image": image}
+    if shared["relu"]:
+        branches = {side: shared["relu"](f) for side, f in branches.items()}
+    embeddings = {f"{side}_embedding": shared["unit"](f) for side, f in branches.items()}
     if not shared["classifier"]:
-        return embedding
-    dropped = shared["dropout"](f) if shared["dropout"] else f
-    return embedding | {f"{side}_logits": shared["classifier"](dropped)}
+        return embeddings
+    if shared["dropout"]:
+        branches = {side: shared["dropout"](f) for side, f in branches.items()}
+    logits = shared["classifier"](branches, **drawn)
+    return embeddings | {f"{side}_logits": logits[side] for side in branches}
 
 
 def parts(model: keras.Model) -> dict[str, keras.layers.Layer]:
@@ -145,14 +142,8 @@ def imprint(model: keras.Model, features: np.ndarray, labels: np.ndarray, *, bat
     Raises:
         ValueError: a class has no image, or batch normalisation makes its images zero.
     """
-    classifier, head = model.get_layer("classifier"), parts(model)["image_head"]
-    has_relu = any(layer.name == "embedding_relu" for layer in model.layers)
-    total = np.zeros(tuple(reversed(classifier.kernel.shape)), np.float32)  # [C, D]
-    for rows in np.array_split(np.arange(len(labels)), -(-len(labels) // batch_size)):
-        f = ops.cast(head(ops.convert_to_tensor(features[rows]), training=True), "float32")
-        f = ops.relu(f) if has_relu else f
-        unit = ops.normalize(f) * ops.cast(ops.norm(f, axis=1, keepdims=True) > ROUNDING, "float32")
-        np.add.at(total, labels[rows], ops.convert_to_numpy(unit))
+    classifier = model.get_layer("classifier")
+    total = _unit_sums(model, features, labels, classifier.classes, batch_size, training=True)
     length = np.linalg.norm(total, axis=1, keepdims=True)
     if empty := sorted(set(range(len(total))) - set(labels.tolist())):
         raise ValueError(f"classes without an image to imprint: {empty[:10]}")
@@ -161,7 +152,45 @@ def imprint(model: keras.Model, features: np.ndarray, labels: np.ndarray, *, bat
             f"the features of {int((length == 0).sum())} of {len(total)} classes are zero after batch normalisation, "
             "which compares the training images with each other: are they all the same image? Add images that differ"
         )
-    classifier.kernel.assign((total / length).T)
+    total /= length  # in place: a million classes are 8 GB
+    classifier.class_weights.assign(total)
+
+
+def imprint_new(
+    model: keras.Model, features: np.ndarray, labels: np.ndarray, new: np.ndarray, *, batch_size: int = 1024
+) -> None:
+    """Imprint new classes of a trained model, with the statistics of its batch norms; the other classes stay.
+
+    A row gets the mean length of the rows of the other classes, or length 1 where all are new.
+
+    Args:
+        model: the dual-path model.
+        features, labels: as for `imprint`.
+        new: whether each class is new, bool [C].
+    """
+    variable = model.get_layer("classifier").class_weights
+    number = np.cumsum(new) - 1  # of each new class among the new ones
+    own = new[labels]
+    total = _unit_sums(model, features[own], number[labels[own]], int(new.sum()), batch_size, training=False)
+    weights = variable.numpy()
+    length = np.linalg.norm(weights[~new], axis=1).mean() if not new.all() else 1.0
+    weights[new] = length * total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), ROUNDING)
+    variable.assign(weights)
+
+
+def _unit_sums(
+    model: keras.Model, features: np.ndarray, labels: np.ndarray, classes: int, batch_size: int, *, training: bool
+) -> np.ndarray:
+    """The sum over the images of each class of the unit-length outputs of the image head, [classes, D]."""
+    head = parts(model)["image_head"]
+    has_relu = any(layer.name == "embedding_relu" for layer in model.layers)
+    total = np.zeros((classes, head.output.shape[-1]), np.float32)
+    for rows in np.array_split(np.arange(len(labels)), max(-(-len(labels) // batch_size), 1)):
+        f = ops.cast(head(ops.convert_to_tensor(features[rows]), training=training), "float32")
+        f = ops.relu(f) if has_relu else f
+        unit = ops.normalize(f) * ops.cast(ops.norm(f, axis=1, keepdims=True) > ROUNDING, "float32")
+        np.add.at(total, labels[rows], ops.convert_to_numpy(unit))
+    return total
 
 
 def encoder(model: keras.Model, side: str, *, flip: bool = False, crops: int = 0, shifts: str = "left") -> keras.Model:

@@ -17,10 +17,11 @@ from itembed_tf.progress import Steps, running_clock
 from itembed_tf.training.build import build_model
 from itembed_tf.training.checkpoints import Checkpoint
 from itembed_tf.training.classes import class_labels
+from itembed_tf.training.continuation import start_from_run
 from itembed_tf.training.frozen_outputs import evaluation_features
 from itembed_tf.training.initialisation import start_weights
 from itembed_tf.training.run_data import check_same_file
-from itembed_tf.training.run_directory import read_classes, write_classes
+from itembed_tf.training.run_directory import Run, read_classes, write_classes
 from itembed_tf.training.train_set import TrainSet
 
 
@@ -32,6 +33,7 @@ def train_encoders(
     saved: Checkpoint | None,
     steps: Steps,
     suffix: str = "",
+    former: Run | None = None,
 ) -> tuple[keras.Model, Histories]:
     """Train one dual-path model, from its checkpoint if there is one; return it with the histories of its stages.
 
@@ -43,6 +45,7 @@ def train_encoders(
         saved: checkpoint of `path`.
         steps: of the run.
         suffix: of the titles of the steps.
+        former: finished run to take the initial weights from.
     """
     steps.start(titles.MODEL + suffix)
     with running_clock("building the model"):
@@ -55,7 +58,10 @@ def train_encoders(
     train_set = TrainSet(data.items, data.ids, labels, checksums)
     if saved is None:
         steps.start(titles.WEIGHTS + suffix)
-        start_weights(config, model, train_set, words)
+        if former:
+            start_from_run(config, model, former, train_set, data.by_split)
+        else:
+            start_weights(config, model, train_set, words)
     elif saved.state.stage is None:
         print(continues(config, saved.state), flush=True)
     dev = flatten(data.by_split.get("dev", []))

@@ -78,7 +78,7 @@ def run_stages(
             steps_per_epoch=train.steps_per_epoch(stage.batch_size),
             evaluate=_dev_table(config, model, dev, vocabulary, stage) if dev.images else None,
             selection_score=lambda val: selection_score(RetrievalTable.from_json(val), config.dataset.name),
-            trained=number > 0 or config.model.start == "cca",
+            trained=number > 0 or config.model.start == "cca" or bool(config.from_run),
             resume=resume,
             save=save,
             report=partial(

@@ -23,6 +23,7 @@ from itembed_tf.pipeline.steps import training_steps
 from itembed_tf.pipeline.training_data import (
     TrainingData,
     choose_tokenizer,
+    print_and_keep,
     readable_groups,
     unreadable_named,
     word_vectors,
@@ -30,9 +31,11 @@ from itembed_tf.pipeline.training_data import (
 from itembed_tf.progress import Steps
 from itembed_tf.text import tokenize_captions
 from itembed_tf.training.checkpoints import Checkpoint, load_checkpoint
+from itembed_tf.training.class_memory import choose_softmax
+from itembed_tf.training.continuation import finished_run
 from itembed_tf.training.frozen_outputs import encoder_features
 from itembed_tf.training.run_data import check_same_file
-from itembed_tf.training.run_directory import open_run, read_metrics, start_run, with_tokenizer_of_run
+from itembed_tf.training.run_directory import Run, open_run, read_metrics, start_run, with_choices_of_run
 
 
 def train(config: Config, path: Path, steps: Steps | None = None) -> dict[str, Any]:
@@ -59,20 +62,21 @@ def train(config: Config, path: Path, steps: Steps | None = None) -> dict[str, A
 
 
 def _train(config: Config, path: Path, steps: Steps) -> dict[str, Any]:
-    config = with_tokenizer_of_run(path, config)
+    config = with_choices_of_run(path, config)
     if start_run(path, config) and read_metrics(path).get("finished"):
         print(f"{path} is finished already; give another run directory to train again.")
         return read_metrics(path)
     saved = load_checkpoint(path)
+    former = finished_run(Path(config.from_run).expanduser(), config) if config.from_run and not saved else None
     tf.config.experimental.enable_op_determinism()  # a continued run ends with the weights of an undisturbed one
     keras.utils.set_random_seed(config.seed)
-    config, data, words = _read(config, path, saved, steps)
+    config, data, words = _read(config, path, saved, former, steps)
     groups = [group for of_split in data.by_split.values() for group in of_split]
     with unreadable_named(groups, config.max_pixels):
         if config.members:
             model, histories = train_members(config, path, data, words, saved, steps)
         else:
-            model, histories = train_encoders(config, path, data, words[0], saved, steps)
+            model, histories = train_encoders(config, path, data, words[0], saved, steps, former=former)
         flip, cached = config.evaluation.flip, frozen_backbone(config) and config.precision == "float32"
         features = partial(encoder_features, config, model, views=1 + flip, mirror=flip) if cached else None
         model = add_memory(config, model, data.by_split["train"], features)
@@ -90,9 +94,9 @@ def _train(config: Config, path: Path, steps: Steps) -> dict[str, Any]:
 
 
 def _read(
-    config: Config, path: Path, saved: Checkpoint | None, steps: Steps
+    config: Config, path: Path, saved: Checkpoint | None, former: Run | None, steps: Steps
 ) -> tuple[Config, TrainingData, list[np.ndarray | None]]:
-    """The config with its tokenizer, the data, and the initial word table of each encoder that has not begun."""
+    """The config without "auto", the data, and the initial word table of each encoder that has not begun."""
     steps.start(titles.READ)
     groups, skipped, checksums = readable_groups(config, path, saved)
     by_split = {split: [g for g in groups if g.split == split] for split in config.dataset.splits}
@@ -103,11 +107,14 @@ def _read(
         )
     items = flatten(by_split["train"])
     check_enough_images(config, items)
+    config = print_and_keep(path, *choose_softmax(config, config.classes.clusters or len(by_split["train"])))
     steps.start(titles.WORDS)
-    config = choose_tokenizer(config, path, items.captions)
+    config = choose_tokenizer(config, path, items.captions, former)
     captions = tokenize_captions(items.captions, tokenizer=config.text.tokenizer, lowercase=config.text.lowercase)
     words: list[np.ndarray | None] = [None]
-    if saved is None or config.members:
+    if former:
+        vocabulary = former.vocabulary
+    elif saved is None or config.members:
         vocabulary, words = word_vectors(config, captions)
     if saved:
         vocabulary = open_run(path).vocabulary

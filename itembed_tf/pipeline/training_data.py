@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ from itembed_tf.training.run_data import (
     records_checksum,
     write_records,
 )
-from itembed_tf.training.run_directory import read_skipped, write_config, write_skipped
+from itembed_tf.training.run_directory import Run, read_skipped, write_config, write_skipped
 
 
 @dataclass(frozen=True)
@@ -115,9 +115,20 @@ def readable_groups(
     return groups, skipped, {"groups": records_checksum(records)}
 
 
-def choose_tokenizer(config: Config, path: Path, captions: Sequence[str]) -> Config:
-    """The config with the tokenizer that "auto" gives; a continued run has it in its config, and exports repeat it."""
-    config, line = with_tokenizer(config, captions)
+def choose_tokenizer(config: Config, path: Path, captions: Sequence[str], former: Run | None) -> Config:
+    """The config with the tokenizer that "auto" gives: that of the former run, or one for the training captions.
+
+    A continued run has it in its config, and exports repeat it.
+    """
+    if former and config.text.tokenizer == "auto":
+        tokenizer = former.config.text.tokenizer
+        line = f'tokenizer: "{tokenizer}", as in {former.path} (text.tokenizer = "auto")'
+        return print_and_keep(path, replace(config, text=replace(config.text, tokenizer=tokenizer)), line)
+    return print_and_keep(path, *with_tokenizer(config, captions))
+
+
+def print_and_keep(path: Path, config: Config, line: str) -> Config:
+    """Where there is a line about what "auto" is: print it, and write the config into the run directory."""
     if line:
         print(line, flush=True)
         write_config(path, config)

@@ -95,7 +95,8 @@ def load_model(run: Run, classes: int | None = None) -> keras.Model:
         raise RunError(f"{run.path / 'metrics.json'} lacks the number of classes; restore it from a copy")
     if metrics.get("vocabulary", run.vocabulary.checksum()) != run.vocabulary.checksum():
         raise RunError(f"{run.path / 'vocabulary.txt'} is not the one of the training; restore it from a copy")
-    config = dataclasses.replace(run.config, precision="float32")
+    every_class = dataclasses.replace(run.config.model, softmax="full")
+    config = dataclasses.replace(run.config, precision="float32", model=every_class)
     model = build_model(config, vocabulary_size=run.vocabulary.size, classes=classes, pretrained=False)
     model = with_memory(model, **arguments(config.memory))
     load_weights(run.path, model)

@@ -29,7 +29,9 @@ from itembed_tf.training.pairwise import (
 NEVER = -1e9  # logit of a masked pair: exp() of it is 0 in float32, and being finite it cannot give inf - inf
 
 
-def instance_loss(logits: Tensor, labels: Tensor, *, label_smoothing: float) -> Tensor:
+def instance_loss(
+    logits: Tensor, labels: Tensor, *, label_smoothing: float, stands_for: Tensor | None = None
+) -> Tensor:
     """Instance loss: cross-entropy with every group of the training set as a class (paper, eq. 5-8), mean over rows.
 
     Args:
@@ -37,6 +39,8 @@ def instance_loss(logits: Tensor, labels: Tensor, *, label_smoothing: float) -> 
         labels: int [B], 0 <= label < C.
         label_smoothing: e, 0 <= e < 1: the target is 1 - e on the label plus e / C on every class. Both the paper and
             the released code use 0.
+        stands_for: float [C], of drawn classes: the number of classes that each stands for. The loss is then an
+            estimate of the one over all classes. See `itembed_tf.training.sampling.draw_classes`.
 
     Returns:
         Scalar float32.
@@ -47,11 +51,18 @@ def instance_loss(logits: Tensor, labels: Tensor, *, label_smoothing: float) -> 
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing must be >= 0 and < 1, and is {label_smoothing}")
     logits = ops.cast(logits, "float32")
-    losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    counted = logits if stands_for is None else logits + ops.log(stands_for)
+    losses = ops.sparse_categorical_crossentropy(labels, counted, from_logits=True)
     if label_smoothing > 0:
-        against_uniform = ops.logsumexp(logits, axis=-1) - ops.mean(logits, axis=-1)
+        against_uniform = ops.logsumexp(counted, axis=-1) - _mean_over_classes(logits, stands_for)
         losses = (1 - label_smoothing) * losses + label_smoothing * against_uniform
     return ops.mean(losses)
+
+
+def _mean_over_classes(logits: Tensor, stands_for: Tensor | None) -> Tensor:
+    if stands_for is None:
+        return ops.mean(logits, axis=-1)
+    return ops.sum(logits * stands_for, axis=-1) / ops.sum(stands_for)
 
 
 def ranking_loss(image: Tensor, text: Tensor, labels: Tensor, *, margin: float) -> Tensor:

@@ -12,6 +12,7 @@ from keras import ops
 
 from itembed_tf.config import Stage
 from itembed_tf.config.choices import MULTIPLIERS
+from itembed_tf.training.schedule import EpochSchedule
 
 PartOf = Callable[[keras.Variable], Sequence[str]]
 
@@ -75,88 +76,33 @@ def make_optimizer(
     return LossScale(optimizer, name="loss_scale") if loss_scaling else optimizer
 
 
-@keras.saving.register_keras_serializable(package="itembed_tf")
-class EpochSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Learning-rate schedule in epochs, with linear warm-up.
+class RowGradients(keras.optimizers.Optimizer):
+    """Takes sparse gradients apart, as Keras' norms, loss scale and update rules need dense arrays.
 
-    The learning rate rises linearly from 0 over `warmup_epochs` (the first step has rate 0), times one of
-
-    - "constant": `learning_rate`;
-    - "steps": `learning_rate` times `decay_factor` for each of `decay_epochs` that has passed;
-    - "cosine": half a cosine from `learning_rate`, at the end of the warm-up, to 0 at the end of `epochs`.
-    """
-
-    def __init__(
-        self,
-        *,
-        learning_rate: float,
-        schedule: str,
-        warmup_epochs: float,
-        decay_epochs: Sequence[float],
-        decay_factor: float,
-        epochs: int,
-        steps_per_epoch: int,
-    ) -> None:
-        super().__init__()
-        if schedule not in ("constant", "steps", "cosine"):
-            raise ValueError(f"schedule must be constant, steps or cosine, and is {schedule!r}")
-        if steps_per_epoch < 1:
-            raise ValueError(f"steps_per_epoch must be at least 1, and is {steps_per_epoch}: the batch is too large")
-        if schedule == "cosine" and 0 < epochs <= warmup_epochs:
-            raise ValueError(
-                f"warmup_epochs = {warmup_epochs} leaves nothing of epochs = {epochs} for the cosine schedule: "
-                "set it lower, or schedule = 'constant'"
-            )
-        self.settings: dict[str, Any] = {
-            "learning_rate": float(learning_rate),
-            "schedule": schedule,
-            "warmup_epochs": float(warmup_epochs),
-            "decay_epochs": [float(epoch) for epoch in decay_epochs],
-            "decay_factor": float(decay_factor),
-            "epochs": epochs,
-            "steps_per_epoch": steps_per_epoch,
-        }
-
-    def __call__(self, step: Any) -> Any:
-        """Learning rate of the step after `step` finished ones: float32 scalar."""
-        settings = self.settings
-        done = ops.cast(step, "float32")
-        rate = ops.convert_to_tensor(settings["learning_rate"], "float32")
-        warmup = settings["warmup_epochs"] * settings["steps_per_epoch"]
-        if settings["schedule"] == "steps":
-            for epoch in settings["decay_epochs"]:
-                over = done >= epoch * settings["steps_per_epoch"]
-                rate = rate * ops.where(over, settings["decay_factor"], 1.0)
-        if settings["schedule"] == "cosine":
-            length = max(settings["epochs"] * settings["steps_per_epoch"] - warmup, 1)
-            progress = ops.clip((done - warmup) / length, 0.0, 1.0)
-            rate = rate * (1.0 + ops.cos(math.pi * progress)) / 2.0
-        if warmup > 0:
-            rate = rate * ops.minimum(done / warmup, 1.0)
-        return rate
-
-    def get_config(self) -> dict[str, Any]:
-        return dict(self.settings)
-
-
-class DenseGradients(keras.optimizers.Optimizer):
-    """Converts sparse gradients to dense ones first.
-
-    The sparse gradient of a word table has one row for each occurrence of a word. Norms and squares of these rows would
-    not be those of the gradient, and the momentum is dense in any case.
+    - Of the classifier: the values, one row for each drawn class, are the gradient, and their row numbers are kept for
+      the update. As each class is drawn once, norms and squares of the values are those of the whole gradient.
+    - Of the word table: made dense. It has one row for each occurrence of a word, whose norms and squares would not be
+      those of the gradient, and its momentum is dense in any case.
     """
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[keras.Variable] | None = None) -> None:
-        dense = [tf.convert_to_tensor(grad) if isinstance(grad, tf.IndexedSlices) else grad for grad in grads]
-        super().apply(dense, trainable_variables)
+        optimizer: Any = getattr(self, "inner_optimizer", self)
+        variables = optimizer._trainable_variables if trainable_variables is None else trainable_variables
+        arrays = [optimizer.array_of(grad, variable) for grad, variable in zip(grads, variables, strict=True)]
+        super().apply(arrays, trainable_variables)
 
 
-class LossScale(DenseGradients, keras.optimizers.LossScaleOptimizer):
-    """Dynamic loss scaling of Keras, on dense gradients."""
+class LossScale(RowGradients, keras.optimizers.LossScaleOptimizer):
+    """Dynamic loss scaling of Keras."""
 
 
-class PartRates(DenseGradients):
-    """Learning-rate multiplier and weight decay per variable, in front of the update rule of the next class."""
+class PartRates(RowGradients):
+    """Learning-rate multiplier and weight decay per variable, in front of the update rule of the next class.
+
+    Where the gradient has only some rows of a variable, the step reads and writes these rows of the variable and of its
+    moments, and no others (as the LazyAdam of TensorFlow Addons, and the momentum of Partial FC): a row that is not
+    drawn neither moves by its momentum nor decays. The bias correction of Adam counts all steps.
+    """
 
     def __init__(
         self,
@@ -172,6 +118,16 @@ class PartRates(DenseGradients):
         self.part_of = part_of
         self.coupled_decay = coupled_decay
         self.decoupled_decay = decoupled_decay
+        self.rows: dict[int, tf.Tensor] = {}  # of the variables with a gradient of some rows, by position
+
+    def array_of(self, grad: Any, variable: keras.Variable) -> Any:
+        """A gradient as a dense array; the row numbers of one of the classifier are kept for `update_step`."""
+        if not isinstance(grad, tf.IndexedSlices):
+            return grad
+        if "classifier" not in self.part_of(variable):
+            return tf.convert_to_tensor(grad)
+        self.rows[variable_index(self, variable)] = grad.indices
+        return grad.values
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
         if self.built:
@@ -184,38 +140,66 @@ class PartRates(DenseGradients):
         )
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        factor = self.factors[variable_index(self, variable)]
-        if factor == 0:
+        index = variable_index(self, variable)
+        if self.factors[index] == 0:
             return
-        rate = ops.cast(learning_rate, variable.dtype) * factor
+        rate = ops.cast(learning_rate, variable.dtype) * self.factors[index]
+        rows = self.rows.get(index)
         if self.coupled_decay:
-            gradient = gradient + variable * self.coupled_decay
+            gradient = gradient + self.coupled_decay * read(variable, rows)
         if self.decoupled_decay and len(variable.shape) >= 2:
-            self.assign_sub(variable, variable * (rate * self.decoupled_decay))
-        super().update_step(gradient, variable, rate)
+            self.assign_sub(variable, some(rate * self.decoupled_decay * read(variable, rows), rows))
+        self.update_rows(gradient, variable, rate, rows)
+
+    def update_rows(self, gradient: Any, variable: Any, rate: Any, rows: tf.Tensor | None) -> None:
+        """The update rule on all rows (None), or on some rows of the variable and its moments."""
+        raise NotImplementedError
 
 
-class GradientMomentum(keras.optimizers.SGD):
-    """Nesterov momentum whose buffer accumulates gradients instead of steps (released code, PyTorch).
+def read(variable: Any, rows: tf.Tensor | None) -> Any:
+    """A variable, or some rows of it."""
+    if rows is None:
+        return variable
+    return tf.gather(variable.value if isinstance(variable, keras.Variable) else variable, rows)
+
+
+def some(values: Any, rows: tf.Tensor | None) -> Any:
+    """What `assign` and its kind take: the values of the whole variable, or of some rows."""
+    return values if rows is None else tf.IndexedSlices(values, rows)
+
+
+class PartSGD(PartRates, keras.optimizers.SGD):
+    """SGD with Nesterov momentum whose buffer accumulates gradients instead of steps (released code, PyTorch).
 
     v <- momentum v - g;  w <- w + rate (momentum v - g)
     """
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+    def update_rows(self, gradient: Any, variable: Any, rate: Any, rows: tf.Tensor | None) -> None:
         step = -ops.cast(gradient, variable.dtype)
         if self.momentum:
             buffer = self.momentums[variable_index(self, variable)]
-            self.assign(buffer, buffer * self.momentum + step)
-            step = buffer * self.momentum + step
-        self.assign_add(variable, step * ops.cast(learning_rate, variable.dtype))
-
-
-class PartSGD(PartRates, GradientMomentum):
-    """SGD with Nesterov momentum and a multiplier for each part."""
+            velocity = self.momentum * read(buffer, rows) + step
+            self.assign(buffer, some(velocity, rows))
+            step = self.momentum * velocity + step
+        self.assign_add(variable, some(step * rate, rows))
 
 
 class PartAdam(PartRates, keras.optimizers.Adam):
-    """Adam or, with decoupled decay, AdamW, with a multiplier for each part."""
+    """Adam or, with decoupled decay, AdamW."""
+
+    def update_rows(self, gradient: Any, variable: Any, rate: Any, rows: tf.Tensor | None) -> None:
+        if rows is None:
+            keras.optimizers.Adam.update_step(self, gradient, variable, rate)
+            return
+        index, step = variable_index(self, variable), ops.cast(self.iterations + 1, variable.dtype)
+        gradient = ops.cast(gradient, variable.dtype)
+        first, second = self._momentums[index], self._velocities[index]
+        mean = self.beta_1 * read(first, rows) + (1 - self.beta_1) * gradient
+        square = self.beta_2 * read(second, rows) + (1 - self.beta_2) * ops.square(gradient)
+        self.assign(first, some(mean, rows))
+        self.assign(second, some(square, rows))
+        rate = rate * ops.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
+        self.assign_sub(variable, some(rate * mean / (ops.sqrt(square) + self.epsilon), rows))
 
 
 def variable_index(optimizer: keras.optimizers.Optimizer, variable: Any) -> int:

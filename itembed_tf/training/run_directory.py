@@ -72,16 +72,22 @@ def _at_place_of(config: Config, file: Path) -> Config:
     return replace(config, dataset=replace(config.dataset, **place))
 
 
-def with_tokenizer_of_run(path: Path, config: Config) -> Config:
-    """The config with ``text.tokenizer = "auto"`` replaced by what a run that is trained already has chosen."""
+def with_choices_of_run(path: Path, config: Config) -> Config:
+    """The config with each "auto" (text.tokenizer, model.softmax) replaced by what a run that is trained has chosen."""
     file = path / "config.toml"
-    if config.text.tokenizer != "auto" or not file.exists() or not (has_checkpoint(path) or read_metrics(path)):
+    if not file.exists() or not (has_checkpoint(path) or read_metrics(path)):
         return config
     try:
-        tokenizer = load_config(file).text.tokenizer
+        before = load_config(file)
     except ConfigError:  # of a version that `start_run` refuses
         return config
-    return replace(config, text=replace(config.text, tokenizer=tokenizer))
+    if config.text.tokenizer == "auto":
+        config = replace(config, text=replace(config.text, tokenizer=before.text.tokenizer))
+    if config.model.softmax == "auto":
+        full = before.model.softmax == "full"  # `choose_softmax` then sets the number of classes, which has no effect
+        sampled = (before if full else config).model.sampled_classes
+        config = replace(config, model=replace(config.model, softmax=before.model.softmax, sampled_classes=sampled))
+    return config
 
 
 def write_config(path: Path, config: Config) -> None:

@@ -19,7 +19,7 @@ from itembed_tf.training.freezing import freeze_parts, part_names
 from itembed_tf.training.interruption import uninterrupted
 from itembed_tf.training.optimizer import make_optimizer
 from itembed_tf.training.state import EpochEntry, StageState
-from itembed_tf.training.step import Averages, Step, compiled_step
+from itembed_tf.training.step import Averages, Step, averaged_variables, compiled_step
 
 SaveStage = Callable[[StageState, Arrays], None]
 
@@ -71,7 +71,7 @@ def train_stage(
         loss_scaling=model.dtype_policy.name == "mixed_float16",
     )
     optimizer.build(network.trainable_variables)
-    averages = Averages(network.trainable_variables, stage.average)
+    averages = Averages(averaged_variables(network), stage.average)
     step = compiled_step(network, optimizer, averages, stage)
     progress = _Progress(model, optimizer, averages, resume, save)
     state = progress.state

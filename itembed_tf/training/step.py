@@ -13,6 +13,7 @@ from itembed_tf.config import Stage
 from itembed_tf.config.losses import INSTANCE_LOSSES, Instance
 from itembed_tf.training.checkpoints import named_variables
 from itembed_tf.training.losses import LOSSES, hardest_candidate, instance_loss
+from itembed_tf.training.sampling import draw_classes
 
 SIDES = ("image", "text")
 
@@ -60,6 +61,15 @@ class Averages:
                 variable.assign(value)
 
 
+def averaged_variables(network: keras.Model) -> list[keras.Variable]:
+    """The variables that `Averages` is for: all that are trained, but not the rows of a sampled classifier.
+
+    Their average would read and write every class at every step, and no encoder has them.
+    """
+    drawn = network.get_layer("classifier").variables if "drawn" in network.input else []
+    return [v for v in network.trainable_variables if not any(v is row for row in drawn)]
+
+
 def compiled_step(
     network: keras.Model, optimizer: keras.optimizers.Optimizer, averages: Averages, stage: Stage
 ) -> Step:
@@ -72,8 +82,12 @@ def compiled_step(
     "image" and "classes" have B rows. For the losses of `LOSSES` each image is then repeated in k rows, one for each
     caption. See `itembed_tf.data.batches.batches`.
 
+    With a sampled classifier the instance losses are estimates over the classes that `draw_classes` draws from the
+    batch's "seed", the same for both branches, and the accuracies are those among these classes.
+
     Raises:
-        ValueError: an unknown loss; an instance loss without the classifier; mining on cached sentence features.
+        ValueError: an unknown loss; an instance loss without the classifier; mining on cached sentence features; XLA
+            with a sampled classifier.
     """
     for name in stage.losses:
         if name not in LOSSES and name not in INSTANCE_LOSSES:
@@ -83,6 +97,9 @@ def compiled_step(
     inputs = tuple(network.input)
     if stage.mining and "ids" not in inputs:
         raise ValueError("mining needs captions as word ids: set mining = 0 where sentence features are cached")
+    sampled = "drawn" in inputs
+    if sampled and stage.jit:
+        raise ValueError("jit = true needs shapes that are known before the step, and a sampled softmax has none")
     variables = network.trainable_variables
 
     @tf.function(jit_compile=stage.jit, autograph=False)  # no Python control flow depends on a tensor
@@ -93,35 +110,46 @@ def compiled_step(
         classes = {"image": batch["classes"], "text": tf.tile(batch["classes"], [times])}
         if stage.mining:
             batch["ids"], classes["text"] = _with_mined_captions(network, batch)
+        labels, stands_for = classes, None  # labels: positions among the classes that have logits
+        if sampled:
+            layer = network.get_layer("classifier")
+            batch["drawn"], stands_for = draw_classes(
+                tf.concat(list(classes.values()), 0), classes=layer.classes, count=layer.sampled, seed=batch["seed"]
+            )
+            labels = {side: tf.searchsorted(batch["drawn"], of_side) for side, of_side in classes.items()}
         with tf.GradientTape() as tape:
             out = network({name: batch[name] for name in inputs}, training=True)
-            terms = _loss_terms(out, classes, times, stage)
+            terms = _instance_terms(out, labels, stands_for, stage) | _pair_terms(out, classes["image"], times, stage)
             total = tf.add_n([loss.weight * terms[name] for name, loss in stage.losses.items()])
             scaled = optimizer.scale_loss(total)
         optimizer.apply(tape.gradient(scaled, variables), variables)
         averages.update()
         for side in SIDES if "image_logits" in out else ():
-            right = tf.equal(tf.argmax(out[f"{side}_logits"], axis=-1, output_type=tf.int32), classes[side])
+            right = tf.equal(tf.argmax(out[f"{side}_logits"], axis=-1, output_type=tf.int32), labels[side])
             terms[f"accuracy_{side}"] = tf.reduce_mean(tf.cast(right, tf.float32))
         return {"loss": total, **terms}
 
     return step
 
 
-def _loss_terms(out: Batch, classes: Batch, times: int, stage: Stage) -> dict[str, tf.Tensor]:
-    """The unweighted losses of a batch: those of the stage, and the instance losses wherever there are logits."""
-    terms = {
+def _instance_terms(out: Batch, labels: Batch, stands_for: tf.Tensor | None, stage: Stage) -> dict[str, tf.Tensor]:
+    """The unweighted instance losses of a batch, wherever there are logits."""
+    return {
         f"instance_{side}": instance_loss(
-            out[f"{side}_logits"], classes[side], **stage.losses.get(f"instance_{side}", Instance()).parameters
+            out[f"{side}_logits"],
+            labels[side],
+            **stage.losses.get(f"instance_{side}", Instance()).parameters,
+            stands_for=stands_for,
         )
         for side in SIDES
         if f"{side}_logits" in out
     }
-    pairs = _pairs(out["image_embedding"], out["text_embedding"], classes["image"], times)
-    for name, loss in stage.losses.items():
-        if name in LOSSES:
-            terms[name] = LOSSES[name](*pairs, **loss.parameters)
-    return terms
+
+
+def _pair_terms(out: Batch, classes: tf.Tensor, times: int, stage: Stage) -> dict[str, tf.Tensor]:
+    """The other unweighted losses of the stage, on the matching pairs of a batch."""
+    pairs = _pairs(out["image_embedding"], out["text_embedding"], classes, times)
+    return {name: LOSSES[name](*pairs, **loss.parameters) for name, loss in stage.losses.items() if name in LOSSES}
 
 
 def _pairs(image: tf.Tensor, text: tf.Tensor, classes: tf.Tensor, times: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -141,8 +169,9 @@ def _with_mined_captions(network: keras.Model, batch: Batch) -> tuple[tf.Tensor,
     Row h + i becomes the candidate with the highest cosine to image i, both in inference mode, with its own class.
     """
     half = batch["classes"].shape[0] // 2
-    image = next(name for name in network.input if name != "ids")
-    out = network({image: batch[image][:half], "ids": batch["candidate_ids"]}, training=False)
+    image = next(name for name in network.input if name.startswith("image"))
+    no_logits = {"drawn": tf.zeros([0], tf.int32)} if "drawn" in network.input else {}
+    out = network({image: batch[image][:half], "ids": batch["candidate_ids"]} | no_logits, training=False)
     chosen = hardest_candidate(
         out["image_embedding"], out["text_embedding"], batch["candidate_classes"], batch["classes"][:half]
     )

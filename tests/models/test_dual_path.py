@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -34,9 +35,9 @@ def f(model: keras.Model, side: str, x: Any) -> np.ndarray:
 
 def test_both_towers_share_one_classifier(batch):
     model = dual_path()
-    kernel = model.get_layer("classifier").kernel
-    assert kernel.shape == (D, CLASSES)
-    assert sum(tuple(v.shape) == (D, CLASSES) for v in model.variables) == 1
+    kernel = model.get_layer("classifier").class_weights
+    assert kernel.shape == (CLASSES, D)
+    assert sum(tuple(v.shape) == (CLASSES, D) for v in model.variables) == 1
     labels = np.array([0, 1, 2, 3, 0, 1])
     with tf.GradientTape(persistent=True) as tape:
         out = model(batch, training=True)
@@ -53,23 +54,23 @@ def test_plain_logits_are_w_f_plus_b(batch):
     model = dual_path(bias=True)
     classifier = model.get_layer("classifier")
     classifier.bias.assign([1.0, 2.0, 3.0, 4.0])
-    expected = f(model, "text", batch["ids"]) @ classifier.kernel.numpy() + [1, 2, 3, 4]
+    expected = f(model, "text", batch["ids"]) @ classifier.class_weights.numpy().T + [1, 2, 3, 4]
     np.testing.assert_allclose(model(batch, training=False)["text_logits"], expected, rtol=1e-4, atol=1e-5)
     assert dual_path().get_layer("classifier").bias is None
 
 
 def test_cosine_logits_are_scale_times_cosine(batch):
     model = dual_path(scale=7.0)
-    kernel = model.get_layer("classifier").kernel
+    kernel = model.get_layer("classifier").class_weights
     kernel.assign(kernel.numpy() * 100)  # length of w must not matter
     logits = model(batch, training=False)["image_logits"].numpy()
-    expected = 7 * unit(f(model, "image", batch["image"])) @ unit(kernel.numpy().T).T
+    expected = 7 * unit(f(model, "image", batch["image"])) @ unit(kernel.numpy()).T
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
     assert np.abs(logits).max() <= 7.001
 
 
 def test_random_classifier_is_initialised_as_in_the_released_code():
-    kernel = dual_path(classes=2000).get_layer("classifier").kernel.numpy()
+    kernel = dual_path(classes=2000).get_layer("classifier").class_weights.numpy()
     limit = 0.1 * np.sqrt(3 / D)  # uniform fan-in rule, times 0.1
     assert limit * 0.99 < np.abs(kernel).max() <= limit
 
@@ -80,7 +81,7 @@ def test_relu_applies_to_losses_but_not_to_encoders(batch):
     assert raw.min() < 0
     out = model(batch, training=False)
     np.testing.assert_allclose(out["image_embedding"], unit(np.maximum(raw, 0)), atol=1e-5)
-    logits = np.maximum(raw, 0) @ model.get_layer("classifier").kernel.numpy()
+    logits = np.maximum(raw, 0) @ model.get_layer("classifier").class_weights.numpy().T
     np.testing.assert_allclose(out["image_logits"], logits, atol=1e-5)
     np.testing.assert_allclose(encoder(model, "image")(batch["image"]), unit(raw), atol=1e-5)
 
@@ -106,8 +107,8 @@ def test_imprint_gives_each_class_its_unit_mean_feature(relu):
     mapped = parts(model)["image_head"](features, training=True).numpy()
     imprint(model, features, labels)
     mapped = unit(np.maximum(mapped, 0) if relu else mapped)
-    expected = unit(mapped[::2] + mapped[1::2]).T
-    np.testing.assert_allclose(model.get_layer("classifier").kernel.numpy(), expected, atol=1e-4)
+    expected = unit(mapped[::2] + mapped[1::2])
+    np.testing.assert_allclose(model.get_layer("classifier").class_weights.numpy(), expected, atol=1e-4)
     out = model.on_features({"image_features": features, "ids": np.zeros((24, LENGTH), np.int32)}, training=True)
     assert np.mean(out["image_logits"].numpy().argmax(-1) == labels) > 0.95
 
@@ -117,7 +118,9 @@ def test_imprint_uses_batches_of_similar_size():
     model = dual_path(classes=21, classifier="imprinted")
     features = np.random.default_rng(0).normal(0, 1, (21, parts(model)["image_head"].input.shape[-1])).astype("float32")
     imprint(model, features, np.arange(21), batch_size=10)
-    np.testing.assert_allclose(np.linalg.norm(model.get_layer("classifier").kernel.numpy(), axis=0), 1, atol=1e-5)
+    np.testing.assert_allclose(
+        np.linalg.norm(model.get_layer("classifier").class_weights.numpy(), axis=1), 1, atol=1e-5
+    )
     with pytest.raises(ValueError, match=r"without an image to imprint: \[20\]"):
         imprint(model, features, np.minimum(np.arange(21), 19))
 
@@ -227,3 +230,21 @@ def test_saved_weights_load_into_a_new_model(batch, tmp_path):
     other.load_weights(tmp_path / "x.weights.h5")
     for name, value in model(batch, training=False).items():
         np.testing.assert_array_equal(other(batch, training=False)[name], value)
+
+
+def test_weights_of_a_version_with_a_kernel_are_converted(batch, tmp_path):
+    """Its classifier was a dense layer, whose kernel is [D, C]; here with as many classes as dimensions."""
+    model, other = dual_path(classes=D, bias=True), dual_path(classes=D, bias=True)
+    classifier = model.get_layer("classifier")
+    classifier.bias.assign(np.arange(D))
+    model.save_weights(tmp_path / "x.weights.h5")
+    with h5py.File(tmp_path / "x.weights.h5", "a") as file:
+        group = file["layers/shared_classifier/vars"]
+        group["0"], group["1"] = group["class_weights"][:].T, group["bias"][:]
+        del group["class_weights"], group["bias"]
+    classifier.class_weights.assign(np.zeros((D, D)))
+    other.load_weights(tmp_path / "x.weights.h5")
+    np.testing.assert_array_equal(
+        other.get_layer("classifier").class_weights, dual_path(classes=D).get_layer("classifier").class_weights
+    )
+    assert other.get_layer("classifier").bias.numpy().tolist() == list(range(D))

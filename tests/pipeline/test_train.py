@@ -14,7 +14,7 @@ from itembed_tf.pipeline import stages, summaries, training_data
 from itembed_tf.pipeline.stages import continues
 from itembed_tf.pipeline.steps import training_steps
 from itembed_tf.text import Vocabulary
-from itembed_tf.training.run_directory import start_run, with_tokenizer_of_run, write_metrics
+from itembed_tf.training.run_directory import start_run, with_choices_of_run, write_metrics
 from itembed_tf.training.state import EpochEntry, RunState, StageState
 from itembed_tf.training.train_set import TrainSet
 from tests.support.toy_model import dual_path
@@ -72,15 +72,15 @@ def test_a_continued_run_says_where_it_continues() -> None:
 def test_auto_tokenizer_is_chosen_once_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = load_config(None, ["dataset.name=folder"])
     assert config.text.tokenizer == "auto"
-    assert with_tokenizer_of_run(tmp_path, config) == config
+    assert with_choices_of_run(tmp_path, config) == config
     start_run(tmp_path, config)
-    chosen = training_data.choose_tokenizer(config, tmp_path, ["ein schöner Hund", "zwei Hunde"])
+    chosen = training_data.choose_tokenizer(config, tmp_path, ["ein schöner Hund", "zwei Hunde"], None)
     assert capsys.readouterr().out.startswith('tokenizer: "unicode", as 20.0 % of the words')
     assert load_config(tmp_path / "config.toml") == chosen
     assert chosen.text.tokenizer == "unicode"
-    assert with_tokenizer_of_run(tmp_path, config) == config, "nothing is trained yet: the captions may change"
+    assert with_choices_of_run(tmp_path, config) == config, "nothing is trained yet: the captions may change"
     write_metrics(tmp_path, {"schema": 1})
-    continued = with_tokenizer_of_run(tmp_path, config)
+    continued = with_choices_of_run(tmp_path, config)
     assert continued == chosen
     assert start_run(tmp_path, continued), "the same command continues the run"
-    assert training_data.choose_tokenizer(continued, tmp_path, ["an English caption"]) == chosen
+    assert training_data.choose_tokenizer(continued, tmp_path, ["an English caption"], None) == chosen

@@ -54,7 +54,7 @@ def small_text_tower(blocks: tuple[int, ...] = (1, 1)) -> keras.Model:
 def dual_path(text_blocks: tuple[int, ...] = (1, 1), **changes: Any) -> keras.Model:
     keras.utils.set_random_seed(3)
     settings = {"classes": CLASSES, "classifier": "random", "scale": 0.0, "bias": False, "dropout": 0.0, "relu": False}
-    settings |= {"start": "random"}
+    settings |= {"start": "random", "softmax": "full", "sampled_classes": CLASSES}
     model = dual_path_model(small_image_tower(), small_text_tower(text_blocks), **(settings | changes))
     random = np.random.default_rng(1)
     for variable in model.variables:  # random statistics, as after training

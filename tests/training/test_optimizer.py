@@ -11,7 +11,8 @@ import pytest
 import tensorflow as tf
 
 from itembed_tf.config import Stage
-from itembed_tf.training.optimizer import EpochSchedule, make_optimizer, variable_index
+from itembed_tf.training.optimizer import make_optimizer, variable_index
+from itembed_tf.training.schedule import EpochSchedule
 
 PLAIN = Stage(
     optimizer="sgd",

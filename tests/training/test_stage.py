@@ -141,7 +141,7 @@ def test_second_stage_can_unfreeze_parts_of_the_first():
     before = values(model)
     run(model, freeze=("classifier",), epochs=1)
     changed = changed_since(model, before)
-    kernel = model.get_layer("classifier").kernel
+    kernel = model.get_layer("classifier").class_weights
     assert not changed[id(kernel)]
     assert all(changed[id(v)] for v in model.variables if v is not kernel)
 
@@ -286,12 +286,12 @@ def test_evaluation_every_n_epochs_and_after_the_last():
 def test_averaged_weights_are_evaluated_and_kept():
     """Running average of the weights after each step, with its slow start, computed in NumPy."""
     model, seen = toy(), []
-    kernel = model.get_layer("classifier").kernel
+    kernel = model.get_layer("classifier").class_weights
     inner = toy()
-    average = inner.get_layer("classifier").kernel.numpy()
+    average = inner.get_layer("classifier").class_weights.numpy()
 
     def watch(state: StageState, arrays: Arrays) -> None:
-        seen.append(arrays["model/classifier/kernel"])
+        seen.append(arrays["model/classifier/class_weights"])
 
     during = []
     run(
@@ -547,12 +547,12 @@ def test_mismatched_checkpoint_is_refused_and_changes_nothing():
     kept: list[Any] = []
     run(toy(), epochs=1, save=lambda state, arrays: kept.append((state, arrays)))
     state, arrays = kept[-1]
-    name = "model/classifier/kernel"
+    name = "model/classifier/class_weights"
     missing = {key: value for key, value in arrays.items() if key != name}
     for wrong, message in (
         (missing, f"{name} is missing"),
         (arrays | {"model/head/kernel": np.zeros(3)}, "model/head/kernel is not a variable of this model"),
-        (arrays | {name: arrays[name].T}, rf"{name} has shape \[12, 8\] where \[8, 12\] is needed"),
+        (arrays | {name: arrays[name].T}, rf"{name} has shape \[8, 12\] where \[12, 8\] is needed"),
     ):
         model = toy()
         before = values(model)
