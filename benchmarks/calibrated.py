@@ -19,7 +19,7 @@ from itembed_tf.data.unreadable import drop_unreadable
 from itembed_tf.evaluation.calibration import Side
 from itembed_tf.evaluation.embeddings import embedder
 from itembed_tf.exporting import EncoderPair, load_pair
-from itembed_tf.pipeline.calibration import calibrate_run
+from itembed_tf.pipeline.calibration import measure_run
 from itembed_tf.retrieval import Calibration
 from itembed_tf.training.frozen_outputs import encoder_features
 from itembed_tf.training.run_directory import open_run, read_skipped
@@ -51,7 +51,7 @@ def read(run: Path) -> Calibrated:
     groups = drop_unreadable(groups, read_skipped(run) or [], max_percent=100.0)
     by_split = {split: [group for group in groups if group.split == split] for split in ("train", "dev")}
     features = features_of(config, model)
-    calibration = calibrate_run(config, pair, model, by_split, features)
+    calibration, _ = measure_run(config, pair, model, by_split, features)
     if calibration is None:
         raise SystemExit(f"{run}: its dev is too small, or calibration.rows = 0 in its config")
     items = flatten(by_split["dev"])

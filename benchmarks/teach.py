@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,15 +40,17 @@ from itembed_tf.config import arguments, load_config
 from itembed_tf.data.readers import Group, read_dataset, read_image
 from itembed_tf.exporting import read_contract
 from itembed_tf.index import Query, open_searcher, writing
+from itembed_tf.index.database import reading
 from itembed_tf.index.encoders import pack_encoders, store_image_encoder
 from itembed_tf.index.generations import start_generation
 from itembed_tf.index.items import add_source, put_items
-from itembed_tf.index.lessons import Lesson
 from itembed_tf.index.records import NewItem
+from itembed_tf.index.teaching_data import data_file
 from itembed_tf.retrieval.calibration import parse_calibration
-from itembed_tf.teaching.data import TeachingData, data_file, write_data
+from itembed_tf.teaching import Lesson, TeachingData, read_data, teaching_bytes
+from itembed_tf.teaching.features import text_features
 from itembed_tf.teaching.learning import learn
-from itembed_tf.teaching.preparation import prepare
+from itembed_tf.teaching.preparation import data_of_run
 
 BAR_FOUND, BAR_LOSS, BAR_SECONDS = 80.0, 0.3, 20.0
 NAMES, TOP = 20, 10
@@ -137,6 +140,28 @@ def found(index: Path, things: Sequence[Thing], first: int) -> float:
     return 100 * hits / sum(len(thing.others) for thing in things)
 
 
+def print_bands(index: Path, things: Sequence[Thing], first: int) -> None:
+    """What the bands, measured on captions, would promise of the hits of taught names, and what is right."""
+    searcher, counts = open_searcher(index), dict[str, list[int]]()
+    calibration = searcher.calibration()
+    with closing(reading(index)) as connection:
+        biases = dict(connection.execute("SELECT item, text_bias FROM vectors"))
+    for number, thing in enumerate(things if calibration else ()):
+        start = first + number * len(thing.others)
+        for hit in searcher.search(Query(thing.name, by="vector", limit=TOP)).hits:
+            assert calibration and hit.score is not None
+            band = counts.setdefault(calibration.band("text_to_image", hit.score - biases[hit.item.id]), [0, 0])
+            band[0] += start <= hit.item.id < start + len(thing.others)
+            band[1] += 1
+    promises = {band.name: band for band in (calibration.bands.get("text_to_image", ()) if calibration else ())}
+    for name, (right, hits) in counts.items():
+        if name:
+            promised = 100 * promises[name].precision
+            share = f"right {100 * right / hits:.0f} %, of captions of dev {promised:.0f} %"
+            print(f"hits of taught names in the band {name}: {hits}, {share}")
+    searcher.close()
+
+
 def teach_all(index: Path, things: Sequence[Thing], folder: Path) -> tuple[list[float], list[dict[str, object]]]:
     """One command for each thing; its seconds, and what it printed."""
     seconds, cpu, lessons = [], [], []
@@ -160,13 +185,14 @@ def teach_all(index: Path, things: Sequence[Thing], folder: Path) -> tuple[list[
 
 def kinds(data: TeachingData, groups: Sequence[Group]) -> tuple[float, float, int]:
     """Percent of `KINDS` of which another photograph is among the first ten, by name and by the image; and how many."""
-    images = data.dev_images.astype(np.float32)
+    images, features = data.dev_images.astype(np.float32), text_features(data)
     by_name, by_image = [], []
     for number, word in enumerate(KINDS):
-        own = np.array([i for i, group in enumerate(groups) if sum(word in _words(c) for c in group.captions) > 2])
+        shown = [i for i, group in enumerate(groups) if sum(word in _words(c) for c in group.captions) > 2]
+        own = np.flatnonzero(np.isin(data.dev_image_groups, shown))
         if len(own) < 2:
             continue
-        taught = learn(data, [Lesson(0, f"zorbal{number}", ("0" * 64,), images[own[:1]])])
+        taught = learn(data, features, [Lesson(0, f"zorbal{number}", ("0" * 64,), images[own[:1]])])
         name = taught.encoder.embed(taught.encoder.vocabulary.encode([f"zorbal{number}"]))[0]
         by_name.append(_any_found(images, name, own))
         by_image.append(_any_found(images, images[own[0]], own))
@@ -192,17 +218,21 @@ def measure(run: Path, folder: Path, count: int) -> tuple[float, float, list[flo
     parts = [views(read_image(groups[i].images[0])) for i in chosen]
     things = [Thing(name, part[0], part[1:]) for name, part in zip(names(words, count), parts)]
     rest = np.setdiff1d(np.arange(len(groups)), chosen)
-    index, exports, start = folder / "photos.index", run / "encoders", time.monotonic()
-    data = prepare(run, read_contract(exports).contract)
-    seconds_once = time.monotonic() - start
+    index, exports = folder / "photos.index", run / "encoders"
+    contract = read_contract(exports).contract
+    data = read_data(exports, contract) or data_of_run(run, contract)
     others = itembed_tf.load(exports).embed_images([view for thing in things for view in thing.others])
-    build(index, exports, np.concatenate([data.dev_images[rest].astype(np.float32), others]))
-    write_data(data_file(index, data.contract), data)
-    first = len(rest) + 1
-    print(f"gallery of {len(rest) + len(others):,} images; prepared once from the run in {seconds_once:.0f} s")
+    shown = data.dev_images[np.isin(data.dev_image_groups, rest)].astype(np.float32)
+    build(index, exports, np.concatenate([shown, others]))
+    file = data_file(index, contract)
+    file.parent.mkdir()
+    file.write_bytes(teaching_bytes(data))
+    first = len(shown) + 1
+    print(f"gallery of {len(shown) + len(others):,} images; data of lessons of {file.stat().st_size / 1e6:.1f} MB")
     before = found(index, things, first)
     seconds, lessons = teach_all(index, things, folder)
     after = found(index, things, first)
+    print_bands(index, things, first)
     untaught, last = (float(str(each)) for each in (lessons[0]["recall_before"], lessons[-1]["recall_after"]))
     print(f"views in the first {TOP}: {before:.1f} % before, {after:.1f} % after")
     print(f"R@1 on dev, mean of both directions: {untaught:.2f} % before, {last:.2f} % after all lessons")

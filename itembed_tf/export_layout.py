@@ -12,6 +12,7 @@ DEFAULT_SIGNATURE, IDS_SIGNATURE = "serving_default", "ids"
 CONTRACT_FILE = "encoders.json"
 EXTRA_ASSETS = "assets.extra"
 WARMUP_FILE = "tf_serving_warmup_requests"
+TEACHING_FILE = "teaching.npz"  # beside `CONTRACT_FILE`: what lessons need (`itembed_tf.teaching`)
 
 
 def is_version(name: str) -> bool:

@@ -23,6 +23,7 @@ from tests.support.shared import shared_folder
 
 if TYPE_CHECKING:
     from benchmarks.served import Served
+    from itembed_tf.teaching import TeachingData
     from tests.support.toy_exports import ToyExports
 
 
@@ -121,6 +122,14 @@ def unchanged(folder: Path) -> Iterator[Path]:
     yield folder
     changed = sorted(name for name, _ in before.items() ^ files().items())
     assert not changed, f"a test changed {changed} in the shared folder {folder}: copy it first"
+
+
+@pytest.fixture(scope="session")
+def teaching() -> TeachingData:
+    """The data of lessons of a tiny text encoder (`tests.support.small_teaching`)."""
+    from tests.support.small_teaching import small_teaching
+
+    return small_teaching()
 
 
 @pytest.fixture(scope="session")

@@ -49,10 +49,10 @@ LAYERS = (
     "report",
     "doctor",
     "localisation",
+    "teaching",
     "pipeline",
     "api",
     "index",
-    "teaching",
     "server",
     "demo",
 )
@@ -89,6 +89,7 @@ WITHOUT_TENSORFLOW = (
     "analysis.overlap",
     "analysis.word_importance",
     "index",
+    "teaching",
 )
 SECTIONS = [type(getattr(Config(), f.name)) for f in dataclasses.fields(Config) if f.name != "stages"]
 SECTIONS = [section for section in SECTIONS if dataclasses.is_dataclass(section)]

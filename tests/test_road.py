@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,10 @@ from itembed_tf import compare, evaluate, train
 from itembed_tf.config import load_config
 from itembed_tf.data.batches import flatten
 from itembed_tf.data.readers import Group
+from itembed_tf.index import Query, open_searcher
+from itembed_tf.index.build import build_index
+from itembed_tf.index.sources import find_source
+from itembed_tf.index.teaching import teach
 from itembed_tf.pipeline import encoder
 from itembed_tf.pipeline.stages import batches_of
 from itembed_tf.pipeline.training_data import word_vectors
@@ -327,3 +333,21 @@ def test_a_wrong_root_can_be_corrected_in_the_same_directory(road, tmp_path, cap
     error = capsys.readouterr().err
     assert "1 of 48 images" in error and ".png" in error
     assert not (tmp_path / "run" / "skipped.json").exists()  # so that a repaired picture is looked at again
+
+
+def test_an_index_of_the_run_learns_a_name_without_the_run(
+    road: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The small dev says little of recall, so no lesson is refused here."""
+    monkeypatch.setattr("itembed_tf.index.taught_encoders.MOST_LOST", 100.0)
+    run, index = tmp_path / "moved", tmp_path / "shapes.index"
+    shutil.copytree(road["run"], run)
+    (tmp_path / "photos").mkdir()
+    for number in range(1, 9):
+        shutil.copy(road["pictures"] / f"{number}.png", tmp_path / "photos")
+    build_index(index, [find_source(str(tmp_path / "photos"))], encoders=run)
+    shutil.rmtree(run)
+    lesson = teach(index, "zorbal", items=[2])
+    with closing(open_searcher(index)) as searcher:
+        assert searcher.search(Query("zorbal", by="vector", limit=1, corrected=False)).hits[0].item.id == 2
+    assert lesson.words == ("zorbal",) and 0 < lesson.recall_before <= 100

@@ -1,4 +1,4 @@
-"""The settings of what follows the training of the weights: memory, evaluation, calibration."""
+"""The settings of what follows the training of the weights: memory, evaluation, calibration, lessons."""
 
 from __future__ import annotations
 
@@ -42,3 +42,11 @@ class Calibration:
     rows: int = key(
         4096, "training captions, and training images, to keep with the encoders; 0 for no calibration", minimum=0
     )
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """What `itembed teach` needs beside the encoders, so that names can be taught without the run (docs/search.md)."""
+
+    target: ClassVar[str] = "itembed_tf.teaching.preparation.teaching_data"
+    keep: bool = key(True, "write teaching.npz, of about the size of the text encoder; needs calibration.rows above 0")

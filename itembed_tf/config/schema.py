@@ -14,7 +14,7 @@ from itembed_tf.config import choices
 from itembed_tf.config.backbones import BACKBONES
 from itembed_tf.config.classifier import Cca, Classes, Model
 from itembed_tf.config.key import key
-from itembed_tf.config.measurement import Calibration, Evaluation, Memory
+from itembed_tf.config.measurement import Calibration, Evaluation, Memory, Teaching
 from itembed_tf.config.stage import DEFAULT_STAGES, Stage
 
 __all__ = ["DEFAULT_STAGES", "Config", "Member", "Stage"]
@@ -219,5 +219,6 @@ class Config:
     memory: Memory = Memory()
     evaluation: Evaluation = Evaluation()
     calibration: Calibration = Calibration()
+    teaching: Teaching = Teaching()
     members: tuple[Member, ...] = ()
     stages: tuple[Stage, ...] = DEFAULT_STAGES

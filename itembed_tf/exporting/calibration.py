@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,68 +32,114 @@ SMALLEST_DEV = 8  # groups of dev with which anything is measured
 EmbedImages = Callable[[NDArray[np.intp]], NDArray[np.float32]]
 
 
-def calibrate_pair(
+@dataclass(frozen=True, eq=False)
+class Captions:
+    """Captions of a split that have a known word.
+
+    Attributes:
+        vectors: their embeddings, float32 [n, D].
+        groups: int [n].
+        ids: word ids, int [n, L], 0 = padding.
+    """
+
+    vectors: NDArray[np.float32]
+    groups: NDArray[np.integer]
+    ids: NDArray[np.integer]
+
+    def side(self) -> Side:
+        return Side(self.vectors, self.groups)
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """What of a run's data encoders are measured with: captions of train, images of dev and the captions of these."""
+
+    captions: Captions
+    dev_images: Side
+    dev_captions: Captions
+
+
+def draw_samples(
     pair: EncoderPair,
     train: Items,
     dev: Items,
     *,
     rows: int,
     batch_size: int,
-    train_images: EmbedImages | None = None,
     dev_images: EmbedImages | None = None,
+) -> Samples | None:
+    """Embed the captions of the bank, and dev.
+
+    Args:
+        pair: the encoders.
+        train, dev: of their run.
+        rows: training captions of the bank.
+        batch_size: images or captions encoded at a time.
+        dev_images: embeds images of dev from cached features; None decodes and encodes `DECODED_IMAGES` of them.
+
+    Returns:
+        None where `rows` is 0, or dev has fewer than `SMALLEST_DEV` groups.
+    """
+    if not rows or not len(train.images) or len(np.unique(dev.image_groups)) < SMALLEST_DEV:
+        return None
+    shown = np.arange(len(dev.images)) if dev_images else bank_rows(dev.image_groups, min(rows, DECODED_IMAGES))
+    asked = np.flatnonzero(np.isin(dev.caption_groups, dev.image_groups[shown]))
+    texts = inference_function(pair.text_encoder)
+
+    def captions(items: Items, which: NDArray[np.intp]) -> Captions:
+        ids = pair.vocabulary.encode([items.captions[i] for i in which])
+        known = ids.any(axis=1)
+        which, ids = which[known], ids[known]
+        vectors = encode_batches(texts, row_batches(ids, batch_size), len(ids), "captions")
+        return Captions(vectors, items.caption_groups[which], ids)
+
+    dev_captions, embed = captions(dev, asked), dev_images or decoding(pair, dev.images, batch_size)
+    images = Side(embed(shown), dev.image_groups[shown])
+    return Samples(captions(train, bank_rows(train.caption_groups, rows)), images, dev_captions)
+
+
+def calibrate_pair(
+    pair: EncoderPair,
+    train: Items,
+    samples: Samples | None,
+    *,
+    rows: int,
+    batch_size: int,
+    train_images: EmbedImages | None = None,
 ) -> Calibration | None:
     """Calibrate encoders on the train and dev that they were trained with.
 
     Args:
         pair: the encoders.
-        train, dev: of their run.
+        train: of their run.
+        samples: `draw_samples` with the same `rows`.
         rows: training captions, and training images, of a bank; 0 for no calibration.
-        batch_size: images or captions encoded at a time.
-        train_images, dev_images: embed the images of a split from cached features; None decodes and encodes
-            `DECODED_IMAGES` of them.
+        batch_size: images encoded at a time.
+        train_images: embeds images of train from cached features; None decodes and encodes `DECODED_IMAGES` of them.
 
     Returns:
-        None where `rows` is 0 or dev has fewer than `SMALLEST_DEV` groups.
+        None where `rows` is 0, and without `samples`.
     """
-    if not rows or not len(train.images) or len(np.unique(dev.image_groups)) < SMALLEST_DEV:
+    if not rows or samples is None:
         return None
-    limits = [rows if each else min(rows, DECODED_IMAGES) for each in (train_images, dev_images)]
-    captions = bank_rows(train.caption_groups, rows)
-    images = bank_rows(train.image_groups, limits[0])
-    shown = np.arange(len(dev.images)) if dev_images else bank_rows(dev.image_groups, limits[1])
-    asked = np.flatnonzero(np.isin(dev.caption_groups, dev.image_groups[shown]))
-    texts, decode = inference_function(pair.text_encoder), _decoding(pair, batch_size)
-
-    def captions_side(items: Items, which: NDArray[np.intp]) -> tuple[Side, NDArray[np.int32]]:
-        ids = pair.vocabulary.encode([items.captions[i] for i in which])
-        known = ids.any(axis=1)
-        which, ids = which[known], ids[known]
-        vectors = encode_batches(texts, row_batches(ids, batch_size), len(ids), "captions")
-        return Side(vectors, items.caption_groups[which]), ids
-
-    dev_captions, ids = captions_side(dev, asked)
-    sides = (
-        Side((train_images or decode(train.images))(images), train.image_groups[images]),
-        captions_side(train, captions)[0],
-        Side((dev_images or decode(dev.images))(shown), dev.image_groups[shown]),
-        dev_captions,
-    )
+    images = bank_rows(train.image_groups, rows if train_images else min(rows, DECODED_IMAGES))
+    bank = Side((train_images or decoding(pair, train.images, batch_size))(images), train.image_groups[images])
+    dev_captions = samples.dev_captions
     with running_clock("choosing the hubness correction on dev"):
-        return calibrate(pair.contract, *sides, ids)
+        return calibrate(
+            pair.contract, bank, samples.captions.side(), samples.dev_images, dev_captions.side(), dev_captions.ids
+        )
 
 
-def _decoding(pair: EncoderPair, batch_size: int) -> Callable[[Sequence[ImageSource]], EmbedImages]:
+def decoding(pair: EncoderPair, sources: Sequence[ImageSource], batch_size: int) -> EmbedImages:
     """Embedding of images that are decoded and encoded."""
 
-    def of(sources: Sequence[ImageSource]) -> EmbedImages:
-        def embed(which: NDArray[np.intp]) -> NDArray[np.float32]:
-            chosen, size, fit = [sources[i] for i in which], pair.size, pair.fit
-            batches = image_batches(chosen, lambda data, i: load_image(data, size=size, fit=fit), batch_size)
-            return encode_batches(inference_function(pair.image_encoder), batches, len(chosen), "images")
+    def embed(which: NDArray[np.intp]) -> NDArray[np.float32]:
+        chosen, size, fit = [sources[i] for i in which], pair.size, pair.fit
+        batches = image_batches(chosen, lambda data, i: load_image(data, size=size, fit=fit), batch_size)
+        return encode_batches(inference_function(pair.image_encoder), batches, len(chosen), "images")
 
-        return embed
-
-    return of
+    return embed
 
 
 def calibration_of_export(
@@ -127,8 +174,9 @@ def calibration_of_export(
         return None, f"no {CALIBRATION_FILE}, which needs train and dev of the run: {reason}"
     groups = drop_unreadable(groups, read_skipped(opened.path) or [], max_percent=100.0)
     train, dev = (flatten([group for group in groups if group.split == split]) for split in ("train", "dev"))
-    batch_size = config.evaluation.batch_size
-    calibration = calibrate_pair(pair, train, dev, **arguments(config.calibration), batch_size=batch_size)
+    batch_size, settings = config.evaluation.batch_size, arguments(config.calibration)
+    samples = draw_samples(pair, train, dev, **settings, batch_size=batch_size)
+    calibration = calibrate_pair(pair, train, samples, **settings, batch_size=batch_size)
     if calibration is None:
         return None, f"no {CALIBRATION_FILE}: dev has fewer than {SMALLEST_DEV} groups to measure it on"
     return calibration, f"{CALIBRATION_FILE}: measured on dev"

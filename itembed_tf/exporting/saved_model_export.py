@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from itembed_tf.export_layout import TEACHING_FILE
 from itembed_tf.exporting.calibration import calibration_of_export
 from itembed_tf.exporting.pair import load_pair
 from itembed_tf.exporting.pca import PcaResult, apply_pca
 from itembed_tf.exporting.saved_model import SavedModels, write_saved_models
+from itembed_tf.files import write_atomically
 from itembed_tf.locks import locked_folder
 from itembed_tf.progress import Steps
 from itembed_tf.retrieval import CALIBRATION_FILE, write_calibration
+from itembed_tf.retrieval.array_file import header_of
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,8 @@ def export_saved_models(
 ) -> SavedModelExport:
     """Export both encoders of a finished run (`write_saved_models`), reporting progress on standard error.
 
-    ``calibration.npz`` is written too, where the run has it for the same encoders, or its dataset is available.
+    ``calibration.npz`` is written too, where the run has it for the same encoders, or its dataset is available;
+    ``teaching.npz``, where the run has it for the same encoders.
 
     Args:
         run: run directory; with `pca` its dataset must be available.
@@ -56,4 +60,15 @@ def export_saved_models(
             write_calibration(out, calibration)
         else:  # none rather than one of an earlier version
             (models.folder / CALIBRATION_FILE).unlink(missing_ok=True)
+        copy_teaching_data(Path(run) / "encoders", models)
     return SavedModelExport(models, line, result)
+
+
+def copy_teaching_data(encoders: Path, models: SavedModels) -> None:
+    """Copy ``teaching.npz`` of a run's own encoders beside an export of the same ones; beside others, there is none."""
+    source, file = encoders / TEACHING_FILE, models.folder / TEACHING_FILE
+    content = source.read_bytes() if source.is_file() else b""
+    if content and header_of(content).get("contract") == models.contract.contract:
+        write_atomically(file, content)
+    else:
+        file.unlink(missing_ok=True)

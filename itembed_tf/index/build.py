@@ -18,6 +18,7 @@ from itembed_tf.index.errors import SearchIndexError
 from itembed_tf.index.generations import StoredEncoders, check_contract, current_generation, start_generation
 from itembed_tf.index.records import BuildReport, Generation
 from itembed_tf.index.sources import Listing, Source, list_source
+from itembed_tf.index.teaching_data import store_data
 from itembed_tf.index.update import ReadMany, Update
 from itembed_tf.index.vectors import EmbedImages, Vectors
 from itembed_tf.locks import Locked
@@ -127,6 +128,7 @@ def _generation(
     if generation is not None:
         check_contract(generation, export_contract(exports))
     store_image_encoder(exports, index)
+    store_data(exports, index)
     if generation is None:
         return start_generation(connection, packed or pack_encoders(exports))
     take_calibration(connection, generation, exports)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from itembed_tf.index.generations import read_encoders
 from itembed_tf.index.items import replace_vectors
 from itembed_tf.index.records import Generation, Kind
 from itembed_tf.index.vectors import fast_calibration
-from itembed_tf.retrieval.calibration import CALIBRATION_FILE
+from itembed_tf.retrieval.calibration import CALIBRATION_FILE, Calibration
 
 CHUNK = 2000  # vectors whose biases are computed at a time
 
@@ -42,27 +42,52 @@ def take_calibration(connection: sqlite3.Connection, generation: Generation, exp
         return False
     calibration = fast_calibration(content, generation.contract)
     assert calibration is not None
-    kinds: tuple[Kind, ...] = ("image", "text")
     with transaction(connection) as revision:
         connection.execute("UPDATE encoders SET calibration = ? WHERE contract = ?", (content, generation.contract))
-        for kind in kinds:
-            for mapped in (False, True):
-                for ids, vectors in _chunks(connection, generation, kind, mapped):
-                    biases = np.stack(calibration.item_biases(vectors, kind), axis=1)
-                    replace_vectors(connection, revision, generation.number, ids, vectors, biases=biases, mapped=mapped)
+        update_biases(connection, revision, generation, calibration)
     return True
+
+
+def update_biases(
+    connection: sqlite3.Connection,
+    revision: int,
+    generation: Generation,
+    calibration: Calibration,
+    kinds: Sequence[Kind] = ("image", "text"),
+    smallest: float = 0.0,
+) -> None:
+    """Compute the biases of the items of a generation again, as a part of a transaction of the caller.
+
+    Args:
+        connection: that writes.
+        revision: what `transaction` yields.
+        generation: whose vectors stay.
+        calibration: of its encoders.
+        kinds: of the items.
+        smallest: change of a bias; an item whose biases change by less keeps them, and its row in derived files.
+    """
+    for kind in kinds:
+        for mapped in (False, True):
+            for ids, vectors, before in _chunks(connection, generation, kind, mapped):
+                biases = np.stack(calibration.item_biases(vectors, kind), axis=1)
+                rows = np.flatnonzero(np.abs(biases - before).max(axis=1) > smallest)
+                changed, own = [ids[row] for row in rows], biases[rows]
+                replace_vectors(
+                    connection, revision, generation.number, changed, vectors[rows], biases=own, mapped=mapped
+                )
 
 
 def _chunks(
     connection: sqlite3.Connection, generation: Generation, kind: Kind, mapped: bool
-) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
-    """Ids of items and their vectors float32 [n, D], by id."""
+) -> Iterator[tuple[list[int], NDArray[np.float32], NDArray[np.float32]]]:
+    """Ids of items, their vectors float32 [n, D] and their biases float32 [n, 2], by id."""
     query = (
-        "SELECT item, vector FROM vectors JOIN items ON items.id = item "
+        "SELECT item, vector, text_bias, image_bias FROM vectors JOIN items ON items.id = item "
         "WHERE generation = ? AND kind = ? AND mapped = ? AND item > ? ORDER BY item LIMIT ?"
     )
     after = 0
     while rows := connection.execute(query, (generation.number, kind, int(mapped), after, CHUNK)).fetchall():
-        ids, blobs = zip(*rows)
-        yield list(ids), np.frombuffer(b"".join(blobs), "<f2").reshape(len(ids), -1).astype(np.float32)
+        ids, blobs, *biases = zip(*rows)
+        vectors = np.frombuffer(b"".join(blobs), "<f2").reshape(len(ids), -1).astype(np.float32)
+        yield list(ids), vectors, np.array(biases, np.float32).T
         after = ids[-1]

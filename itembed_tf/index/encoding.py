@@ -16,7 +16,7 @@ from itembed_tf.index.calibration import fast_calibration
 from itembed_tf.index.errors import SearchIndexError
 from itembed_tf.index.generations import read_encoders
 from itembed_tf.index.items import read_items, read_vectors
-from itembed_tf.index.lessons import is_taught
+from itembed_tf.index.lessons import taught_name
 from itembed_tf.index.query_vectors import QueryVector, subtract, unknown_words
 from itembed_tf.index.records import Generation, Query
 from itembed_tf.index.text_encoder import EmbeddedTexts, TextEncoder, load_text_encoder
@@ -35,12 +35,14 @@ class EncodedQuery:
         unknown_words: of the text and of what is subtracted, as the user wrote them.
         notes: for the user, one sentence each.
         leave_out: content (SHA-256) of the item that the query is about; "" for none.
+        taught: the name of a lesson that the query has; "" for none. Bands do not hold for it.
     """
 
     vector: QueryVector | None
     unknown_words: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     leave_out: str = ""
+    taught: str = ""
 
 
 class QueryEncoder:
@@ -64,7 +66,7 @@ class QueryEncoder:
         if query.text and query.by == "text":
             return EncodedQuery(None)
         words: tuple[str, ...] = ()
-        leave_out = ""
+        leave_out = taught = ""
         if query.text:
             embedding, words, note = self._text(connection, generation, query.text)
             if embedding is None:
@@ -73,13 +75,17 @@ class QueryEncoder:
                 )
                 return EncodedQuery(None, words, (f"{note}: {rest}",))
             encoded = QueryVector(embedding, "text")
+            vocabulary = self._text_encoder(connection, generation).vocabulary
+            taught = taught_name(connection, generation, query.text, vocabulary)
         elif vector is not None:
             encoded = _checked(vector, generation)
         elif query.image is not None:
             encoded = QueryVector(self._image(generation, query.image), "image")
         else:
             encoded, leave_out = _of_item(connection, generation, query.like or 0)
-        notes = [] if leave_out else self._far(connection, generation, encoded)
+        notes = [] if leave_out or taught else self._far(connection, generation, encoded)
+        if taught and self._has_bands(connection, generation):
+            notes.append(f"{taught!r} was taught: its hits have no band, which were measured without taught names")
         if query.minus:
             minus, more, note = self._text(connection, generation, query.minus)
             words = tuple(dict.fromkeys((*words, *more)))
@@ -87,7 +93,7 @@ class QueryEncoder:
                 notes.append(f"{note}: nothing was subtracted")
             else:
                 encoded = QueryVector(subtract(encoded.vector, minus), encoded.side)
-        return EncodedQuery(encoded, words, tuple(notes), leave_out)
+        return EncodedQuery(encoded, words, tuple(notes), leave_out, taught)
 
     def embed_texts(
         self, connection: sqlite3.Connection, generation: Generation, texts: Sequence[str]
@@ -112,14 +118,16 @@ class QueryEncoder:
         calibration = self.calibration(connection, generation)
         if calibration is None or not calibration.is_far(encoded.side, encoded.vector[None])[0]:
             return []
-        if encoded.side == "text" and is_taught(connection, generation, encoded.vector):
-            return []
         rate = calibration.far[encoded.side].false_alarms
         seen = "captions" if encoded.side == "text" else "images"
         return [
             f"the {encoded.side} is far from all {seen} of the training, so its hits are probably wrong "
             f"(this is said of {100 * rate:.0f} in 100 that are not)"
         ]
+
+    def _has_bands(self, connection: sqlite3.Connection, generation: Generation) -> bool:
+        calibration = self.calibration(connection, generation)
+        return calibration is not None and bool(calibration.bands)
 
     def _text(
         self, connection: sqlite3.Connection, generation: Generation, text: str

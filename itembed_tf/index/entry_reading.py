@@ -117,6 +117,19 @@ def read_entry(entry: Entry, *, is_known: Callable[[str], bool], max_pixels: int
     )
 
 
+def read_content(entry: Entry) -> ReadEntry:
+    """The image of an entry with its content hash alone, for an item that the index has. Nothing is raised."""
+    if entry.image is None:
+        return ReadEntry(entry, hashlib.sha256(entry.captions[0].encode()).hexdigest())
+    try:
+        data = read_image(entry.image)
+    except FileNotFoundError:
+        return ReadEntry(entry, problem="missing: there is no such file")
+    except OSError as error:
+        return ReadEntry(entry, problem=f"not readable: {error.strerror or error}")
+    return ReadEntry(entry, hashlib.sha256(data).hexdigest(), data)
+
+
 def photograph_date(data: bytes, header: ImageHeader) -> str | None:
     """When a photograph was taken, by EXIF (DateTimeOriginal, else DateTime), ISO 8601; None if it does not say."""
     if header.format not in ("JPEG", "HEIC", "WebP", "AVIF") or b"Exif" not in data[: 1 << 16]:

@@ -8,73 +8,62 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from itembed_tf.index.generations import StoredEncoders
 from itembed_tf.index.records import Generation
+from itembed_tf.teaching import Lesson
+from itembed_tf.text import Vocabulary
 
-NEAR = 0.9  # cosine; a name is taught until it is 0.95
-
-
-@dataclass(frozen=True, eq=False)
-class Lesson:
-    """A name, and images of what it names.
-
-    Attributes:
-        number: of the lesson in its index; 0 before it is stored.
-        name: as the user wrote it.
-        images: SHA-256 (hex) of each image file.
-        vectors: of the images, float32 [n, D], unit length.
-        created: ISO 8601.
-        recall_before, recall_after: mean R@1 of both directions on dev, in percent.
-        words: of the name that the vocabulary lacked.
-        word_rows: their rows of the word table, float32 [len(words), width].
-    """
-
-    number: int
-    name: str
-    images: tuple[str, ...]
-    vectors: NDArray[np.float32]
-    created: str = ""
-    recall_before: float = 0.0
-    recall_after: float = 0.0
-    words: tuple[str, ...] = ()
-    word_rows: NDArray[np.float32] | None = None
+COLUMNS = "name, images, vectors, created, recall_before, recall_after, words, word_rows, problem"
+MOST_IMAGES = 64  # of one lesson
 
 
 def read_lessons(connection: sqlite3.Connection, generation: Generation) -> list[Lesson]:
-    """The lessons of the encoders of a generation, in their order."""
-    query = (
-        "SELECT number, name, images, vectors, created, recall_before, recall_after, words, word_rows "
-        "FROM lessons WHERE base = ? ORDER BY number"
-    )
-    return [
-        _lesson(row, generation.dimensions)
-        for row in connection.execute(query, (generation.image_contract,)).fetchall()
-    ]
+    """The lessons of the encoders of a generation, in their order, also those that the encoders do not have."""
+    query = f"SELECT number, {COLUMNS} FROM lessons WHERE base = ? ORDER BY number"
+    names = ["number", *COLUMNS.split(", ")]
+    rows = connection.execute(query, (generation.image_contract,)).fetchall()
+    return [_lesson(dict(zip(names, row)), generation.dimensions) for row in rows]
 
 
-def is_taught(connection: sqlite3.Connection, generation: Generation, vector: NDArray[np.float32]) -> bool:
-    """Whether the vector of a text, float32 [D], is as near to the images of a lesson as its name is."""
-    lessons = read_lessons(connection, generation) if generation.base else []
-    means = [lesson.vectors.mean(axis=0) for lesson in lessons]
-    return any(vector @ mean >= NEAR * np.linalg.norm(mean) for mean in means)
+def applied(lessons: Iterable[Lesson]) -> list[Lesson]:
+    """Those that the encoders have."""
+    return [lesson for lesson in lessons if not lesson.problem]
+
+
+def taught_name(connection: sqlite3.Connection, generation: Generation, text: str, vocabulary: Vocabulary) -> str:
+    """The name of a lesson that a text has, or has a new word of; "" if there is none."""
+    if not generation.base:
+        return ""
+    words = vocabulary.tokenize(text)
+    for lesson in applied(read_lessons(connection, generation)):
+        if _spaced(vocabulary.tokenize(lesson.name)) in _spaced(words) or set(lesson.words) & set(words):
+            return lesson.name
+    return ""
+
+
+def _spaced(words: Sequence[str]) -> str:
+    return f" {' '.join(words)} "
 
 
 def write_lessons(
-    connection: sqlite3.Connection, generation: Generation, encoders: StoredEncoders, lessons: Sequence[Lesson]
+    connection: sqlite3.Connection,
+    generation: Generation,
+    encoders: StoredEncoders,
+    lessons: Sequence[Lesson],
+    images: Mapping[str, bytes] | None = None,
 ) -> None:
     """Put the encoders with these lessons in the place of those of a generation; part of a transaction of the caller.
 
     Args:
         generation: whose vectors stay as they are: the image encoder is the same.
-        encoders: the base with all `lessons`.
+        encoders: the base with all `lessons` that have no problem.
         lessons: all of the base; those with number 0 get one, and stored ones that are missing are removed.
+        images: small copies, by SHA-256 of the file, of images of the lessons that are no items.
     """
     base = generation.image_contract
     connection.execute(
@@ -84,17 +73,33 @@ def write_lessons(
     if encoders.contract != base:
         connection.execute("INSERT OR REPLACE INTO taught VALUES (?, ?)", (encoders.contract, base))
     connection.execute("UPDATE generations SET contract = ? WHERE number = ?", (encoders.contract, generation.number))
-    kept = [lesson.number for lesson in lessons]
+    put_lessons(connection, generation, lessons)
+    connection.executemany("INSERT OR IGNORE INTO lesson_images VALUES (?, ?)", (images or {}).items())
+    unused = "SELECT contract FROM taught WHERE contract NOT IN (SELECT contract FROM generations)"
+    connection.execute(f"DELETE FROM encoders WHERE contract IN ({unused})")
+    connection.execute("DELETE FROM taught WHERE contract NOT IN (SELECT contract FROM generations)")
+    forget_lessons(connection)
+
+
+def put_lessons(connection: sqlite3.Connection, generation: Generation, lessons: Sequence[Lesson]) -> None:
+    """Put lessons in the place of those of a generation, whose encoders stay; see `write_lessons`."""
+    base, kept = generation.image_contract, [lesson.number for lesson in lessons]
     marks = ",".join("?" * len(kept))
     connection.execute(f"DELETE FROM lessons WHERE base = ? AND number NOT IN ({marks})", (base, *kept))
     for lesson in lessons:
         connection.execute(
-            "INSERT OR REPLACE INTO lessons VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT OR REPLACE INTO lessons (number, base, {COLUMNS}) VALUES ({','.join('?' * 11)})",
             (lesson.number or None, base, *_values(lesson)),
         )
-    unused = "SELECT contract FROM taught WHERE contract NOT IN (SELECT contract FROM generations)"
-    connection.execute(f"DELETE FROM encoders WHERE contract IN ({unused})")
-    connection.execute("DELETE FROM taught WHERE contract NOT IN (SELECT contract FROM generations)")
+
+
+def forget_lessons(connection: sqlite3.Connection, *numbers: int) -> None:
+    """Remove lessons by number, those of encoders that no generation has, and images that no lesson needs."""
+    connection.executemany("DELETE FROM lessons WHERE number = ?", [(number,) for number in numbers])
+    used = "SELECT coalesce(base, contract) FROM generations LEFT JOIN taught USING (contract)"
+    connection.execute(f"DELETE FROM lessons WHERE base NOT IN ({used})")
+    shown = "SELECT value FROM lessons, json_each(lessons.images)"
+    connection.execute(f"DELETE FROM lesson_images WHERE content NOT IN ({shown})")
 
 
 def _values(lesson: Lesson) -> tuple[object, ...]:
@@ -108,21 +113,23 @@ def _values(lesson: Lesson) -> tuple[object, ...]:
         lesson.recall_after,
         json.dumps(lesson.words, ensure_ascii=False),
         rows.astype("<f4").tobytes(),
+        lesson.problem,
     )
 
 
-def _lesson(row: Sequence[Any], dimensions: int) -> Lesson:
-    number, name, images, vectors, created, before, after, words, rows = row
-    listed = tuple(json.loads(words))
-    table = np.frombuffer(rows, "<f4").astype(np.float32)
+def _lesson(row: Mapping[str, Any], dimensions: int) -> Lesson:
+    words = tuple(json.loads(row["words"]))
+    table = np.frombuffer(row["word_rows"], "<f4").astype(np.float32)
     return Lesson(
-        number=number,
-        name=name,
-        images=tuple(json.loads(images)),
-        vectors=np.frombuffer(vectors, "<f4").astype(np.float32).reshape(-1, dimensions),
-        created=created,
-        recall_before=before,
-        recall_after=after,
-        words=listed,
-        word_rows=table.reshape(len(listed), -1) if listed else None,
+        **{name: row[name] for name in ("number", "name", "created", "recall_before", "recall_after", "problem")},
+        images=tuple(json.loads(row["images"])),
+        vectors=np.frombuffer(row["vectors"], "<f4").astype(np.float32).reshape(-1, dimensions),
+        words=words,
+        word_rows=table.reshape(len(words), -1) if len(table) else None,
     )
+
+
+def lesson_json(lesson: Lesson) -> dict[str, Any]:
+    """A lesson as values of JSON, without its vectors."""
+    names = ("number", "name", "images", "created", "recall_before", "recall_after", "words", "problem")
+    return {name: getattr(lesson, name) for name in names}

@@ -11,7 +11,7 @@ highest one what they lack; `removed` has the numbers that are gone.
 from __future__ import annotations
 
 APPLICATION_ID = 0x69746D62  # "itmb", which `file` and SQLite's own tools show
-SCHEMA = 1
+SCHEMA = 2
 
 TABLES = """
 -- revision: counts the transactions that changed the index; created: ISO 8601; identity: a random name;
@@ -45,6 +45,7 @@ CREATE TABLE taught (contract TEXT PRIMARY KEY, base TEXT NOT NULL) WITHOUT ROWI
 -- images: JSON list of SHA-256 (hex); vectors: of these images, n x D float32, little-endian, unit length
 -- recall_before, recall_after: mean R@1 of both directions on dev, in percent
 -- words: JSON list of those that the vocabulary lacked; word_rows: their rows of the word table, float32
+-- problem: why the encoders do not have the lesson, after an upgrade; '' where they have it
 CREATE TABLE lessons (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     base TEXT NOT NULL,
@@ -55,8 +56,13 @@ CREATE TABLE lessons (
     recall_before REAL NOT NULL,
     recall_after REAL NOT NULL,
     words TEXT NOT NULL,
-    word_rows BLOB NOT NULL
+    word_rows BLOB NOT NULL,
+    problem TEXT NOT NULL
 );
+
+-- images of lessons that are no items, small enough to keep, to be encoded again by other encoders; content: SHA-256
+-- (hex) of the file that the user gave
+CREATE TABLE lesson_images (content TEXT PRIMARY KEY, image BLOB NOT NULL) WITHOUT ROWID;
 
 -- what was given to `itembed index`: kind is that of `itembed_tf.index.sources.Source`; settings: JSON
 CREATE TABLE sources (

@@ -187,8 +187,8 @@ class Searcher:
             return Answer(hits(connection, 0, ids, NOTHING, None, None), matching, (), (), generation.number)
         encoded = self._encoder.encode(connection, generation, query, vector)
         ids, ranking = self._ranked(moment, query, encoded)
-        # Bands were measured on plain queries.
-        calibration = None if query.minus else self._encoder.calibration(connection, generation)
+        # Bands were measured on plain queries, of captions.
+        calibration = None if query.minus or encoded.taught else self._encoder.calibration(connection, generation)
         found = hits(connection, generation.number, ids, ranking, encoded.vector, calibration)
         return Answer(found, matching, encoded.unknown_words, encoded.notes, generation.number)
 

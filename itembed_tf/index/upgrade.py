@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itembed_tf.index.database import transaction
 from itembed_tf.index.errors import SearchIndexError
 from itembed_tf.index.generations import StoredEncoders, all_generations, current_generation, start_generation
+from itembed_tf.index.lessons import forget_lessons
 from itembed_tf.index.records import Generation
 
 
@@ -44,13 +45,16 @@ def start_upgrade(connection: sqlite3.Connection, encoders: StoredEncoders) -> G
     if encoders.contract in (current.contract, current.image_contract):  # those without what they were taught, too
         return current
     for generation in all_generations(connection):
-        if generation.contract == encoders.contract and generation.state == "building":
+        if generation.image_contract == encoders.contract and generation.state == "building":
             return generation
         if generation.state == "building":
             raise SearchIndexError(
                 f"an upgrade to the encoders {generation.contract[:16]} is unfinished; finish it with the same "
                 "command, or give it up with `itembed index INDEX --discard-upgrade`"
             )
+    for generation in all_generations(connection):
+        if generation.base == encoders.contract:  # lessons belong to a base: two generations would share them
+            drop_generation(connection, generation.number)
     return start_generation(connection, encoders)
 
 
@@ -71,6 +75,7 @@ def drop_generation(connection: sqlite3.Connection, number: int) -> int:
         connection.execute("DELETE FROM taught WHERE contract NOT IN (SELECT contract FROM generations)")
         used = "SELECT contract FROM generations UNION SELECT base FROM taught"
         connection.execute(f"DELETE FROM encoders WHERE contract NOT IN ({used})")
+        forget_lessons(connection)
     return count
 
 

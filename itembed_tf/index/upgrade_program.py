@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
-from itembed_tf.index.database import writing
+from itembed_tf.index.database import reading, writing
+from itembed_tf.index.lessons import read_lessons
+from itembed_tf.index.records import Generation
 from itembed_tf.program import command_line, resumable
 
 ACTIONS = ("upgrade", "rollback", "discard_upgrade")
@@ -50,12 +53,19 @@ def upgrade(args: argparse.Namespace, result: Result) -> int:
         "mapped": done.mapped,
         "unreadable": done.unreadable,
         "bridge_recall_at_10": done.bridge.recall if done.bridge else None,
+        "lessons_not_applied": _not_applied(args.first, done.generation),
     }
     text = f"{args.first}: {done.encoded:,} items encoded, contract {done.generation.contract[:16]}"
     if done.mapped:
         text += f"; {done.mapped:,} still have a mapped vector, give the command again to encode them"
     result(args, values, f"{text}\nto go back:\n  {command_line('index', args.first, '--rollback')}")
     return 0
+
+
+def _not_applied(index: str, generation: Generation) -> dict[str, str]:
+    """Names of lessons that the encoders do not have, and why."""
+    with closing(reading(index)) as connection:
+        return {lesson.name: lesson.problem for lesson in read_lessons(connection, generation) if lesson.problem}
 
 
 def roll_back(args: argparse.Namespace, result: Result) -> int:

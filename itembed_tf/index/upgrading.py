@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,15 +11,14 @@ import numpy as np
 from tqdm import tqdm
 
 from itembed_tf.config import Config
-from itembed_tf.data.readers import read_image
 from itembed_tf.index.bridge import FEWEST, Bridge, fit_bridge
 from itembed_tf.index.build import derive, stored_sources
 from itembed_tf.index.database import writing
 from itembed_tf.index.encoders import find_exports, pack_encoders, store_image_encoder
-from itembed_tf.index.entry_reading import ReadEntry, read_ahead
+from itembed_tf.index.entry_reading import ReadEntry, read_ahead, read_content
 from itembed_tf.index.errors import SearchIndexError
 from itembed_tf.index.generations import StoredEncoders, current_generation
-from itembed_tf.index.lessons import read_lessons
+from itembed_tf.index.lesson_replay import mapped_images, replay_lessons
 from itembed_tf.index.re_encoding import (
     Pending,
     count_pending,
@@ -34,8 +32,9 @@ from itembed_tf.index.re_encoding import (
 from itembed_tf.index.records import Generation, Kind
 from itembed_tf.index.shown import most_shown
 from itembed_tf.index.sources import Entry, Listing, list_source
+from itembed_tf.index.teaching_data import store_data
 from itembed_tf.index.text_pairs import text_pairs
-from itembed_tf.index.upgrade import count_items, start_upgrade, switch
+from itembed_tf.index.upgrade import check_whole, count_items, start_upgrade, switch
 from itembed_tf.index.vectors import EmbedImages, Vector, Vectors
 from itembed_tf.retrieval import parse_calibration
 
@@ -97,13 +96,12 @@ def upgrade_index(
         exports = find_exports(encoders)
         stored = pack_encoders(exports)
         store_image_encoder(exports, index)
+        store_data(exports, index)
     with writing(index) as connection:
         old, new = current_generation(connection), start_upgrade(connection, stored)
         vectors = Vectors(index, connection, new, embed_images=embed_images, max_pixels=max_pixels)
         work = _Upgrade(connection, new, vectors, report)
         bridge = None
-        if new.state == "building" and old is not None and (lessons := read_lessons(connection, old)):
-            report(f"{len(lessons)} names that the text encoder was taught are not taken over; teach them again")
         if not count_pending(connection, new.number) and new.state == "current":
             report(f"the index has vectors of the encoders {new.contract[:16]} already")
         elif new.state == "building" and bridge_items and old is not None:
@@ -160,7 +158,7 @@ class _Upgrade:
                     yield each.entry
 
         with tqdm(total=total, desc=title, unit=" items", disable=not total, smoothing=0.05) as bar:
-            for batch in read_ahead(entries(), _read):
+            for batch in read_ahead(entries(), read_content):
                 self._write([(read, waiting[read.entry.place]) for read in batch])
                 for read in batch:
                     del waiting[read.entry.place]
@@ -204,11 +202,21 @@ class _Upgrade:
     def switch(self) -> None:
         """Search the generation from now on; items that have no vector are named with what is wrong with them."""
         try:
+            check_whole(self.connection, self.generation)
+            self._carry_lessons()
             switch(self.connection, self.generation)
         except SearchIndexError as error:
             reasons = "".join(f"\n  {place} is {reason}" for place, reason in list(self.unreadable.items())[:10])
             raise SearchIndexError(f"{error}{reasons}") from None
         self.report(f"the index is searched by the encoders {self.generation.contract[:16]} now")
+
+    def _carry_lessons(self) -> None:
+        """Teach the new encoders the names that those were taught that are searched until now."""
+        old = current_generation(self.connection)
+        assert old is not None
+        self.encode("encoding images of lessons", only=mapped_images(self.connection, old, self.generation))
+        self.generation = replay_lessons(self.connection, old, self.generation, self.vectors, self.report)
+        self.vectors = self.vectors.of(self.generation)
 
 
 def _bridge(
@@ -236,16 +244,3 @@ def _bridge(
     work.switch()
     work.report(f"{mapped:,} images are searched through the bridge until they are encoded")
     return bridge
-
-
-def _read(entry: Entry) -> ReadEntry:
-    """The image of an entry, with its content hash; nothing is raised."""
-    if entry.image is None:
-        return ReadEntry(entry, hashlib.sha256(entry.captions[0].encode()).hexdigest())
-    try:
-        data = read_image(entry.image)
-    except FileNotFoundError:
-        return ReadEntry(entry, problem="missing: there is no such file")
-    except OSError as error:
-        return ReadEntry(entry, problem=f"not readable: {error.strerror or error}")
-    return ReadEntry(entry, hashlib.sha256(data).hexdigest(), data)

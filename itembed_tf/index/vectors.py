@@ -60,12 +60,17 @@ class Vectors:
         embed_images: EmbedImages | None,
         max_pixels: int,
     ) -> None:
-        self._index, self._connection, self._generation = index, connection, generation
+        self.index, self._connection, self._generation = index, connection, generation
         self._max_pixels = max_pixels
         self._embed_images = embed_images
         self._text_encoder: TextEncoder | None = None
         self._encoders = read_encoders(connection, generation.contract)
         self._calibration = fast_calibration(self._encoders.calibration, generation.contract)
+
+    def of(self, generation: Generation) -> Vectors:
+        """The same for a generation with other text encoders: those that were taught names."""
+        embed_images = self._embed_images
+        return Vectors(self.index, self._connection, generation, embed_images=embed_images, max_pixels=self._max_pixels)
 
     def known(self, contents: Sequence[str]) -> dict[str, Vector]:
         """The vectors that the generation has, by content, with its thumbnail."""
@@ -100,9 +105,13 @@ class Vectors:
             return list(self._text_encoder.embed([read.entry.captions[0] for read in entries]).vectors)
         if all(read.embedded is not None for read in entries):
             return [read.embedded if read.embedded is not None else "" for read in entries]
+        return self.embed_files([read.data for read in entries])
+
+    def embed_files(self, files: Sequence[bytes]) -> Sequence[Embedded]:
+        """Vectors of image files by the image encoder of the generation; for one that cannot be read, the reason."""
         if self._embed_images is None:
-            self._embed_images = ImageEncoder(self._index, self._generation.image_contract, self._max_pixels).embed
-        return self._embed_images([read.data for read in entries])
+            self._embed_images = ImageEncoder(self.index, self._generation.image_contract, self._max_pixels).embed
+        return self._embed_images(files)
 
     def biases(self, vectors: NDArray[np.float32], kind: Kind) -> list[tuple[float, float]]:
         """The biases of each vector, [n, D], for a text query and for an image query; 0 without a calibration."""

@@ -16,8 +16,10 @@ from itembed_tf.index.derived import check_segments
 from itembed_tf.index.encoders import stored_image_encoder
 from itembed_tf.index.errors import SearchIndexError
 from itembed_tf.index.generations import all_generations, current_generation, read_encoders
+from itembed_tf.index.teaching_data import load_data, missing_data
 from itembed_tf.index.text_encoder import load_text_encoder
 from itembed_tf.retrieval.calibration import CalibrationError, parse_calibration
+from itembed_tf.teaching import TeachingError
 
 ROUNDING = 0.005  # a unit vector is off by at most this after the rounding to float16
 REBUILD = "rebuild the index with `itembed index RUN INPUT --out NEW_INDEX`"
@@ -37,7 +39,7 @@ class Verification:
 
 
 def verify_index(index: str | Path) -> Verification:
-    """Check the database, its vectors, full-text index and thumbnails, the encoders, and the derived files.
+    """Check database, vectors, full-text index, thumbnails, encoders, data of lessons, and derived files.
 
     Raises:
         SearchIndexError: there is no index, or not one that this version reads.
@@ -55,7 +57,7 @@ def _verify(index: Path, connection: sqlite3.Connection) -> Verification:
     if not problems:  # the other checks read what the first one found to be whole
         checks: tuple[Callable[[sqlite3.Connection], Iterator[str]], ...] = (_vectors, _texts, _contents, _encoders)
         problems = [problem for check in checks for problem in check(connection)]
-        problems += _image_encoders(index, connection)
+        problems += [*_image_encoders(index, connection), *_lessons(index, connection)]
         problems += check_segments(index)
     generation = current_generation(connection)
     items, vectors = (
@@ -145,6 +147,17 @@ def _image_encoders(index: Path, connection: sqlite3.Connection) -> Iterator[str
             stored_image_encoder(index, generation.image_contract)
         except SearchIndexError as error:
             yield str(error)
+
+
+def _lessons(index: Path, connection: sqlite3.Connection) -> Iterator[str]:
+    for generation in all_generations(connection):
+        if not missing_data(index, generation):
+            try:
+                load_data(index, generation)
+            except TeachingError as error:
+                yield str(error)
+        elif generation.base:  # taught by an earlier state of the folder; undoing needs the data too
+            yield f"lessons cannot be undone: {missing_data(index, generation)}"
 
 
 def _first(ids: list[int]) -> str:

@@ -19,11 +19,10 @@ from itembed_tf.evaluation.embeddings import embedder
 from itembed_tf.evaluation.evaluate import evaluate_embeddings
 from itembed_tf.exporting import encoder_pair, write_litert_text_encoder, write_saved_models
 from itembed_tf.pipeline import steps as titles
-from itembed_tf.pipeline.calibration import calibrate_run
+from itembed_tf.pipeline.calibration import write_search_data
 from itembed_tf.pipeline.summaries import stage_summaries
 from itembed_tf.progress import Steps, running_clock
 from itembed_tf.report import run_facts, write_report
-from itembed_tf.retrieval import write_calibration
 from itembed_tf.text import Vocabulary
 from itembed_tf.training.build import load_model
 from itembed_tf.training.checkpoints import drop_checkpoint
@@ -81,10 +80,9 @@ def finish_run(
     write_saved_models(path / "encoders", pair)
     write_litert_text_encoder(path / "encoders", pair)
     steps.start(titles.CALIBRATE)
-    calibration = calibrate_run(config, pair, final, by_split, features)
+    calibration = write_search_data(config, path / "encoders", pair, final, by_split, features)
     corrected = None
     if calibration:
-        write_calibration(path / "encoders", calibration)
         corrected = evaluate_embeddings(
             config, shown, by_split[shown], embeddings, ranks_to=path, calibration=calibration
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 import zlib
 from typing import Any
@@ -31,3 +32,16 @@ def read_arrays(content: bytes, *, max_bytes: int, max_header: int) -> dict[str,
         raise ValueError(f"arrays of {sum(sizes.values()):,} bytes; the maximum is {max_bytes:,}")
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
+
+
+def header_of(content: bytes, *, max_header: int = 1 << 26) -> dict[str, Any]:
+    """The JSON object in the array ``header`` of an ``.npz`` file; empty for a damaged file, or one without."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if archive.getinfo("header.npy").file_size > max_header:
+                return {}
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            header = json.loads(str(file["header"]))
+    except DAMAGE:
+        return {}
+    return header if isinstance(header, dict) else {}

@@ -1,7 +1,24 @@
-"""Lessons: the text encoder of an index learns names of what images show; the image encoder and all vectors stay."""
+"""Lessons: a text encoder learns names of what images show; the image encoder and all vectors of images stay.
 
-from itembed_tf.index.lessons import Lesson
-from itembed_tf.teaching.data import TeachingError
-from itembed_tf.teaching.lessons import MOST_IMAGES, MOST_LOST, teach, unlearn
+This package needs no index; `itembed_tf.index.teaching` gives lessons to one. Importing it brings in no TensorFlow.
+"""
 
-__all__ = ["MOST_IMAGES", "MOST_LOST", "Lesson", "TeachingError", "teach", "unlearn"]
+from itembed_tf.teaching.data import (
+    TeachingData,
+    TeachingError,
+    parse_data,
+    read_data,
+    teaching_bytes,
+    write_data,
+)
+from itembed_tf.teaching.records import Lesson
+
+__all__ = [
+    "Lesson",
+    "TeachingData",
+    "TeachingError",
+    "parse_data",
+    "read_data",
+    "teaching_bytes",
+    "write_data",
+]

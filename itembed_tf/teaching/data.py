@@ -1,7 +1,7 @@
-"""What a lesson needs of a run: the text encoder's weights, captions to repeat, and dev to measure recall on.
+"""What lessons need of a run: the text encoder's weights, training captions to keep, and dev to measure recall on.
 
-It is made once from the run and its dataset (`itembed_tf.teaching.preparation`), and stored in the index as
-``teaching/<first 16 characters of the contract hash>.npz``, so that a lesson needs neither.
+A training writes it beside the exported encoders as ``teaching.npz``, and `itembed index` copies it into the index, so
+that a lesson needs neither the run nor its dataset.
 """
 
 from __future__ import annotations
@@ -17,25 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from itembed_tf.errors import UserError
+from itembed_tf.export_layout import TEACHING_FILE
 from itembed_tf.files import write_atomically
 from itembed_tf.retrieval.array_file import DAMAGE, read_arrays
 from itembed_tf.text import Vocabulary
 
-SCHEMA = 1
-FOLDER = "teaching"  # in an index
-SHORT_HASH = 16  # characters of a contract hash in the name of the file
+SCHEMA = 2
 MAX_BYTES = 1 << 30  # of all arrays
 MAX_HEADER = 1 << 26  # the vocabulary is a part of the header
-_ARRAYS = (
-    "captions",
-    "caption_vectors",
-    "caption_features",
-    "dev_images",
-    "dev_image_groups",
-    "dev_features",
-    "dev_outputs",
-    "dev_caption_groups",
-)
+_ARRAYS = ("captions", "caption_groups", "dev_images", "dev_image_groups", "dev_captions", "dev_caption_groups")
 
 
 class TeachingError(UserError, RuntimeError):
@@ -53,13 +43,10 @@ class TeachingData:
         tower: arguments of `itembed_tf.models.text_tower.text_tower` but for the sizes of vocabulary and text.
         vocabulary: words and tokenizer before any lesson.
         weights: of the text encoder, float32, in the order of its variables.
-        captions: word ids of training captions, int32 [m, L], 0 = padding.
-        caption_vectors: their embeddings before any lesson, float16 [m, D].
-        caption_features: inputs of the last linear layer, float16 [m, F]; lessons leave them as they are.
+        captions: word ids of training captions, int32 [m, L], 0 = padding: those of the bank of the calibration.
+        caption_groups: int32 [m], their training groups.
         dev_images: embeddings, float16 [n, D], unit length; dev_image_groups: int32 [n].
-        dev_features: of the captions, inputs of the last linear layer, float16 [k, F].
-        dev_outputs: their embeddings before any lesson and before they get unit length, float16 [k, D].
-        dev_caption_groups: int32 [k].
+        dev_captions: word ids, int32 [k, L]; dev_caption_groups: int32 [k].
     """
 
     contract: str
@@ -70,22 +57,20 @@ class TeachingData:
     vocabulary: Vocabulary
     weights: tuple[NDArray[np.float32], ...]
     captions: NDArray[np.int32]
-    caption_vectors: NDArray[np.float16]
-    caption_features: NDArray[np.float16]
+    caption_groups: NDArray[np.int32]
     dev_images: NDArray[np.float16]
     dev_image_groups: NDArray[np.int32]
-    dev_features: NDArray[np.float16]
-    dev_outputs: NDArray[np.float16]
+    dev_captions: NDArray[np.int32]
     dev_caption_groups: NDArray[np.int32]
 
 
-def data_file(index: str | Path, contract: str) -> Path:
-    """Where an index has the data of encoders; `contract` is that before any lesson."""
-    return Path(index) / FOLDER / f"{contract[:SHORT_HASH]}.npz"
+def write_data(folder: str | Path, data: TeachingData) -> Path:
+    """Write ``teaching.npz`` into a folder of exported encoders, atomically; return the file."""
+    return write_atomically(Path(folder) / TEACHING_FILE, teaching_bytes(data))
 
 
-def write_data(file: Path, data: TeachingData) -> None:
-    """Write the data, atomically; its folder is created."""
+def teaching_bytes(data: TeachingData) -> bytes:
+    """The content of ``teaching.npz``."""
     vocabulary = data.vocabulary
     header = {
         "schema": SCHEMA,
@@ -99,29 +84,60 @@ def write_data(file: Path, data: TeachingData) -> None:
     arrays |= {f"weight{i}": weight for i, weight in enumerate(data.weights)}
     content = io.BytesIO()
     np.savez(content, **arrays)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, content.getvalue())
+    return content.getvalue()
 
 
-def read_data(file: Path, contract: str) -> TeachingData | None:
-    """Read the data of encoders; None where there is no file.
+def read_data(folder: str | Path, contract: str) -> TeachingData | None:
+    """The data of exported encoders; None where the folder has none. Raises TeachingError as `parse_data`."""
+    file = Path(folder) / TEACHING_FILE
+    return parse_data(file.read_bytes(), contract, str(file)) if file.is_file() else None
+
+
+def parse_data(content: bytes, contract: str, name: str = TEACHING_FILE) -> TeachingData:
+    """Read the content of ``teaching.npz``; `name` is what messages call it.
 
     Raises:
-        TeachingError: the file is damaged, larger than it may be, or belongs to other encoders.
+        TeachingError: damaged, larger than it may be, or of other encoders than those of `contract`.
     """
-    if not file.is_file():
-        return None
     try:
-        arrays = read_arrays(file.read_bytes(), max_bytes=MAX_BYTES, max_header=MAX_HEADER)
+        arrays = read_arrays(content, max_bytes=MAX_BYTES, max_header=MAX_HEADER)
         header = json.loads(str(arrays["header"]))
         if header.pop("schema") != SCHEMA or header["contract"] != contract:
             raise ValueError("of another version, or of other encoders")
         words = header.pop("vocabulary")
         weights = tuple(arrays[f"weight{i}"] for i in range(header.pop("weights")))
         vocabulary = Vocabulary(tuple(words.pop("words")), **words)
-        fields: dict[str, Any] = header | {name: arrays[name] for name in _ARRAYS}
-        return TeachingData(**fields, vocabulary=vocabulary, weights=weights)
+        fields: dict[str, Any] = header | {array: arrays[array] for array in _ARRAYS}
+        data = TeachingData(**fields, vocabulary=vocabulary, weights=weights)
+        _check(data)
     except DAMAGE as error:
         raise TeachingError(
-            f"{file} cannot be used ({error}); remove it, and give the run with --run, from which it is made again"
+            f"{name} cannot be used ({error}); remove it, and give the run with `itembed teach --run`, from which it "
+            "is made again"
         ) from None
+    return data
+
+
+def _check(data: TeachingData) -> None:
+    """Raise ValueError for arrays that do not fit together."""
+    length, size = data.vocabulary.length, data.vocabulary.size
+    for name in ("captions", "dev_captions"):
+        ids = getattr(data, name)
+        if (
+            ids.dtype != np.int32
+            or ids.shape[1:] != (length,)
+            or not len(ids)
+            or not 0 <= ids.min() <= ids.max() < size
+        ):
+            raise ValueError(f"{name} are no word ids of {length} columns below {size}")
+    if data.dev_images.dtype != np.float16 or data.dev_images.ndim != 2 or not np.isfinite(data.dev_images).all():
+        raise ValueError("dev_images are no finite float16 rows")
+    for rows, groups in (("captions", "caption_groups"), ("dev_captions", "dev_caption_groups")):
+        if getattr(data, groups).shape != getattr(data, rows).shape[:1]:
+            raise ValueError(f"{groups} do not fit {rows}")
+    if data.dev_image_groups.shape != data.dev_images.shape[:1]:
+        raise ValueError("dev_image_groups do not fit dev_images")
+    if set(data.dev_image_groups.tolist()) != set(data.dev_caption_groups.tolist()):
+        raise ValueError("dev has images without a caption, or captions without an image")
+    if any(weight.dtype != np.float32 or not np.isfinite(weight).all() for weight in data.weights):
+        raise ValueError("weights are not float32, or not finite")

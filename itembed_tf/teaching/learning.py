@@ -20,9 +20,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from itembed_tf.index.lessons import Lesson
 from itembed_tf.teaching.data import TeachingData, TeachingError
 from itembed_tf.teaching.encoder import TrainableTextEncoder
+from itembed_tf.teaching.features import TextFeatures
+from itembed_tf.teaching.records import Lesson
 
 CONTEXTS = 7  # captions before which a new word is trained
 STEPS, RATE = 40, 0.3  # of Adam, for the rows, the rate relative to the deviation of those of other words
@@ -46,8 +47,13 @@ class Taught:
     head_change: NDArray[np.float32] | None
 
 
-def learn(data: TeachingData, lessons: Sequence[Lesson]) -> Taught:
+def learn(data: TeachingData, features: TextFeatures, lessons: Sequence[Lesson]) -> Taught:
     """The text encoder of `data` with lessons, in their order; the rows that lessons have already are kept.
+
+    Args:
+        data: of the encoders before any lesson.
+        features: of its captions.
+        lessons: all that the encoder is to have.
 
     Raises:
         TeachingError: a name without a word, or of more words than a text may have.
@@ -59,11 +65,11 @@ def learn(data: TeachingData, lessons: Sequence[Lesson]) -> Taught:
     for i, lesson in enumerate(learned):
         own = lesson.word_rows
         if lesson.words and own is None:
-            own = _train_rows(encoder, data, lesson, targets[i], rows)
+            own = _train_rows(encoder, data, features, lesson, targets[i], rows)
             learned[i] = replace(lesson, word_rows=own)
         rows = rows if own is None else np.concatenate([rows, own])
     encoder.rows = rows
-    return Taught(encoder, tuple(learned), _change_head(encoder, data, learned, targets))
+    return Taught(encoder, tuple(learned), _change_head(encoder, features, learned, targets))
 
 
 def with_new_words(data: TeachingData, lessons: Sequence[Lesson]) -> list[Lesson]:
@@ -95,12 +101,13 @@ def target(lesson: Lesson) -> NDArray[np.float32]:
 def _train_rows(
     encoder: TrainableTextEncoder,
     data: TeachingData,
+    features: TextFeatures,
     lesson: Lesson,
     goal: NDArray[np.float32],
     before: NDArray[np.float32],
 ) -> NDArray[np.float32]:
     """Rows for the new words of a lesson, [n, width]; `before` are those of earlier lessons."""
-    ids = _contexts(encoder, data, lesson)
+    ids = _contexts(encoder, data, features, lesson)
     weights = np.full(len(ids), 0.5 / max(len(ids) - 1, 1), np.float32)
     weights[0] = 0.5
     typical, count = encoder.typical_rows, len(encoder.vocabulary.words) - len(data.vocabulary.words)
@@ -122,25 +129,27 @@ def _train_rows(
     return own.astype(np.float32)
 
 
-def _contexts(encoder: TrainableTextEncoder, data: TeachingData, lesson: Lesson) -> NDArray[np.int32]:
+def _contexts(
+    encoder: TrainableTextEncoder, data: TeachingData, features: TextFeatures, lesson: Lesson
+) -> NDArray[np.int32]:
     """Word ids of the name alone, and of the name before captions next to the images."""
     name = encoder.vocabulary.encode([lesson.name])[0]
     name = name[name > 0]
     ids = np.zeros((1 + min(CONTEXTS, len(data.captions)), encoder.vocabulary.length), np.int32)
     ids[:, : len(name)] = name
-    nearest = _nearest(data, target(lesson), len(ids) - 1)
+    nearest = _nearest(features, target(lesson), len(ids) - 1)
     ids[1:, len(name) :] = data.captions[nearest][:, : ids.shape[1] - len(name)]
     return ids
 
 
-def _nearest(data: TeachingData, image: NDArray[np.float32], count: int) -> NDArray[np.intp]:
+def _nearest(features: TextFeatures, image: NDArray[np.float32], count: int) -> NDArray[np.intp]:
     """Positions of the training captions nearest to an embedding."""
-    return np.argsort(-(data.caption_vectors.astype(np.float32) @ image), kind="stable")[:count]
+    return np.argsort(-(features.caption_vectors.astype(np.float32) @ image), kind="stable")[:count]
 
 
 def _change_head(
     encoder: TrainableTextEncoder,
-    data: TeachingData,
+    kept: TextFeatures,
     lessons: Sequence[Lesson],
     targets: Sequence[NDArray[np.float32]],
 ) -> NDArray[np.float32] | None:
@@ -151,7 +160,7 @@ def _change_head(
     lacking = np.stack([nearer(output, goal) for output, goal in zip(outputs, targets)]) - outputs
     if not lacking.any():
         return None
-    change = smallest_change(features, lacking / encoder.head_scale, data.caption_features)
+    change = smallest_change(features, lacking / encoder.head_scale, kept.captions)
     encoder.head = encoder.head + change
     return change
 

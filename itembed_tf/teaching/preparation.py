@@ -1,64 +1,101 @@
-"""The data of lessons from a run: its weights, some training captions, and its dev."""
+"""The data of lessons from encoders, and from a finished run whose dataset is available."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
-import keras
 import numpy as np
-from numpy.typing import NDArray
 
 from itembed_tf.config import Config, arguments, load_config
-from itembed_tf.data.batches import Items, flatten
-from itembed_tf.data.readers import Group, read_dataset
+from itembed_tf.data.batches import flatten
+from itembed_tf.data.readers import read_dataset
 from itembed_tf.data.unreadable import drop_unreadable
-from itembed_tf.evaluation.embeddings import embedder
+from itembed_tf.exporting.calibration import SMALLEST_DEV, Samples, draw_samples
 from itembed_tf.exporting.pair import EncoderPair, load_pair, weights_checksum
 from itembed_tf.progress import Steps
 from itembed_tf.teaching.data import TeachingData, TeachingError
-from itembed_tf.teaching.encoder import TrainableTextEncoder
-from itembed_tf.training.frozen_outputs import image_features
 from itembed_tf.training.run_directory import open_run, read_skipped
 
-T = TypeVar("T")
-
-CAPTIONS = 4096  # of train
+CAPTIONS = 4096  # of train, where the run has no calibration
 DEV_GROUPS = 1000  # of dev
 
 
-def prepare(run: str | Path, contract: str) -> TeachingData:
-    """Make the data of lessons from a finished run; its dataset must be available.
+def teaching_data(
+    pair: EncoderPair, tower: Mapping[str, Any], samples: Samples | None, *, keep: bool
+) -> TeachingData | None:
+    """The data of lessons, from what the encoders were calibrated with.
+
+    Args:
+        pair: the encoders; the text encoder is the text tower (`cannot_be_taught`).
+        tower: settings of the text tower (`itembed_tf.config.schema.TextTower`).
+        samples: of train and dev; None where dev is too small to measure anything.
+        keep: whether it is wanted.
+
+    Returns:
+        None where it is not wanted, and without `samples`.
+    """
+    if not keep or samples is None:
+        return None
+    images, captions = samples.dev_images, samples.dev_captions
+    groups = np.intersect1d(images.groups, captions.groups)
+    groups = np.random.default_rng(0).permutation(groups)[:DEV_GROUPS]
+    shown, asked = np.isin(images.groups, groups), np.isin(captions.groups, groups)
+    return TeachingData(
+        contract=pair.contract,
+        image_weights=weights_checksum(pair.image_encoder),
+        image_settings=pair.image_settings,
+        encoding_settings=pair.encoding_settings,
+        tower=dict(tower),
+        vocabulary=pair.vocabulary,
+        weights=tuple(np.asarray(variable.value) for variable in pair.text_encoder.variables),
+        captions=samples.captions.ids.astype(np.int32),
+        caption_groups=samples.captions.groups.astype(np.int32),
+        dev_images=images.vectors[shown].astype(np.float16),
+        dev_image_groups=images.groups[shown].astype(np.int32),
+        dev_captions=captions.ids[asked].astype(np.int32),
+        dev_caption_groups=captions.groups[asked].astype(np.int32),
+    )
+
+
+def cannot_be_taught(config: Config) -> str:
+    """Why the text encoder of a run cannot learn a name, and what to do; "" if it can."""
+    if config.text_tower.variant == "features":
+        return (
+            "its text encoder computes fixed sentence features, which have no row for a new word (text_tower.variant = "
+            '"features"). Train with another variant, such as "wide"'
+        )
+    if config.members:
+        return (
+            f"it is an ensemble of {len(config.members)} members, each with word embeddings of its own. Train one "
+            "without members for an index that learns new names"
+        )
+    if config.memory.rows:
+        return (
+            f"its text encoder has a memory of training images (memory.rows = {config.memory.rows}). Train one without "
+            "it for an index that learns new names"
+        )
+    return ""
+
+
+def data_of_run(run: str | Path, contract: str) -> TeachingData:
+    """The data of lessons from a finished run without ``teaching.npz``; its dataset must be available.
 
     Args:
         run: run directory.
         contract: contract hash of the encoders of the index.
 
     Raises:
-        TeachingError: the run has other encoders, a text encoder that cannot learn a word, or no dev.
+        TeachingError: the run has other encoders, a text encoder that cannot learn a word, or too small a dev.
         RunError: the run has not finished.
         FileNotFoundError: its dataset is not there.
     """
-    opened, steps = open_run(run), Steps(["load the run", "embed dev", "embed training captions"])
-    if opened.config.text_tower.variant == "features":
-        raise TeachingError(
-            f"{run} cannot be taught: its text encoder computes fixed sentence features, which have no row for a new "
-            'word (text_tower.variant = "features"). Train with another variant, such as "wide"'
-        )
-    if opened.config.members:
-        raise TeachingError(
-            f"{run} cannot be taught: it is an ensemble of {len(opened.config.members)} members, each with word "
-            "embeddings of its own. Train one without members for an index that learns new names"
-        )
-    if opened.config.memory.rows:
-        raise TeachingError(
-            f"{run} cannot be taught: its text encoder has a memory of training images (memory.rows = "
-            f"{opened.config.memory.rows}). Train one without it for an index that learns new names"
-        )
+    opened, steps = open_run(run), Steps(["load the run", "embed training captions and dev"])
+    if reason := cannot_be_taught(opened.config):
+        raise TeachingError(f"{run} cannot be taught: {reason}")
     steps.start("load the run")
-    model, pair = load_pair(opened.path)
+    _, pair = load_pair(opened.path)
     if pair.contract != contract:
         raise TeachingError(
             f"{run} has encoders of the contract {pair.contract[:16]}, and the index of {contract[:16]}: give the run "
@@ -66,71 +103,14 @@ def prepare(run: str | Path, contract: str) -> TeachingData:
         )
     config = load_config(opened.path / "config.toml", ['dataset.splits=["train", "dev"]'])
     groups = drop_unreadable(read_dataset(**arguments(config.dataset)), read_skipped(opened.path) or [], 100.0)
-    steps.start("embed dev")
-    dev = flatten(_known(_spread([group for group in groups if group.split == "dev"], DEV_GROUPS), pair))
-    if not dev.captions:
-        raise TeachingError(f"{run} has no dev, on which the harm that a lesson does could be measured")
-    images = _dev_images(config, model, pair, dev)
-    steps.start("embed training captions")
-    texts = [text for group in groups if group.split == "train" for text in group.captions]
-    ids = pair.vocabulary.encode(_spread(texts, CAPTIONS))
-    ids = ids[ids.any(axis=1)]
-    none = np.zeros((0, 0), np.float16)
-    data = TeachingData(
-        contract=pair.contract,
-        image_weights=weights_checksum(pair.image_encoder),
-        image_settings=pair.image_settings,
-        encoding_settings=pair.encoding_settings,
-        tower=arguments(opened.config.text_tower),
-        vocabulary=pair.vocabulary,
-        weights=tuple(np.asarray(variable.value) for variable in pair.text_encoder.variables),
-        captions=ids,
-        caption_vectors=none,
-        caption_features=none,
-        dev_images=images.astype(np.float16),
-        dev_image_groups=dev.image_groups,
-        dev_features=none,
-        dev_outputs=none,
-        dev_caption_groups=dev.caption_groups,
-    )
-    return with_features(data, pair.vocabulary.encode(dev.captions))
-
-
-def with_features(data: TeachingData, dev_captions: NDArray[np.int32]) -> TeachingData:
-    """The data with what its text encoder computes of its captions, and of dev's, given as word ids [k, L]."""
-    encoder = TrainableTextEncoder(data)
-    features, outputs = encoder.features(data.captions)
-    dev_features, dev_outputs = encoder.features(dev_captions)
-    return replace(
-        data,
-        caption_vectors=(outputs / np.linalg.norm(outputs, axis=1, keepdims=True)).astype(np.float16),
-        caption_features=features.astype(np.float16),
-        dev_features=dev_features.astype(np.float16),
-        dev_outputs=dev_outputs.astype(np.float16),
-    )
-
-
-def _spread(values: Sequence[T], most: int) -> list[T]:
-    """At most `most` of some values, chosen at random, the same at every call; in their order."""
-    chosen = np.sort(np.random.default_rng(0).permutation(len(values))[:most])
-    return [values[i] for i in chosen]
-
-
-def _known(groups: list[Group], pair: EncoderPair) -> list[Group]:
-    """The groups without captions of no known word, and without those that have no other."""
-    result = []
-    for group in groups:
-        known = np.count_nonzero(pair.vocabulary.encode(group.captions), axis=1)
-        captions = tuple(caption for caption, is_known in zip(group.captions, known.tolist()) if is_known)
-        result += [replace(group, captions=captions, caption_ids=())] if captions else []
-    return result
-
-
-def _dev_images(config: Config, model: keras.Model, pair: EncoderPair, dev: Items) -> NDArray[np.float32]:
-    """Embeddings of the images of dev, from cached features where no stage of the training has changed the backbone."""
-    features: list[NDArray[np.float32]] | None = None
-    if config.precision == "float32" and all("backbone" in stage.freeze for stage in config.stages):
-        flip = config.evaluation.flip
-        features = image_features(config, model, dev, views=1 + flip, mirror=flip)
-    settings = arguments(config.image) | arguments(config.evaluation)
-    return embedder(model, dev, pair.vocabulary, **settings, features=features)().images
+    train, dev = (flatten([group for group in groups if group.split == split]) for split in ("train", "dev"))
+    steps.start("embed training captions and dev")
+    rows, batch_size = config.calibration.rows or CAPTIONS, config.evaluation.batch_size
+    tower = arguments(config.text_tower)
+    data = teaching_data(pair, tower, draw_samples(pair, train, dev, rows=rows, batch_size=batch_size), keep=True)
+    if data is None:
+        raise TeachingError(
+            f"{run} cannot be taught: its dev has fewer than {SMALLEST_DEV} groups, on which the harm that a lesson "
+            "does could be measured"
+        )
+    return data

@@ -43,7 +43,7 @@ def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
 def test_another_schema_is_refused(index: Path) -> None:
     with closing(sqlite3.connect(index / DATABASE)) as connection:
         connection.execute("PRAGMA user_version = 9")
-    with pytest.raises(SearchIndexError, match="has schema 9, and this version of itembed reads schema 1; use the"):
+    with pytest.raises(SearchIndexError, match="has schema 9, and this version of itembed reads schema 2; use the"):
         reading(index)
 
 

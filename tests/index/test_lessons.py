@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ import pytest
 from itembed_tf.index.database import reading, transaction, writing
 from itembed_tf.index.errors import SearchIndexError
 from itembed_tf.index.generations import StoredEncoders, check_contract, current_generation, read_encoders
-from itembed_tf.index.lessons import Lesson, is_taught, read_lessons, write_lessons
+from itembed_tf.index.lessons import applied, read_lessons, taught_name, write_lessons
+from itembed_tf.teaching import Lesson
+from itembed_tf.text import Vocabulary
 from tests.support.small_index import CONTRACT, new_item, write_index
 
 TAUGHT = "e" * 64
@@ -87,12 +90,49 @@ def test_a_removed_lesson_is_gone_and_no_number_is_used_twice(tmp_path: Path) ->
         assert read_lessons(connection, generation) == []
 
 
-def test_a_text_near_the_images_of_a_lesson_is_taught(tmp_path: Path) -> None:
+def test_a_text_with_a_taught_name_or_a_new_word_of_it_is_told(tmp_path: Path) -> None:
     index = an_index(tmp_path / "i")
-    change(index, TAUGHT, [lesson("a qub")])
+    change(index, TAUGHT, [lesson("a qub"), replace(lesson("red dog"), words=(), word_rows=None)])
+    vocabulary = Vocabulary(("a", "dog", "on", "qub", "red"), tokenizer="words", lowercase=True, length=5)
+    expected = {
+        "dog": "",
+        "a dog on A Qub": "a qub",
+        "qub!": "a qub",
+        "the Red Dog": "red dog",
+        "dog, red": "",
+        "a": "",
+    }
     with closing(reading(index)) as connection:
         generation = current_generation(connection)
         assert generation is not None
-        mean = lesson("a qub").vectors.mean(axis=0)  # (0.5, 0.3, 0.4, 0)
-        assert is_taught(connection, generation, mean / np.linalg.norm(mean))
-        assert not is_taught(connection, generation, np.array([1, 0, 0, 0], np.float32)), "cosine 0.71"
+        found = {text: taught_name(connection, generation, text, vocabulary) for text in expected}
+    assert found == expected
+
+
+def test_a_lesson_with_a_problem_is_kept_beside_the_encoders(tmp_path: Path) -> None:
+    index = an_index(tmp_path / "i")
+    failed = replace(lesson("lost"), problem="recall fell")
+    change(index, TAUGHT, [failed, lesson("a qub")])
+    with closing(reading(index)) as connection:
+        generation = current_generation(connection)
+        assert generation is not None
+        found = read_lessons(connection, generation)
+        assert [(each.name, each.problem) for each in found] == [("lost", "recall fell"), ("a qub", "")]
+        assert [each.name for each in applied(found)] == ["a qub"]
+
+
+def test_copies_of_images_go_with_the_last_lesson_that_shows_them(tmp_path: Path) -> None:
+    index = an_index(tmp_path / "i")
+
+    def copies() -> list[str]:
+        with closing(reading(index)) as connection:
+            return [row[0] for row in connection.execute("SELECT content FROM lesson_images ORDER BY 1")]
+
+    with writing(index) as connection, transaction(connection):
+        generation = current_generation(connection)
+        assert generation is not None
+        files = {"a" * 64: b"a small copy", "c" * 64: b"of no lesson"}
+        write_lessons(connection, generation, encoders(TAUGHT), [lesson("a qub")], files)
+    assert copies() == ["a" * 64]
+    change(index, CONTRACT, [])
+    assert copies() == []

@@ -14,56 +14,38 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from itembed_tf.exporting.litert_convert import convert
 from itembed_tf.index.database import reading, writing
 from itembed_tf.index.encoders import pack_encoders, store_image_encoder
 from itembed_tf.index.generations import StoredEncoders, current_generation, read_encoders, start_generation
-from itembed_tf.index.items import add_source, put_items, read_vectors
+from itembed_tf.index.items import read_vectors
 from itembed_tf.index.lessons import read_lessons
 from itembed_tf.index.records import Answer, Generation, Query
 from itembed_tf.index.searcher import Searcher, open_searcher
-from itembed_tf.index.text_encoder import load_text_encoder, tokenizer_json
-from itembed_tf.retrieval.calibration import Calibration, calibration_bytes, parse_calibration
-from itembed_tf.retrieval.hubness import Bank, Correction
+from itembed_tf.index.taught_encoders import MOST_LOST
+from itembed_tf.index.teaching import teach, unlearn
+from itembed_tf.index.teaching_data import data_file
+from itembed_tf.index.text_encoder import load_text_encoder
+from itembed_tf.retrieval.calibration import parse_calibration
 from itembed_tf.teach import main
-from itembed_tf.teaching import MOST_LOST, TeachingError, teach, unlearn
-from itembed_tf.teaching.data import TeachingData, data_file, write_data
-from itembed_tf.teaching.learning import learn
+from itembed_tf.teaching import TeachingData, TeachingError
 from tests.support.small_index import new_item
-
-SENTENCE = "the zorbal on a bike"
+from tests.support.small_teaching import SENTENCE, packed_encoders, write_taught_index
 
 
 @pytest.fixture(scope="module")
 def packed(teaching: TeachingData) -> StoredEncoders:
-    """The encoders before any lesson, as an index has them."""
-    encoder = learn(teaching, []).encoder
-    content = convert(encoder.model, name="ids", precision="float32")
-    bank = Bank(np.eye(16, dtype=np.float16), np.arange(16, dtype=np.int32))
-    calibration = Calibration(teaching.contract, bank, bank, {"text_to_image": Correction(0.1, 2)})
-    tokenizer = tokenizer_json(teaching.vocabulary)
-    return StoredEncoders(teaching.contract, 16, content, tokenizer, calibration_bytes(calibration))
+    return packed_encoders(teaching)
 
 
 @pytest.fixture
 def index(packed: StoredEncoders, teaching: TeachingData, tmp_path: Path) -> Path:
-    """Sixteen images and a sentence, with all that lessons need."""
-    folder, vectors = tmp_path / "photos.index", np.random.default_rng(4).normal(size=(16, 16))
-    items = [new_item(f"{i}.png", vector) for i, vector in enumerate(vectors)]
-    sentence = load_text_encoder(packed).embed([SENTENCE]).vectors[0]
-    items.append(new_item("sentences.txt#1", sentence, kind="text", captions=(SENTENCE,), thumbnail=None))
-    with writing(folder, create=True) as connection:
-        start_generation(connection, packed)
-        source = add_source(connection, "folder", "/photos")
-        put_items(connection, items, source=source, generation=1, dimensions=16)
-    write_data(data_file(folder, packed.contract), teaching)
-    return folder
+    return write_taught_index(tmp_path / "photos.index", teaching, packed)
 
 
 @pytest.fixture(autouse=True)
 def any_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     """A dev of eight random images says nothing; one test has the real limit."""
-    monkeypatch.setattr("itembed_tf.teaching.lessons.MOST_LOST", 100.0)
+    monkeypatch.setattr("itembed_tf.index.taught_encoders.MOST_LOST", 100.0)
 
 
 def generation_of(index: Path) -> Generation:
@@ -87,7 +69,7 @@ def test_what_was_taught_is_found_by_its_name_at_the_next_query(index: Path, pac
     before = found(searcher, "zorbal")
     assert before.hits == () and before.unknown_words == ("zorbal",)
     with closing(reading(index)) as connection:
-        rows = connection.execute("SELECT row, item, vector FROM vectors WHERE item <= 16").fetchall()
+        rows = connection.execute("SELECT item, vector FROM vectors WHERE item <= 16 ORDER BY item").fetchall()
     lesson = teach(index, "  our   Zorbal ", items=[3])
     assert (lesson.number, lesson.name, lesson.words) == (1, "our Zorbal", ("our", "zorbal"))
     assert lesson.images == (new_item("2.png", [1]).content,)
@@ -95,12 +77,50 @@ def test_what_was_taught_is_found_by_its_name_at_the_next_query(index: Path, pac
     assert after.hits[0].item.id == 3 and after.unknown_words == ()
     searcher.close()
     with closing(reading(index)) as connection:
-        assert connection.execute("SELECT row, item, vector FROM vectors WHERE item <= 16").fetchall() == rows
+        assert connection.execute("SELECT item, vector FROM vectors WHERE item <= 16 ORDER BY item").fetchall() == rows
         generation = generation_of(index)
         assert generation.contract != packed.contract == generation.base
         calibration = read_encoders(connection, generation.contract).calibration
         assert calibration is not None
-        assert parse_calibration(calibration, generation.contract).corrections["text_to_image"].a == 0.1
+        assert parse_calibration(calibration, generation.contract).corrections["text_to_image"].a == 0.5
+
+
+def biases_of(index: Path) -> np.ndarray:
+    """Stored text biases of the images, and those that the stored vectors and calibration give: [2, 16]."""
+    with closing(reading(index)) as connection:
+        contract = generation_of(index).contract
+        calibration = parse_calibration(read_encoders(connection, contract).calibration or b"", contract)
+        rows = connection.execute("SELECT text_bias FROM vectors WHERE item <= 16 ORDER BY item").fetchall()
+        expected, _ = calibration.item_biases(read_vectors(connection, range(1, 17), 1), "image")
+    return np.array([[row[0] for row in rows], expected])
+
+
+def test_biases_and_bank_are_those_of_the_taught_encoder_and_come_back(index: Path, teaching: TeachingData) -> None:
+    """A name of known words changes what training captions embed as, and with them how much of a hub an image is."""
+    before, same = biases_of(index)
+    np.testing.assert_allclose(before, same, atol=1e-5)
+    teach(index, "red man", items=[3])
+    stored, expected = biases_of(index)
+    np.testing.assert_allclose(stored, expected, atol=1e-3)
+    assert np.abs(stored - before).max() > 5e-3
+    with closing(reading(index)) as connection:
+        contract = generation_of(index).contract
+        stored_encoders = read_encoders(connection, contract)
+        bank = parse_calibration(stored_encoders.calibration or b"", contract).captions
+    words = {i: word for word, i in teaching.vocabulary.ids.items()}
+    texts = [" ".join(words[i] for i in row if i) for row in teaching.captions.tolist()]
+    np.testing.assert_allclose(bank.vectors, load_text_encoder(stored_encoders).embed(texts).vectors, atol=2e-3)
+    unlearn(index)
+    np.testing.assert_allclose(biases_of(index)[0], before, atol=1e-6)
+
+
+def test_hits_of_a_taught_name_have_no_band_and_say_why(index: Path) -> None:
+    teach(index, "zorbal", items=[3])
+    with closing(open_searcher(index)) as searcher:
+        taught, other = (searcher.search(Query(text, by="vector", limit=3)) for text in ("a Zorbal", "red dog"))
+    assert [hit.band for hit in taught.hits] == [""] * 3
+    assert taught.notes == ("'zorbal' was taught: its hits have no band, which were measured without taught names",)
+    assert {hit.band for hit in other.hits if hit.item.kind == "image"} <= {"strong", "weak"} and other.notes == ()
 
 
 def test_a_sentence_of_the_index_with_a_new_word_is_encoded_again(index: Path) -> None:
@@ -139,12 +159,16 @@ def test_an_undone_lesson_leaves_the_encoders_that_the_others_give(index: Path, 
 def test_a_lesson_that_costs_recall_is_refused_and_changes_nothing(
     index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("itembed_tf.teaching.lessons.MOST_LOST", MOST_LOST)
+    monkeypatch.setattr("itembed_tf.index.taught_encoders.MOST_LOST", MOST_LOST)
     before = (index / "index.sqlite").read_bytes()
-    monkeypatch.setattr("itembed_tf.teaching.lessons.dev_recall", lambda data, taught=None: 20.0 if taught else 20.31)
+    monkeypatch.setattr(
+        "itembed_tf.index.taught_encoders.dev_recall", lambda data, features, taught=None: 20.0 if taught else 20.31
+    )
     with pytest.raises(TeachingError, match=r"was not learned: R@1 on dev.* would be 20.00 %.* was 20.31 % before"):
         teach(index, "zorbal", items=[3])
-    monkeypatch.setattr("itembed_tf.teaching.lessons.dev_recall", lambda data, taught=None: 20.0 if taught else 20.29)
+    monkeypatch.setattr(
+        "itembed_tf.index.taught_encoders.dev_recall", lambda data, features, taught=None: 20.0 if taught else 20.29
+    )
     assert (index / "index.sqlite").read_bytes() == before
     assert teach(index, "zorbal", items=[3]).recall_after == 20.0
 
@@ -185,13 +209,16 @@ def test_what_cannot_be_taught_is_told(index: Path, packed: StoredEncoders, caps
     assert main(["nowhere", "zorbal", "--item", "1"]) == 1
     assert "nowhere is not an index" in capsys.readouterr().err
     data_file(index, packed.contract).unlink()
-    with pytest.raises(TeachingError, match=r"needs the run with which it was built.*add --run RUN"):
-        teach(index, "zorbal", items=[3])
+    assert main([str(index), "zorbal", "--item", "3"]) == 1
+    line = capsys.readouterr().err
+    assert "has no data to learn names with" in line and "index RUN --out" in line and "--run RUN" in line
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("shallow_backbone")
-def test_the_first_lesson_takes_a_run_and_an_image_file(small_run: Path, small_export: Path, tmp_path: Path) -> None:
+def test_an_index_without_data_of_lessons_takes_a_run_and_an_image_file(
+    small_run: Path, small_export: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "photos.index"
     packed = pack_encoders(small_export)
     with writing(folder, create=True) as connection:
@@ -208,3 +235,5 @@ def test_the_first_lesson_takes_a_run_and_an_image_file(small_run: Path, small_e
     unlearn(folder)
     unlearn(folder)
     assert generation_of(folder).contract == packed.contract
+    with closing(reading(folder)) as connection:
+        assert connection.execute("SELECT count(*) FROM lesson_images").fetchone() == (0,)
