@@ -48,7 +48,8 @@ def main(argv: Sequence[str]) -> int:
             index.warm_up()
             if index.searcher.note:
                 print(f"note: {index.searcher.note}", file=sys.stderr)
-        asyncio.run(serve_page(PageApi(indexes), host=args.host, ports=ports, opened=opened))
+        api = PageApi(indexes, may_teach=args.host in LOOPBACK)
+        asyncio.run(serve_page(api, host=args.host, ports=ports, opened=opened))
     return 0
 
 

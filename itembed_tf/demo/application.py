@@ -15,6 +15,8 @@ from importlib.resources import files
 from typing import Any
 
 from itembed_tf.demo.access import HEADERS, Access
+from itembed_tf.demo.body import Body
+from itembed_tf.demo.lessons import Busy
 from itembed_tf.demo.originals import NotShown
 from itembed_tf.demo.page_api import NotFound, PageApi
 from itembed_tf.demo.parameters import Parameters
@@ -47,6 +49,8 @@ def _answer(api: PageApi, access: Access, request: HttpRequest) -> HttpResponse:
         return _route(api, request)
     except (NotFound, NotShown) as error:
         return _error(404, str(error))
+    except Busy as error:
+        return _error(409, str(error))
     except UserError as error:
         return _error(400, " ".join(str(error).split()))
     except Exception:
@@ -58,6 +62,9 @@ def _route(api: PageApi, request: HttpRequest) -> HttpResponse:
     path = request.target.partition("?")[0]
     if request.method == "POST" and path == "/api/query-image":
         return _json(api.add_query_image(bytes(request.body)))
+    if request.method == "POST" and path in ("/api/lessons", "/api/lessons/undo"):
+        body = Body(bytes(request.body), request.headers)
+        return _json((api.teach if path == "/api/lessons" else api.undo)(Parameters(request.target), body))
     if request.method not in ("GET", "HEAD"):
         return _error(405, f"{request.method} is not allowed", ("Allow", "GET, HEAD"))
     if path == "/":
@@ -69,6 +76,7 @@ def _route(api: PageApi, request: HttpRequest) -> HttpResponse:
         "/api/indexes": lambda _: [asdict(summary) for summary in api.summaries()],
         "/api/search": api.search,
         "/api/facets": api.facets,
+        "/api/lessons": api.lessons,
     }
     if path in lists:
         return _json(lists[path](parameters))

@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from itembed_tf.demo.answers import page_answer, page_item, page_words
+from itembed_tf.demo.answers import page_answer, page_item, page_lessons, page_words
+from itembed_tf.demo.body import Body
 from itembed_tf.demo.originals import NotShown, original, shown
 from itembed_tf.demo.parameters import Parameters, WrongParameter
 from itembed_tf.demo.query_images import QueryImages
@@ -15,10 +16,13 @@ from itembed_tf.demo.word_changes import word_changes
 from itembed_tf.errors import UserError
 from itembed_tf.index import Item, Query
 from itembed_tf.index.answers import facets_json
+from itembed_tf.index.lessons import MOST_IMAGES
 
 SIMILAR = 12  # items in the detail view
 MAX_WEIGHED = 6  # texts whose words are weighed in one request
 TEXT_LETTERS = 1_000  # of each
+MAX_NAME = 200  # characters of the name of a lesson
+ELSEWHERE = "lessons are given on the machine of the server alone: start `itembed demo` without --host"
 
 
 class NotFound(UserError):
@@ -31,8 +35,10 @@ class PageApi:
     Safe to use from several threads.
     """
 
-    def __init__(self, indexes: Sequence[SearchedIndex]) -> None:
+    def __init__(self, indexes: Sequence[SearchedIndex], *, may_teach: bool = True) -> None:
+        """Answers over `indexes`; `may_teach` says whether the page may change them by lessons."""
         self._indexes = indexes
+        self._may_teach = may_teach
         self._query_images = QueryImages()
 
     def summaries(self) -> list[Summary]:
@@ -107,6 +113,41 @@ class PageApi:
 
     def query_image(self, key: str) -> tuple[bytes, str]:
         return shown(self._kept(key))
+
+    def lessons(self, parameters: Parameters) -> dict[str, Any]:
+        """The lessons of an index, the one in progress, and how the last one ended."""
+        index = self._index(parameters)
+        lessons, cannot = index.taught()
+        return page_lessons(lessons, cannot if self._may_teach else ELSEWHERE, *index.lessons.progress())
+
+    def teach(self, parameters: Parameters, body: Body) -> dict[str, Any]:
+        """Begin a lesson: ``{"name": NAME, "keys": [KEY, ...]}``.
+
+        Raises:
+            Busy: another lesson of the index is in progress.
+            NotFound: an image that the index has not.
+            WrongParameter: see `Body`, and an index that cannot learn.
+        """
+        index = self._taught_index(parameters)
+        if cannot := index.taught()[1]:
+            raise WrongParameter(cannot)
+        name = body.text("name", MAX_NAME)
+        index.lessons.teach(name, [self._items(index, key)[0].id for key in body.keys("keys", MOST_IMAGES)])
+        return self.lessons(parameters)
+
+    def undo(self, parameters: Parameters, body: Body) -> dict[str, Any]:
+        """Begin to undo a lesson: ``{"number": NUMBER}``; errors as `teach`."""
+        index, number = self._taught_index(parameters), body.number("number")
+        found = [lesson for lesson in index.taught()[0] if lesson.number == number]
+        if not found:
+            raise NotFound(f"{index.folder.name} has no lesson {number}; it may have been undone already")
+        index.lessons.undo(number, found[0].name)
+        return self.lessons(parameters)
+
+    def _taught_index(self, parameters: Parameters) -> SearchedIndex:
+        if not self._may_teach:
+            raise WrongParameter(ELSEWHERE)
+        return self._index(parameters)
 
     def _kept(self, key: str) -> bytes:
         image = self._query_images.get(key)

@@ -15,7 +15,7 @@ from itembed_tf.index.records import QueryBy, Sort
 MAX_HITS = 1_000  # of one request
 MAX_TEXT = 4_000  # characters of one parameter
 BY, SORT = ("both", "vector", "text"), ("relevance", "date")
-_KEY = re.compile(rf"[0-9a-f]{{{KEY_DIGITS}}}")
+KEY = re.compile(rf"[0-9a-f]{{{KEY_DIGITS}}}")
 
 
 class WrongParameter(UserError):
@@ -60,7 +60,7 @@ class Parameters:
     def key(self, name: str) -> str:
         """A key, or "" where there is none."""
         value = self.text(name)
-        if value and not _KEY.fullmatch(value):
+        if value and not KEY.fullmatch(value):
             raise WrongParameter(f"{name} is {value[:40]!r}; it must be {KEY_DIGITS} hexadecimal digits")
         return value
 

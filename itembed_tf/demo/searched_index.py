@@ -11,11 +11,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from itembed_tf.demo.lessons import Lessons
 from itembed_tf.demo.query_images import KEY_DIGITS
 from itembed_tf.index import Item, Query
 from itembed_tf.index.database import reading
+from itembed_tf.index.generations import current_generation
 from itembed_tf.index.items import read_items, read_vectors
+from itembed_tf.index.lessons import read_lessons
 from itembed_tf.index.searcher import Searcher, open_searcher
+from itembed_tf.index.teaching_data import missing_data
+from itembed_tf.teaching import Lesson
 
 ATTRIBUTION = "attribution"  # in the table settings: the notice that the images' licence requires
 
@@ -57,8 +62,10 @@ class SearchedIndex:
         self.searcher: Searcher = open_searcher(folder)
         self._connection = reading(folder)
         self._lock = threading.Lock()
+        self.lessons = Lessons(folder)
 
     def close(self) -> None:
+        self.lessons.close()
         self.searcher.close()
         with self._lock, closing(self._connection):
             pass
@@ -115,6 +122,14 @@ class SearchedIndex:
         assert generation is not None, "an index with items has a generation"
         with self._lock:
             return read_vectors(self._connection, [item.id], generation.number)[0]
+
+    def taught(self) -> tuple[list[Lesson], str]:
+        """The lessons of the encoders, and why the index cannot learn another one ("" if it can)."""
+        with self._lock:
+            generation = current_generation(self._connection)
+            if generation is None:
+                return [], f"{self.folder.name} is empty"
+            return read_lessons(self._connection, generation), missing_data(self.folder, generation)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of texts, float32 [n, D], unit length; 0 for a text without a known word."""

@@ -27,6 +27,19 @@ FLAGS = [
     "--no-first-run",
 ]
 NewTab = Callable[..., "Page"]
+# WCAG 2.2, relative luminance and contrast ratio of the text of each selector on the first opaque ground behind it
+CONTRAST = """(selectors) => selectors.map((selector) => {
+  const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const light = (colour) => numbers(colour).slice(0, 3)
+    .map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const node = document.querySelector(selector);
+  const opaque = (node) => (numbers(getComputedStyle(node).backgroundColor)[3] ?? 1) === 1;
+  let ground = node;
+  while (ground.parentElement && !opaque(ground)) ground = ground.parentElement;
+  const [a, b] = [light(getComputedStyle(node).color), light(getComputedStyle(ground).backgroundColor)];
+  return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+})"""
 
 
 @pytest.fixture(scope="module")  # while it is open, an event loop runs in this thread, which other tests cannot have

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.demo.conftest import NewTab, tabs
+from tests.demo.conftest import CONTRAST, NewTab, tabs
 from tests.support.search_page import ServedPage, draw, served_page, stand_in, write_shapes
 
 if TYPE_CHECKING:
@@ -319,21 +319,6 @@ def test_both_themes_are_legible_and_nothing_is_cut_off(open_page: NewTab, schem
     assert all(ratio >= 4.5 for ratio in contrast), contrast
     dark = tab.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, re.findall(r"\d+", dark)[:3])) < 200) == (scheme == "dark")
-
-
-# WCAG 2.2, relative luminance and contrast ratio of the text of each selector on the first opaque ground behind it
-CONTRAST = """(selectors) => selectors.map((selector) => {
-  const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
-  const light = (colour) => numbers(colour).slice(0, 3)
-    .map((c) => (c / 255 <= 0.04045 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-  const node = document.querySelector(selector);
-  const opaque = (node) => (numbers(getComputedStyle(node).backgroundColor)[3] ?? 1) === 1;
-  let ground = node;
-  while (ground.parentElement && !opaque(ground)) ground = ground.parentElement;
-  const [a, b] = [light(getComputedStyle(node).color), light(getComputedStyle(ground).backgroundColor)];
-  return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-})"""
 
 
 def test_nothing_moves_when_images_arrive(open_page: NewTab) -> None:

@@ -29,6 +29,16 @@ async function answer(request) {
 export const get = (path, parameters = new URLSearchParams(), signal = undefined) =>
   answer(fetch(`${path}?${parameters}`, { signal }));
 
+/** POST of JSON, with a JSON answer. */
+export const post = (path, parameters, body) =>
+  answer(
+    fetch(`${path}?${parameters}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+    }),
+  );
+
 /** Sends an image to search by; the answer has its key. */
 export const sendImage = (file) => answer(fetch("/api/query-image", { method: "POST", body: file }));
 

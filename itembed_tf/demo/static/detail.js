@@ -10,7 +10,7 @@ import { plain, shaded, unshaded } from "./words.js";
 const CAPTIONS = 5; // shown and weighed
 
 export class Detail {
-  /** @param {HTMLDialogElement} dialog @param {object} actions close(), open(key), similar(key), step(by), href(key) */
+  /** @param {HTMLDialogElement} dialog @param {object} actions close(), open(key), similar(key), teach(index, key), step(by), href(key) */
   constructor(dialog, actions) {
     Object.assign(this, { dialog, actions, shownKey: null });
     dialog.addEventListener("cancel", (event) => {
@@ -183,7 +183,13 @@ export class Detail {
       icon(ICONS.open),
       "Original",
     );
-    return element("p.buttons", {}, similar, item.kind === "image" ? open : null);
+    const teach = element(
+      "button.plain",
+      { type: "button", title: "Teach a name for this", click: () => this.actions.teach(index, item.key) },
+      icon(ICONS.teach),
+      "Teach",
+    );
+    return element("p.buttons", {}, similar, ...(item.kind === "image" ? [teach, open] : []));
   }
 
   #similar(index, item) {

@@ -5,6 +5,7 @@ import { thumbnailURL } from "./api.js";
 
 const NARROWEST = 0.6,
   WIDEST = 2.6; // aspects beyond are cropped, so that no tile is a sliver
+const TOUCH = matchMedia("(hover: none)");
 const FOUND = { caption: "caption", name: "file name", folder: "folder" };
 
 /** Heights of a row by the width of the grid. */
@@ -38,7 +39,7 @@ export function justify(aspects, width, height, gap) {
 export class Grid {
   /**
    * @param {number} index of the server's indexes
-   * @param {{href: Function, open: Function, similar: Function, hover: Function}} actions
+   * @param {{href: Function, open: Function, similar: Function, teach: Function, hover: Function}} actions
    */
   constructor(index, actions) {
     this.index = index;
@@ -46,6 +47,7 @@ export class Grid {
     this.hits = [];
     this.meanings = {}; // what each band meant when it was measured
     this.tiles = [];
+    this.chosen = new Set(); // keys of the images of a lesson that is to be given
     this.list = element("ol.grid", { "aria-label": "Results" });
     this.list.addEventListener("keydown", (event) => this.#key(event));
     this.list.addEventListener("pointerover", (event) => this.#hovered(event.target));
@@ -99,6 +101,18 @@ export class Grid {
     for (const tile of this.tiles) tile.classList.toggle("same", tile.dataset.key === key);
   }
 
+  /** Marks the tiles of images that are chosen for a lesson. */
+  choose(keys) {
+    this.chosen = keys;
+    this.tiles.forEach((tile, i) => this.#showChosen(tile, this.hits[i]));
+  }
+
+  #showChosen(tile, hit) {
+    const chosen = this.chosen.has(hit.key);
+    tile.classList.toggle("chosen", chosen);
+    tile.firstElementChild.setAttribute("aria-label", label(hit) + (chosen ? ", chosen for the lesson" : ""));
+  }
+
   focus(key = null) {
     const tile = this.tiles.find((each) => each.dataset.key === key) ?? this.tiles[0];
     tile?.firstElementChild.focus();
@@ -109,7 +123,7 @@ export class Grid {
     const made = tile ?? this.#newTile(hit);
     const link = made.firstElementChild;
     link.href = this.actions.href(hit);
-    link.setAttribute("aria-label", label(hit));
+    this.#showChosen(made, hit);
     made.querySelector(".under").replaceChildren(...under(hit, this.meanings));
     return made;
   }
@@ -148,13 +162,35 @@ export class Grid {
       { "data-key": hit.key },
       element("a.frame", { href: "#", draggable: "false", click: open }, inside),
       similar,
+      TOUCH.matches ? this.#teachButton(hit) : null,
       element("div.under"),
+    );
+  }
+
+  #teachButton(hit) {
+    if (hit.kind !== "image") return null;
+    return element(
+      "button.teach-this",
+      {
+        type: "button",
+        "aria-label": `Teach a name for ${caption(hit)}`,
+        title: "Teach a name for this (T)",
+        click: () => this.actions.teach(hit.key),
+      },
+      icon(ICONS.teach),
+      element("span", {}, "Teach"),
     );
   }
 
   #hovered(target) {
     const tile = target.closest?.(".tile");
-    if (tile) this.actions.hover(tile.dataset.key);
+    if (!tile) return;
+    this.actions.hover(tile.dataset.key);
+    if (tile.querySelector(".teach-this")) return;
+    // Only where it may be pressed: a button more on every tile would delay the results of each letter.
+    const teach = this.#teachButton(this.hits[this.tiles.indexOf(tile)]);
+    if (teach) tile.children[1].after(teach);
+    this.#current(this.tiles.find((each) => each.firstElementChild.tabIndex === 0));
   }
 
   /** One tile takes part in the order of the Tab key; the arrow keys move to the others. */
@@ -162,8 +198,7 @@ export class Grid {
     if (!tile) return;
     for (const each of this.tiles) {
       const index = each === tile ? 0 : -1;
-      each.firstElementChild.tabIndex = index;
-      each.children[1].tabIndex = index;
+      for (const part of each.querySelectorAll(":scope > a, :scope > button")) part.tabIndex = index;
     }
   }
 
@@ -173,6 +208,11 @@ export class Grid {
     if (event.key === "s" || event.key === "S") {
       event.preventDefault();
       this.actions.similar(this.hits[at].key);
+      return;
+    }
+    if ((event.key === "t" || event.key === "T") && this.hits[at].kind === "image") {
+      event.preventDefault();
+      this.actions.teach(this.hits[at].key);
       return;
     }
     const next = {

@@ -7,8 +7,11 @@ import { Detail } from "./detail.js";
 import { caption } from "./grid.js";
 import { takeImages } from "./drop.js";
 import { Filters } from "./filters.js";
+import { Lessons } from "./lessons.js";
 import { QueryField } from "./query.js";
 import { format, History, isStart, searchOf } from "./state.js";
+import { TaughtList } from "./taught.js";
+import { Teach } from "./teach.js";
 
 const RETRY = 1500; // ms between two tries to reach a server that is gone
 const SUGGESTIONS = 5;
@@ -31,12 +34,22 @@ const field = new QueryField(find("form.search"), {
   },
 });
 const filters = new Filters(find(".filters"), (changes) => change(changes));
-const detail = new Detail(find("dialog"), {
+const detail = new Detail(find("dialog.detail"), {
   close: () => history_.close(),
   open: (key) => change({ item: key }, { replace: true }),
   similar,
+  teach: teachFromDetail,
   href: (key) => format({ ...history_.state, item: key }),
   step,
+});
+const teach = new Teach(find(".teach"), {
+  lessons: (index) => columns[index].lessons,
+  chosen: (index, keys) => columns[index].grid.choose(keys),
+  focus: (index, key) => columns[index].grid.focus(key),
+  search: (name) => change({ q: name, minus: [], like: "", image: "", item: "", at: "" }),
+});
+const taught = new TaughtList(find("dialog.lessons"), find(".taught-button"), {
+  indexes: () => columns.map((column) => ({ name: column.summary.name, lessons: column.lessons })),
 });
 
 /** Changes the state; `minus` of the options are further terms to exclude. */
@@ -49,6 +62,29 @@ function change(changes, options = {}) {
 function similar(key) {
   change({ q: "", like: key, image: "", item: "", at: "", sort: "" });
   scrollTo(0, 0);
+}
+
+/** Names an item of the detail view, which is closed. */
+function teachFromDetail(index, key) {
+  history_.close();
+  detail.hide();
+  teach.start(index, key);
+}
+
+/** Follows the lessons of an index: shows them, and repeats the search when the encoders have changed. */
+function lessonsOf(index) {
+  return new Lessons(index, {
+    gone,
+    changed: () => {
+      taught.show();
+      if (teach.index === index && !find(".teach").hidden && columns[index].lessons.running) teach.show();
+    },
+    ended: async (outcome) => {
+      if (outcome.undo) taught.ended(outcome);
+      else teach.ended(index, outcome);
+      if (!outcome.error) await changed(history_.state, history_.state, { first: true, ...view() });
+    },
+  });
 }
 
 /** The next or previous hit in the detail view. */
@@ -192,19 +228,22 @@ async function start() {
     return tell("The page cannot start.", sentence(error.message));
   }
   columns = summaries.map((summary, index) => {
-    const open = (key) => change({ item: key, at: index ? String(index) : "" });
+    const open = (key) =>
+      teach.choosing(index) ? teach.toggle(key) : change({ item: key, at: index ? String(index) : "" });
     const href = (hit) => format({ ...history_.state, item: hit.key, at: index ? String(index) : "" });
     const leave = () => field.input.focus();
     const point = (key, from) => columns.forEach((column) => column !== from && column.grid.mark(key));
-    return new Column(index, summary, summaries.length === 1, {
+    const column = new Column(index, summary, summaries.length === 1, {
       open,
       href,
       leave,
       similar,
+      teach: (key) => teach.start(index, key),
       gone,
       point,
       again: change,
     });
+    return Object.assign(column, { lessons: lessonsOf(index) });
   });
   find(".columns").replaceChildren(...columns.map((column) => column.section));
   find(".columns").style.setProperty("--columns", columns.length);
@@ -217,6 +256,7 @@ async function start() {
   );
   await changed(history_.state, history_.state, { first: true, ...(history.state ?? {}) });
   suggest();
+  for (const column of columns) column.lessons.start();
   document.documentElement.dataset.ready = "yes";
 }
 
