@@ -78,8 +78,9 @@ class Changes:
     def moved_from(self, entry: Entry, content: str) -> int | None:
         """The item of this content whose place is gone from the sources, or None; of several, one of the same name."""
         marks = ",".join("?" * len(self._compared))
+        # "+" keeps SQLite from the index over the source, by which it goes through all items.
         row = self._connection.execute(
-            f"SELECT id FROM items WHERE content = ? AND kind = ? AND source IN ({marks}) "
+            f"SELECT id FROM items WHERE content = ? AND kind = ? AND +source IN ({marks}) "
             "AND id NOT IN (SELECT item FROM temp.seen) ORDER BY name <> ?, id LIMIT 1",
             (content, entry.kind, *self._compared, entry.name),
         ).fetchone()
