@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -157,3 +158,25 @@ def test_without_pymilvus(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("itembed_tf.extras.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"needs pymilvus.*pip install 'itembed_tf\[milvus\]'"):
         MilvusEngine(index, "milvus://localhost:19530")
+
+
+def test_a_large_copy_waits_until_milvus_has_indexed_it(index: Path, address: str, monkeypatch) -> None:
+    monkeypatch.setattr("itembed_tf.index.engines.milvus_rows.SHOWN", COUNT)
+    with closing(open_engine(index, address)) as engine:
+        assert_same(index, engine)  # Milvus Lite has nothing to wait for
+    write_index(index, items(1000, COUNT), DIMENSIONS)
+    monkeypatch.setattr("itembed_tf.index.engines.milvus_rows.time.sleep", lambda seconds: None)
+    with closing(open_engine(index, address)) as engine:
+        pending, names, calls = [COUNT, COUNT // 2, 0], ["", "vector"], []
+        segments = [SimpleNamespace(num_rows=0, index_name=""), SimpleNamespace(num_rows=COUNT, index_name="")]
+
+        def loaded(_) -> list[SimpleNamespace]:
+            segments[1].index_name = names.pop(0)
+            return segments
+
+        for name in ("flush", "refresh_load"):
+            monkeypatch.setattr(engine._client, name, lambda _, name=name: calls.append((name, len(pending))))
+        monkeypatch.setattr(engine._client, "describe_index", lambda *_: {"pending_index_rows": pending.pop(0)})
+        monkeypatch.setattr(engine._client, "list_loaded_segments", loaded)
+        assert_same(index, engine)
+        assert calls == [("flush", 3), ("refresh_load", 0)] and not names
