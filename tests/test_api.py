@@ -115,7 +115,7 @@ def test_evaluate_measures_a_split(small_run, tmp_path):
 
 
 @pytest.mark.slow
-def test_train_returns_the_trained_model(small_dataset, tmp_path):
+def test_train_returns_the_trained_model(small_dataset, without_exports, tmp_path):
     (tmp_path / "small.toml").write_text('[word_vectors]\nsource = "random"\n')
     epoch = {"epochs": 1, "losses": {"instance_image": 1.0, "instance_text": 1.0}}
     settings = {

@@ -18,7 +18,7 @@ from itembed_tf.training.initialisation import _all_pairs
 from itembed_tf.training.run_directory import open_run
 from tests.support.toy_model import dual_path
 
-pytestmark = pytest.mark.usefixtures("deterministic_ops_end", "shallow_backbone")
+pytestmark = pytest.mark.usefixtures("deterministic_ops_end", "shallow_backbone", "without_exports")
 CONFIG = Path(__file__).parents[2] / "configs" / "flickr8k_spe.toml"
 
 
@@ -44,7 +44,13 @@ def config(drawn: str, *more: str) -> Config:
 
 
 @pytest.fixture(scope="module")
-def run(drawn: str, shallow_backbone: None, tmp_path_factory: pytest.TempPathFactory, own_cache: None) -> Path:
+def run(
+    drawn: str,
+    shallow_backbone: None,
+    without_exports: None,
+    tmp_path_factory: pytest.TempPathFactory,
+    own_cache: None,
+) -> Path:
     path = tmp_path_factory.mktemp("cca") / "run"
     assert train.train(config(drawn), path)["finished"]
     return path
@@ -73,7 +79,7 @@ def test_run_with_zero_epochs_equals_cca(run, drawn):
     np.testing.assert_allclose(images @ captions.T, expected[0] @ expected[1].T, atol=1e-4)
     assert correlations[0] > 0.3  # the captions describe the images
     page = (run / "report" / "index.html").read_text(encoding="utf-8")
-    assert "rsum" in page and (run / "encoders").is_dir()
+    assert "rsum" in page
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
