@@ -8,6 +8,7 @@ import re
 import shutil
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from itembed_tf.training.frozen_outputs import evaluation_features
 from itembed_tf.training.state import RunState
 from itembed_tf.training.train_set import TrainSet
 
+pytestmark = pytest.mark.usefixtures("shallow_backbone")
 COLOURS = {
     "red": (220, 30, 30),
     "green": (30, 160, 60),
@@ -50,9 +52,11 @@ SETTINGS = {
     "image.size": "64",
     "word_vectors.source": '"random"',
     "text_tower.width": "0.1",
+    "text_tower.blocks": "[1, 1]",
     "text_tower.word_width": "16",
     "embedding_size": "32",
-    "image_tower.levels": '["block3_2_add", "head_relu"]',
+    "image_tower.weights": '"none"',
+    "image_tower.levels": '["block2_2_add", "head_relu"]',
     "max_broken_percent": "3.0",
 }
 STAGES = """
@@ -111,9 +115,11 @@ def write_pictures(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def road(tmp_path_factory: pytest.TempPathFactory, own_cache: None, deterministic_ops_end: None) -> dict[str, Path]:
-    """The arguments of one training by the command line, done."""
-    place = tmp_path_factory.mktemp("road")
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, own_cache: None, deterministic_ops_end: None, shallow_backbone: None
+) -> dict[str, Any]:
+    """One finished training by the command line: its run directory, pictures and arguments."""
+    place = tmp_path_factory.mktemp("trained")
     pictures = place / "pictures"
     pictures.mkdir()
     write_pictures(pictures)
@@ -126,24 +132,24 @@ def road(tmp_path_factory: pytest.TempPathFactory, own_cache: None, deterministi
     return {"run": place / "run", "pictures": pictures, "arguments": arguments}
 
 
-def metrics(road: dict[str, Path]) -> dict:
-    return json.loads((road["run"] / "metrics.json").read_text())
+def metrics(trained: dict[str, Any]) -> dict[str, Any]:
+    return json.loads((trained["run"] / "metrics.json").read_text())
 
 
-def test_run_directory_holds_what_the_contract_says(road):
-    there = {path.name for path in road["run"].iterdir()}
+def test_run_directory_holds_what_the_contract_says(trained):
+    there = {path.name for path in trained["run"].iterdir()}
     expected = {"config.toml", "vocabulary.txt", "skipped.json", "history.jsonl", "metrics.json"}
     assert expected | {"weights", "checkpoints", "logs", "report", "encoders"} <= there
-    assert list((road["run"] / "logs").glob("events.*")), "nothing for TensorBoard"
-    assert not list((road["run"] / "checkpoints").iterdir()), "a finished run needs no checkpoint"
-    assert load_config(road["run"] / "config.toml").embedding_size == 32  # resolved: reads back by itself
+    assert list((trained["run"] / "logs").glob("events.*")), "nothing for TensorBoard"
+    assert not list((trained["run"] / "checkpoints").iterdir()), "a finished run needs no checkpoint"
+    assert load_config(trained["run"] / "config.toml").embedding_size == 32  # resolved: reads back by itself
 
 
-def test_metrics_follow_the_schema(road):
-    measured = metrics(road)
+def test_metrics_follow_the_schema(trained):
+    measured = metrics(trained)
     assert measured["schema"] == 1 and measured["dataset"] == "folder" and measured["finished"] is True
     assert [(stage["name"], stage["epochs"]) for stage in measured["stages"]] == [("I", 20), ("II", 1)]
-    history = [json.loads(line) for line in (road["run"] / "history.jsonl").read_text().splitlines()]
+    history = [json.loads(line) for line in (trained["run"] / "history.jsonl").read_text().splitlines()]
     assert [(entry["stage"], entry["epoch"]) for entry in history] == [("I", n) for n in range(1, 21)] + [("II", 1)]
     for stage in measured["stages"]:
         assert stage["seconds"] > 0 and stage["images_per_s"] > 0
@@ -164,15 +170,15 @@ def test_metrics_follow_the_schema(road):
     assert low <= measured["test"]["rsum"] <= high
 
 
-def test_it_learns(road):
-    history = [json.loads(line) for line in (road["run"] / "history.jsonl").read_text().splitlines()][:20]
+def test_it_learns(trained):
+    history = [json.loads(line) for line in (trained["run"] / "history.jsonl").read_text().splitlines()][:20]
     assert history[-1]["train"]["instance_text"] < history[0]["train"]["instance_text"] / 2
     assert max(entry["train"]["accuracy_text"] for entry in history) > 0.4  # chance 0.04
     assert max(entry["val"]["text_query"]["R@5"] for entry in history) > 60  # chance 50: 5 of 10 pictures
 
 
-def test_vocabulary_is_of_training_captions_alone(road):
-    words = (road["run"] / "vocabulary.txt").read_text().split()
+def test_vocabulary_is_of_training_captions_alone(trained):
+    words = (trained["run"] / "vocabulary.txt").read_text().split()
     assert {"red", "square", "paper"} <= set(words)
     assert ONLY_HELD_OUT not in words
     assert words == sorted(words)
@@ -194,11 +200,11 @@ def test_other_levels_of_the_cnn_are_other_features(tmp_path):
     draw("circle", "red", next(iter(PAPERS))).save(tmp_path / "a.png")
     items = flatten([Group("a", (str(tmp_path / "a.png"),), ("a red circle",), "train")])
     found = []
-    for levels in ('["block2_2_add"]', '["block7_1_project_bn"]', '["block2_2_add"]'):
+    for levels in ('["block2_2_add"]', '["block1_1_project_bn"]', '["block2_2_add"]'):
         config = load_config(None, ["image.size=32", 'image_tower.weights="none"', f"image_tower.levels={levels}"])
         model = build_model(config, vocabulary_size=3, classes=1)
         found.append(evaluation_features(config, model, items))
-    assert [features.shape for features in found] == [(1, 48), (1, 640), (1, 48)]
+    assert [features.shape for features in found] == [(1, 48), (1, 32), (1, 48)]
     np.testing.assert_array_equal(found[0], found[2])
 
 
@@ -223,79 +229,79 @@ def test_clusters_are_found_once_and_are_the_labels_of_the_batches(tmp_path):
     assert batch["classes"].numpy().tolist() == [by_caption[tuple(row)] for row in batch["ids"].numpy().tolist()]
 
 
-def test_the_broken_picture_is_counted_named_and_left_out(road):
-    skipped = json.loads((road["run"] / "skipped.json").read_text())
+def test_the_broken_picture_is_counted_named_and_left_out(trained):
+    skipped = json.loads((trained["run"] / "skipped.json").read_text())
     assert len(skipped) == 1 and skipped[0]["image"].endswith(".png") and skipped[0]["reason"]
-    assert metrics(road)["classes"] == 27
-    report = (road["run"] / "report" / "index.html").read_text()
+    assert metrics(trained)["classes"] == 27
+    report = (trained["run"] / "report" / "index.html").read_text()
     assert Path(skipped[0]["image"]).name in report
 
 
-def test_the_report_stands_alone(road):
-    report = (road["run"] / "report" / "index.html").read_text()
+def test_the_report_stands_alone(trained):
+    report = (trained["run"] / "report" / "index.html").read_text()
     assert "data:image/" in report and "zebra" in report
     assert "Word importance" in report and "Before and after training" in report
-    low, high = metrics(road)["test"]["interval_95"]["text_query"]["R@1"]
+    low, high = metrics(trained)["test"]["interval_95"]["text_query"]["R@1"]
     assert f'<td class="interval">{low:.1f} to {high:.1f}</td>' in report
     assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*\.(?:png|jpe?g|css|js)"', report)
 
 
-def test_encoders_find_what_the_run_says(road):
+def test_encoders_find_what_the_run_says(trained):
     """Raw bytes and strings through the two SavedModels give the table of metrics.json."""
     from itembed_tf.config import arguments
     from itembed_tf.data.batches import flatten
     from itembed_tf.data.readers import read_dataset
     from itembed_tf.retrieval import retrieval_table
 
-    folder = road["run"] / "encoders"
+    folder = trained["run"] / "encoders"
     image = tf.saved_model.load(str(folder / "image_encoder" / "1")).signatures["serving_default"]
     text = tf.saved_model.load(str(folder / "text_encoder" / "1")).signatures["serving_default"]
-    config = load_config(road["run"] / "config.toml", ['dataset.splits=["test"]'])
+    config = load_config(trained["run"] / "config.toml", ['dataset.splits=["test"]'])
     items = flatten(read_dataset(**arguments(config.dataset)))
     images = image(image_bytes=tf.constant([Path(path).read_bytes() for path in items.images]))["embedding"].numpy()
     captions = text(text=tf.constant(items.captions))
     np.testing.assert_allclose(np.linalg.norm(images, axis=1), 1, atol=1e-5)
     table = retrieval_table(images, captions["embedding"].numpy(), items.image_groups, items.caption_groups)
-    measured = metrics(road)["test"]
+    measured = metrics(trained)["test"]
     assert table.rsum == pytest.approx(measured["rsum"], abs=0.1)
     known = captions["known_words"].numpy()[items.captions.index(next(c for c in items.captions if "zebra" in c))]
     assert known == 3
 
 
-def test_evaluate_prints_the_recalls_of_metrics_json(road, capsys):
-    assert evaluate.main([str(road["run"]), "--split", "test"]) == 0
+def test_evaluate_prints_the_recalls_of_metrics_json(trained, capsys):
+    assert evaluate.main([str(trained["run"]), "--split", "test"]) == 0
     printed = capsys.readouterr().out
-    measured = metrics(road)["test"]
+    measured = metrics(trained)["test"]
     for query, word in (("image_query", "image → text"), ("text_query", "text → image")):
         line = next(line for line in printed.splitlines() if line.startswith(word))
         assert [float(n) for n in line.split()[3:6]] == [round(measured[query][k], 1) for k in ("R@1", "R@5", "R@10")]
     assert f"rsum {measured['rsum']:.1f}" in printed
 
 
-def test_evaluate_accepts_the_broken_pictures_that_the_run_accepted(road, capsys):
+def test_evaluate_accepts_the_broken_pictures_that_the_run_accepted(trained, capsys):
     """1 of 28 training pictures is over the limit of 3 %; of all 48 it was not."""
-    assert evaluate.main([str(road["run"]), "--split", "train"]) == 0
+    assert evaluate.main([str(trained["run"]), "--split", "train"]) == 0
     assert "skipped: " in capsys.readouterr().err
 
 
-def test_ranks_are_kept_and_two_runs_compared(road, capsys):
-    run = str(road["run"])
+def test_ranks_are_kept_and_two_runs_compared(trained, capsys):
+    run = str(trained["run"])
     assert compare.main([run, run, "--split", "test"]) == 0  # measured at the end of the training
     output = capsys.readouterr().out
     assert "folder test, whole" in output and output.count("undecided") == 7
-    assert f"{metrics(road)['test']['rsum']:.1f}" in output
+    assert f"{metrics(trained)['test']['rsum']:.1f}" in output
     assert compare.main([run, run]) == 1
     assert f"itembed evaluate {run} --split dev" in capsys.readouterr().err
     assert evaluate.main([run]) == 0 and compare.main([run, run]) == 0
-    before = len(list((road["run"] / "ranks").iterdir()))
+    before = len(list((trained["run"] / "ranks").iterdir()))
     assert evaluate.main([run, "--split", "train", "--set", "evaluation.flip=false"]) == 0
-    assert len(list((road["run"] / "ranks").iterdir())) == before, "other settings than the run's are not the run"
+    assert len(list((trained["run"] / "ranks").iterdir())) == before, "other settings than the run's are not the run"
 
 
-def test_a_protocol_that_does_not_fit_and_a_split_by_the_back_door_are_refused(road, capsys):
-    assert evaluate.main([str(road["run"]), "--protocol", "coco-5k"]) == 1
+def test_a_protocol_that_does_not_fit_and_a_split_among_the_settings_are_refused(trained, capsys):
+    assert evaluate.main([str(trained["run"]), "--protocol", "coco-5k"]) == 1
     assert "protocol coco-5k needs 5,000 images" in capsys.readouterr().err
-    assert evaluate.main([str(road["run"]), "--set", 'dataset.splits=["test"]']) == 2
+    assert evaluate.main([str(trained["run"]), "--set", 'dataset.splits=["test"]']) == 2
     assert "choose the split with --split" in capsys.readouterr().err
 
 
@@ -311,22 +317,22 @@ def test_choosing_without_dev_is_refused(tmp_path, capsys):
     assert not (tmp_path / "run").exists(), "refused before anything was written"
 
 
-def test_a_second_call_says_finished_and_touches_nothing(road, capsys):
-    before = (road["run"] / "metrics.json").stat().st_mtime_ns
-    assert train.main(road["arguments"]) == 0
+def test_a_second_call_says_finished_and_touches_nothing(trained, capsys):
+    before = (trained["run"] / "metrics.json").stat().st_mtime_ns
+    assert train.main(trained["arguments"]) == 0
     assert "finished already" in capsys.readouterr().out
-    assert (road["run"] / "metrics.json").stat().st_mtime_ns == before
+    assert (trained["run"] / "metrics.json").stat().st_mtime_ns == before
 
 
-def test_another_config_in_the_same_directory_is_refused(road, capsys):
-    assert train.main([*road["arguments"], "--set", "model.scale=7.0"]) == 1
+def test_another_config_in_the_same_directory_is_refused(trained, capsys):
+    assert train.main([*trained["arguments"], "--set", "model.scale=7.0"]) == 1
     error = capsys.readouterr().err
     assert "scale = 7.0" in error and "scale = 20.0" in error and "another run directory" in error
     assert "embedding_size" not in error  # only the lines that differ
 
 
-def test_a_wrong_root_can_be_corrected_in_the_same_directory(road, tmp_path, capsys):
-    arguments = [road["arguments"][0], str(tmp_path / "run"), *road["arguments"][2:]]
+def test_a_wrong_root_can_be_corrected_in_the_same_directory(trained, tmp_path, capsys):
+    arguments = [trained["arguments"][0], str(tmp_path / "run"), *trained["arguments"][2:]]
     assert train.main([*arguments, "--set", 'dataset.root="nowhere"']) == 2
     assert "nowhere" in capsys.readouterr().err
     assert train.main([*arguments, "--set", "max_broken_percent=0.5"]) == 1
