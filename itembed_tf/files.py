@@ -183,6 +183,15 @@ def shipped_folder(name: str) -> Path:
     return inside if inside.is_dir() else package.parent / name
 
 
+def file_checksum(path: str | Path) -> str:
+    """SHA-256 (hex) of a file's content, read piece by piece."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
 def checksum(*parts: str | bytes) -> str:
     """SHA-256 (hex) over the parts, each preceded by its length so that no two lists of parts collide by joining."""
     digest = hashlib.sha256()

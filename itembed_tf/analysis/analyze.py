@@ -28,6 +28,7 @@ from itembed_tf.models.inference import inference_function, predict
 from itembed_tf.progress import running_clock
 from itembed_tf.text import Vocabulary
 from itembed_tf.training.build import build_model
+from itembed_tf.training.frozen_outputs import given_features
 
 SEED = 0  # of all samples, so that two runs on one dataset show the same images and captions
 CAPTIONS = 500  # sampled for word importance at the end of a training run; takes some seconds
@@ -127,7 +128,8 @@ def _before_and_after(
     sample = np.sort(np.random.default_rng(SEED).permutation(len(groups))[:GROUPS])
     images, captions = images[sample].tolist(), captions[sample].tolist()
     number = np.arange(len(sample), dtype=np.int32)
-    pairs = Items([items.images[i] for i in images], number, [items.captions[i] for i in captions], number)
+    ids = [items.image_ids[i] for i in images] if items.image_ids else ()
+    pairs = Items([items.images[i] for i in images], number, [items.captions[i] for i in captions], number, ids)
     before = None
     try:
         with running_clock("building the untrained model"):
@@ -137,7 +139,8 @@ def _before_and_after(
         trained_features, new_features = sentence_features(model), sentence_features(untrained)
         if trained_features is not None and new_features is not None:
             new_features.set_weights(trained_features.get_weights())
-        initial = embedder(untrained, pairs, vocabulary, **arguments(config.image), **arguments(config.evaluation))()
+        settings = arguments(config.image) | arguments(config.evaluation)
+        initial = embedder(untrained, pairs, vocabulary, **settings, features=given_features(config, pairs))()
         before = _matrix(initial.images, initial.captions)
     except OSError as error:
         print(f"no similarities of the untrained model: {error}", file=sys.stderr)

@@ -70,10 +70,11 @@ def _load_run(path: Path) -> ImageTextModel:
     import tensorflow as tf
 
     from itembed_tf.exporting import load_pair
-    from itembed_tf.exporting.endpoints import image_endpoint, text_endpoint
+    from itembed_tf.exporting.endpoints import text_endpoint
+    from itembed_tf.exporting.saved_model import endpoint_of_images
 
     _, pair = load_pair(path)
-    image = image_endpoint(pair.image_encoder, size=pair.size, fit=pair.fit).functions[DEFAULT_SIGNATURE]
+    image = endpoint_of_images(pair).functions[DEFAULT_SIGNATURE]
     vocabulary_file = str((path / "vocabulary.txt").absolute())
     endpoint = text_endpoint(pair.text_encoder, vocabulary=pair.vocabulary, vocabulary_file=vocabulary_file)
     text = endpoint.functions[DEFAULT_SIGNATURE]
@@ -83,6 +84,7 @@ def _load_run(path: Path) -> ImageTextModel:
         pair.contract,
         lambda contents: image(tf.constant(contents)),
         lambda contents: text(tf.constant(contents)),
+        features=pair.features,
     )
 
 
@@ -95,13 +97,15 @@ def _load_export(path: Path) -> ImageTextModel:
     if "tensorflow_text" in contract.needs:  # registers its ops
         importlib.import_module("tensorflow_text")
     image, text = (tf.saved_model.load(str(path / name / str(contract.version))) for name in ENCODERS)
+    image_input = "features" if "features" in contract.image else "image_bytes"
     encode_image, encode_text = image.signatures[DEFAULT_SIGNATURE], text.signatures[DEFAULT_SIGNATURE]
     return ImageTextModel(
         path,
         contract.embedding_size,
         contract.contract,
-        lambda contents: encode_image(image_bytes=tf.constant(contents)),
+        lambda contents: encode_image(**{image_input: tf.constant(contents)}),
         lambda contents: encode_text(text=tf.constant(contents)),
+        features=int(contract.image.get("features", 0)),
     )
 
 

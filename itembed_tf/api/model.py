@@ -18,7 +18,7 @@ from itembed_tf.data.pillow_images import damage
 if TYPE_CHECKING:
     from itembed_tf.retrieval import RetrievalTable
 
-Encode: TypeAlias = Callable[[list[bytes]], Mapping[str, Any]]
+Encode: TypeAlias = Callable[[Any], Mapping[str, Any]]
 IMAGE_BATCH, TEXT_BATCH = 32, 256
 BATCH_BYTES = 1 << 26  # of images: HEIC and some others are decoded to three bytes a pixel before
 
@@ -44,6 +44,7 @@ class ImageTextModel:
         embedding_size: D, the dimensions of an embedding.
         contract: hash of everything that decides an embedding. Only embeddings under one hash can be compared.
         encode_images, encode_texts: the served functions: bytes [batch] -> outputs by name, tensors.
+        features: F, where the image encoder takes features [batch, F] of images (image_tower.features); else 0.
     """
 
     path: Path
@@ -51,6 +52,7 @@ class ImageTextModel:
     contract: str
     encode_images: Encode = field(repr=False)
     encode_texts: Encode = field(repr=False)
+    features: int = 0
 
     def embed_images(
         self, images: Sequence[ImageInput] | NDArray[np.uint8], *, max_pixels: int = Config.max_pixels
@@ -70,6 +72,10 @@ class ImageTextModel:
             ValueError: an empty list, or an unreadable image; the message gives its index and what it is.
             FileNotFoundError: a missing file.
         """
+        if self.features:
+            raise ValueError(
+                f"{self.path} was trained on features of images, {self.features} numbers each: use embed_features"
+            )
         if isinstance(images, np.ndarray) and images.ndim == 3:
             raise TypeError("embed_images takes a list of images; put the single array into a list: [image]")
         items = list_of(images, "embed_images", "image")
@@ -82,6 +88,28 @@ class ImageTextModel:
                 embeddings.append(self._embed_batch(list(enumerate(items[first : i + 1], first)), batch))
                 batch, size = [], 0
         return np.concatenate(embeddings)
+
+    def embed_features(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Embed images by their features, for a model that was trained on them (image_tower.features).
+
+        Args:
+            features: [n, F], by the network that made the features of the training.
+
+        Returns:
+            float32 [n, D], unit length, in order.
+
+        Raises:
+            ValueError: a model that takes images, another shape, or features that are not finite.
+        """
+        rows = np.asarray(features, np.float32)
+        if not self.features:
+            raise ValueError(f"{self.path} takes images: use embed_images")
+        if rows.ndim != 2 or rows.shape[1] != self.features or not len(rows) or not np.isfinite(rows).all():
+            raise ValueError(
+                f"features have shape {list(rows.shape)}; expected finite numbers [n, {self.features}], n at least 1"
+            )
+        batches = [self.encode_images(rows[i : i + TEXT_BATCH]) for i in range(0, len(rows), TEXT_BATCH)]
+        return np.concatenate([np.asarray(batch["embedding"]) for batch in batches])
 
     def embed_texts(self, texts: Sequence[str | bytes]) -> NDArray[np.float32]:
         """Embed texts: float32 [n, D], unit length, in order.

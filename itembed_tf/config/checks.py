@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from itembed_tf.config.backbone_forms import kind_of, preset_folder, source_of
 from itembed_tf.config.checks_model import check_model
 from itembed_tf.config.checks_stage import check_stages
 from itembed_tf.config.choices import DATASETS
@@ -11,7 +12,7 @@ from itembed_tf.config.dump import toml_value
 from itembed_tf.config.errors import ConfigError
 from itembed_tf.config.members import member_configs
 from itembed_tf.config.refuse import refuse, refuse_choice, refuse_ignored
-from itembed_tf.config.schema import Config
+from itembed_tf.config.schema import Config, ImageTower
 from itembed_tf.git_pointer import HEAD, pointer_problem
 
 FOLDER_SETTINGS = ["captions", "images", "image_column", "caption_column"]
@@ -65,6 +66,12 @@ def check_members(config: Config) -> None:
         ConfigError: as `check_config`, naming the member.
     """
     for number, member in enumerate(member_configs(config)):
+        if member.image_tower.features:
+            refuse(
+                f"members.{number}.image_tower.features",
+                member.image_tower.features,
+                "the encoders of an ensemble take images; train one encoder on the features, without members",
+            )
         try:
             check_stages(member)
             check_model(member)
@@ -95,11 +102,24 @@ def check_files(config: Config) -> None:
     if config.from_run:
         _check_folder("from_run", config.from_run, "it must be the run directory of a finished run")
     for each in member_configs(config):
-        weights, vectors = each.image_tower.weights, each.word_vectors.path
-        if weights not in ("imagenet", "none"):
-            _check_file("image_tower.weights", weights, 'allowed: "imagenet", "none", or the path of a file')
-        if vectors:
-            _check_file("word_vectors.path", vectors, f"the source {each.word_vectors.source!r} reads it")
+        _check_backbone_files(each.image_tower)
+        if each.word_vectors.path:
+            source = each.word_vectors.source
+            _check_file("word_vectors.path", each.word_vectors.path, f"the source {source!r} reads it")
+
+
+def _check_backbone_files(tower: ImageTower) -> None:
+    kind, source = kind_of(tower.backbone), source_of(tower.backbone)
+    if kind == "file":
+        _check_file("image_tower.backbone", source, "give the path of a .keras file after file:")
+    if (folder := preset_folder(tower.backbone) if kind == "keras_hub" else None) is not None:
+        _check_folder("image_tower.backbone", str(folder), "preset.save_to_preset(FOLDER) of keras-hub writes one")
+    if tower.features:
+        _check_file("image_tower.features", tower.features, "numpy.save writes one (docs/backbones.md)")
+        ids = str(Path(tower.features).with_suffix(".txt"))
+        _check_file("image_tower.features", ids, "it must hold the image ids of the rows, one a line")
+    if tower.weights not in ("imagenet", "none"):
+        _check_file("image_tower.weights", tower.weights, 'allowed: "imagenet", "none", or the path of a file')
 
 
 def check_dataset(config: Config) -> None:

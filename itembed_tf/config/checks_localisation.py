@@ -27,6 +27,7 @@ def check_localisation(config: Config) -> None:
     for key in ("precision", "max_broken_percent", "max_pixels", "from_run", "members"):
         refuse_ignored_top(config, key)
     refuse_ignored("image_tower", config.image_tower, ["crops"], "localisation crops the image to its regions")
+    refuse_ignored("image_tower", config.image_tower, ["features"], "localisation encodes regions of the images")
     check_image_tower(config)
     check_word_vectors(config)
     check_sentence(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itembed_tf.config.backbone_forms import check_backbone_form, check_features, check_size, kind_of
 from itembed_tf.config.backbones import BACKBONES
 from itembed_tf.config.choices import GLOVE_WIDTH, HIDDEN_HEAD, MINILM_WIDTH, WORD_LISTS, WORD_VECTORS
 from itembed_tf.config.refuse import refuse, refuse_choice, refuse_ignored
@@ -32,9 +33,24 @@ def check_model(config: Config) -> None:
 
 
 def check_image_tower(config: Config) -> None:
-    """Weight file, input size, levels and head of the image tower."""
+    """Backbone or features, weight file, input size, levels and head of the image tower."""
+    tower = config.image_tower
+    if tower.features:
+        check_features(config)
+    elif kind_of(tower.backbone):
+        check_size(config, 32, "a backbone")
+        check_backbone_form(config)
+    else:
+        _check_backbone(config)
+    if tower.head != HIDDEN_HEAD:
+        refuse_ignored("image_tower", tower, ["hidden", "dropout"], f"only image_tower.head = {HIDDEN_HEAD!r} has them")
+
+
+def _check_backbone(config: Config) -> None:
+    """One of `BACKBONES`: weight file, pixels, levels and size."""
     tower, size = config.image_tower, config.image.size
     backbone = BACKBONES[tower.backbone]
+    refuse_ignored("image_tower", tower, ["pixels"], f"{tower.backbone} has its own normalisation")
     if tower.weights not in ("imagenet", "none") and not tower.weights.endswith(backbone.suffixes):
         refuse(
             "image_tower.weights",
@@ -50,10 +66,7 @@ def check_image_tower(config: Config) -> None:
     if backbone.family == "vgg" and tower.weights != "none" and side != 224:
         wanted = 256 if tower.crops == 5 else 224
         refuse("image.size", size, f"the fully connected layers of {tower.backbone} need image.size = {wanted}")
-    if side < 32:
-        refuse("image.size", size, "with image_tower.crops = 5 the minimum is 37")
-    if tower.head != HIDDEN_HEAD:
-        refuse_ignored("image_tower", tower, ["hidden", "dropout"], f"only image_tower.head = {HIDDEN_HEAD!r} has them")
+    check_size(config, 32, tower.backbone)
 
 
 def check_text_tower(config: Config) -> None:
@@ -145,8 +158,9 @@ def check_start(config: Config) -> None:
         if getattr(getattr(config, section), name) != value:
             rest = ", ".join(f'{key} = "{value}"' for key, value in needed.items())
             refuse("model.start", "cca", f'gives linear maps of fixed features: set {rest}, or model.start = "random"')
-    text = config.sentence.size or _sentence_width(config)
-    image = text if config.image_tower.levels else BACKBONES[config.image_tower.backbone].features
+    text, tower = config.sentence.size or _sentence_width(config), config.image_tower
+    known = not (tower.levels or tower.features or kind_of(tower.backbone))
+    image = BACKBONES[tower.backbone].features if known else text
     if config.embedding_size > min(image, text):
         refuse(
             "embedding_size",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itembed_tf.config.backbone_forms import kind_of
 from itembed_tf.config.backbones import BACKBONES
 from itembed_tf.config.choices import FROZEN_LAYERS, PARTS
 from itembed_tf.config.losses import HARD_NEGATIVES, INSTANCE_LOSSES, LOSS_SETTINGS
@@ -82,10 +83,15 @@ def _check_frozen(where: str, stage: Stage, config: Config) -> None:
     tower = config.image_tower
     parts = [part for part in PARTS if part != "words" or config.text_tower.variant != "features"]
     parts = [part for part in parts if part != "classifier" or config.model.classifier != "none"]
-    blocks = [f"backbone.{block}" for block in BACKBONES[tower.backbone].freezable(tower.levels)]
-    allowed = [*parts, *FROZEN_LAYERS, *blocks]
+    if tower.features:
+        blocks, known = [], True
+    else:
+        known = not kind_of(tower.backbone)  # of others, the blocks are known when the network is built
+        names = BACKBONES[tower.backbone].freezable(tower.levels) if known else ()
+        blocks = [*FROZEN_LAYERS, *(f"backbone.{block}" for block in names)]
+    allowed = [*parts, *blocks]
     for part in stage.freeze:
-        if part not in allowed:
+        if part not in allowed and (known or not part.startswith("backbone.")):
             refuse_choice(f"{where}.freeze", stage.freeze, part, allowed, "is not a part of this model")
     if tower.crops != 1 and "backbone" not in stage.freeze:
         refuse(

@@ -32,6 +32,10 @@ WORD_VECTORS = {
 WORD_LISTS = ("glove-50", "word2vec", "glove", "keyedvectors")  # sources with a list of words to take extra words from
 GLOVE_WIDTH, MINILM_WIDTH = 50, 384  # dimensions of glove-50; maximum of minilm
 
+# Backbones that are named by another library or are a file of the user.
+BACKBONE_FORMS = ("keras:NAME", "keras_hub:PRESET_OR_FOLDER", "file:MODEL.keras")
+PIXELS = ("0..255", "0..1", "-1..1", "imagenet", "bgr")  # what a network takes; imagenet: RGB, mean 0 and deviation 1
+
 HEADS = ("fc-bn", "fc-bn-relu-fc", "fc-bn-relu-fc-bn", "fc", "fc-bn-relu-dropout-fc")  # of both towers
 HIDDEN_HEAD = "fc-bn-relu-dropout-fc"  # the head that has `hidden` and `dropout`
 TEXT_VARIANTS = ("paper", "released", "wide", "features")

@@ -50,7 +50,9 @@ def _lines(section: Any, advanced: bool, plain_only: bool = False) -> Iterator[s
         if (plain_only and not f.metadata) or (f.metadata["advanced"] and not advanced):
             continue
         allowed = [
-            " | ".join(str(c) for c in f.metadata["choices"] if advanced or c not in REPLICATION),
+            " | ".join(
+                str(c) for c in (*f.metadata["choices"], *f.metadata["forms"]) if advanced or c not in REPLICATION
+            ),
             limits_text(f.metadata).removeprefix("must be "),
         ]
         allowed_text = "; ".join(filter(None, allowed))

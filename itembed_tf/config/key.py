@@ -12,6 +12,7 @@ def key(
     meaning: str,
     *,
     choices: Sequence[str | int] = (),
+    forms: Sequence[str] = (),
     minimum: float | None = None,
     maximum: float | None = None,
     above: float | None = None,
@@ -25,6 +26,8 @@ def key(
         default: of the field.
         meaning: one line for the help.
         choices: the only allowed values; of a list or table, those of its items.
+        forms: values that are allowed beside the choices, each by what it starts with and what follows, such as
+            "file:MODEL.keras".
         minimum, maximum: inclusive limits of a number, or of the numbers in a list or table.
         above, below: exclusive limits, likewise.
         length: the only allowed number of items in a list.
@@ -33,6 +36,7 @@ def key(
     metadata = {
         "meaning": meaning,
         "choices": tuple(choices),
+        "forms": tuple(forms),
         "minimum": minimum,
         "maximum": maximum,
         "above": above,

@@ -49,7 +49,7 @@ def distinct_backbones(config: Config) -> tuple[list[ImageTower], list[int]]:
 
 def _features_key(tower: ImageTower, number: int) -> tuple[object, ...]:
     own = number if tower.weights == "none" else None
-    return tower.backbone, tower.weights, tower.levels, tower.crops, own
+    return tower.backbone, tower.weights, tower.pixels, tower.levels, tower.crops, own
 
 
 def frozen_backbone(config: Config) -> bool:

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from itembed_tf.config.losses import FORMER_KEYS, LOSS_SETTINGS, Loss
@@ -119,7 +119,7 @@ def _value(value: Any, hint: Any, metadata: Mapping[str, Any], place: str) -> An
         value = float(value)
     if type(value) is not hint:
         refuse(place, value, f"expected {_TYPES[hint]}{_allowed(metadata)}")
-    if metadata["choices"] and value not in metadata["choices"]:
+    if metadata["choices"] and value not in metadata["choices"] and not _has_form(value, metadata["forms"]):
         refuse(place, value, f"unknown value{did_you_mean(value, metadata['choices'])}{_allowed(metadata)}")
     if not _within(value, metadata):
         refuse(place, value, limits_text(metadata) or "must be finite")
@@ -129,9 +129,15 @@ def _value(value: Any, hint: Any, metadata: Mapping[str, Any], place: str) -> An
 _TYPES = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
 
 
+def _has_form(value: Any, forms: Sequence[str]) -> bool:
+    """Whether a value is longer than the start, up to the colon, of one of the forms, and starts with it."""
+    starts = [form[: form.index(":") + 1] for form in forms]
+    return any(value.startswith(start) and len(value) > len(start) for start in starts)
+
+
 def _allowed(metadata: Mapping[str, Any]) -> str:
     if metadata["choices"]:
-        return f"; allowed: {', '.join(map(str, metadata['choices']))}"
+        return f"; allowed: {', '.join(map(str, (*metadata['choices'], *metadata['forms'])))}"
     limits = limits_text(metadata)
     return f"; {limits}" if limits else ""
 

@@ -127,8 +127,26 @@ class ImageTower:
     """Backbone and head of the image encoder."""
 
     target: ClassVar[str] = "itembed_tf.models.image_tower.image_tower"
-    backbone: str = key("efficientnet-lite0", "ImageNet CNN", choices=tuple(BACKBONES))
-    weights: str = key("imagenet", "imagenet, none, or a file: .h5, or .pth for efficientnet-lite")
+    backbone: str = key(
+        "efficientnet-lite0",
+        "network that encodes images (docs/backbones.md)",
+        choices=tuple(BACKBONES),
+        forms=choices.BACKBONE_FORMS,
+    )
+    weights: str = key(
+        "imagenet",
+        "imagenet (keras_hub, file: the pretrained weights of the preset or file), none, or a file: .h5, or .pth for "
+        "efficientnet-lite",
+    )
+    pixels: str = key(
+        "own",
+        "what the network of a file takes: RGB 0..255, 0..1 or -1..1; imagenet: RGB less mean, over deviation; bgr: "
+        "BGR less mean; own: as the backbone or preset itself says",
+        choices=("own", *choices.PIXELS),
+    )
+    features: str = key(
+        "", "a .npy file of image features in place of images and a backbone; its ids are in the .txt file beside it"
+    )
     levels: tuple[str, ...] = key(
         (), "blocks or layers of the backbone to pool (mean and maximum) as features, such as block3; [] for its own"
     )

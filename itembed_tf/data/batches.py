@@ -11,18 +11,22 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from itembed_tf.data.readers import Group, ImageSource
+from itembed_tf.data.readers import Group, ImageSource, image_ids
 from itembed_tf.data.sources import BatchSource, feature_source, read_ahead
 
 
 @dataclass(frozen=True)
 class Items:
-    """The images and captions of groups in flat lists; ``*_groups`` has the group number of each."""
+    """The images and captions of groups in flat lists; ``*_groups`` has the group number of each.
+
+    ``image_ids`` has the id of each image (`itembed_tf.data.readers.image_ids`), by which a feature file has it.
+    """
 
     images: list[ImageSource]
     image_groups: np.ndarray  # int32 [n]
     captions: list[str]
     caption_groups: np.ndarray  # int32 [m], ascending
+    image_ids: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ def flatten(groups: Sequence[Group]) -> Items:
         np.repeat(np.arange(len(groups), dtype=np.int32), [len(group.images) for group in groups]),
         [caption for group in groups for caption in group.captions],
         np.repeat(np.arange(len(groups), dtype=np.int32), [len(group.captions) for group in groups]),
+        image_ids(groups),
     )
 
 

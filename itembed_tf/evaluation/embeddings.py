@@ -25,6 +25,7 @@ from itembed_tf.models.inference import inference_function, row_batches
 from itembed_tf.progress import running_clock
 from itembed_tf.text import Vocabulary
 from itembed_tf.training.build import load_model
+from itembed_tf.training.frozen_outputs import given_features
 from itembed_tf.training.run_data import GroupRecord, differences, group_records, read_records
 from itembed_tf.training.run_directory import PLACES, Run, read_skipped
 
@@ -145,7 +146,8 @@ def embed_split(
     config = load_config(run.path / "config.toml", [*overrides, f'dataset.splits=["{split}"]'])
     with running_clock(f"reading the {split} split"):
         groups = _read_split(config, run)
-    unreadable = find_unreadable(groups, max_pixels=config.max_pixels)
+    no_images = bool(config.image_tower.features)  # none is decoded
+    unreadable = [] if no_images else find_unreadable(groups, max_pixels=config.max_pixels)
     for each in unreadable[:20]:
         print(f"skipped: {each.image}: {each.reason}", file=sys.stderr)
     # Training checked the limit over all splits together; images known to the run may exceed it in one split alone.
@@ -155,7 +157,8 @@ def embed_split(
     same_settings = all(override.partition("=")[0].strip() in PLACES for override in overrides)
     if same_settings and not config.dataset.merge:  # one split alone does not show the duplicates of another
         _warn_of_other_data(run, split, group_records(groups, config.dataset.root, config.dataset.images))
-    embed = embedder(model, flatten(groups), run.vocabulary, **arguments(config.image), **arguments(config.evaluation))
+    items, settings = flatten(groups), arguments(config.image) | arguments(config.evaluation)
+    embed = embedder(model, items, run.vocabulary, **settings, features=given_features(config, items))
     return model, config, groups, embed()
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from itembed_tf.config import arguments, load_config
+from itembed_tf.config import Config, arguments, load_config
 from itembed_tf.data.batches import Items, flatten
+from itembed_tf.data.feature_file import FeatureFileError, read_features
 from itembed_tf.data.images import load_image
 from itembed_tf.data.readers import ImageSource, read_dataset
 from itembed_tf.data.sources import image_batches
@@ -18,7 +19,7 @@ from itembed_tf.data.unreadable import drop_unreadable
 from itembed_tf.evaluation.calibration import Side, bank_rows, calibrate
 from itembed_tf.evaluation.embeddings import encode_batches
 from itembed_tf.exporting.pair import EncoderPair
-from itembed_tf.models.inference import inference_function, row_batches
+from itembed_tf.models.inference import inference_function, predict, row_batches
 from itembed_tf.progress import running_clock
 from itembed_tf.retrieval import CALIBRATION_FILE, Calibration, CalibrationError, read_calibration
 from itembed_tf.training.run_directory import open_run, read_skipped
@@ -142,6 +143,16 @@ def decoding(pair: EncoderPair, sources: Sequence[ImageSource], batch_size: int)
     return embed
 
 
+def _given(config: Config, pair: EncoderPair, items: Items) -> EmbedImages:
+    """Embedding of images whose features are in the file of the run."""
+    rows, encode = read_features(config.image_tower.features, items.image_ids), inference_function(pair.image_encoder)
+
+    def embed(which: NDArray[np.intp]) -> NDArray[np.float32]:
+        return predict(encode, rows[which], config.evaluation.batch_size)
+
+    return embed
+
+
 def calibration_of_export(
     run: str | Path, pair: EncoderPair, overrides: Sequence[str] = ()
 ) -> tuple[Calibration | None, str]:
@@ -174,9 +185,15 @@ def calibration_of_export(
         return None, f"no {CALIBRATION_FILE}, which needs train and dev of the run: {reason}"
     groups = drop_unreadable(groups, read_skipped(opened.path) or [], max_percent=100.0)
     train, dev = (flatten([group for group in groups if group.split == split]) for split in ("train", "dev"))
-    batch_size, settings = config.evaluation.batch_size, arguments(config.calibration)
-    samples = draw_samples(pair, train, dev, **settings, batch_size=batch_size)
-    calibration = calibrate_pair(pair, train, samples, **settings, batch_size=batch_size)
+    train_images = dev_images = None
+    if config.image_tower.features:
+        try:
+            train_images, dev_images = _given(config, pair, train), _given(config, pair, dev)
+        except (FileNotFoundError, FeatureFileError) as error:
+            return None, f"no {CALIBRATION_FILE}, which needs the features of the run: {' '.join(str(error).split())}"
+    settings = {**arguments(config.calibration), "batch_size": config.evaluation.batch_size}
+    samples = draw_samples(pair, train, dev, **settings, dev_images=dev_images)
+    calibration = calibrate_pair(pair, train, samples, **settings, train_images=train_images)
     if calibration is None:
         return None, f"no {CALIBRATION_FILE}: dev has fewer than {SMALLEST_DEV} groups to measure it on"
     return calibration, f"{CALIBRATION_FILE}: measured on dev"

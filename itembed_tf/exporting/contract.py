@@ -44,9 +44,10 @@ class ExportedEncoder:
 class Contract:
     """The content of ``encoders.json``; field names are its keys.
 
-    ``image`` has size and fit, ``encoding`` has flip, shifts and, if any, crops, ``vocabulary`` has sha256 and size.
-    ``cut`` describes the PCA of shortened embeddings (`itembed_tf.exporting.pca.PcaResult`); it is None, and absent
-    from the file, where there is none.
+    ``image`` has size and fit, or, where the image encoder takes features of images, their number ``features``;
+    ``encoding`` has flip, shifts and, if any, crops, ``vocabulary`` has sha256 and size. ``cut`` describes the PCA of
+    shortened embeddings (`itembed_tf.exporting.pca.PcaResult`); it is None, and absent from the file, where there is
+    none.
     """
 
     schema: int
@@ -110,7 +111,9 @@ def tokenizer_settings(vocabulary: Vocabulary) -> dict[str, Any]:
 
 def signatures(pair: EncoderPair) -> dict[str, dict[str, Any]]:
     """Encoder -> signature -> names, dtypes and shapes of its inputs and outputs."""
-    image = {"image_bytes": {"dtype": "string", "shape": ["batch"]}}
+    image: dict[str, Any] = {"image_bytes": {"dtype": "string", "shape": ["batch"]}}
+    if pair.features:
+        image = {"features": {"dtype": "float32", "shape": ["batch", pair.features]}}
     text = {"text": {"dtype": "string", "shape": ["batch"]}}
     ids = {"ids": {"dtype": "int32", "shape": ["batch", pair.vocabulary.length]}}
     embedding = {"embedding": {"dtype": "float32", "shape": ["batch", pair.embedding_size]}}

@@ -30,6 +30,27 @@ class Endpoint:
     functions: Mapping[str, Any]
 
 
+def feature_endpoint(encoder: keras.Model) -> Endpoint:
+    """``serving_default``: features float32 [batch, F] of images -> embedding float32 [batch, D].
+
+    It refuses an empty batch, and features that are not finite.
+    """
+    width = encoder.input.shape[1]
+
+    @tf.function(input_signature=[tf.TensorSpec([None, width], tf.float32, name="features")], autograph=False)
+    def serve(features: tf.Tensor) -> dict[str, tf.Tensor]:
+        finite = tf.reduce_all(tf.math.is_finite(features), axis=1)
+        wrong = tf.where(~finite)[:_MAX_REPORTED, 0]
+        checks = [
+            _refuse_empty(features, "features"),
+            tf.debugging.Assert(tf.reduce_all(finite), ["features must be finite; positions in the batch:", wrong]),
+        ]
+        with tf.control_dependencies(checks):
+            return {"embedding": encoder(tf.identity(features), training=False)}
+
+    return Endpoint(_module_of(encoder), {DEFAULT_SIGNATURE: serve})
+
+
 def image_endpoint(encoder: keras.Model, *, size: int, fit: str) -> Endpoint:
     """``serving_default``: image_bytes string [batch] -> embedding float32 [batch, D].
 

@@ -63,18 +63,27 @@ def text_settings(pair: EncoderPair) -> dict[str, Any]:
 
 def image_settings(pair: EncoderPair) -> dict[str, Any]:
     """``image_encoder.json``: contract hash, shapes and preparation of an image, the same at every precision."""
-    return {
-        "schema": 1,
-        "contract": pair.contract,
-        "input": {"pixels": {"dtype": "float32", "shape": [1, pair.size, pair.size, 3]}},
-        "output": {"embedding": {"dtype": "float32", "shape": [1, pair.embedding_size]}},
-        **pair.image_settings,
+    preparation: dict[str, Any] = {
         "channels": "RGB",
         "range": [0, 255],
         "resize": "bilinear, antialiased, half-pixel centres",
         "flip": pair.flip,
+    }
+    shape = [1, pair.features] if pair.features else [1, pair.size, pair.size, 3]
+    return {
+        "schema": 1,
+        "contract": pair.contract,
+        "input": {image_input(pair): {"dtype": "float32", "shape": shape}},
+        "output": {"embedding": {"dtype": "float32", "shape": [1, pair.embedding_size]}},
+        **pair.image_settings,
+        **({} if pair.features else preparation),
         "packages": package_versions(),
     }
+
+
+def image_input(pair: EncoderPair) -> str:
+    """Name of the input of an image encoder in LiteRT."""
+    return "features" if pair.features else "pixels"
 
 
 def parity_settings(parity: Parity) -> dict[str, Any]:
@@ -99,13 +108,18 @@ def with_text_metadata(content: bytes, settings: Mapping[str, Any], files: Mappi
 
 
 def with_image_metadata(content: bytes, settings: Mapping[str, Any], precision: str) -> bytes:
-    """An image encoder's .tflite file with its settings inside: pixels float32 [1, S, S, 3] -> embedding [1, D]."""
+    """An image encoder's .tflite file with its settings inside: pixels or features -> embedding [1, D]."""
+    (name,) = settings["input"]
+    meaning = {
+        "pixels": "RGB, 0..255, resized bilinearly with antialiasing; see image_encoder.json",
+        "features": "of the image, by the network that made the features of the training",
+    }
     return with_metadata(
         content,
         name="image_encoder",
-        description=f"Image encoder: pixels to embedding; {precision}.",
+        description=f"Image encoder: {name} to embedding; {precision}.",
         version=settings["contract"],
-        inputs={"pixels": "RGB, 0..255, resized bilinearly with antialiasing; see image_encoder.json"},
+        inputs={name: meaning[name]},
         outputs={"embedding": "unit length; its dot product with a text embedding is their cosine"},
         files={"image_encoder.json": format_json(settings)},
     )

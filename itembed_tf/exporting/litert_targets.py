@@ -8,15 +8,18 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from itembed_tf.config import Config
 from itembed_tf.data.batches import flatten
+from itembed_tf.data.feature_file import read_features
 from itembed_tf.data.images import load_image
 from itembed_tf.data.readers import Group
 from itembed_tf.data.sources import image_batches
 from itembed_tf.data.unreadable import drop_unreadable, find_unreadable
 from itembed_tf.evaluation.embeddings import Embeddings
 from itembed_tf.exporting.litert_files import (
+    image_input,
     image_settings,
     text_files,
     text_settings,
@@ -78,6 +81,8 @@ def text_target(pair: EncoderPair, dev: Dev, train: Sequence[Group]) -> Target:
 
 def image_target(pair: EncoderPair, dev: Dev, train: Sequence[Group]) -> Target:
     settings = image_settings(pair)
+    if pair.features:
+        return _feature_target(pair, dev, train, settings)
 
     def pixels(groups: Sequence[Group], maximum: int | None = None) -> Iterator[np.ndarray]:
         images = flatten(groups).images[:maximum]
@@ -91,11 +96,29 @@ def image_target(pair: EncoderPair, dev: Dev, train: Sequence[Group]) -> Target:
 
     return Target(
         encoder=pair.image_encoder,
-        input_name="pixels",
+        input_name=image_input(pair),
         settings=settings,
         files={},
         describe=lambda content, precision: with_image_metadata(content, settings, precision),
         calibration=calibration,
         inputs=lambda: pixels(dev.groups),
+        live=dev.live.images,
+    )
+
+
+def _feature_target(pair: EncoderPair, dev: Dev, train: Sequence[Group], settings: dict[str, Any]) -> Target:
+    """The image encoder of a run that was trained on a file of features."""
+
+    def features(groups: Sequence[Group]) -> NDArray[np.float32]:
+        return read_features(dev.config.image_tower.features, flatten(groups).image_ids)
+
+    return Target(
+        encoder=pair.image_encoder,
+        input_name=image_input(pair),
+        settings=settings,
+        files={},
+        describe=lambda content, precision: with_image_metadata(content, settings, precision),
+        calibration=lambda: list(features(train[:CALIBRATION_IMAGES])[:CALIBRATION_IMAGES]),
+        inputs=lambda: features(dev.groups),
         live=dev.live.images,
     )

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from itembed_tf.config import Config, ConfigError, arguments, load_config
+from itembed_tf.config.backbone_forms import check_views
 from itembed_tf.files import checksum
 from itembed_tf.models.dual_path import encoder
 from itembed_tf.progress import running_clock
@@ -28,7 +29,8 @@ class EncoderPair:
     """Image encoder and text encoder of one model.
 
     Args:
-        image_encoder: float32 [B, S, S, 3] in 0..255 -> unit length float32 [B, D].
+        image_encoder: float32 [B, S, S, 3] in 0..255, or features float32 [B, F] of images where the run was trained on
+            a file of them -> unit length float32 [B, D].
         text_encoder: int32 [B, L], left-aligned ids, 0 = padding -> unit length float32 [B, D].
         vocabulary: words and tokenizer settings of the text encoder.
         size, fit: preparation of an image (`itembed_tf.data.images.load_image`).
@@ -50,8 +52,14 @@ class EncoderPair:
         return int(self.image_encoder.output.shape[-1])
 
     @property
+    def features(self) -> int:
+        """F, where the image encoder takes features of images from a file; 0 where it takes images."""
+        shape = self.image_encoder.input.shape
+        return int(shape[1]) if len(shape) == 2 else 0
+
+    @property
     def image_settings(self) -> dict[str, Any]:
-        return {"size": self.size, "fit": self.fit}
+        return {"features": self.features} if self.features else {"size": self.size, "fit": self.fit}
 
     @property
     def encoding_settings(self) -> dict[str, Any]:
@@ -121,6 +129,7 @@ def load_pair(run: str | Path, overrides: Sequence[str] = ()) -> tuple[keras.Mod
             f"--set {' '.join(overrides)}: an export can change evaluation.flip, evaluation.crops, "
             "evaluation.shifts and image.fit; everything else is fixed by the training"
         )
+    check_views(config)
     with running_clock(f"loading the model of {opened.path}"):
         model = load_model(opened)
         return model, encoder_pair(model, opened.vocabulary, config)
@@ -129,8 +138,9 @@ def load_pair(run: str | Path, overrides: Sequence[str] = ()) -> tuple[keras.Mod
 def check_pair(pair: EncoderPair) -> None:
     """Raise ValueError for encoders that do not fit together or are not float32."""
     image, text = pair.image_encoder, pair.text_encoder
+    image_input = (None, pair.features) if pair.features else (None, pair.size, pair.size, 3)
     expected = {
-        "image encoder's input": (image.input, (None, pair.size, pair.size, 3), "float32"),
+        "image encoder's input": (image.input, image_input, "float32"),
         "text encoder's input": (text.input, (None, pair.vocabulary.length), "int32"),
         "image encoder's output": (image.output, (None, text.output.shape[-1]), "float32"),
         "text encoder's output": (text.output, (None, image.output.shape[-1]), "float32"),

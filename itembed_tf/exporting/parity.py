@@ -82,6 +82,12 @@ def sample_images() -> dict[str, bytes]:
     }
 
 
+def sample_features(width: int) -> np.ndarray:
+    """Features float32 [8, width] of several scales and signs; the same at every call."""
+    random = np.random.default_rng(0)
+    return (random.normal(0, 1, (8, width)) * np.geomspace(0.1, 10, 8)[:, None]).astype(np.float32)
+
+
 def sample_texts(vocabulary: Vocabulary) -> list[bytes]:
     """Texts of known words in several lengths and cases, and edge cases: unknown, accented, not UTF-8, empty."""
     words = vocabulary.words

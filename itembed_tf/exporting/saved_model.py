@@ -31,9 +31,16 @@ from itembed_tf.exporting.contract import (
     signatures,
     tokenizer_settings,
 )
-from itembed_tf.exporting.endpoints import Endpoint, image_endpoint, text_endpoint
+from itembed_tf.exporting.endpoints import Endpoint, feature_endpoint, image_endpoint, text_endpoint
 from itembed_tf.exporting.pair import EncoderPair, check_pair
-from itembed_tf.exporting.parity import TOLERANCE, ParityError, compare_embeddings, sample_images, sample_texts
+from itembed_tf.exporting.parity import (
+    TOLERANCE,
+    ParityError,
+    compare_embeddings,
+    sample_features,
+    sample_images,
+    sample_texts,
+)
 from itembed_tf.exporting.warmup import write_warmup
 from itembed_tf.files import folder_atomically, temporary_folder, write_atomically
 from itembed_tf.progress import running_clock
@@ -84,21 +91,21 @@ def write_saved_models(
     out = Path(out)
     check_pair(pair)
     version = _next_version(out) if version is None else version
-    images, texts = sample_images(), sample_texts(pair.vocabulary)
+    texts = sample_texts(pair.vocabulary)
     with ExitStack() as stack:
         folders = [stack.enter_context(folder_atomically(out / name / str(version))) for name in ENCODERS]
         words = stack.enter_context(temporary_folder()) / "vocabulary.txt"
         pair.vocabulary.save(words)
         with running_clock("writing the SavedModel of image_encoder"):
-            _save(folders[0], image_endpoint(pair.image_encoder, size=pair.size, fit=pair.fit))
+            _save(folders[0], endpoint_of_images(pair))
         with running_clock("writing the SavedModel of text_encoder"):
             text = text_endpoint(pair.text_encoder, vocabulary=pair.vocabulary, vocabulary_file=str(words))
             _save(folders[1], text)
         with running_clock("reloading both, comparing them with the live model"):
-            parity = _check_image(folders[0], pair, images), _check_text(folders[1], pair, texts)
+            parity = _check_image(folders[0], pair), _check_text(folders[1], pair, texts)
         contract = _contract(pair, folders, parity, version, allowed_batch_sizes, cut)
         requests = (
-            {DEFAULT_SIGNATURE: ("image_bytes", np.array(list(images.values()), object))},
+            {DEFAULT_SIGNATURE: _image_examples(pair)},
             {
                 DEFAULT_SIGNATURE: ("text", np.array(texts, object)),
                 IDS_SIGNATURE: ("ids", pair.vocabulary.encode(texts)),
@@ -152,11 +159,31 @@ def _save(folder: Path, endpoint: Endpoint) -> None:
     tf.saved_model.save(endpoint.module, str(folder), signatures=concrete)
 
 
-def _check_image(folder: Path, pair: EncoderPair, images: Mapping[str, bytes]) -> Parity:
+def endpoint_of_images(pair: EncoderPair) -> Endpoint:
+    """The served functions of the image encoder, of image files or of features."""
+    if pair.features:
+        return feature_endpoint(pair.image_encoder)
+    return image_endpoint(pair.image_encoder, size=pair.size, fit=pair.fit)
+
+
+def _image_examples(pair: EncoderPair) -> tuple[str, np.ndarray]:
+    """Name of the image encoder's input, and examples for it."""
+    if pair.features:
+        return "features", sample_features(pair.features)
+    return "image_bytes", np.array(list(sample_images().values()), object)
+
+
+def _check_image(folder: Path, pair: EncoderPair) -> Parity:
     exported = tf.saved_model.load(str(folder)).signatures["serving_default"]
-    embeddings = exported(image_bytes=tf.constant(list(images.values())))["embedding"]
-    pixels = tf.stack([load_image(data, size=pair.size, fit=pair.fit) for data in images.values()])
-    return compare_embeddings("image_encoder", pair.image_encoder(pixels, training=False), embeddings, list(images))
+    name, examples = _image_examples(pair)
+    embeddings = exported(**{name: tf.constant(examples)})["embedding"]
+    if pair.features:
+        inputs, samples = tf.constant(examples), [f"sample features {i}" for i in range(len(examples))]
+    else:
+        images = sample_images()
+        inputs = tf.stack([load_image(data, size=pair.size, fit=pair.fit) for data in images.values()])
+        samples = list(images)
+    return compare_embeddings("image_encoder", pair.image_encoder(inputs, training=False), embeddings, samples)
 
 
 def _check_text(folder: Path, pair: EncoderPair, texts: Sequence[bytes]) -> Parity:

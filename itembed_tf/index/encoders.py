@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from itembed_tf.errors import UserError
 from itembed_tf.export_layout import CONTRACT_FILE, IMAGE_ENCODER
@@ -75,6 +77,7 @@ def pack_encoders(exports: Path) -> StoredEncoders:
     from itembed_tf.exporting import litert_text_encoder, read_contract
 
     contract = read_contract(exports)
+    _refuse_features(exports, contract.image)
     text_encoder, vocabulary = litert_text_encoder(exports)
     calibration = exports / CALIBRATION_FILE
     return StoredEncoders(
@@ -86,6 +89,16 @@ def pack_encoders(exports: Path) -> StoredEncoders:
     )
 
 
+def _refuse_features(exports: Path, image: Mapping[str, Any]) -> None:
+    """Refuse an image encoder that takes features: an index encodes image files."""
+    if "features" in image:
+        raise UserError(
+            f"{exports}: its image encoder takes {image['features']} features of an image, not image files, so it "
+            "cannot be indexed: embed the features with its SavedModel, and search the embeddings with a library such "
+            "as FAISS (docs/backbones.md)"
+        )
+
+
 def store_image_encoder(exports: Path, index: str | Path) -> Path:
     """Copy the image encoder of an export into an index, whole or not at all; returns its folder there."""
     folder = image_encoder_folder(index, export_contract(exports))
@@ -93,7 +106,9 @@ def store_image_encoder(exports: Path, index: str | Path) -> Path:
         load_tensorflow()
         from itembed_tf.exporting import read_contract
 
-        version = str(read_contract(exports).version)
+        contract = read_contract(exports)
+        _refuse_features(exports, contract.image)
+        version = str(contract.version)
         with folder_atomically(folder) as temporary:
             shutil.copytree(exports / IMAGE_ENCODER / version, temporary / SAVED_MODEL)
             shutil.copy2(exports / CONTRACT_FILE, temporary / CONTRACT_FILE)

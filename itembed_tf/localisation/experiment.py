@@ -47,7 +47,7 @@ def prepare(
         positions: add the position of each box to its features.
     """
     tower = config.image_tower
-    backbone = build_backbone(tower.backbone, weights=tower.weights, size=config.image.size)
+    backbone = build_backbone(tower.backbone, weights=tower.weights, size=config.image.size, pixels=tower.pixels)
     backbone = join_levels(backbone, tower.levels) if tower.levels else backbone
     regions = {}
     for split in dict.fromkeys(image.split for image in images):

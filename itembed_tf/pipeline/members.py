@@ -23,7 +23,14 @@ from itembed_tf.progress import Steps, running_clock
 from itembed_tf.training.build import build_ensemble, load_model
 from itembed_tf.training.checkpoints import Checkpoint, drop_checkpoint, load_checkpoint, save_checkpoint
 from itembed_tf.training.frozen_outputs import image_features
-from itembed_tf.training.run_directory import open_run, save_weights, write_config, write_metrics
+from itembed_tf.training.run_directory import (
+    open_run,
+    read_architectures,
+    save_weights,
+    write_architectures,
+    write_config,
+    write_metrics,
+)
 from itembed_tf.training.state import RunState
 
 FOLDER = "members"
@@ -60,6 +67,7 @@ def train_members(
             print(f"member {number} of {len(configs)} is finished", flush=True)
         else:
             write_config(folder, member)
+            write_architectures(folder, read_architectures(path))
             data.vocabulary.save(folder / "vocabulary.txt")
             keras.utils.set_random_seed(member.seed)
             suffix = member_suffix(number)

@@ -34,8 +34,16 @@ from itembed_tf.training.checkpoints import Checkpoint, load_checkpoint
 from itembed_tf.training.class_memory import choose_softmax
 from itembed_tf.training.continuation import finished_run
 from itembed_tf.training.frozen_outputs import encoder_features
+from itembed_tf.training.open_backbones import check_backbones
 from itembed_tf.training.run_data import check_same_file
-from itembed_tf.training.run_directory import Run, open_run, read_metrics, start_run, with_choices_of_run
+from itembed_tf.training.run_directory import (
+    Run,
+    open_run,
+    read_metrics,
+    start_run,
+    with_choices_of_run,
+    write_architectures,
+)
 
 
 def train(config: Config, path: Path, steps: Steps | None = None) -> dict[str, Any]:
@@ -63,9 +71,12 @@ def train(config: Config, path: Path, steps: Steps | None = None) -> dict[str, A
 
 def _train(config: Config, path: Path, steps: Steps) -> dict[str, Any]:
     config = with_choices_of_run(path, config)
+    kept = {} if read_metrics(path).get("finished") else check_backbones(config)  # refused before anything is written
     if start_run(path, config) and read_metrics(path).get("finished"):
         print(f"{path} is finished already; give another run directory to train again.")
         return read_metrics(path)
+    if kept:
+        write_architectures(path, kept)
     saved = load_checkpoint(path)
     former = finished_run(Path(config.from_run).expanduser(), config) if config.from_run and not saved else None
     tf.config.experimental.enable_op_determinism()  # a continued run ends with the weights of an undisturbed one
@@ -77,7 +88,8 @@ def _train(config: Config, path: Path, steps: Steps) -> dict[str, Any]:
             model, histories = train_members(config, path, data, words, saved, steps)
         else:
             model, histories = train_encoders(config, path, data, words[0], saved, steps, former=former)
-        flip, cached = config.evaluation.flip, frozen_backbone(config) and config.precision == "float32"
+        flip, exact = config.evaluation.flip, frozen_backbone(config) and config.precision == "float32"
+        cached = exact or config.image_tower.features
         features = partial(encoder_features, config, model, views=1 + flip, mirror=flip) if cached else None
         model = add_memory(config, model, data.by_split["train"], features)
         return finish_run(

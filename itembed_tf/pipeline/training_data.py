@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from itembed_tf.config import Config, arguments, member_configs
-from itembed_tf.data.batches import Items
+from itembed_tf.data.batches import Items, flatten
+from itembed_tf.data.feature_file import features_checksum, read_features
 from itembed_tf.data.readers import Group, read_data
 from itembed_tf.data.summary import format_counts
 from itembed_tf.data.unreadable import UnreadableImage, drop_unreadable, find_unreadable, refuse_too_many
@@ -24,6 +25,7 @@ from itembed_tf.training.checkpoints import Checkpoint
 from itembed_tf.training.errors import RunError
 from itembed_tf.training.run_data import (
     GroupRecord,
+    check_same_file,
     check_same_groups,
     group_records,
     read_records,
@@ -97,7 +99,8 @@ def readable_groups(
     if skipped is not None:
         groups, records = without(skipped)
     if skipped is None or not (saved or records == read_records(path)):
-        skipped = find_unreadable(data.groups, max_pixels=config.max_pixels)
+        no_images = bool(config.image_tower.features)  # none is decoded
+        skipped = [] if no_images else find_unreadable(data.groups, max_pixels=config.max_pixels)
         groups, records = without(skipped)
     for each in skipped[:20]:
         print(f"skipped: {each.image}: {each.reason}")
@@ -112,7 +115,25 @@ def readable_groups(
     print(
         f"{config.dataset.name}: {format_counts(data, groups)}; {len(skipped):,} unreadable images skipped", flush=True
     )
-    return groups, skipped, {"groups": records_checksum(records)}
+    checksums = {"groups": records_checksum(records)}
+    if config.image_tower.features:
+        checksums["features"] = _check_features(config, groups, saved)
+    return groups, skipped, checksums
+
+
+def _check_features(config: Config, groups: Sequence[Group], saved: Checkpoint | None) -> str:
+    """Check that image_tower.features has a row for every image, the same ones as when the run began.
+
+    Returns:
+        The checksum of the features.
+    """
+    file = config.image_tower.features
+    rows = read_features(file, flatten(groups).image_ids)
+    print(f"features: {file} has {rows.shape[1]:,} numbers for each of the {len(rows):,} images", flush=True)
+    content = features_checksum(file)
+    if saved:
+        check_same_file(Path(file), saved.state.data.get("features"), content)
+    return content
 
 
 def choose_tokenizer(config: Config, path: Path, captions: Sequence[str], former: Run | None) -> Config:

@@ -16,7 +16,7 @@ from itembed_tf.models.dual_path import encoder, over_all_shifts
 from itembed_tf.models.inference import inference_function, predict
 from itembed_tf.models.text_tower import text_tower
 from itembed_tf.teaching.data import TeachingData
-from itembed_tf.training.build import building
+from itembed_tf.training.building import building
 
 BATCH = 256
 

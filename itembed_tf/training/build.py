@@ -3,41 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 
 from itembed_tf.config import Config, arguments, distinct_backbones, member_configs
+from itembed_tf.data.feature_file import feature_width
+from itembed_tf.models.architecture import architecture_of, feature_backbone
 from itembed_tf.models.dual_path import dual_path_model
 from itembed_tf.models.ensemble import ensemble_model
 from itembed_tf.models.image_tower import image_tower
 from itembed_tf.models.memory import with_memory
 from itembed_tf.models.text_tower import text_tower
 from itembed_tf.sentence_features.layers import sentence_features
+from itembed_tf.training.building import building
 from itembed_tf.training.errors import RunError
-from itembed_tf.training.run_directory import Run, load_weights, read_metrics
+from itembed_tf.training.open_backbones import architecture_key
+from itembed_tf.training.run_directory import Run, load_weights, read_architectures, read_metrics
 
 
-@contextmanager
-def building(precision: str, seed: int) -> Iterator[None]:
-    """Layers made in the block have the dtype policy `precision`, and initial weights that depend on `seed` alone.
-
-    Keras draws the seeds of initialisers and dropout layers from Python's `random`; its state and the policy are
-    restored afterwards.
-    """
-    state, policy = random.getstate(), keras.config.dtype_policy()
-    random.seed(seed)
-    keras.config.set_dtype_policy(precision)
-    try:
-        yield
-    finally:
-        random.setstate(state)
-        keras.config.set_dtype_policy(policy)
-
-
-def build_model(config: Config, *, vocabulary_size: int, classes: int, pretrained: bool = True) -> keras.Model:
+def build_model(
+    config: Config,
+    *,
+    vocabulary_size: int,
+    classes: int,
+    pretrained: bool = True,
+    architectures: Mapping[str, Any] | None = None,
+) -> keras.Model:
     """Build the dual-path model with the precision of the config and initial weights from its seed.
 
     With members it is an ensemble (`itembed_tf.models.ensemble`), whose projection is random.
@@ -47,15 +40,25 @@ def build_model(config: Config, *, vocabulary_size: int, classes: int, pretraine
         vocabulary_size: words with padding.
         classes: of the classifier.
         pretrained: whether the backbone has the weights that the config names, or random ones.
+        architectures: of the backbones, that the run keeps (`itembed_tf.training.open_backbones`): their weights are
+            random, and the file, preset or features that the config names are not needed.
     """
     if config.members:
-        sizes = {"vocabulary_size": vocabulary_size, "classes": classes}
+        same = {"vocabulary_size": vocabulary_size, "classes": classes, "architectures": architectures}
         return build_ensemble(
-            config, [build_model(member, **sizes, pretrained=pretrained) for member in member_configs(config)]
+            config, [build_model(member, **same, pretrained=pretrained) for member in member_configs(config)]
         )
     tower = config.image_tower if pretrained else dataclasses.replace(config.image_tower, weights="none")
+    architecture = (architectures or {}).get(architecture_key(config))
+    if architecture is None and tower.features:
+        architecture = architecture_of(feature_backbone(feature_width(tower.features)))
     with building(config.precision, config.seed):
-        image = image_tower(**arguments(tower), size=config.image.size, embedding_size=config.embedding_size)
+        image = image_tower(
+            **arguments(tower),
+            size=config.image.size,
+            embedding_size=config.embedding_size,
+            architecture=architecture,
+        )
         sentence = None
         if config.text_tower.variant == "features":
             sentence = sentence_features(
@@ -97,7 +100,8 @@ def load_model(run: Run, classes: int | None = None) -> keras.Model:
         raise RunError(f"{run.path / 'vocabulary.txt'} is not the one of the training; restore it from a copy")
     every_class = dataclasses.replace(run.config.model, softmax="full")
     config = dataclasses.replace(run.config, precision="float32", model=every_class)
-    model = build_model(config, vocabulary_size=run.vocabulary.size, classes=classes, pretrained=False)
+    sizes, kept = {"vocabulary_size": run.vocabulary.size, "classes": classes}, read_architectures(run.path)
+    model = build_model(config, **sizes, pretrained=False, architectures=kept)
     model = with_memory(model, **arguments(config.memory))
     load_weights(run.path, model)
     return model

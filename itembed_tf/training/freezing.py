@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 
 import keras
 
+from itembed_tf.models.backbones import block_of
 from itembed_tf.models.dual_path import parts
+from itembed_tf.models.network import leaf_layers
 
 LAYER_TYPES = {  # of the backbone's layers, by the name that freezes them
     "backbone_batch_norm": keras.layers.BatchNormalization,
@@ -26,18 +28,30 @@ def freeze_parts(model: keras.Model, freeze: Sequence[str]) -> None:
         ValueError: an unknown part.
     """
     backbone = parts(model)["backbone"]
-    blocks = dict.fromkeys(f"backbone.{layer.name.split('_')[0]}" for layer in backbone.layers if layer.weights)
-    known = [*parts(model), *LAYER_TYPES, *blocks]
-    for part in freeze:
-        if part not in known:
-            raise ValueError(f"freeze: {part!r} is not one of {', '.join(known)}")
+    check_frozen(freeze, [*parts(model), *LAYER_TYPES, *blocks_of(backbone)])
     for part, layer in parts(model).items():  # "words" comes after "text_tower", of which it is a layer
         layer.trainable = part not in freeze and not (part == "words" and "text_tower" in freeze)
     types = tuple(LAYER_TYPES[part] for part in freeze if part in LAYER_TYPES)
     # Layer by layer: setting `trainable` of a model that has this value already does not reach its layers.
-    for layer in backbone.layers:
-        frozen = isinstance(layer, types) or f"backbone.{layer.name.split('_')[0]}" in freeze
-        layer.trainable = backbone.trainable and not frozen
+    for nested in (layer for layer in backbone._flatten_layers(include_self=False) if isinstance(layer, keras.Model)):
+        nested.trainable = backbone.trainable
+    for layer in leaf_layers(backbone):
+        layer.trainable = backbone.trainable and f"backbone.{block_of(layer.name)}" not in freeze
+        for each in layer._flatten_layers():  # a transformer block, for example, has layers of its own
+            if isinstance(each, types):
+                each.trainable = False
+
+
+def blocks_of(backbone: keras.Model) -> list[str]:
+    """The blocks of a backbone that can be frozen, as "backbone.block1", from input to output."""
+    return list(dict.fromkeys(f"backbone.{block_of(layer.name)}" for layer in leaf_layers(backbone) if layer.weights))
+
+
+def check_frozen(freeze: Sequence[str], known: Sequence[str]) -> None:
+    """Raise ValueError for a part that is not one of `known`."""
+    for part in freeze:
+        if part not in known:
+            raise ValueError(f"freeze: {part!r} is not one of {', '.join(known)}")
 
 
 def part_names(model: keras.Model) -> Callable[[keras.Variable], list[str]]:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import keras
 import numpy as np
 
 from itembed_tf.config import Config, arguments, distinct_backbones
+from itembed_tf.config.backbone_forms import check_views, kind_of, preset_folder, source_of
 from itembed_tf.config.schema import ImageTower
 from itembed_tf.data.batches import Items
 from itembed_tf.data.feature_cache import cached_features, cached_sentences
+from itembed_tf.data.feature_file import read_features
 from itembed_tf.data.images import augment_image, load_image
 from itembed_tf.data.joined_features import Features, JoinedFeatures
+from itembed_tf.files import file_checksum
 from itembed_tf.models.dual_path import parts, sentence_features
 from itembed_tf.models.ensemble import single_backbones
 
 
 def image_features(config: Config, model: keras.Model, items: Items, views: int, *, mirror: bool) -> list[np.ndarray]:
     """Backbone features, one array [n, F] per view; see `itembed_tf.data.feature_cache.cached_features`."""
+    if (given := given_features(config, items)) is not None:
+        return given
     return _features(config, config.image_tower, parts(model)["backbone"], items, views, mirror)
 
 
@@ -48,9 +54,34 @@ def _features(
         mirror=mirror,
         load=lambda data: load_image(data, size=size, fit=fit),
         augment=lambda data, seed: augment_image(data, seed, size=size, **arguments(config.augmentation)),
-        settings=f"{config.precision} {config.image} {tower.levels}{crops}",
+        settings=f"{config.precision} {config.image} {tower.levels}{crops}{_source(tower)}",
         crop_settings=str(config.augmentation),
     )
+
+
+def given_features(config: Config, items: Items) -> list[np.ndarray] | None:
+    """The features of images from image_tower.features, one array [n, F]; None where a backbone computes them.
+
+    Raises:
+        ConfigError: further views are asked for.
+        FeatureFileError: see `itembed_tf.data.feature_file.read_features`.
+        FileNotFoundError: the file is not there.
+    """
+    if not config.image_tower.features:
+        return None
+    check_views(config)
+    return [read_features(config.image_tower.features, items.image_ids)]
+
+
+def _source(tower: ImageTower) -> str:
+    """What decides the features of a file or a preset beside its weights: its layers and the pixels that it takes."""
+    if not kind_of(tower.backbone):
+        return ""
+    folder = preset_folder(tower.backbone)
+    files = [folder / name for name in ("config.json", "image_converter.json", "preprocessor.json")] if folder else []
+    if kind_of(tower.backbone) == "file":
+        files = [Path(source_of(tower.backbone)).expanduser()]
+    return " ".join(["", tower.backbone, tower.pixels, *(file_checksum(file) for file in files if file.is_file())])
 
 
 def evaluation_features(config: Config, model: keras.Model, items: Items) -> np.ndarray:

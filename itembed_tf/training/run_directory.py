@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from itembed_tf.text import Vocabulary, load_vocabulary
 from itembed_tf.training.checkpoints import has_checkpoint
 from itembed_tf.training.errors import RunError
 
+BACKBONES_FILE = "backbones.json"  # the layers of backbones that another library or a file has given
 DATA_FILE = "data.json"  # the groups that the run is trained on (`itembed_tf.training.run_data`)
 PLACES = ("dataset.root", "dataset.shards", "dataset.images")  # settings that say where the data is
 
@@ -146,6 +147,15 @@ def load_weights(path: Path, model: keras.Model) -> None:
         raise RunError(
             f"{file} is damaged, or does not fit config.toml and vocabulary.txt ({reason}); {advice}"
         ) from error
+
+
+def write_architectures(path: Path, architectures: Mapping[str, Any]) -> None:
+    write_atomically(path / BACKBONES_FILE, json.dumps(architectures) + "\n")
+
+
+def read_architectures(path: Path) -> dict[str, Any]:
+    """The layers of the backbones that the run keeps (`itembed_tf.training.build.architecture_key`); often none."""
+    return read_json(path / BACKBONES_FILE, dict, "Restore it from a copy, or train again in a new run directory") or {}
 
 
 def read_json(file: Path, kind: type, advice: str) -> Any:

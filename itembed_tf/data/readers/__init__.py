@@ -25,6 +25,7 @@ from itembed_tf.data.readers.group import (
     ImageSource,
     check_groups,
     format_items,
+    image_ids,
     image_size,
     read_image,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "ReadData",
     "TableCell",
     "attribution",
+    "image_ids",
     "image_size",
     "read_data",
     "read_dataset",

@@ -94,6 +94,15 @@ class Group:
     caption_ids: tuple[int, ...] = ()
 
 
+def image_ids(groups: Sequence[Group]) -> list[str]:
+    """The id of each image of groups: the group's id, and of a group with several images, ``ID#1``, ``ID#2``, ..."""
+    return [
+        group.id if len(group.images) == 1 else f"{group.id}#{number}"
+        for group in groups
+        for number in range(1, len(group.images) + 1)
+    ]
+
+
 def bucket(key: str, buckets: int) -> int:
     """Hash bucket in [0, buckets) of a key: the MD5 of its UTF-8 bytes, modulo `buckets`."""
     return int(hashlib.md5(key.encode("utf-8"), usedforsecurity=False).hexdigest(), 16) % buckets
