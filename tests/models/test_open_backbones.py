@@ -108,7 +108,7 @@ def test_a_keras_file_is_a_backbone_with_levels_and_blocks(tmp_path: Path) -> No
     maximum = np.asarray(inner).max(axis=(1, 2))
     standard = (maximum - maximum.mean(axis=1, keepdims=True)) / np.sqrt(maximum.var(axis=1, keepdims=True) + 1e-3)
     assert np.allclose(joined(images)[:, -16:], standard, atol=1e-4)
-    with pytest.raises(ValueError, match="'block3' with spatial dimensions; allowed: .*block1, block2"):
+    with pytest.raises(ValueError, match=r"'block3' with spatial dimensions; allowed: .*block1, block2"):
         join_levels(backbone, ["block3"])
 
 
@@ -214,7 +214,7 @@ def test_a_preset_has_its_own_pixels_and_gives_pooled_tokens(tmp_path: Path) -> 
     assert len(blocks_of(backbone)) == 3  # embeddings, encoder, last normalisation
     with pytest.raises(BackboneError, match="has its own pixel normalisation"):
         build_backbone(f"keras_hub:{preset}", weights="imagenet", size=SIZE, pixels="0..1")
-    with pytest.raises(BackboneError, match="set image.size = 64"):
+    with pytest.raises(BackboneError, match=r"set image\.size = 64"):
         build_backbone(f"keras_hub:{preset}", weights="imagenet", size=96)
 
 
