@@ -161,7 +161,7 @@ def test_what_changes_images_is_refused_with_features(features: str, drawn: str,
     for override, message in {
         "image.size=96": "would be ignored",
         "augmentation.flip=false": "would be ignored",
-        "evaluation.flip=true": "no features of mirror images",
+        "evaluation.flip=true": "one row for an image; set evaluation",
         "stages.0.cached_views=4": "set cached_views = 1",
         'stages.0.freeze=["backbone", "backbone_batch_norm"]': "is not a part of this model",
     }.items():
