@@ -12,7 +12,8 @@ from itembed_tf.config.dump import toml_value
 from itembed_tf.config.errors import ConfigError
 from itembed_tf.config.members import member_configs
 from itembed_tf.config.refuse import refuse, refuse_choice, refuse_ignored
-from itembed_tf.config.schema import Config, ImageTower
+from itembed_tf.config.schema import Config
+from itembed_tf.config.towers import ImageTower
 from itembed_tf.git_pointer import HEAD, pointer_problem
 
 FOLDER_SETTINGS = ["captions", "images", "image_column", "caption_column"]

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from itembed_tf.config.dump import arguments
 from itembed_tf.config.measurement import Memory
-from itembed_tf.config.schema import Config, ImageTower
+from itembed_tf.config.schema import Config
+from itembed_tf.config.towers import ImageTower
 
 SEEDS = 2**32  # of NumPy
 SEEDS_OF_RUN = 100  # apart, so that the ensembles of two seeds share no member

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -44,10 +45,8 @@ def build_model(
             random, and the file, preset or features that the config names are not needed.
     """
     if config.members:
-        same = {"vocabulary_size": vocabulary_size, "classes": classes, "architectures": architectures}
-        return build_ensemble(
-            config, [build_model(member, **same, pretrained=pretrained) for member in member_configs(config)]
-        )
+        build = partial(build_model, vocabulary_size=vocabulary_size, classes=classes, pretrained=pretrained)
+        return build_ensemble(config, [build(member, architectures=architectures) for member in member_configs(config)])
     tower = config.image_tower if pretrained else dataclasses.replace(config.image_tower, weights="none")
     architecture = (architectures or {}).get(architecture_key(config))
     if architecture is None and tower.features:

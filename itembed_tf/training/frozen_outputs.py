@@ -10,7 +10,7 @@ import numpy as np
 
 from itembed_tf.config import Config, arguments, distinct_backbones
 from itembed_tf.config.backbone_forms import check_views, kind_of, preset_folder, source_of
-from itembed_tf.config.schema import ImageTower
+from itembed_tf.config.towers import ImageTower
 from itembed_tf.data.batches import Items
 from itembed_tf.data.feature_cache import cached_features, cached_sentences
 from itembed_tf.data.feature_file import read_features
