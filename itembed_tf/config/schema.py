@@ -1,7 +1,7 @@
 """The settings of a run: one frozen dataclass per section, whose fields are the keyword arguments of its `target`.
 
-Defaults are here, in ``towers.py``, ``stage.py`` and ``measurement.py``, and nowhere else. They suit some thousand images: a frozen
-backbone and the wide text tower.
+Defaults are here, in ``towers.py``, ``stage.py`` and ``measurement.py``, and nowhere else. They suit some thousand
+images: a frozen backbone and the wide text tower.
 """
 
 from __future__ import annotations

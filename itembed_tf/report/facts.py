@@ -24,12 +24,13 @@ def run_facts(config: Config, model: keras.Model, vocabulary: Vocabulary, metric
     encoders = member_configs(config)
     variants = [each.text_tower.variant for each in encoders]
     variants = [f"{v} ({config.sentence.kind})" if v == "features" else v for v in variants]
+    features, backbones = config.image_tower.features, _names(each.image_tower.backbone for each in encoders)
     sources = _names(each.word_vectors.source for each in encoders)
     return {
         "dataset": f"{config.dataset.name} {config.dataset.root}".strip(),
         "classes": f"{metrics['classes']:,}",
         "vocabulary": f"{vocabulary.size - 1:,} words; word vectors: {sources}",
-        "image tower": f"{_names(each.image_tower.backbone for each in encoders)}, {config.image.size} pixels",
+        "image tower": f"features of {features}" if features else f"{backbones}, {config.image.size} pixels",
         "text tower": f"{_names(variants)}, {model.get_layer('text_tower').count_params():,} parameters",
         "embedding": f"{config.embedding_size} dimensions",
         "training time": f"{seconds / 60:.1f} minutes",
