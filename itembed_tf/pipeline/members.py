@@ -67,8 +67,8 @@ def train_members(
             print(f"member {number} of {len(configs)} is finished", flush=True)
         else:
             write_config(folder, member)
-            if kept := read_architectures(path):
-                write_architectures(folder, kept)
+            if architectures := read_architectures(path):
+                write_architectures(folder, architectures)
             data.vocabulary.save(folder / "vocabulary.txt")
             keras.utils.set_random_seed(member.seed)
             suffix = member_suffix(number)
