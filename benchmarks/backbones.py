@@ -47,6 +47,8 @@ splits = ["train", "dev"]
 {image}
 [image_tower]
 {tower}
+[model]
+classifier = "random"
 [text]
 length = 12
 [text_tower]
