@@ -176,7 +176,7 @@ def crops(data: bytes, count: int, size: int = 64, **settings: object) -> np.nda
     """`count` crops, computed in a graph as in training."""
     seeds = tf.stack([tf.range(count), tf.fill([count], 7)], axis=1)
 
-    @tf.function
+    @tf.function(autograph=False)
     def one(seed: tf.Tensor) -> tf.Tensor:
         return augment_image(data, seed, size=size, **{**CROP, **settings})
 
@@ -283,7 +283,7 @@ def test_exif_data_is_found_after_other_segments_and_only_if_valid() -> None:
 
 def test_invalid_exif_data_never_breaks_decoding() -> None:
     whole, random = tagged(6), np.random.default_rng(0)
-    orientation = tf.function(jpeg_orientation, input_signature=[tf.TensorSpec([], tf.string)])
+    orientation = tf.function(jpeg_orientation, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
     assert all(1 <= int(orientation(tf.constant(whole[:n]))) <= 8 for n in range(3, 90))
     for _ in range(200):
         data = np.frombuffer(whole, np.uint8).copy()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 
 from itembed_tf.config import Config, load_config
 from itembed_tf.training.build import build_model
 from itembed_tf.training.checkpoints import named_variables
+from tests.conftest import two_stages
 from tests.support.toy_model import dual_path
 
 SMALL = ["image.size=32", "image_tower.weights=none", "embedding_size=8", "text_tower.width=0.05", "text.length=6"]
@@ -18,10 +21,17 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 OLD = Path(__file__).parents[1] / "support" / "version_0_1_0"
 
 
+@pytest.fixture
+def shallow() -> Iterator[None]:
+    with two_stages():
+        yield
+
+
 def config(*more: str) -> Config:
-    return load_config(None, [*SMALL, *more])
+    return load_config(None, [*SMALL, "text_tower.blocks=[1]", *more])
 
 
+@pytest.mark.usefixtures("shallow")
 def test_build_model_does_not_change_seeds_or_dtype_policy() -> None:
     random.seed(5)
     np.random.seed(5)
@@ -32,6 +42,7 @@ def test_build_model_does_not_change_seeds_or_dtype_policy() -> None:
     assert (random.random(), np.random.random()) == expected
 
 
+@pytest.mark.usefixtures("shallow")
 def test_precision_comes_from_the_config_not_the_global_policy() -> None:
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = build_model(config(), vocabulary_size=5, classes=3)
@@ -41,6 +52,7 @@ def test_precision_comes_from_the_config_not_the_global_policy() -> None:
     assert model.get_layer("text_tower").get_layer("text_fc1").compute_dtype == "bfloat16"
 
 
+@pytest.mark.usefixtures("shallow")
 def test_initial_weights_depend_only_on_the_seed() -> None:
     weights = []
     for seed in (1, 1, 2):

@@ -260,8 +260,9 @@ def test_losses_are_equal_in_eager_graph_and_xla_mode(name):
         return loss, tape.gradient(loss, text if name == "structure_text" else image)
 
     specs = [tf.TensorSpec([None, 8]), tf.TensorSpec([None, 8]), tf.TensorSpec([None], tf.int64)]
-    loss, gradient = tf.function(step, input_signature=specs)(image, text, labels)
-    compiled, compiled_gradient = tf.function(step, jit_compile=True)(*map(tf.constant, (image, text, labels)))
+    loss, gradient = tf.function(step, input_signature=specs, autograph=False)(image, text, labels)
+    jit = tf.function(step, jit_compile=True, autograph=False)
+    compiled, compiled_gradient = jit(*map(tf.constant, (image, text, labels)))
     assert float(loss) == pytest.approx(eager, rel=1e-5)
     assert float(compiled) == pytest.approx(eager, rel=1e-5)
     np.testing.assert_allclose(gradient, compiled_gradient, rtol=1e-3, atol=1e-5)
@@ -341,7 +342,7 @@ def test_hardest_candidate_matches_numpy_under_xla():
     labels, candidate_labels = rng.integers(0, 9, 16), rng.integers(0, 9, 256)
     scores = image @ candidates.T
     scores[labels[:, None] == candidate_labels] = -2
-    found = tf.function(hardest_candidate, jit_compile=True)(
+    found = tf.function(hardest_candidate, jit_compile=True, autograph=False)(
         tf.cast(image, tf.float32), tf.constant(candidates), tf.constant(candidate_labels), tf.constant(labels)
     )
     np.testing.assert_array_equal(found, scores.argmax(axis=1))

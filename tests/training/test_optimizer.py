@@ -176,7 +176,7 @@ def test_sparse_gradients_match_dense_ones(name, loss_scaling):
     changes = {"optimizer": name, "clip_norm": 2.0, "weight_decay": 0.01, "loss_scaling": loss_scaling}
     sparse, dense = make([table], **changes), make([dense_table], **changes)
 
-    @tf.function
+    @tf.function(autograph=False)
     def step():
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(tf.gather(table.value, [1, 1, 3]) * [[1.0], [2.0], [0.5]])
@@ -200,7 +200,7 @@ def small_model():
 
 
 def train_step(model, optimizer, jit):
-    @tf.function(jit_compile=jit)
+    @tf.function(jit_compile=jit, autograph=False)
     def step(ids, target):
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean((model(ids, training=True) - target) ** 2)

@@ -6,6 +6,7 @@ import io
 import re
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,12 @@ def by_base() -> list[Group]:
 @pytest.fixture(scope="module")
 def words() -> EmojiWords:
     return openmoji._words()
+
+
+@pytest.fixture(scope="module")
+def drawings(words: EmojiWords) -> Mapping[str, bytes]:
+    """PNG of every emoji, by id."""
+    return openmoji._images(words)
 
 
 @pytest.mark.parametrize(
@@ -114,11 +121,13 @@ def test_identical_images_share_a_group_and_its_captions(by_base: list[Group]) -
     assert pilot.captions[0] == "pilot" and ("man pilot" in pilot.captions) == (pilot.split == "train")
 
 
-def test_training_groups_have_many_captions_and_the_others_the_name(by_base: list[Group], words: EmojiWords) -> None:
+def test_training_groups_have_many_captions_and_the_others_the_name(
+    by_base: list[Group], drawings: Mapping[str, bytes], words: EmojiWords
+) -> None:
     assert all(len(group.captions) == 1 for group in by_base if group.split != "train")
     train = [group for group in by_base if group.split == "train"]
     assert sum(len(group.captions) > 1 for group in train) > 0.99 * len(train)
-    names = {words.name(id) for id in openmoji._images(words)}
+    names = {words.name(id) for id in drawings}
     shares = [sum(caption in names for caption in group.captions) / len(group.captions) for group in train]
     for group in by_base:  # only names are repeated
         others = [caption for caption in group.captions if caption not in names]
@@ -145,11 +154,10 @@ def stripped(name: str) -> str:
     return " ".join(folk.split()) or ("person" if re.search(adults, bare) else "swatch")
 
 
-def test_no_base_emoji_is_in_two_splits(by_base: list[Group], words: EmojiWords) -> None:
-    images = openmoji._images(words)
+def test_no_base_emoji_is_in_two_splits(by_base: list[Group], drawings: Mapping[str, bytes], words: EmojiWords) -> None:
     split_of = {group.images[0]: group.split for group in by_base}
     splits_of: dict[str, set[str]] = defaultdict(set)
-    for id, drawing in images.items():
+    for id, drawing in drawings.items():
         splits_of[stripped(words.name(id))].add(split_of[drawing])
     assert {name for name, splits in splits_of.items() if len(splits) > 1} == set()
     assert len(splits_of) > 1500  # the check removes variants, not all words
@@ -174,10 +182,11 @@ def test_no_base_emoji_is_in_two_splits(by_base: list[Group], words: EmojiWords)
         "^(man|woman|person)( |$)(red|curly|white|blond|bald|beard|light|medium|dark|$)",
     ],
 )
-def test_variants_known_to_leak_are_in_one_split(pattern: str, by_base: list[Group], words: EmojiWords) -> None:
+def test_variants_known_to_leak_are_in_one_split(
+    pattern: str, by_base: list[Group], drawings: Mapping[str, bytes], words: EmojiWords
+) -> None:
     split_of = {group.images[0]: group.split for group in by_base}
-    images = openmoji._images(words)
-    splits = [split_of[image] for id, image in images.items() if re.search(pattern, words.name(id).lower())]
+    splits = [split_of[image] for id, image in drawings.items() if re.search(pattern, words.name(id).lower())]
     assert len(splits) > 2 or pattern in ("^(wo)?man dancing",)
     assert len(set(splits)) == 1, Counter(splits)
 
