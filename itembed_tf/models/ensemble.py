@@ -32,10 +32,10 @@ def ensemble_model(members: Sequence[keras.Model], backbone_of: Sequence[int], *
             number use the backbone of the first of them.
         embedding_size: dimensions of the result, at most those of all members together.
     """
-    projection = layers.Dense(embedding_size, use_bias=False, dtype="float32", name=PROJECTION)
+    projection = new_projection(embedding_size)
     unit = layers.UnitNormalization(name="unit", dtype="float32")
     image_tower = _image_tower(members, backbone_of, projection)
-    text_tower = _text_tower(members, projection)
+    text_tower = joined_text_tower([member.get_layer("text_tower") for member in members], projection)
     outputs = {
         "image_embedding": unit(image_tower(image_tower.input)),
         "text_embedding": unit(text_tower(text_tower.input)),
@@ -59,11 +59,17 @@ def _image_tower(members: Sequence[keras.Model], backbone_of: Sequence[int], pro
     return keras.Model(image, image_head(backbone(image)), name="image_tower")
 
 
-def _text_tower(members: Sequence[keras.Model], projection: layers.Dense) -> keras.Model:
-    ids = members[0].get_layer("text_tower").input
-    towers = [_renamed(member.get_layer("text_tower"), f"text_tower_{n}") for n, member in enumerate(members, start=1)]
-    embeddings = [_unit(tower(ids), f"text_unit_{n}") for n, tower in enumerate(towers, start=1)]
+def joined_text_tower(towers: Sequence[keras.Model], projection: layers.Dense) -> keras.Model:
+    """The model "text_tower" of an ensemble from those of its members: ids [B, L] -> [B, units of the projection]."""
+    ids = towers[0].input
+    named = [_renamed(tower, f"text_tower_{number}") for number, tower in enumerate(towers, start=1)]
+    embeddings = [_unit(tower(ids), f"text_unit_{number}") for number, tower in enumerate(named, start=1)]
     return keras.Model(ids, projection(_joined(embeddings)), name="text_tower")
+
+
+def new_projection(embedding_size: int) -> layers.Dense:
+    """The matrix that both towers of an ensemble end in, at random."""
+    return layers.Dense(embedding_size, use_bias=False, dtype="float32", name=PROJECTION)
 
 
 def _joined_backbones(backbones: Sequence[keras.Model]) -> keras.Model:

@@ -79,7 +79,7 @@ def measure_run(
     calibration = calibrate_pair(pair, train, samples, **settings, train_images=train_images)
     if cannot_be_taught(config):
         return calibration, None
-    return calibration, teaching_data(pair, arguments(config.text_tower), samples, **arguments(config.teaching))
+    return calibration, teaching_data(pair, config, samples, **arguments(config.teaching))
 
 
 def _train_is_cached(config: Config) -> bool:

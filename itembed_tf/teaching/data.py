@@ -22,7 +22,7 @@ from itembed_tf.files import write_atomically
 from itembed_tf.retrieval.array_file import DAMAGE, read_arrays
 from itembed_tf.text import Vocabulary
 
-SCHEMA = 2
+SCHEMA = 3
 MAX_BYTES = 1 << 30  # of all arrays
 MAX_HEADER = 1 << 26  # the vocabulary is a part of the header
 _ARRAYS = ("captions", "caption_groups", "dev_images", "dev_image_groups", "dev_captions", "dev_caption_groups")
@@ -40,7 +40,8 @@ class TeachingData:
         contract: contract hash of the encoders before any lesson.
         image_weights: checksum of the image encoder's weights, a part of every contract hash.
         image_settings, encoding_settings: other parts of it (`itembed_tf.exporting.EncoderPair`).
-        tower: arguments of `itembed_tf.models.text_tower.text_tower` but for the sizes of vocabulary and text.
+        towers: arguments of `itembed_tf.models.text_tower.text_tower` but for the sizes of vocabulary and text; of each
+            member of an ensemble, else of the one text tower.
         vocabulary: words and tokenizer before any lesson.
         weights: of the text encoder, float32, in the order of its variables.
         captions: word ids of training captions, int32 [m, L], 0 = padding: those of the bank of the calibration.
@@ -53,7 +54,7 @@ class TeachingData:
     image_weights: str
     image_settings: Mapping[str, Any]
     encoding_settings: Mapping[str, Any]
-    tower: Mapping[str, Any]
+    towers: tuple[Mapping[str, Any], ...]
     vocabulary: Vocabulary
     weights: tuple[NDArray[np.float32], ...]
     captions: NDArray[np.int32]
@@ -75,7 +76,8 @@ def teaching_bytes(data: TeachingData) -> bytes:
     header = {
         "schema": SCHEMA,
         **{name: getattr(data, name) for name in ("contract", "image_weights")},
-        **{name: dict(getattr(data, name)) for name in ("image_settings", "encoding_settings", "tower")},
+        **{name: dict(getattr(data, name)) for name in ("image_settings", "encoding_settings")},
+        "towers": [dict(tower) for tower in data.towers],
         "vocabulary": {name: getattr(vocabulary, name) for name in ("words", "tokenizer", "lowercase", "length")},
         "weights": len(data.weights),
     }
@@ -107,6 +109,7 @@ def parse_data(content: bytes, contract: str, name: str = TEACHING_FILE) -> Teac
         words = header.pop("vocabulary")
         weights = tuple(arrays[f"weight{i}"] for i in range(header.pop("weights")))
         vocabulary = Vocabulary(tuple(words.pop("words")), **words)
+        header["towers"] = tuple(header["towers"])
         fields: dict[str, Any] = header | {array: arrays[array] for array in _ARRAYS}
         data = TeachingData(**fields, vocabulary=vocabulary, weights=weights)
         _check(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from itembed_tf.exporting.pair import contract_hash, weights_checksum
 from itembed_tf.models.dual_path import encoder, over_all_shifts
+from itembed_tf.models.ensemble import joined_text_tower, new_projection
 from itembed_tf.models.inference import inference_function, predict
 from itembed_tf.models.text_tower import text_tower
 from itembed_tf.teaching.data import TeachingData
@@ -32,14 +34,12 @@ class TrainableTextEncoder:
     def __init__(self, data: TeachingData, words: Sequence[str] = ()) -> None:
         self._data = data
         self.vocabulary = replace(data.vocabulary, words=(*data.vocabulary.words, *words))
-        size = int(data.dev_images.shape[1])
+        sizes: dict[str, Any] = {"vocabulary_size": self.vocabulary.size, "length": self.vocabulary.length}
         with building("float32", 0):
-            tower = text_tower(
-                **data.tower,
-                vocabulary_size=self.vocabulary.size,
-                length=self.vocabulary.length,
-                embedding_size=size,
-            )
+            self._towers = [text_tower(**settings, **sizes) for settings in data.towers]
+            tower = self._towers[0]
+            if len(self._towers) > 1:
+                tower = joined_text_tower(self._towers, new_projection(data.dev_images.shape[1]))
             whole = keras.Model(tower.input, tower(tower.input))
             self.model = encoder(whole, "text", shifts=data.encoding_settings["shifts"])
         self._tower, self._known_rows = tower, data.vocabulary.size
@@ -58,17 +58,22 @@ class TrainableTextEncoder:
 
     @property
     def rows(self) -> NDArray[np.float32]:
-        """Rows of the word table of the added words, [n, width]; they can be set."""
-        return np.asarray(self._table.value)[self._known_rows :]
+        """Rows of the word table of the added words, [n, width]; they can be set.
+
+        Those of the members of an ensemble are side by side: width is the sum of theirs.
+        """
+        return _side_by_side([np.asarray(table.value)[self._known_rows :] for table in self._tables])
 
     @rows.setter
     def rows(self, rows: NDArray[np.float32]) -> None:
-        self._table.assign(np.concatenate([self._data.weights[self._table_index], rows]))
+        widths = np.cumsum([table.shape[1] for table in self._tables])[:-1]
+        for table, known, added in zip(self._tables, self._known_tables, np.split(rows, widths, axis=1)):
+            table.assign(np.concatenate([known, added]))
 
     @property
     def typical_rows(self) -> NDArray[np.float32]:
         """Rows of the words that the vocabulary had, without padding, [V, width]."""
-        return self._data.weights[self._table_index][1:]
+        return _side_by_side([table[1:] for table in self._known_tables])
 
     @property
     def head(self) -> NDArray[np.float32]:
@@ -118,22 +123,28 @@ class TrainableTextEncoder:
 
     @cached_property
     def _row_gradient(self):  # type: ignore[no-untyped-def]
-        table, model = self._table.value, self.model
+        tables, model = [table.value for table in self._tables], self.model
 
         @tf.function(reduce_retracing=True, autograph=False)
         def gradient(ids: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(table)
+                tape.watch(tables)
                 cosines = tf.reduce_sum(model(ids, training=False) * targets, axis=1)
                 total = tf.reduce_sum(weights * cosines)
-            return cosines, tf.convert_to_tensor(tape.gradient(total, table))
+            return cosines, tf.concat([tf.convert_to_tensor(g) for g in tape.gradient(total, tables)], axis=1)
 
         return gradient
 
     @property
-    def _table(self) -> keras.Variable:
-        return self._tower.get_layer("words").embeddings
+    def _tables(self) -> list[keras.Variable]:
+        return [tower.get_layer("words").embeddings for tower in self._towers]
 
     @cached_property
-    def _table_index(self) -> int:
-        return next(i for i, variable in enumerate(self.model.variables) if variable is self._table)
+    def _known_tables(self) -> list[NDArray[np.float32]]:
+        """The word tables before any lesson."""
+        number = {id(variable): i for i, variable in enumerate(self.model.variables)}
+        return [self._data.weights[number[id(table)]] for table in self._tables]
+
+
+def _side_by_side(rows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    return rows[0] if len(rows) == 1 else np.concatenate(rows, axis=1)

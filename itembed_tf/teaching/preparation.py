@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from itembed_tf.config import Config, arguments, load_config
+from itembed_tf.config import Config, arguments, load_config, member_configs
 from itembed_tf.data.batches import flatten
 from itembed_tf.data.readers import read_dataset
 from itembed_tf.data.unreadable import drop_unreadable
@@ -22,14 +20,12 @@ CAPTIONS = 4096  # of train, where the run has no calibration
 DEV_GROUPS = 1000  # of dev
 
 
-def teaching_data(
-    pair: EncoderPair, tower: Mapping[str, Any], samples: Samples | None, *, keep: bool
-) -> TeachingData | None:
+def teaching_data(pair: EncoderPair, config: Config, samples: Samples | None, *, keep: bool) -> TeachingData | None:
     """The data of lessons, from what the encoders were calibrated with.
 
     Args:
         pair: the encoders; the text encoder is the text tower (`cannot_be_taught`).
-        tower: settings of the text tower (`itembed_tf.config.schema.TextTower`).
+        config: of their run.
         samples: of train and dev; None where dev is too small to measure anything.
         keep: whether it is wanted.
 
@@ -47,7 +43,9 @@ def teaching_data(
         image_weights=weights_checksum(pair.image_encoder),
         image_settings=pair.image_settings,
         encoding_settings=pair.encoding_settings,
-        tower=dict(tower),
+        towers=tuple(
+            {**arguments(each.text_tower), "embedding_size": each.embedding_size} for each in member_configs(config)
+        ),
         vocabulary=pair.vocabulary,
         weights=tuple(np.asarray(variable.value) for variable in pair.text_encoder.variables),
         captions=samples.captions.ids.astype(np.int32),
@@ -61,15 +59,10 @@ def teaching_data(
 
 def cannot_be_taught(config: Config) -> str:
     """Why the text encoder of a run cannot learn a name, and what to do; "" if it can."""
-    if config.text_tower.variant == "features":
+    if any(each.text_tower.variant == "features" for each in member_configs(config)):
         return (
             "its text encoder computes fixed sentence features, which have no row for a new word (text_tower.variant = "
             '"features"). Train with another variant, such as "wide"'
-        )
-    if config.members:
-        return (
-            f"it is an ensemble of {len(config.members)} members, each with word embeddings of its own. Train one "
-            "without members for an index that learns new names"
         )
     if config.memory.rows:
         return (
@@ -106,8 +99,7 @@ def data_of_run(run: str | Path, contract: str) -> TeachingData:
     train, dev = (flatten([group for group in groups if group.split == split]) for split in ("train", "dev"))
     steps.start("embed training captions and dev")
     rows, batch_size = config.calibration.rows or CAPTIONS, config.evaluation.batch_size
-    tower = arguments(config.text_tower)
-    data = teaching_data(pair, tower, draw_samples(pair, train, dev, rows=rows, batch_size=batch_size), keep=True)
+    data = teaching_data(pair, config, draw_samples(pair, train, dev, rows=rows, batch_size=batch_size), keep=True)
     if data is None:
         raise TeachingError(
             f"{run} cannot be taught: its dev has fewer than {SMALLEST_DEV} groups, on which the harm that a lesson "

@@ -36,6 +36,7 @@ TOWER = {
     "head": "variant",
     "hidden": 8,
     "dropout": 0.0,
+    "embedding_size": SIZE,
 }
 
 
@@ -44,24 +45,26 @@ def unit_rows(random: np.random.Generator, count: int) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
 
 
-def small_teaching(seed: int = 1) -> TeachingData:
+def small_teaching(seed: int = 1, *, members: int = 1) -> TeachingData:
     """Data whose encoders differ by the seed; dev has eight random images, each with two captions."""
     import keras
 
+    from itembed_tf.models.ensemble import joined_text_tower, new_projection
     from itembed_tf.models.text_tower import text_tower
     from itembed_tf.teaching.encoder import TrainableTextEncoder
 
     random = np.random.default_rng(0)
     vocabulary = Vocabulary(WORDS, tokenizer="words", lowercase=True, length=5)
     keras.utils.set_random_seed(seed)
-    tower = text_tower(**TOWER, vocabulary_size=vocabulary.size, length=5, embedding_size=SIZE)
+    towers = [text_tower(**TOWER, vocabulary_size=vocabulary.size, length=5) for _ in range(members)]
+    tower = towers[0] if members == 1 else joined_text_tower(towers, new_projection(SIZE))
     ids = vocabulary.encode([" ".join(random.choice(WORDS, 3)) for _ in range(64)])
     data = TeachingData(
         contract="",
         image_weights=f"{seed}" * 64,
         image_settings={"size": 32, "fit": "stretch"},
         encoding_settings={"flip": True, "shifts": "left"},
-        tower=TOWER,
+        towers=(TOWER,) * members,
         vocabulary=vocabulary,
         weights=tuple(np.asarray(variable.value) for variable in tower.variables),
         captions=ids,

@@ -11,6 +11,7 @@ import pytest
 from itembed_tf.teaching import Lesson, TeachingData, TeachingError, parse_data, read_data, teaching_bytes, write_data
 from itembed_tf.teaching.features import TextFeatures, text_features
 from itembed_tf.teaching.learning import ENOUGH, learn, nearer, smallest_change, target, with_new_words
+from tests.support.small_teaching import small_teaching
 
 
 def lesson(name: str, *vectors: list[float] | np.ndarray) -> Lesson:
@@ -127,3 +128,18 @@ def test_weights_of_another_encoder_are_not_taught(teaching: TeachingData) -> No
         text_features(other)
     with pytest.raises(TeachingError, match="cannot be built"):
         text_features(replace(teaching, weights=teaching.weights[:-1]))
+
+
+def test_an_ensemble_learns_a_word_in_the_tables_of_all_members(tmp_path: Path) -> None:
+    ensemble = small_teaching(members=2)
+    write_data(tmp_path, ensemble)
+    read = read_data(tmp_path, ensemble.contract)
+    assert read is not None and len(read.towers) == 2
+    kept = text_features(read)
+    new = lesson("zorbal", ensemble.dev_images[0].astype(np.float32))
+    taught = learn(read, kept, [new])
+    rows = taught.lessons[0].word_rows
+    assert rows is not None and rows.shape == (1, 8 + 8) and np.abs(rows).min() > 0
+    embedded = taught.encoder.embed(taught.encoder.vocabulary.encode(["zorbal"]))
+    assert embedded[0] @ target(new) > ENOUGH - 1e-3
+    assert learn(read, kept, []).encoder.contract == ensemble.contract
