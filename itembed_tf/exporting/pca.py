@@ -83,6 +83,11 @@ def fit_pca(train: Embeddings, dimensions: int) -> tuple[np.ndarray, float]:
     count = len(train.images) + len(train.captions)
     if count < dimensions:
         raise ValueError(f"train has {count} images and captions, too few for a PCA of {dimensions} dimensions")
+    return principal_axes(train, dimensions)
+
+
+def principal_axes(train: Embeddings, dimensions: int) -> tuple[np.ndarray, float]:
+    """As `fit_pca`, also for fewer embeddings than dimensions: the axes that are left then hold nothing of train."""
     matrices = [embeddings.astype(np.float64) for embeddings in (train.images, train.captions)]
     moment = sum((matrix.T @ matrix / len(matrix) for matrix in matrices), start=np.zeros(())) / 2
     values, vectors = np.linalg.eigh(moment)

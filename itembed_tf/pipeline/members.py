@@ -9,9 +9,9 @@ import keras
 import numpy as np
 
 from itembed_tf.config import Config, arguments, frozen_backbone, member_configs
-from itembed_tf.data.batches import Items, flatten
+from itembed_tf.data.batches import flatten
 from itembed_tf.evaluation.embeddings import Embeddings, embedder
-from itembed_tf.exporting.pca import fit_pca
+from itembed_tf.exporting.pca import principal_axes
 from itembed_tf.models.ensemble import project_ensemble, side_by_side
 from itembed_tf.pipeline import steps as titles
 from itembed_tf.pipeline.encoder import train_encoders
@@ -81,7 +81,7 @@ def train_members(
     steps.start(titles.JOIN)
     members = [load_model(open_run(path / FOLDER / str(number))) for number in range(1, len(configs) + 1)]
     ensemble = build_ensemble(config, members)
-    axes, kept = fit_pca(_train_embeddings(configs, members, data), config.embedding_size)
+    axes, kept = principal_axes(_train_embeddings(configs, members, data), config.embedding_size)
     project_ensemble(ensemble, axes)
     total = axes.shape[0]
     print(
@@ -89,20 +89,6 @@ def train_members(
         flush=True,
     )
     return ensemble, histories
-
-
-def check_enough_images(config: Config, train: Items) -> None:
-    """Check that the embeddings of an ensemble can be brought to their size by PCA on train.
-
-    Raises:
-        ValueError: train has too few images and captions.
-    """
-    count = len(train.images) + len(train.captions)
-    if config.members and count < config.embedding_size:
-        raise ValueError(
-            f"train has {count:,} images and captions, and PCA to embedding_size = {config.embedding_size} needs as "
-            "many at least: set a smaller embedding_size"
-        )
 
 
 def _save_progress(path: Path, histories: Histories, data: TrainingData) -> None:

@@ -16,7 +16,7 @@ from itembed_tf.files import cache_folder
 from itembed_tf.locks import locked_folder
 from itembed_tf.pipeline import steps as titles
 from itembed_tf.pipeline.encoder import train_encoders
-from itembed_tf.pipeline.members import check_enough_images, train_members
+from itembed_tf.pipeline.members import train_members
 from itembed_tf.pipeline.memory import add_memory
 from itembed_tf.pipeline.outputs import finish_run
 from itembed_tf.pipeline.steps import training_steps
@@ -118,15 +118,14 @@ def _read(
             "at least two groups with different images; add images, or move some to train"
         )
     items = flatten(by_split["train"])
-    check_enough_images(config, items)
     config = print_and_keep(path, *choose_softmax(config, config.classes.clusters or len(by_split["train"])))
     steps.start(titles.WORDS)
     config = choose_tokenizer(config, path, items.captions, former)
     captions = tokenize_captions(items.captions, tokenizer=config.text.tokenizer, lowercase=config.text.lowercase)
-    words: list[np.ndarray | None] = [None]
+    words: list[np.ndarray | None] = [None] * max(1, len(config.members))
     if former:
         vocabulary = former.vocabulary
-    elif saved is None or config.members:
+    elif saved is None or len(saved.state.histories) < len(config.members) * len(config.stages):  # a member is to begin
         vocabulary, words = word_vectors(config, captions)
     if saved:
         vocabulary = open_run(path).vocabulary

@@ -19,9 +19,10 @@ from itembed_tf.config import (
     load_config,
     member_configs,
 )
-from itembed_tf.evaluation.embeddings import embed_split
+from itembed_tf.evaluation.embeddings import Embeddings, embed_split
 from itembed_tf.evaluation.evaluate import evaluate_run
 from itembed_tf.exporting import load_pair, write_litert_text_encoder
+from itembed_tf.exporting.pca import principal_axes
 from itembed_tf.pipeline import members, train
 from itembed_tf.pipeline.summaries import stage_summaries
 from itembed_tf.training.run_directory import open_run, save_weights, write_metrics
@@ -172,7 +173,10 @@ def test_refused(override: str) -> None:
         check_settings(load_config(None, [*overrides, override]))
 
 
-def test_too_few_images_for_pca(small_dataset: Path, tmp_path: Path) -> None:
-    config = load_config(None, [*SMALL, *dataset_settings(small_dataset), "members=2", "embedding_size=17"])
-    with pytest.raises(ValueError, match="PCA to embedding_size = 17 needs as many"):
-        train.train(config, tmp_path / "run")
+def test_an_ensemble_of_few_images_keeps_all_that_train_has() -> None:
+    """Three embeddings of ten dimensions, brought to six: their dot products stay."""
+    rows = np.random.default_rng(0).normal(size=(3, 10)).astype(np.float32)
+    axes, kept = principal_axes(Embeddings(rows[:2], rows[2:]), 6)
+    assert axes.shape == (10, 6) and kept == pytest.approx(100)
+    np.testing.assert_allclose((rows @ axes) @ (rows @ axes).T, rows @ rows.T, atol=1e-4)
+    np.testing.assert_allclose(axes.T @ axes, np.eye(6), atol=1e-5)
