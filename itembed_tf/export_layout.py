@@ -15,6 +15,11 @@ WARMUP_FILE = "tf_serving_warmup_requests"
 TEACHING_FILE = "teaching.npz"  # beside `CONTRACT_FILE`: what lessons need (`itembed_tf.teaching`)
 
 
+def litert_name(encoder: str, precision: str) -> str:
+    """Name of the LiteRT file of an encoder at a precision, such as ``text_encoder.float32.tflite``."""
+    return f"{encoder}.{precision}.tflite"
+
+
 def is_version(name: str) -> bool:
     """Whether a folder's name is a version for TF Serving: ASCII digits of a number that fits into an int64."""
     return name.isascii() and name.isdigit() and len(name.lstrip("0")) < 19

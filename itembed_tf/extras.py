@@ -29,7 +29,7 @@ OTHER_DATA = "name another config: `itembed configs` lists them, docs/your_image
 OTHER_WORDS = 'set word_vectors.source = "skip-gram", which is trained on the captions'
 OTHER_WEIGHTS = "name a file in image_tower.weights"
 FEATURES = {
-    "itembed serve": Feature("serving", ("grpc_health", "grpc_reflection", "prometheus_client", "h11")),
+    "itembed serve": Feature("serving", ("grpc_health", "grpc_reflection", "prometheus_client", "h11", "orjson")),
     "itembed mcp": Feature("mcp", ("mcp",)),
     "itembed demo": Feature("search", ("h11",)),
     "itembed load": Feature("load", ("locust", "gevent")),

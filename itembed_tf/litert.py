@@ -1,7 +1,9 @@
-"""Inference with a LiteRT file of one input and one output, without TensorFlow."""
+"""Inference with a LiteRT file of one input and one output, and the files inside it, without TensorFlow."""
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -35,3 +37,35 @@ def litert_function(content: bytes) -> LiteRTFunction:
         return np.asarray(interpreter.get_tensor(y)[0])
 
     return run
+
+
+def encode_ids(
+    function: LiteRTFunction, ids: NDArray[np.int32], without_words: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Embeddings of texts, one call a text, as a file has a batch of one.
+
+    Args:
+        function: of a text encoder, by `litert_function`.
+        ids: int32 [n, L], 0 = padding.
+        without_words: float32 [D], the embedding of a text without known words.
+
+    Returns:
+        float32 [n, D].
+    """
+    vectors = np.repeat(without_words[None], len(ids), axis=0)
+    for i in np.flatnonzero(ids.any(axis=1)):
+        vectors[i] = function(ids[i])
+    return vectors
+
+
+def files_inside(content: bytes) -> dict[str, str]:
+    """The files that a .tflite file of ours contains, such as ``text_encoder.json``: name -> content.
+
+    Raises:
+        ValueError: it contains none.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return {name: archive.read(name).decode("utf-8") for name in archive.namelist()}
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"no files inside ({error})") from None

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from itembed_tf.export_layout import TEXT_ENCODER, litert_name
 from itembed_tf.extras import require
 from itembed_tf.program import Parser, program
 from itembed_tf.quiet import load_tensorflow
-from itembed_tf.server.defaults import GRPC_PORT, REST_PORT
+from itembed_tf.server.defaults import ENGINES, GRPC_PORT, PRECISIONS, REST_PORT
 from itembed_tf.server.labels import version_label
 from itembed_tf.server.limits import Limits
 from itembed_tf.server.local_server import ServerOptions, check_exports, serve
@@ -40,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     args = _arguments(argv)
     require("itembed serve")
     exports = Path(args.exports)
-    check_exports(exports)
+    check_exports(exports, litert_name(TEXT_ENCODER, args.precision) if args.engine == "litert" else "")
     options = ServerOptions(
         host=args.host,
         grpc_port=args.grpc_port,
@@ -50,6 +51,8 @@ def main(argv: Sequence[str]) -> int:
         threads=args.threads,
         poll=args.poll,
         index=Path(args.index) if args.index else None,
+        engine=args.engine,
+        precision=args.precision,
         limits=Limits(**{name: getattr(args, name) for name in LIMITS}),
     )
     load_tensorflow()
@@ -74,6 +77,10 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         help="also serve version N, under this label; may be repeated",
     )
     add("--index", metavar="INDEX", help="also search this index, at /v1/search of the REST port")
+    engine = "what runs text encoders; auto: LiteRT where the export has a file that gives the same (default: auto)"
+    add("--engine", choices=ENGINES, default="auto", help=engine)
+    precision = "of the LiteRT file of the text encoder (default: float32)"
+    add("--precision", choices=PRECISIONS, default="float32", help=precision)
     threads = "CPU cores of one operation (0: all); 1 is best for texts, whose operations are small (default: 0)"
     add("--threads", type=int, default=0, metavar="N", help=threads)
     polling = "how often to look for new and removed versions (default: 1)"
@@ -84,6 +91,8 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         option, text = f"--{field.name.replace('_', '-')}", f"{LIMITS[field.name]} (default: %(default)s)"
         limits.add_argument(option, type=kind, default=field.default, metavar="N", help=text)
     args = parser.parse_args(argv)
+    if args.precision != "float32" and args.engine != "litert":
+        parser.error(f"--precision {args.precision} needs --engine litert")
     for name in ("versions", "poll", "threads", *LIMITS):
         value, zero_allowed = getattr(args, name), name in ("wait", "threads")
         if value < 0 or (value == 0 and not zero_allowed):

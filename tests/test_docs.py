@@ -219,6 +219,15 @@ def check_curl(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None
         query = json.loads(words[words.index("-d") + 1]) if "-d" in words else {}
         assert query.keys() <= {field.name for field in dataclasses.fields(Query)}
         return
+    if words[-1] == "localhost:8501/v1/embeddings":
+        assert {"input", "model"} <= json.loads(words[words.index("-d") + 1]).keys()
+        return
+    if re.fullmatch(r"localhost:8501/v2/(health/ready|models/text_encoder)", words[-1]):
+        return
+    if words[-1] == "localhost:8501/v2/models/text_encoder/infer":
+        (sent,) = json.loads(words[words.index("-d") + 1])["inputs"]
+        assert (sent["name"], sent["shape"], sent["datatype"]) == ("text", [len(sent["data"])], "BYTES")
+        return
     url = re.fullmatch(
         r"(?:http://)?localhost:8501/v1/models/(\w+)(?:/versions/\d+|/labels/\w+)?(:predict|/metadata)?", words[-1]
     )

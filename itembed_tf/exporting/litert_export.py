@@ -13,8 +13,9 @@ from itembed_tf.config import arguments
 from itembed_tf.data.readers import Group, read_dataset
 from itembed_tf.evaluation.embeddings import Embeddings, embed_split
 from itembed_tf.evaluation.evaluate import evaluate_embeddings
+from itembed_tf.export_layout import litert_name
 from itembed_tf.exporting.litert_convert import PRECISIONS, converter, embed_all
-from itembed_tf.exporting.litert_files import file_name, parity_settings, text_parity, write_beside
+from itembed_tf.exporting.litert_files import parity_settings, text_parity, write_beside
 from itembed_tf.exporting.litert_targets import (
     CALIBRATION_CAPTIONS,
     CALIBRATION_IMAGES,
@@ -93,7 +94,7 @@ def export_litert(
         if precision not in PRECISIONS:
             raise ValueError(f"unknown precision {precision!r}; allowed: {', '.join(PRECISIONS)}")
     names = [("text_encoder", p) for p in text] + [("image_encoder", p) for p in image]
-    steps = Steps(["embed dev with the float32 model", *(file_name(*name) for name in names)])
+    steps = Steps(["embed dev with the float32 model", *(litert_name(*name) for name in names)])
     with locked_folder(out, "give another output folder"):
         steps.start("embed dev with the float32 model")
         pair, dev, train = read_dev(run, overrides)
@@ -150,7 +151,7 @@ def _write_target(
     with converter(target.encoder, target.input_name) as convert:
         for precision in precisions:
             if steps:
-                steps.start(file_name(target.name, precision))
+                steps.start(litert_name(target.name, precision))
             content = target.describe(convert(precision, calibration if precision == "int8" else ()), precision)
             if precision == "float32" and target.name == "text_encoder":
                 settings = settings | parity_settings(text_parity(content, pair))
@@ -165,7 +166,7 @@ def _write_target(
 
 
 def _measure(target: Target, precision: str, content: bytes, dev: Dev) -> MeasuredFile:
-    name = file_name(target.name, precision)
+    name = litert_name(target.name, precision)
     embeddings, ms = embed_all(content, target.inputs(), total=len(target.live), progress=f"measuring {name} on dev")
     lengths = np.linalg.norm(embeddings, axis=1)
     if not (np.isfinite(lengths) & (lengths > 0)).all():

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from itembed_tf.export_layout import TEXT_ENCODER, litert_name
 from itembed_tf.exporting.contract import Parity, format_json, package_versions, tokenizer_settings
 from itembed_tf.exporting.litert_convert import convert, embed_all
 from itembed_tf.exporting.litert_metadata import with_metadata
@@ -27,18 +28,23 @@ def write_litert_text_encoder(out: str | Path, pair: EncoderPair) -> Path:
     Raises:
         ParityError: LiteRT differs from the live encoder, or the file lacks its weights; nothing is written.
     """
-    settings, files = text_settings(pair), text_files(pair.vocabulary)
-    converted = convert(pair.text_encoder, name="ids", precision="float32")
-    content = with_text_metadata(converted, settings, files, "float32")
-    parity = text_parity(content, pair)
-    path = Path(out) / file_name("text_encoder", "float32")
+    content, settings, files = litert_text_file(pair)
+    path = Path(out) / litert_name(TEXT_ENCODER, "float32")
     write_atomically(path, content)
-    write_beside(out, "text_encoder", settings | parity_settings(parity), files)
+    write_beside(out, TEXT_ENCODER, settings, files)
     return path
 
 
-def file_name(encoder: str, precision: str) -> str:
-    return f"{encoder}.{precision}.tflite"
+def litert_text_file(pair: EncoderPair) -> tuple[bytes, dict[str, Any], dict[str, str]]:
+    """The float32 .tflite file of a text encoder; its settings with the parity; the files that it contains beside them.
+
+    Raises:
+        ParityError: LiteRT differs from the live encoder.
+    """
+    settings, files = text_settings(pair), text_files(pair.vocabulary)
+    converted = convert(pair.text_encoder, name="ids", precision="float32")
+    content = with_text_metadata(converted, settings, files, "float32")
+    return content, settings | parity_settings(text_parity(content, pair)), files
 
 
 def text_files(vocabulary: Vocabulary) -> dict[str, str]:
@@ -136,7 +142,7 @@ def text_parity(content: bytes, pair: EncoderPair) -> Parity:
     samples = [f"the text {text.decode('utf-8', 'replace')!r}" for text in texts]
     live, (exported, _) = np.asarray(pair.text_encoder(ids, training=False)), embed_all(content, ids)
     used = np.flatnonzero(ids.any(axis=1) | live.any(axis=1))
-    name = file_name("text_encoder", "float32")
+    name = litert_name(TEXT_ENCODER, "float32")
     return compare_embeddings(name, live[used], exported[used], [samples[i] for i in used])
 
 

@@ -53,12 +53,6 @@ def with_metadata(
     return bytes(builder.Output()) + _archive(files, offset=len(builder.Output()))
 
 
-def files_inside(content: bytes) -> dict[str, str]:
-    """The files that `with_metadata` added: name -> content."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        return {name: archive.read(name).decode("utf-8") for name in archive.namelist()}
-
-
 class _Builder(flatbuffers.Builder):
     """A flatbuffer builder that aligns byte vectors as the schema requires, and stores equal zero points once.
 

@@ -19,7 +19,9 @@ from itembed_tf.export_layout import (
     ENCODERS,
     EXTRA_ASSETS,
     IDS_SIGNATURE,
+    TEXT_ENCODER,
     is_version,
+    litert_name,
 )
 from itembed_tf.exporting.contract import (
     SCHEMA,
@@ -32,6 +34,7 @@ from itembed_tf.exporting.contract import (
     tokenizer_settings,
 )
 from itembed_tf.exporting.endpoints import Endpoint, feature_endpoint, image_endpoint, text_endpoint
+from itembed_tf.exporting.litert_files import litert_text_file
 from itembed_tf.exporting.pair import EncoderPair, check_pair
 from itembed_tf.exporting.parity import (
     TOLERANCE,
@@ -70,6 +73,7 @@ def write_saved_models(
     allowed_batch_sizes: Sequence[int] = BATCH_SIZES,
     version: int | None = None,
     cut: Mapping[str, Any] | None = None,
+    litert: bool = False,
 ) -> SavedModels:
     """Write ``OUT/image_encoder/<version>/``, ``OUT/text_encoder/<version>/`` and, last, ``OUT/encoders.json``.
 
@@ -82,11 +86,13 @@ def write_saved_models(
         allowed_batch_sizes: batch sizes for which a warm-up request is written.
         version: a positive number; None takes the next number that is free in both folders.
         cut: figures of the PCA of a shortened output, for ``encoders.json``.
+        litert: write ``text_encoder.float32.tflite`` into the assets.extra of the text encoder, which the local server
+            runs in place of the SavedModel.
 
     Raises:
         ValueError: encoders that do not fit together or are not float32.
         FileExistsError: the version exists.
-        ParityError: a reloaded encoder differs from the live one, or its weights are stored more than once.
+        ParityError: a reloaded encoder or LiteRT differs from the live one, or its weights are stored more than once.
     """
     out = Path(out)
     check_pair(pair)
@@ -115,6 +121,9 @@ def write_saved_models(
             write_warmup(folder, model_name=name, examples=examples, batch_sizes=allowed_batch_sizes)
             # A copy inside every version: a server that is rolled back to an older version still knows its contract.
             write_atomically(folder / EXTRA_ASSETS / CONTRACT_FILE, contract.to_json())
+        if litert:
+            file = folders[1] / EXTRA_ASSETS / litert_name(TEXT_ENCODER, "float32")
+            write_atomically(file, litert_text_file(pair)[0])
     write_atomically(out / CONTRACT_FILE, contract.to_json())
     return SavedModels(out, contract)
 

@@ -53,7 +53,7 @@ def export_saved_models(
         steps.start(first)
         pair, result = (load_pair(run, of_encoders)[1], None) if pca is None else apply_pca(run, pca, overrides)
         steps.start("write, reload and compare the SavedModels")
-        models = write_saved_models(out, pair, cut=result.to_json() if result else None)
+        models = write_saved_models(out, pair, cut=result.to_json() if result else None, litert=True)
         steps.start("calibrate the encoders")
         calibration, line = calibration_of_export(run, pair, of_data)
         if calibration:

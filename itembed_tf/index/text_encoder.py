@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from itembed_tf.index.errors import SearchIndexError
 from itembed_tf.index.generations import StoredEncoders
-from itembed_tf.litert import LiteRTFunction, litert_function
+from itembed_tf.litert import LiteRTFunction, encode_ids, litert_function
 from itembed_tf.text import Vocabulary
 
 
@@ -56,10 +56,8 @@ class TextEncoder:
         tokens = [self.vocabulary.tokenize(text) for text in texts]
         ids = self.vocabulary.encode_words(tokens)
         known_words = np.count_nonzero(ids, axis=1).astype(np.int32)
-        vectors = np.zeros((len(ids), self.dimensions), np.float32)
         with self._lock:
-            for i in np.flatnonzero(known_words):
-                vectors[i] = self._function(ids[i])
+            vectors = encode_ids(self._function, ids, np.zeros(self.dimensions, np.float32))
         known = self.vocabulary.ids
         words = tuple(tuple((word, word in known) for word in own) for own in tokens)
         return EmbeddedTexts(vectors, known_words, words)

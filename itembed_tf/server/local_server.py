@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from itembed_tf.errors import UserError
+from itembed_tf.export_layout import EXTRA_ASSETS, TEXT_ENCODER
 from itembed_tf.program import command_line
 from itembed_tf.server.defaults import GRPC_PORT, METRICS_PATH, REST_PORT
 from itembed_tf.server.limits import Limits
@@ -38,6 +39,9 @@ class ServerOptions:
         poll: seconds between two scans of the folder.
         limits: of every model.
         index: folder of an index to search at ``/v1/search``; None for none.
+        engine: of text encoders: "tensorflow", "litert", or "auto", LiteRT where the export has a file that gives the
+            same.
+        precision: of the LiteRT file.
     """
 
     host: str = "127.0.0.1"
@@ -49,15 +53,27 @@ class ServerOptions:
     poll: float = 1.0
     limits: Limits = field(default_factory=Limits)
     index: Path | None = None
+    engine: str = "auto"
+    precision: str = "float32"
 
 
-def check_exports(exports: Path) -> None:
-    """Raise UserError if `exports` is not a folder of SavedModels."""
+def check_exports(exports: Path, litert: str = "") -> None:
+    """Raise UserError if `exports` is not a folder of SavedModels.
+
+    Args:
+        exports: the folder.
+        litert: name of the LiteRT file that a text encoder must have; "" for none.
+    """
     if not exports.is_dir():
         raise UserError(f"{exports} is not a folder; `itembed export RUN {exports}` writes one")
     if not any(exports.glob("*/*/saved_model.pb")):
         raise UserError(
             f"{exports} has no SavedModel (MODEL/VERSION/saved_model.pb); `itembed export RUN {exports}` writes two"
+        )
+    if litert and not (any(exports.glob(litert)) or any(exports.glob(f"{TEXT_ENCODER}/*/{EXTRA_ASSETS}/{litert}"))):
+        raise UserError(
+            f"{exports} has no {litert} for --engine litert; `itembed export RUN {exports}` writes the float32 "
+            "file, and --to litert those of other precisions"
         )
 
 
@@ -70,9 +86,10 @@ async def serve(exports: Path, options: ServerOptions) -> None:
     import tensorflow as tf
     from grpc_health.v1.health_pb2 import HealthCheckResponse
 
-    from itembed_tf.server import grpc_api, http_server, metrics, model_manager, rest_api, search_api, version_folders
+    from itembed_tf.server import grpc_api, http_server, metrics, model_manager, model_version, rest_api, search_api
+    from itembed_tf.server.version_folders import writable_by_others
 
-    for folder in version_folders.writable_by_others(exports):
+    for folder in writable_by_others(exports):
         print(
             f"warning: every user of this machine can write into {folder}, and a SavedModel is a program that this "
             f"server runs; take the right away: chmod o-w {folder}",
@@ -84,10 +101,15 @@ async def serve(exports: Path, options: ServerOptions) -> None:
     recorded = metrics.Metrics()
 
     def observe(version: ModelVersion, batch: Sequence[RequestPart], seconds: float) -> None:
-        recorded.batch(version.name, batch, time.monotonic() - seconds, seconds)
+        recorded.batch(version.name, version.engine, batch, time.monotonic() - seconds, seconds)
 
     models = model_manager.ModelManager(
-        exports, options.limits, newest=options.versions, labels=options.labels, observe=observe
+        exports,
+        options.limits,
+        newest=options.versions,
+        labels=options.labels,
+        observe=observe,
+        choice=model_version.EngineChoice(options.engine, options.precision),
     )
     await models.scan(only_stable=False)
     if not any(model.versions for model in models.models.values()):

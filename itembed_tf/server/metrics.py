@@ -46,9 +46,9 @@ class Metrics:
         if status == "OK":
             self._latency.labels(model, api, entrypoint).observe(seconds * 1e6)
 
-    def batch(self, model: str, batch: Sequence[RequestPart], started: float, seconds: float) -> None:
+    def batch(self, model: str, engine: str, batch: Sequence[RequestPart], started: float, seconds: float) -> None:
         """Record one batch that started at `started` (time.monotonic) and ran for `seconds`."""
-        self._runtime.labels(model, "Predict", "TF2").observe(seconds * 1e6)
+        self._runtime.labels(model, "Predict", "TF2" if engine == "TensorFlow" else engine).observe(seconds * 1e6)
         self._batch.observe(sum(part.items for part in batch))
         for part in batch:
             self._queued.labels(model).observe((started - part.enqueued) * 1e6)

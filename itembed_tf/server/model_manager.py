@@ -17,7 +17,7 @@ from itembed_tf.export_layout import ENCODERS
 from itembed_tf.server.batching import RequestPart
 from itembed_tf.server.errors import RequestError, invalid_argument
 from itembed_tf.server.limits import Limits
-from itembed_tf.server.model_version import ModelVersion
+from itembed_tf.server.model_version import EngineChoice, ModelVersion
 from itembed_tf.server.version_folders import Fingerprint, VersionFolder, find_versions
 
 LOADING, AVAILABLE, UNLOADING, END = 20, 30, 40, 50  # ModelVersionStatus.State
@@ -57,7 +57,14 @@ class ModelManager:
     """Loads and unloads all models under one folder: ``EXPORTS/<model>/<number>/saved_model.pb``."""
 
     def __init__(
-        self, exports: Path, limits: Limits, *, newest: int, labels: Mapping[str, int], observe: BatchObserver
+        self,
+        exports: Path,
+        limits: Limits,
+        *,
+        newest: int,
+        labels: Mapping[str, int],
+        observe: BatchObserver,
+        choice: EngineChoice = EngineChoice(),  # noqa: B008
     ) -> None:
         """Create a manager; nothing is loaded before `scan`.
 
@@ -67,8 +74,10 @@ class ModelManager:
             newest: number of versions of each model to serve, the newest ones.
             labels: version by label; these versions are served too, however old.
             observe: called as `observe(version, batch, seconds)` after each batch.
+            choice: engine of text encoders.
         """
         self.exports, self._limits, self._newest, self.labels = exports, limits, newest, dict(labels)
+        self._choice = choice
         self._observe = observe
         self.models: dict[str, Model] = {}
         self._unloading: set[asyncio.Task[None]] = set()
@@ -198,7 +207,7 @@ class ModelManager:
         try:
             if folder.problem:
                 raise OSError(folder.problem)
-            version = await asyncio.to_thread(ModelVersion, name, number, folder.path, self._limits)
+            version = await asyncio.to_thread(ModelVersion, name, number, folder.path, self._limits, self._choice)
         except Exception as error:
             message = error.message if isinstance(error, RequestError) else f"{type(error).__name__}: {error}"
             model.failed[number] = files
@@ -207,7 +216,8 @@ class ModelManager:
             return
         version.start(lambda batch, seconds: self._observe(version, batch, seconds))
         model.versions[number], model.statuses[number] = version, VersionStatus(AVAILABLE)
-        _say(f"{folder.path}: serving, signatures {', '.join(sorted(version.signatures))}")
+        reason = f" ({version.engine_reason})" if version.engine_reason else ""
+        _say(f"{folder.path}: serving by {version.engine}{reason}, signatures {', '.join(sorted(version.signatures))}")
 
     def _unload(self, name: str, model: Model, number: int) -> None:
         """Remove a version from `find`, and unload it once its queue is empty."""

@@ -1,13 +1,13 @@
-"""One version of a model: a loaded SavedModel, its signatures and its batching queue."""
+"""One version of a model: its signatures, the engine that runs it, and its batching queue."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import json
-import re
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,29 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from itembed_tf.export_layout import CONTRACT_FILE, DEFAULT_SIGNATURE, EXTRA_ASSETS, WARMUP_FILE
+from itembed_tf.export_layout import CONTRACT_FILE, DEFAULT_SIGNATURE, EXTRA_ASSETS, TEXT_ENCODER, WARMUP_FILE
 from itembed_tf.server.batching import Arrays, Batcher, RequestPart
+from itembed_tf.server.engines import Engine, TensorFlowEngine
 from itembed_tf.server.errors import RequestError
-from itembed_tf.server.frozen_graph import freeze_signature
 from itembed_tf.server.limits import Limits
-from itembed_tf.server.request_validation import image_damage, prepare_images
+from itembed_tf.server.litert_engine import NoLiteRT, compare_engines, load_litert
 from itembed_tf.server.tensors import read_inputs
 from itembed_tf.server.version_folders import GRAPH_FILE
 
 _MAX_WARMUP_RECORDS = 1000  # as in TF Serving
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """Which engine runs text encoders; everything else runs in TensorFlow.
+
+    Attributes:
+        engine: "tensorflow", "litert", or "auto": LiteRT where it can be served, otherwise TensorFlow.
+        precision: of the LiteRT file.
+    """
+
+    engine: str = "auto"
+    precision: str = "float32"
 
 
 class ModelVersion:
@@ -36,13 +48,17 @@ class ModelVersion:
         name, number: of the model and of the version.
         signatures: SignatureDef by name, as saved.
         contract: contract hash of the export; "" for a SavedModel that is not an export of ours.
+        engine: the name of what runs the batches.
+        engine_reason: why that engine, for the log; "" where there was no choice.
+        runnable: names of the signatures that the engine can run.
         leases: number of requests that use the version; it is not closed before they have ended.
     """
 
-    def __init__(self, name: str, number: int, folder: Path, limits: Limits) -> None:
+    def __init__(self, name: str, number: int, folder: Path, limits: Limits, choice: EngineChoice) -> None:
         """Load and warm up. Blocks for seconds and may run in any thread; call `start` in the event loop afterwards.
 
         Raises:
+            NoLiteRT: `choice` demands LiteRT, and the text encoder cannot be served by it.
             Exception: TensorFlow's error for a folder that is not a complete SavedModel.
         """
         self.name, self.number, self._limits = name, number, limits
@@ -54,9 +70,9 @@ class ModelVersion:
         content = saved_model_pb2.SavedModel.FromString((folder / GRAPH_FILE).read_bytes())
         self.signatures = dict(content.meta_graphs[0].signature_def)
         self._batchable = {name for name, signature in self.signatures.items() if _is_batchable(signature)}
-        self._loaded = tf.saved_model.load(str(folder))
-        self._functions = {name: freeze_signature(signature) for name, signature in self._loaded.signatures.items()}
-        self._warm_up(folder)
+        engine, self.engine_reason = self._load_engine(folder, contract, choice)
+        self.engine, self.runnable = engine.name, engine.signatures
+        self._engine: Engine | None = engine
 
     def start(self, observe: Callable[[Sequence[RequestPart], float], None]) -> None:
         """Start the batching queue; `observe(batch, seconds)` is called after each batch."""
@@ -73,8 +89,8 @@ class ModelVersion:
             RequestError: an unknown signature, or one whose tensors have no batch dimension.
         """
         name = name or DEFAULT_SIGNATURE
-        if name not in self.signatures or name not in self._loaded.signatures:
-            available = ", ".join(sorted(self._loaded.signatures))
+        if name not in self.signatures or name not in self.runnable:
+            available = ", ".join(sorted(self.runnable))
             if code is grpc.StatusCode.INVALID_ARGUMENT:
                 message = f'Serving signature name: "{name}" not found in signature def; available: {available}'
             else:
@@ -91,28 +107,41 @@ class ModelVersion:
 
     def run(self, signature: str, inputs: Arrays) -> Arrays:
         """Run one batch in the calling thread."""
-        inputs = prepare_images(inputs)
-        tensors = {
-            name: tf.constant(values.tolist(), tf.string, values.shape)
-            if values.dtype == object
-            else tf.constant(values)
-            for name, values in inputs.items()
-        }
-        try:
-            return {name: value.numpy() for name, value in self._functions[signature](**tensors).items()}
-        except tf.errors.OpError as error:
-            code = _CODES.get(error.error_code, grpc.StatusCode.INTERNAL)
-            damage = image_damage(inputs) if isinstance(error, tf.errors.InvalidArgumentError) else ""
-            raise RequestError(code, damage or short_message(error.message)) from None
+        assert self._engine is not None, "the version is closed"
+        return self._engine.run(signature, inputs)
 
     async def close(self) -> None:
         """Finish the requests that use the version, then release the model."""
         while self.leases:
             await asyncio.sleep(0.01)
         await self.batcher.close()
-        self._loaded, self._functions = None, {}
+        self._engine = None
 
-    def _warm_up(self, folder: Path) -> None:
+    def _load_engine(self, folder: Path, contract: Mapping[str, Any], choice: EngineChoice) -> tuple[Engine, str]:
+        """The engine, warmed up, and why it was chosen.
+
+        The SavedModel is loaded in any case: its answers to the export's warm-up records are what LiteRT must give.
+        """
+        tensorflow, reason = TensorFlowEngine(folder), ""
+        if self.name == TEXT_ENCODER and choice.engine != "tensorflow":
+            try:
+                litert, path = load_litert(folder, contract, choice.precision)
+                requests = self._warmup_requests(folder, tensorflow.signatures)
+                difference = compare_engines(litert, tensorflow, choice.precision, requests)
+            except NoLiteRT as error:
+                if choice.engine == "litert":
+                    raise
+                reason = str(error)
+            else:
+                del tensorflow
+                gc.collect()  # a loaded SavedModel contains reference cycles
+                return litert, f"{path.name} differs from TensorFlow by at most {difference:.1g}"
+        for signature, inputs in self._warmup_requests(folder, tensorflow.signatures):
+            tensorflow.run(signature, inputs)
+        return tensorflow, reason
+
+    def _warmup_requests(self, folder: Path, runnable: frozenset[str]) -> Iterator[tuple[str, Arrays]]:
+        """Signature and inputs of each warm-up record of the export."""
         path = folder / EXTRA_ASSETS / WARMUP_FILE
         if not path.exists():
             return
@@ -121,21 +150,13 @@ class ModelVersion:
             log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
             request = log.predict_log.request
             name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-            if name in self._loaded.signatures and len(request.inputs):
-                self.run(name, read_inputs(request.inputs, self.signatures[name].inputs, limits))
+            if name in runnable and len(request.inputs):
+                yield name, read_inputs(request.inputs, self.signatures[name].inputs, limits)
 
 
 def _is_batchable(signature: Any) -> bool:
     shapes = [info.tensor_shape.dim for info in (*signature.inputs.values(), *signature.outputs.values())]
     return all(shape and shape[0].size == -1 for shape in shapes)
-
-
-def short_message(message: str) -> str:
-    """TensorFlow's error message without graph locations: node names and stack traces."""
-    message = re.sub(r"\s*(\[\[|\[Op:).*", "", message.replace("Graph execution error:", ""), flags=re.DOTALL)
-    lines = [line.strip() for line in message.splitlines()]
-    lines = [line for line in lines if line and not re.match(r"Detected at node|File |<stack", line)]
-    return " ".join(lines).removeprefix("assertion failed: ")[:500] or "the model failed on this batch"
 
 
 def _read_contract(folder: Path) -> dict[str, Any]:

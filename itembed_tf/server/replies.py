@@ -7,9 +7,16 @@ from typing import Any
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
 from itembed_tf.server.model_manager import ModelManager
+from itembed_tf.server.model_version import ModelVersion
 
 # Of REST responses; the contract hash also in gRPC's trailing metadata, whose answers contain the version themselves.
 VERSION_HEADER, CONTRACT_HEADER = "itembed-version", "itembed-contract"
+
+
+def version_headers(version: ModelVersion) -> tuple[tuple[str, str], ...]:
+    """HTTP headers of an answer: the version that gave it, and its contract hash where it has one."""
+    number = (VERSION_HEADER, str(version.number))
+    return (number, (CONTRACT_HEADER, version.contract)) if version.contract else (number,)
 
 
 def metadata_response(models: ModelManager, spec: Any) -> Any:

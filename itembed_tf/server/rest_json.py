@@ -119,11 +119,30 @@ def _array(name: str, value: Any, info: Any, rows: bool, limits: Limits) -> np.n
             if not isinstance(part, list) or len(part) != size:
                 raise invalid_argument(f"{_place(name, i, shape[:level], rows)}: {_wrong_list(part, size, level)}")
         parts = list(chain.from_iterable(parts))
+    return read_flat(name, parts, shape, info, limits, rows=rows)
+
+
+def read_flat(
+    name: str, values: list[Any], shape: list[int], info: Any, limits: Limits, *, rows: bool = False
+) -> np.ndarray:
+    """The array of an input whose values are in row-major order, as many as the shape has.
+
+    Args:
+        name: of the input.
+        values: parsed JSON; strings, or ``{"b64": "..."}``, for an input of strings.
+        shape: of the array, checked already.
+        info: TensorInfo of the input.
+        limits: ``max_text`` bounds the work for a string.
+        rows: an error names the row of "instances".
+
+    Raises:
+        RequestError: a value of another type; the message gives its place.
+    """
     dtype = tf.as_dtype(info.dtype)
-    array = _strings(parts, limits) if dtype == tf.string else _numbers(parts, dtype)
+    array = _strings(values, limits) if dtype == tf.string else _numbers(values, dtype)
     if isinstance(array, np.ndarray):
         return array.reshape(shape)
-    raise invalid_argument(f"{_place(name, array, shape, rows)}: {_wrong_value(parts[array], dtype)}")
+    raise invalid_argument(f"{_place(name, array, shape, rows)}: {_wrong_value(values[array], dtype)}")
 
 
 def _strings(values: list[Any], limits: Limits) -> np.ndarray | int:

@@ -11,7 +11,6 @@ from typing import Any
 
 import grpc
 import numpy as np
-from tensorflow_serving.apis import model_pb2
 
 from itembed_tf.errors import UserError, did_you_mean
 from itembed_tf.export_layout import DEFAULT_SIGNATURE, IMAGE_ENCODER
@@ -21,6 +20,7 @@ from itembed_tf.server.errors import RequestError, invalid_argument
 from itembed_tf.server.http_messages import HttpResponse
 from itembed_tf.server.limits import Limits
 from itembed_tf.server.model_manager import ModelManager
+from itembed_tf.server.model_specs import model_spec
 from itembed_tf.server.replies import CONTRACT_HEADER
 from itembed_tf.server.request_validation import IMAGE_INPUT, check_items
 from itembed_tf.server.rest_json import read_string
@@ -109,9 +109,7 @@ class SearchApi:
         versions = model.versions if model else {}
         for number, version in sorted(versions.items(), reverse=True):
             if version.contract == generation.image_contract:
-                spec = model_pb2.ModelSpec(name=IMAGE_ENCODER)
-                spec.version.value = number
-                return spec
+                return model_spec(IMAGE_ENCODER, number)
         served = ", ".join(sorted({version.contract[:16] for version in versions.values()})) or "none"
         raise RequestError(
             grpc.StatusCode.FAILED_PRECONDITION,

@@ -25,7 +25,7 @@ from itembed_tf.evaluation.embeddings import Embeddings
 from itembed_tf.evaluation.evaluate import evaluate_embeddings
 from itembed_tf.exporting import EncoderPair, LiteRTExport, ParityError, litert_files
 from itembed_tf.exporting import litert_export as edge
-from itembed_tf.exporting.litert_metadata import files_inside
+from itembed_tf.litert import files_inside
 from itembed_tf.text import Vocabulary
 
 EDGE = Path(__file__).parents[2] / "export" / "edge"

@@ -32,7 +32,7 @@ from itembed_tf.exporting import (
     write_saved_models,
 )
 from itembed_tf.exporting.contract import Parity
-from itembed_tf.exporting.litert_metadata import files_inside
+from itembed_tf.litert import files_inside
 from itembed_tf.text import Vocabulary, load_vocabulary
 
 SIZE, LENGTH, D = 32, 6, 128

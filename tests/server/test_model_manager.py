@@ -16,7 +16,9 @@ from itembed_tf.server.limits import Limits
 class Version:
     """A version whose graph file holds its contract hash; "broken" cannot be loaded."""
 
-    def __init__(self, name, number, folder, limits):
+    engine, engine_reason = "TensorFlow", ""
+
+    def __init__(self, name, number, folder, limits, choice):
         self.name, self.number, self.leases, self.closed, self.signatures = name, number, 0, False, {}
         self.contract = (folder / "saved_model.pb").read_text()
         if self.contract == "broken":

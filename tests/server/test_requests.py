@@ -14,10 +14,10 @@ from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo
 
 from benchmarks.served import sample_image
+from itembed_tf.server.engines import short_message
 from itembed_tf.server.errors import RequestError
 from itembed_tf.server.json_outputs import write_json_outputs
 from itembed_tf.server.limits import Limits
-from itembed_tf.server.model_version import short_message
 from itembed_tf.server.request_validation import check_items, prepare_images
 from itembed_tf.server.rest_json import parse_request, read_json_inputs
 from itembed_tf.server.tensors import read_inputs, write_output
