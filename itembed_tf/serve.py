@@ -13,7 +13,8 @@ from itembed_tf.export_layout import TEXT_ENCODER, litert_name
 from itembed_tf.extras import require
 from itembed_tf.program import Parser, program
 from itembed_tf.quiet import load_tensorflow
-from itembed_tf.server.defaults import ENGINES, GRPC_PORT, PRECISIONS, REST_PORT
+from itembed_tf.server.defaults import GRPC_PORT, REST_PORT
+from itembed_tf.server.engine_choice import ENGINES, PRECISIONS, EngineChoice
 from itembed_tf.server.labels import version_label
 from itembed_tf.server.limits import Limits
 from itembed_tf.server.local_server import ServerOptions, check_exports, serve
@@ -51,8 +52,7 @@ def main(argv: Sequence[str]) -> int:
         threads=args.threads,
         poll=args.poll,
         index=Path(args.index) if args.index else None,
-        engine=args.engine,
-        precision=args.precision,
+        choice=EngineChoice(args.engine, args.precision),
         limits=Limits(**{name: getattr(args, name) for name in LIMITS}),
     )
     load_tensorflow()

@@ -4,7 +4,5 @@ from __future__ import annotations
 
 GRPC_PORT, REST_PORT = 8500, 8501
 METRICS_PATH = "/monitoring/prometheus/metrics"
-ENGINES = ("auto", "tensorflow", "litert")  # of text encoders
-PRECISIONS = ("float32", "float16", "dynamic", "int8")  # of the LiteRT file
 SERVER_IMAGE = "tensorflow/serving:2.21.0"
 ENCODERS_IMAGE = "itembed-encoders"  # the image with the encoders that the kit builds

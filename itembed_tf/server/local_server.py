@@ -17,6 +17,7 @@ from itembed_tf.errors import UserError
 from itembed_tf.export_layout import EXTRA_ASSETS, TEXT_ENCODER
 from itembed_tf.program import command_line
 from itembed_tf.server.defaults import GRPC_PORT, METRICS_PATH, REST_PORT
+from itembed_tf.server.engine_choice import EngineChoice
 from itembed_tf.server.limits import Limits
 
 if TYPE_CHECKING:  # these import TensorFlow, which the check of a command line must not wait for
@@ -39,9 +40,7 @@ class ServerOptions:
         poll: seconds between two scans of the folder.
         limits: of every model.
         index: folder of an index to search at ``/v1/search``; None for none.
-        engine: of text encoders: "tensorflow", "litert", or "auto", LiteRT where the export has a file that gives the
-            same.
-        precision: of the LiteRT file.
+        choice: engine of text encoders.
     """
 
     host: str = "127.0.0.1"
@@ -53,8 +52,7 @@ class ServerOptions:
     poll: float = 1.0
     limits: Limits = field(default_factory=Limits)
     index: Path | None = None
-    engine: str = "auto"
-    precision: str = "float32"
+    choice: EngineChoice = EngineChoice()
 
 
 def check_exports(exports: Path, litert: str = "") -> None:
@@ -86,10 +84,9 @@ async def serve(exports: Path, options: ServerOptions) -> None:
     import tensorflow as tf
     from grpc_health.v1.health_pb2 import HealthCheckResponse
 
-    from itembed_tf.server import grpc_api, http_server, metrics, model_manager, model_version, rest_api, search_api
-    from itembed_tf.server.version_folders import writable_by_others
+    from itembed_tf.server import grpc_api, http_server, metrics, model_manager, rest_api, search_api, version_folders
 
-    for folder in writable_by_others(exports):
+    for folder in version_folders.writable_by_others(exports):
         print(
             f"warning: every user of this machine can write into {folder}, and a SavedModel is a program that this "
             f"server runs; take the right away: chmod o-w {folder}",
@@ -104,12 +101,7 @@ async def serve(exports: Path, options: ServerOptions) -> None:
         recorded.batch(version.name, version.engine, batch, time.monotonic() - seconds, seconds)
 
     models = model_manager.ModelManager(
-        exports,
-        options.limits,
-        newest=options.versions,
-        labels=options.labels,
-        observe=observe,
-        choice=model_version.EngineChoice(options.engine, options.precision),
+        exports, options.limits, newest=options.versions, labels=options.labels, observe=observe, choice=options.choice
     )
     await models.scan(only_stable=False)
     if not any(model.versions for model in models.models.values()):

@@ -15,9 +15,10 @@ import grpc
 
 from itembed_tf.export_layout import ENCODERS
 from itembed_tf.server.batching import RequestPart
+from itembed_tf.server.engine_choice import EngineChoice
 from itembed_tf.server.errors import RequestError, invalid_argument
 from itembed_tf.server.limits import Limits
-from itembed_tf.server.model_version import EngineChoice, ModelVersion
+from itembed_tf.server.model_version import ModelVersion
 from itembed_tf.server.version_folders import Fingerprint, VersionFolder, find_versions
 
 LOADING, AVAILABLE, UNLOADING, END = 20, 30, 40, 50  # ModelVersionStatus.State

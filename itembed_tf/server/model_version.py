@@ -7,7 +7,7 @@ import gc
 import importlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from itembed_tf.export_layout import CONTRACT_FILE, DEFAULT_SIGNATURE, EXTRA_ASSETS, TEXT_ENCODER, WARMUP_FILE
 from itembed_tf.server.batching import Arrays, Batcher, RequestPart
+from itembed_tf.server.engine_choice import EngineChoice
 from itembed_tf.server.engines import Engine, TensorFlowEngine
 from itembed_tf.server.errors import RequestError
 from itembed_tf.server.limits import Limits
@@ -26,19 +27,6 @@ from itembed_tf.server.tensors import read_inputs
 from itembed_tf.server.version_folders import GRAPH_FILE
 
 _MAX_WARMUP_RECORDS = 1000  # as in TF Serving
-
-
-@dataclass(frozen=True)
-class EngineChoice:
-    """Which engine runs text encoders; everything else runs in TensorFlow.
-
-    Attributes:
-        engine: "tensorflow", "litert", or "auto": LiteRT where it can be served, otherwise TensorFlow.
-        precision: of the LiteRT file.
-    """
-
-    engine: str = "auto"
-    precision: str = "float32"
 
 
 class ModelVersion:

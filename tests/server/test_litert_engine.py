@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from itembed_tf import serve
+from itembed_tf.server.engine_choice import EngineChoice
 from itembed_tf.server.errors import RequestError
 from itembed_tf.server.limits import Limits
 from itembed_tf.server.litert_engine import NoLiteRT, compare_engines
-from itembed_tf.server.model_version import EngineChoice, ModelVersion
+from itembed_tf.server.model_version import ModelVersion
 
 FILE = "text_encoder.float32.tflite"
 TEXTS = [b"a dog runs", b"THE man, on a red bike!", b"", b"unknown words only", b"\xff a d\xc3\xb6g", b"dog " * 50]
