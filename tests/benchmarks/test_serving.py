@@ -29,19 +29,11 @@ def test_the_served_search_finds_what_the_library_finds(capsys):
 
 
 def test_every_bar_of_serve_load(monkeypatch, tmp_path, capsys):
-    row = {
-        "in process rate": [100.0],
-        "in process p50": [0.010],
-        "one client p50": [0.013],
-        "rate": [260.0],
-        "tail": [2.0],
-        "failed": [0.0],
-    }
+    row = {"tensorflow rate": [100.0], "litert rate": [260.0], "litert tail": [2.0], "failed": [0.0]}
     for change, status in (
         ({}, 0),
-        ({"rate": [240.0]}, 1),
-        ({"tail": [3.5]}, 1),
-        ({"one client p50": [0.0145]}, 1),
+        ({"litert rate": [240.0]}, 1),
+        ({"litert tail": [3.5]}, 1),
         ({"failed": [1.0]}, 1),
     ):
         monkeypatch.setattr(serve_load, "measure", lambda *_, change=change: row | change)
