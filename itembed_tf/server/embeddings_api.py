@@ -15,7 +15,7 @@ from itembed_tf.export_layout import DEFAULT_SIGNATURE, TEXT_ENCODER
 from itembed_tf.server.batching import Arrays
 from itembed_tf.server.errors import RequestError, invalid_argument
 from itembed_tf.server.http_messages import HttpResponse
-from itembed_tf.server.json_outputs import BYTES_PER_NUMBER
+from itembed_tf.server.json_outputs import BYTES_PER_NUMBER, dump_json
 from itembed_tf.server.limits import Limits
 from itembed_tf.server.model_manager import ModelManager
 from itembed_tf.server.model_specs import model_spec
@@ -131,4 +131,4 @@ def _write(outputs: Arrays, name: str, encoding: str) -> bytes:
     ]
     usage = {"prompt_tokens": sum(words), "total_tokens": sum(words)}
     content = {"object": "list", "data": data, "model": name, "usage": usage}
-    return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+    return dump_json(content)

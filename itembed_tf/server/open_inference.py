@@ -22,7 +22,7 @@ from itembed_tf.export_layout import DEFAULT_SIGNATURE
 from itembed_tf.server.batching import Arrays
 from itembed_tf.server.errors import RequestError, invalid_argument
 from itembed_tf.server.http_messages import HttpRequest, HttpResponse
-from itembed_tf.server.json_outputs import BYTES_PER_NUMBER
+from itembed_tf.server.json_outputs import BYTES_PER_NUMBER, dump_json
 from itembed_tf.server.limits import Limits
 from itembed_tf.server.model_manager import ModelManager
 from itembed_tf.server.model_specs import model_spec
@@ -203,7 +203,7 @@ def _write(version: ModelVersion, asked: InferenceRequest, outputs: Arrays) -> b
     if asked.id is not None:
         content["id"] = asked.id
     content["outputs"] = [_write_tensor(name, outputs[name]) for name in asked.outputs]
-    return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+    return dump_json(content)
 
 
 def _write_tensor(name: str, values: np.ndarray) -> dict[str, Any]:
