@@ -215,7 +215,8 @@ def refusals() -> tuple[Refusal, ...]:
     def features(folder: Path, root: str) -> str:
         path = Path(write_features(folder / "f.npy", root))
         ids = path.with_suffix(".txt")
-        ids.write_text(ids.read_text(encoding="utf-8").replace("00.jpg", "0.jpg"), encoding="utf-8")
+        first, *others = ids.read_text(encoding="utf-8").splitlines()
+        ids.write_text("\n".join([f"not {first}", *others]) + "\n", encoding="utf-8")
         return f'features = "{path}"'
 
     code = layers.Lambda(lambda x: x * 2)
