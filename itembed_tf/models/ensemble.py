@@ -93,14 +93,8 @@ def project_ensemble(model: keras.Model, axes: np.ndarray) -> None:
     model.get_layer("text_tower").get_layer(PROJECTION).set_weights([axes])
 
 
-def side_by_side(embeddings: Sequence[np.ndarray]) -> np.ndarray:
-    """Unit embeddings [n, D] of each member as the projection of an ensemble receives them: [n, sum of the D]."""
-    return np.concatenate(embeddings, axis=1) / np.float32(np.sqrt(len(embeddings)))
-
-
 def _joined(embeddings: Sequence[Any]) -> Any:
-    joined = ops.concatenate(embeddings, axis=-1) if len(embeddings) > 1 else embeddings[0]
-    return joined * float(1 / np.sqrt(len(embeddings)))
+    return ops.concatenate(embeddings, axis=-1) if len(embeddings) > 1 else embeddings[0]
 
 
 def _unit(f: Any, name: str) -> Any:

@@ -12,7 +12,7 @@ from itembed_tf.config import Config, arguments, frozen_backbone, member_configs
 from itembed_tf.data.batches import flatten
 from itembed_tf.evaluation.embeddings import Embeddings, embedder
 from itembed_tf.exporting.pca import principal_axes
-from itembed_tf.models.ensemble import project_ensemble, side_by_side
+from itembed_tf.models.ensemble import project_ensemble
 from itembed_tf.pipeline import steps as titles
 from itembed_tf.pipeline.encoder import train_encoders
 from itembed_tf.pipeline.stages import Histories
@@ -107,7 +107,7 @@ def _member_metrics(member: Config, data: TrainingData, histories: Histories) ->
 
 
 def _train_embeddings(configs: Sequence[Config], members: Sequence[keras.Model], data: TrainingData) -> Embeddings:
-    """The embeddings of train, or of a part of it, as the projection of the ensemble receives them."""
+    """The embeddings of train, or of a part of it, those of the members side by side, as the projection gets them."""
     groups = data.by_split["train"]
     items = flatten(groups[:: -(-len(groups) // PCA_GROUPS)])
     parts = []
@@ -119,4 +119,4 @@ def _train_embeddings(configs: Sequence[Config], members: Sequence[keras.Model],
         with running_clock(f"embedding train by member {number}"):
             parts.append(embedder(member, items, data.vocabulary, **settings, features=features)())
     images, captions = ([getattr(part, kind) for part in parts] for kind in ("images", "captions"))
-    return Embeddings(side_by_side(images), side_by_side(captions))
+    return Embeddings(np.concatenate(images, axis=1), np.concatenate(captions, axis=1))
