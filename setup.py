@@ -58,6 +58,7 @@ EXTRAS = {
     "coco": ["eccv-caption~=0.1.0"],
     "proposals": ["opencv-contrib-python-headless~=5.0"],
     "keras-hub": ["keras-hub>=0.32; python_version >= '3.11'"],
+    "openvino": ["openvino>=2025.0"],
     "ray": ["ray~=2.50", "pyarrow>=17", "pandas>=2.2", "fsspec>=2024.6"],
     "search": ["faiss-cpu>=1.12", "h11>=0.16"],
     "milvus": ["pymilvus>=3.0"],

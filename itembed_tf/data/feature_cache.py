@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from itembed_tf.data.cached_rows import cached_rows
 from itembed_tf.data.readers import ImageSource, read_image
 from itembed_tf.data.sources import image_batches
-from itembed_tf.errors import UserError
-from itembed_tf.files import cache_folder, checksum, replacing
-from itembed_tf.locks import locked_file
+from itembed_tf.files import cache_folder, checksum
+from itembed_tf.models.frozen_inference import frozen_inference
 from itembed_tf.models.inference import inference_function, row_batches
 
 BATCH = 64  # captions per batch
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full, a quota or a limit is reached
 DECODER = "2"  # of formats other than JPEG: 2 turns PNG and WebP upright and puts transparent GIF and WebP on white
 WHOLE, MIRROR, FIRST_CROP = 0, 1, 2  # kinds of view in file names; crops are 2, 3, ...
-
-
-class NoSpace(UserError, OSError):
-    """The disk of the cache folder is full; the message names the folder and its setting."""
 
 
 def cached_features(
@@ -63,14 +55,14 @@ def cached_features(
     weights = [keras.ops.convert_to_numpy(v).tobytes() for v in backbone.variables]
     shared = (settings, backbone.name, *weights, *image_checksums(images))
     keys = {False: checksum(*shared)[:32], True: checksum(crop_settings, *shared)[:32]}
-    encode = inference_function(backbone)
+    encode = frozen_inference(backbone, views * len(images))
     features = []
     kinds = [WHOLE, *([MIRROR] if mirror else []), *range(FIRST_CROP, FIRST_CROP + views)][:views]
     for number, kind in enumerate(kinds, start=1):
         path = cache_folder("features") / f"{keys[kind >= FIRST_CROP]}-{kind}.npy"
 
-        def encoded(kind: int = kind) -> Iterable[tf.Tensor]:
-            return map(encode, _view(images, kind, load, augment, batch_size))
+        def encoded(first: int, kind: int = kind) -> Iterable[tf.Tensor]:
+            return map(encode, _view(images, first, kind, load, augment, batch_size))
 
         shape = (len(images), backbone.output.shape[-1])
         features.append(cached_rows(path, encoded, shape, f"frozen backbone, view {number} of {views}"))
@@ -79,106 +71,19 @@ def cached_features(
 
 def _view(
     images: Sequence[ImageSource],
+    first: int,
     kind: int,
     load: Callable[[tf.Tensor], tf.Tensor],
     augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
     batch_size: int,
 ) -> tf.data.Dataset:
+    """Batches of the images from number `first` on."""
     if kind >= FIRST_CROP:
         draws = np.random.default_rng(kind).integers(0, 2**31 - 1, (len(images), 2), dtype=np.int32)
-        seeds = tf.constant(draws)
-        return image_batches(images, lambda data, i: augment(data, seeds[i]), batch_size)
-    whole = image_batches(images, lambda data, i: load(data), batch_size)
+        seeds = tf.constant(draws[first:])
+        return image_batches(images[first:], lambda data, i: augment(data, seeds[i]), batch_size)
+    whole = image_batches(images[first:], lambda data, i: load(data), batch_size)
     return whole.map(lambda x: tf.reverse(x, axis=[2])) if kind == MIRROR else whole
-
-
-def cached_rows(
-    path: Path,
-    batches: Callable[[], Iterable[tf.Tensor]],
-    shape: tuple[int, int],
-    title: str,
-    *,
-    dtype: type[np.floating] = np.float32,
-    unit: str = " images",
-) -> np.ndarray:
-    """The memory-mapped rows of a cached .npy file; where it is missing or damaged, they are computed and written.
-
-    One process computes a file; others wait for it, and then read it.
-
-    Args:
-        path: of the file.
-        batches: gives the rows, some at a time.
-        shape: of all rows.
-        title, unit: of the progress bar.
-        dtype: of the file.
-
-    Raises:
-        NoSpace: the disk is full.
-    """
-    rows = _open_rows(path, shape, dtype, warn=False)
-    if rows is not None:
-        return rows
-    with locked_file(path):
-        if (rows := _open_rows(path, shape, dtype)) is None:
-            _write_rows(path, batches(), shape, title, dtype, unit)
-            rows = _open_rows(path, shape, dtype)
-    assert rows is not None
-    return rows
-
-
-def _open_rows(path: Path, shape: tuple[int, int], dtype: type[np.floating], *, warn: bool = True) -> np.ndarray | None:
-    """The rows of a cached file; None if it is missing or damaged. With `warn`, a damaged file gives a warning."""
-    if not path.exists():
-        return None
-    try:
-        rows = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(rows, np.ndarray) and rows.shape == shape and rows.dtype == dtype:
-            return rows
-        reason = f"it does not hold {dtype.__name__} {list(shape)}"
-    except (ValueError, EOFError) as error:
-        reason = str(error)
-    if warn:
-        warnings.warn(f"the cached file {path} is damaged ({reason}); it is computed again", stacklevel=3)
-    return None
-
-
-def _write_rows(
-    path: Path, batches: Iterable[tf.Tensor], shape: tuple[int, int], title: str, dtype: type[np.floating], unit: str
-) -> None:
-    """Write batches into a .npy file, one at a time to save memory; the file gets its name when it is complete."""
-    with replacing(path) as temporary:
-        out = _reserved(temporary, dtype, shape, path.parent)
-        start = 0
-        with tqdm(total=shape[0], desc=title, unit=unit) as bar:
-            for batch in batches:
-                out[start : start + len(batch)] = batch.numpy()
-                start += len(batch)
-                bar.update(len(batch))
-        out.flush()
-
-
-def _reserved(file: Path, dtype: type[np.floating], shape: tuple[int, int], folder: Path) -> np.memmap:
-    """A new memory-mapped .npy file with all its space allocated.
-
-    NumPy makes it sparse: on a full disk, writing its rows would end the process by a bus error, without a message.
-
-    Raises:
-        NoSpace: there is too little space.
-    """
-    try:
-        rows = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=shape)
-        if hasattr(os, "posix_fallocate"):  # not on macOS
-            with open(file, "r+b") as out:
-                os.posix_fallocate(out.fileno(), 0, file.stat().st_size)
-    except OSError as error:
-        if error.errno not in NO_SPACE:
-            raise
-        megabytes = np.dtype(dtype).itemsize * shape[0] * shape[1] / 1e6
-        raise NoSpace(
-            f"the cache folder {folder} has no space for {megabytes:,.1f} MB of features ({error.strerror}): free "
-            "some, or set the environment variable ITEMBED_CACHE to a folder on another disk",
-        ) from error
-    return rows
 
 
 def cached_sentences(features: keras.Model, ids: np.ndarray) -> np.ndarray:
@@ -193,8 +98,8 @@ def cached_sentences(features: keras.Model, ids: np.ndarray) -> np.ndarray:
     path = cache_folder("sentences") / f"{checksum(kind, *weights, str(ids.shape), ids.tobytes())[:32]}.npy"
     shape = (len(ids), features.output.shape[-1])
 
-    def encoded() -> Iterable[tf.Tensor]:
-        return map(inference_function(features), row_batches(ids, BATCH))
+    def encoded(first: int) -> Iterable[tf.Tensor]:
+        return map(inference_function(features), row_batches(ids[first:], BATCH))
 
     return cached_rows(path, encoded, shape, "sentence features", unit=" captions")
 

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from itembed_tf.data.feature_cache import cached_rows
+from itembed_tf.data.cached_rows import cached_rows
 from itembed_tf.errors import UserError
 from itembed_tf.files import cache_folder, checksum, file_checksum
 
@@ -64,8 +64,8 @@ def read_features(features: str | Path, ids: Sequence[str]) -> NDArray[np.float3
     wanted = np.array([row_of[each] for each in ids], np.int64)
     path = cache_folder("features") / f"{checksum(features_checksum(features), wanted.tobytes())[:32]}-file.npy"
 
-    def batches() -> Iterator[tf.Tensor]:
-        for start in range(0, len(wanted), BATCH):
+    def batches(first: int) -> Iterator[tf.Tensor]:
+        for start in range(first, len(wanted), BATCH):
             part = np.float32(rows[wanted[start : start + BATCH]])
             if not np.isfinite(part).all():
                 bad = start + int(np.flatnonzero(~np.isfinite(part).all(axis=1))[0])

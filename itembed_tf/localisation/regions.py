@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from itembed_tf.data.feature_cache import cached_rows, image_checksums
+from itembed_tf.data.cached_rows import cached_rows
+from itembed_tf.data.feature_cache import image_checksums
 from itembed_tf.data.images import load_crops
 from itembed_tf.data.sources import THREADS, read_from
 from itembed_tf.files import cache_folder, checksum
@@ -104,7 +105,7 @@ def _features(paths: Sequence[str], boxes: np.ndarray, counts: Sequence[int], ba
     key = checksum("1", str(size), *weights, str(counts), boxes.tobytes(), *image_checksums(paths))[:32]
     path = cache_folder("regions") / f"{key}.npy"
 
-    def encoded() -> Iterable[tf.Tensor]:
+    def encoded(first: int) -> Iterable[tf.Tensor]:
         ragged = tf.RaggedTensor.from_row_lengths(boxes, counts)
 
         read = read_from(paths)
@@ -113,7 +114,7 @@ def _features(paths: Sequence[str], boxes: np.ndarray, counts: Sequence[int], ba
             return load_crops(read(i), boxes_of_image, size=size)
 
         data = tf.data.Dataset.from_tensor_slices((np.arange(len(paths)), ragged))
-        data = data.map(crops, num_parallel_calls=THREADS).unbatch().batch(BATCH).prefetch(2)
+        data = data.map(crops, num_parallel_calls=THREADS).unbatch().skip(first).batch(BATCH).prefetch(2)
         return map(inference_function(backbone), data)
 
     shape = (len(boxes), backbone.output.shape[-1])

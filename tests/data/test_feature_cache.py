@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from itembed_tf.data.feature_cache import NoSpace, cached_features, cached_rows
+from itembed_tf.data.cached_rows import NoSpace, cached_rows
+from itembed_tf.data.feature_cache import cached_features
 from itembed_tf.data.images import augment_image, load_image
 from itembed_tf.data.readers import FilePart
+from itembed_tf.errors import UsageError
 from itembed_tf.locks import locked_file
 
 SIZE = 16
@@ -72,7 +77,7 @@ def test_views_are_the_image_its_mirror_image_and_crops(backbone, images):
 
 def test_the_second_call_decodes_nothing(backbone, images, cache):
     first = [np.array(view) for view in features(backbone, images, views=2)]
-    files = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
+    files = {path: path.stat().st_ino for path in cache.iterdir()}
     assert len(files) == 2 and all(path.suffix == ".npy" for path in files)
 
     def fail(data: tf.Tensor) -> tf.Tensor:
@@ -80,7 +85,7 @@ def test_the_second_call_decodes_nothing(backbone, images, cache):
 
     again = features(backbone, images, views=2, load=fail)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
-    assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == files
+    assert {path: path.stat().st_ino for path in cache.iterdir()} == files
     features(backbone, images, views=3)
     assert len(list(cache.iterdir())) == 3  # more views are added to the cached ones
 
@@ -150,7 +155,66 @@ def test_incomplete_features_are_not_cached(backbone, images, cache):
     Path(images[4]).write_bytes(b"broken")
     with pytest.raises(tf.errors.OpError):
         features(backbone, images, batch_size=2)
-    assert not list(cache.iterdir())
+    assert all(file.name.startswith(".unfinished-") for file in cache.iterdir())
+
+
+KILLED = """
+import os, signal, sys
+import numpy as np, tensorflow as tf
+from pathlib import Path
+from itembed_tf.data.cached_rows import cached_rows
+
+def batches(first):
+    for start in range(first, 40, 4):
+        if start == 24:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield tf.fill((4, 3), float(start))
+
+cached_rows(Path(sys.argv[1]), batches, (40, 3), "rows")
+"""
+
+
+def test_after_a_kill_only_the_missing_rows_are_computed(tmp_path):
+    path = tmp_path / "rows.npy"
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(path)], capture_output=True, check=False)
+    assert killed.returncode == -9 and not path.exists()
+    computed = []
+
+    def batches(first: int) -> Iterator[tf.Tensor]:
+        for start in range(first, 40, 4):
+            computed.append(start)
+            yield tf.fill((4, 3), float(start))
+
+    rows = cached_rows(path, batches, (40, 3), "rows")
+    assert computed == [24, 28, 32, 36]
+    np.testing.assert_array_equal(rows, np.repeat(np.arange(0, 40, 4), 4)[:, None] * np.ones(3))
+    assert [file.name for file in tmp_path.iterdir()] == ["rows.npy"]
+
+
+def test_unfinished_rows_of_another_shape_are_computed_again(tmp_path):
+    path = tmp_path / "rows.npy"
+    np.save(tmp_path / ".unfinished-rows.npy", np.zeros((7, 2), np.float32))
+    (tmp_path / ".unfinished-rows.rows").write_text("5\n")
+    rows = cached_rows(path, lambda first: [tf.ones((4 - first, 3))], (4, 3), "rows")
+    assert rows.sum() == 12
+
+
+def test_the_files_used_least_recently_are_removed_above_the_limit(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ITEMBED_CACHE_GB", "0.000003")  # 3,000 bytes: two files of 1,128 fit
+    ones = [tf.ones((10, 25))]
+    for age, name in enumerate(["new", "old", "older"]):
+        np.save(tmp_path / f"{name}.npy", np.ones((10, 25), np.float32))
+        os.utime(tmp_path / f"{name}.npy", (1e9 - age, 1e9 - age))
+    cached_rows(tmp_path / "older.npy", lambda first: ones, (10, 25), "rows")  # reading a file is a use
+    cached_rows(tmp_path / "next.npy", lambda first: ones, (10, 25), "rows")
+    assert {file.stem for file in tmp_path.iterdir()} == {"older", "next"}
+    assert "removed 2 files" in capsys.readouterr().out
+
+
+def test_a_wrong_limit_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("ITEMBED_CACHE_GB", "plenty")
+    with pytest.raises(UsageError, match="ITEMBED_CACHE_GB is 'plenty'; it must be a number of gigabytes above 0"):
+        cached_rows(tmp_path / "a.npy", lambda first: [], (1, 1), "rows")
 
 
 def test_bfloat16_features_are_cached_as_float32(images):
@@ -194,8 +258,8 @@ def test_a_full_disk_is_an_error_that_names_the_folder_and_its_setting(backbone,
 def test_the_space_of_a_file_is_allocated_before_its_rows_are_computed(tmp_path):
     path = tmp_path / "rows.npy"
 
-    def rows():
-        (file,) = tmp_path.glob(".partial-*")
+    def rows(first: int):
+        (file,) = tmp_path.glob(".unfinished-*.npy")
         assert file.stat().st_blocks * 512 >= 1_000_000
         yield tf.ones((1000, 250))
 
