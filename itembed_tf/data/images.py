@@ -8,7 +8,8 @@ misread is refused; outside an exported encoder, `itembed_tf.data.pillow_images`
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
@@ -16,10 +17,9 @@ from itembed_tf.config.choices import FITS
 from itembed_tf.data.gif_frame import with_white
 from itembed_tf.data.graph_formats import refusal
 from itembed_tf.data.image_metadata import jpeg_orientation, png_metadata, replace_bytes, webp_metadata
+from itembed_tf.data.transparency import on_white
 
-# Pixels that are put on white at a time: all of a small image; of a large one so few that TensorFlow's allocator takes
-# small pieces for them, which do not divide the large ones that it keeps for the next image.
-_SMALL, _BLOCK = 1 << 20, 1 << 13
+Blend: TypeAlias = Callable[[tf.Tensor], tf.Tensor]  # uint8 [H, W, 4] to uint8 [H, W, 3]
 
 
 def load_image(data: Any, *, size: int, fit: str) -> tf.Tensor:
@@ -42,6 +42,21 @@ def load_image(data: Any, *, size: int, fit: str) -> tf.Tensor:
         side = tf.minimum(height, width)
         pixels = tf.slice(pixels, [(height - side) // 2, (width - side) // 2, 0], [side, side, 3])
     return _resize(pixels, size)
+
+
+def check_image(data: Any) -> tf.Tensor:
+    """Decode an image and give one of its pixels, uint8 [3]; it fails for the images for which `load_image` does.
+
+    Transparency, orientation and size are left as they are, because TensorFlow keeps the memory of what it computes.
+
+    Args:
+        data: scalar string tensor, as for ``load_image``.
+
+    Raises:
+        tf.errors.InvalidArgumentError: not a complete image.
+    """
+    pixels, _ = _decode_as_stored(tf.convert_to_tensor(data, tf.string), 32, lambda pixels: pixels[:1, :1, :3])
+    return pixels[0, 0]
 
 
 def augment_image(
@@ -146,19 +161,24 @@ def _crop_window(
 
 def _decode(data: Any, size: int) -> tf.Tensor:
     """Decode an image, uint8 [H, W, 3]. Large JPEGs are scaled down; their short side stays at least twice `size`."""
-    data = tf.convert_to_tensor(data, tf.string)
+    pixels, orientation = _decode_as_stored(tf.convert_to_tensor(data, tf.string), size, on_white)
+    pixels = tf.cond(orientation > 1, lambda: _apply_orientation(pixels, orientation), lambda: pixels)
+    return tf.ensure_shape(pixels, [None, None, 3])
+
+
+def _decode_as_stored(data: tf.Tensor, size: int, blend: Blend) -> tuple[tf.Tensor, tf.Tensor]:
+    """The pixels of an image, uint8 [H, W, 3], and the EXIF orientation that they have yet to be turned by."""
     head = tf.strings.substr(data, 0, 4)
     pixels, orientation = tf.cond(
         tf.strings.substr(head, 0, 3) == b"\xff\xd8\xff",
         lambda: (_decode_jpeg(data, size), jpeg_orientation(data)),
         lambda: tf.cond(
             head == b"\x89PNG",
-            lambda: _decode_png(data),
-            lambda: tf.cond(head == b"RIFF", lambda: _decode_webp(data), lambda: (_decode_gif_or_bmp(data), 1)),
+            lambda: _decode_png(data, blend),
+            lambda: tf.cond(head == b"RIFF", lambda: _decode_webp(data, blend), lambda: (_decode_gif_or_bmp(data), 1)),
         ),
     )
-    pixels = tf.cond(orientation > 1, lambda: _apply_orientation(pixels, orientation), lambda: pixels)
-    return tf.ensure_shape(pixels, [None, None, 3])
+    return pixels, orientation
 
 
 def _decode_jpeg(data: tf.Tensor, size: int) -> tf.Tensor:
@@ -172,19 +192,22 @@ def _decode_jpeg(data: tf.Tensor, size: int) -> tf.Tensor:
     return tf.switch_case(halvings, [decoder(ratio) for ratio in (1, 2, 4, 8)])
 
 
-def _decode_png(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Decode a PNG on white; also its orientation. Without transparency, four channels would be wrong below 8 bits."""
+def _decode_png(data: tf.Tensor, blend: Blend) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decode a PNG, with transparency blended; also its orientation.
+
+    Without transparency, four channels would be wrong below 8 bits.
+    """
     transparent, orientation = png_metadata(data)
     pixels = tf.cond(
         transparent,
-        lambda: _on_white(tf.io.decode_png(data, channels=4)),
+        lambda: blend(tf.io.decode_png(data, channels=4)),
         lambda: tf.io.decode_png(data, channels=3),
     )
     return pixels, orientation
 
 
-def _decode_webp(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Decode a WebP on white, of an animated one the first frame; also its orientation.
+def _decode_webp(data: tf.Tensor, blend: Blend) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decode a WebP, with transparency blended, of an animated one the first frame; also its orientation.
 
     TensorFlow decodes as many channels as the header says, or none; an animated WebP only with transparency.
     """
@@ -194,7 +217,7 @@ def _decode_webp(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         kind, flags = tf.strings.substr(data, 12, 4), tf.io.decode_raw(tf.strings.substr(data, 20, 1), tf.uint8)
         animated = (kind == b"VP8X") & (flags[0] & 2 == 2)
         flagged = tf.cond(animated, lambda: replace_bytes(data, 20, b"\x12"), lambda: tf.identity(data))
-        return _on_white(tf.io.decode_image(flagged, channels=4, expand_animations=False))
+        return blend(tf.io.decode_image(flagged, channels=4, expand_animations=False))
 
     pixels = tf.cond(
         transparent,
@@ -210,25 +233,6 @@ def _decode_gif_or_bmp(data: tf.Tensor) -> tf.Tensor:
     with tf.control_dependencies([tf.debugging.Assert(reason == b"", [reason])]):
         data = tf.cond(tf.strings.substr(data, 0, 4) == b"GIF8", lambda: with_white(data), lambda: tf.identity(data))
     return tf.io.decode_image(data, channels=3, expand_animations=False)
-
-
-def _on_white(pixels: tf.Tensor) -> tf.Tensor:
-    """uint8 [H, W, 4] on white, uint8 [H, W, 3]; computed a block of rows at a time, to save memory."""
-    pixels = tf.ensure_shape(pixels, [None, None, 4])
-    height, width = tf.shape(pixels)[0], tf.shape(pixels)[1]
-    is_small = tf.size(pixels, tf.int64) <= 4 * _SMALL
-    rows = tf.where(is_small, height, tf.maximum(_BLOCK // width, 1))
-
-    def block(start: tf.Tensor, blocks: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-        part = tf.cast(pixels[start : start + rows], tf.float32)
-        opacity = part[..., 3:] / 255.0
-        blended = tf.cast(tf.round(part[..., :3] * opacity + 255.0 * (1.0 - opacity)), tf.uint8)
-        return start + rows, blocks.write(start // rows, blended)
-
-    empty = tf.TensorArray(tf.uint8, -(-height // rows), infer_shape=False, element_shape=[None, None, 3])
-    start = (tf.constant(0), empty)
-    _, blocks = tf.while_loop(lambda start, _: start < height, block, start, parallel_iterations=1)
-    return blocks.concat()
 
 
 def _apply_orientation(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from itembed_tf.config import Config
 from itembed_tf.data.image_headers import ImageError, read_header
-from itembed_tf.data.images import load_image
+from itembed_tf.data.images import check_image, load_image
 from itembed_tf.data.pillow_images import damage, prepare_image
 from itembed_tf.data.readers import Group, ImageSource, read_image
 from itembed_tf.errors import UserError
@@ -42,7 +42,7 @@ def find_unreadable(groups: Sequence[Group], *, max_pixels: int = Config.max_pix
         groups: of any splits.
         max_pixels: images of more pixels, by their header, are not decoded and count as unreadable.
     """
-    check = or_unreadable(_thumbnail_decoder(32), max_pixels, only_check=True)
+    check = or_unreadable(_checker(), max_pixels, only_check=True)
     return [result for result in _of_all(groups, check) if isinstance(result, UnreadableImage)]
 
 
@@ -64,6 +64,11 @@ def _thumbnail_decoder(size: int) -> Any:
         return tf.cast(tf.round(load_image(data, size=size, fit="stretch")), tf.uint8)
 
     return decode
+
+
+@cache
+def _checker() -> Any:
+    return tf.function(check_image, input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
 
 
 def or_unreadable(function: Any, max_pixels: int, *, only_check: bool = False) -> Callable[[NamedImage], Any]:
