@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.calibrated import Calibrated, halves, read
+from benchmarks.calibrated import Dev, halves, read
 from benchmarks.flickr8k_frozen import measure
 from benchmarks.runner import RECALL_HEAD, figures, flickr8k, print_versions, recalls, verdict
 from benchmarks.tiny_flickr8k import SMALL, write_tiny_flickr8k
@@ -35,17 +35,16 @@ REPEATS = 5
 Pair = tuple[float, float]
 
 
-def corrected(run: Calibrated) -> tuple[Pair, float]:
+def corrected(dev: Dev, images_bank: Bank, captions_bank: Bank) -> tuple[Pair, float]:
     """R@1 of image and of text queries of one half of dev in the whole gallery, corrected as the other half chose.
 
     Returns:
         Both, and the sum of R@1, R@5 and R@10 of both; in percent.
     """
-    dev, banks = run.dev, run.calibration
     image, text = [], []
     for (images, captions), (held_out, _) in halves(dev, REPEATS):
-        image.append(_recalls(images, captions, dev.images, dev.captions, held_out.groups, banks.images))
-        text.append(_recalls(captions, images, dev.captions, dev.images, held_out.groups, banks.captions))
+        image.append(_recalls(images, captions, dev.images, dev.captions, held_out.groups, images_bank))
+        text.append(_recalls(captions, images, dev.captions, dev.images, held_out.groups, captions_bank))
     by_image, by_text = np.mean(image, axis=0), np.mean(text, axis=0)
     return (float(by_image[0]), float(by_text[0])), float(by_image.sum() + by_text.sum())
 
@@ -89,7 +88,8 @@ def report(out: Path, root: str, seeds: Sequence[int], overrides: Sequence[str],
     tables = measure(CONFIG, out, root, seeds, overrides)
     runs = [out.with_name(f"{out.name}-seed{seed}") for seed in seeds]
     print_members(runs)
-    by_run = [corrected(read(run)) for run in runs]
+    calibrated = [read(run) for run in runs]
+    by_run = [corrected(each.dev, each.calibration.images, each.calibration.captions) for each in calibrated]
     for run, ((image, text), rsum) in zip(runs, by_run):
         print(f"{run.name}: corrected R@1 {image:.1f} / {text:.1f}, rsum {rsum:.1f}")
     plain = [statistics.mean(table[query]["R@1"] for table in tables) for query in ("image_query", "text_query")]
