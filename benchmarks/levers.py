@@ -117,7 +117,7 @@ def _by_image(
     return hits + share, (100 * float(np.mean(image_ranks <= 1)), 100 * float(np.mean(text_ranks <= 1)))
 
 
-def text_milliseconds(run: Path) -> dict[str, float]:
+def text_milliseconds(runs: Sequence[Path]) -> dict[str, float]:
     """Milliseconds of a sentence in LiteRT, float32, one thread, by the number of text towers that are joined."""
     from itembed_tf.exporting.litert_convert import convert
     from itembed_tf.litert import litert_function
@@ -125,10 +125,11 @@ def text_milliseconds(run: Path) -> dict[str, float]:
     from itembed_tf.training.build import load_model
     from itembed_tf.training.run_directory import open_run
 
+    folders = [runs[seed % len(runs)] / "members" / str(number) for seed, number in list(SETS.values())[-1]]
+    towers = [load_model(open_run(folder)).get_layer("text_tower") for folder in folders]
     found = {}
-    for count in sorted({len(parts) for parts in SETS.values()}):
-        towers = [load_model(open_run(run / "members" / "1")).get_layer("text_tower") for _ in range(count)]
-        tower = joined_text_tower(towers, new_projection(256)) if count > 1 else towers[0]
+    for count in range(1, len(towers) + 1):
+        tower = joined_text_tower(towers[:count], new_projection(256)) if count > 1 else towers[0]
         function = litert_function(convert(tower, name="ids", precision="float32"))
         ids = np.zeros(tower.input.shape[1], np.int32)
         ids[:10] = np.arange(1, 11)
@@ -217,7 +218,7 @@ def report(out: Path, root: str, seeds: Sequence[int], overrides: Sequence[str],
     runs = [out.with_name(f"{out.name}-seed{seed}") for seed in seeds]
     config = open_run(runs[0]).config
     found = measure_sets(runs, config.embedding_size, config.calibration.rows)
-    decided = print_tables(found, text_milliseconds(runs[0]), config.embedding_size)
+    decided = print_tables(found, text_milliseconds(runs), config.embedding_size)
     if chart:
         write_chart(found, chart)
     figure = f"{len(LEVERS)} levers over {len(seeds)} seeds, {decided} decided"
