@@ -9,7 +9,7 @@ INSTALLED := .venv/.installed
 # The package with GloVe needs Python 3.11; on 3.10 the word vectors are trained on the captions instead.
 WORDS = $$($(BIN)/python -c 'import sys; print("" if sys.version_info >= (3, 11) else "--set word_vectors.source=skip-gram --set word_vectors.extra_words=0")')
 
-.PHONY: help install train demo test test-benchmarks lint format constraints clean
+.PHONY: help install train demo test test-benchmarks lint docs format constraints clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{printf "%-24s %s\n", $$1, $$2}'
@@ -33,6 +33,10 @@ lint: $(INSTALLED)  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy itembed_tf $(wildcard export serving benchmarks)
+
+docs: $(INSTALLED)  ## build the documentation as a site, in build/site
+	$(BIN)/python -m pip install -q --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python docs/build_site.py
 
 format: $(INSTALLED)  ## format the code
 	$(BIN)/ruff check --fix .

@@ -83,8 +83,11 @@ EXTRAS = {
         "promql-parser>=0.11",
         "milvus-lite>=3.2",
         "playwright>=1.50",
+        "build>=1.2",
+        "twine>=6.1",
     ],
 }
+EXTRAS["docs"] = ["mkdocs~=1.6", "mkdocs-material~=9.7", "mkdocstrings[python]~=1.0", "pyyaml>=6.0", "ruff>=0.12"]
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
 
 README = HERE / "README.md"

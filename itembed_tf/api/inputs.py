@@ -17,6 +17,7 @@ ImageInput: TypeAlias = "str | PathLike[str] | bytes | NDArray[np.uint8]"
 
 
 def list_of(values: Any, function: str, kind: str) -> list[Any]:
+    """The values as a list; a single one and an empty list are refused with the function's name."""
     if isinstance(values, (str, bytes, PathLike)):
         raise TypeError(f"{function} takes a list of {kind}s; put the single {kind} into a list: [{kind}]")
     items = list(values)
@@ -50,6 +51,7 @@ def _file_content(item: bytes | str | PathLike[str], index: int, max_pixels: int
 
 
 def text_content(item: Any, index: int) -> bytes:
+    """A text as UTF-8; `index` names it in the error for what is no text."""
     if isinstance(item, bytes):
         return item
     if not isinstance(item, str):
@@ -58,8 +60,10 @@ def text_content(item: Any, index: int) -> bytes:
 
 
 def image_name(item: Any) -> str:
+    """The path of an image in brackets, for messages; nothing for bytes and arrays."""
     return f" ({item})" if isinstance(item, (str, PathLike)) else ""
 
 
 def is_embedding(value: Any) -> bool:
+    """Whether a value is an array of floats [D] or [n, D]."""
     return isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.ndim in (1, 2)

@@ -10,6 +10,8 @@ from itembed_tf.config.key import key
 
 @dataclass(frozen=True)
 class Loss:
+    """Settings that every loss has."""
+
     weight: float = key(1.0, "factor of the loss in the objective", minimum=0)
 
     @property
@@ -20,27 +22,37 @@ class Loss:
 
 @dataclass(frozen=True)
 class Instance(Loss):
+    """Instance loss: softmax cross-entropy over the classes."""
+
     label_smoothing: float = key(0.0, "probability spread evenly over all classes", minimum=0, below=1)
 
 
 @dataclass(frozen=True)
 class Hinge(Loss):
+    """Ranking losses, which are hinges on cosines."""
+
     margin: float = key(0.2, "margin of the hinge", minimum=0)
 
 
 @dataclass(frozen=True)
 class InfoNCE(Loss):
+    """InfoNCE: softmax over the pairs of a batch."""
+
     temperature: float = key(0.05, "divides the cosines", above=0)
 
 
 @dataclass(frozen=True)
 class Sigmoid(Loss):
+    """Sigmoid loss of every pair of a batch."""
+
     temperature: float = key(0.05, "divides cosine - margin", above=0)
     margin: float = key(0.2, "cosine of probability 0.5")
 
 
 @dataclass(frozen=True)
 class TopK(Loss):
+    """Hinge of the hardest negatives of a batch."""
+
     margin: float = key(0.2, "margin of the hinge, on Euclidean distances", minimum=0)
     top: int = key(10, "number of hardest negatives per anchor; 0 for all", minimum=0)
 

@@ -142,6 +142,8 @@ class Member:
 
 @dataclass(frozen=True)
 class Config:
+    """All settings of a run. A section of a TOML file is a record of its own."""
+
     seed: int = key(0, "random seed of weights, data order and all other random choices", minimum=0, maximum=2**32 - 1)
     embedding_size: int = key(2048, "dimensions of both embeddings, D", minimum=1, maximum=65536)
     precision: str = key("float32", "Keras dtype policy", choices=choices.PRECISIONS)

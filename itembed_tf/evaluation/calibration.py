@@ -44,6 +44,7 @@ class Side:
         return self if rows.all() else Side(self.vectors[rows], self.groups[rows])
 
     def bank(self) -> Bank:
+        """The rows as a bank of training queries, in float16."""
         return Bank(self.vectors.astype(np.float16), self.groups.astype(np.int32))
 
 

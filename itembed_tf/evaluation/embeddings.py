@@ -136,7 +136,7 @@ def embed_split(
         FileNotFoundError: the dataset is not where it was when the run was trained.
         RunError: the run has not finished, or its files are damaged.
         TooManyUnreadable: more images are unreadable than in the training, and than the config allows.
-        and those of `read_dataset`.
+        ValueError: as `itembed_tf.data.readers.read_dataset`.
     """
     if any(override.partition("=")[0].strip() == "dataset.splits" for override in overrides):
         raise ConfigError("dataset.splits cannot be set here; choose the split with --split")

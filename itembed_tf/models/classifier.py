@@ -37,6 +37,7 @@ class SharedClassifier(layers.Layer):
         return logits if bias is None else {side: product + bias for side, product in logits.items()}
 
     def save_own_variables(self, store: Any) -> None:
+        """Save the weights in class order."""
         store["class_weights"] = self.class_weights
         if self.bias is not None:
             store["bias"] = self.bias

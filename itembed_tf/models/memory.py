@@ -29,11 +29,13 @@ class ImageMemory(layers.Layer):
         self.rows, self.weight, self.temperature = rows, weight, temperature
 
     def build(self, input_shape: Any) -> None:
+        """Make the rows, which are zeros."""
         self.images = self.add_weight(
             shape=(self.rows, input_shape[-1]), initializer="zeros", trainable=False, name="images"
         )
 
     def call(self, text: Any) -> Any:
+        """Unit text embeddings [B, D] to unit embeddings [B, D]."""
         attention = ops.softmax(ops.matmul(text, ops.transpose(self.images)) / self.temperature)
         recalled = ops.normalize(ops.matmul(attention, self.images))
         known = ops.norm(text, axis=-1, keepdims=True)  # 1, or 0 for a text without a known word
