@@ -59,6 +59,7 @@ EXTRAS = {
     "proposals": ["opencv-contrib-python-headless~=5.0"],
     "keras-hub": ["keras-hub>=0.32; python_version >= '3.11'"],
     "openvino": ["openvino>=2025.0"],
+    "onnx": ["tf2onnx~=1.17", "onnx>=1.18", "onnxruntime>=1.20"],
     "ray": ["ray~=2.50", "pyarrow>=17", "pandas>=2.2", "fsspec>=2024.6"],
     "search": ["faiss-cpu>=1.12", "h11>=0.16"],
     "milvus": ["pymilvus>=3.0"],

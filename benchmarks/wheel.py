@@ -30,7 +30,7 @@ from pathlib import Path
 from benchmarks.runner import print_versions, verdict
 
 ROOT = Path(__file__).parents[1]
-EXTRAS = "demo,coco,proposals,search,serving,load"
+EXTRAS = "demo,coco,proposals,search,serving,load,onnx"
 COLOURS = {"red": (220, 30, 30), "green": (30, 160, 60), "blue": (40, 60, 220), "yellow": (240, 220, 40)}
 SETTINGS = (
     "embedding_size=16",
@@ -208,6 +208,11 @@ def step_export_litert(place: Place) -> None:
     files(place, "edge/text_encoder.float32.tflite", "edge/image_encoder.float32.tflite")
 
 
+def step_export_onnx(place: Place) -> None:
+    place.itembed("export", "run", "onnx", "--to", "onnx")
+    files(place, "onnx/text_encoder.onnx", "onnx/image_encoder.onnx", "onnx/tokenizer.txt", "onnx/examples.json")
+
+
 def step_serve(place: Place) -> None:
     """The same texts and images by gRPC, by REST, and a ranking; then a short load test."""
     with server(place) as addresses:
@@ -262,6 +267,7 @@ STEPS: tuple[Callable[[Place], None], ...] = (
     step_analyze,
     step_export,
     step_export_litert,
+    step_export_onnx,
     step_serve,
     step_kit,
     step_search,
@@ -279,6 +285,7 @@ WITHOUT = {
     "mcp": ("mcp", "mcp photos.index"),
     "milvus": ("pymilvus", "search photos.index dog --engine milvus://localhost:1"),
     "keras-hub": ("keras_hub", "train openmoji other --set image_tower.backbone=keras_hub:dinov2_base"),
+    "onnx": ("tf2onnx,onnx,onnxruntime", "export run other --to onnx"),
     "ray": ("ray", "index photos.index images --engine ray"),
 }
 PROGRESS = re.compile(

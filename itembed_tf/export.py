@@ -1,4 +1,4 @@
-"""Export the encoders of a run, as SavedModels for TF Serving or as LiteRT files for phones and browsers.
+"""Export the encoders of a run: SavedModels for TF Serving, LiteRT files for phones and browsers, or ONNX files.
 
 Every file is reloaded and compared with the model of the run before the command succeeds. A LiteRT file that loses
 more recall on dev than its precision allows is not written, unless --accept-loss is given. --to search writes a
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from itembed_tf.extras import require
 from itembed_tf.files import check_output, shipped_folder
 from itembed_tf.program import Parser, add_settings, command_line, program, run_config
 from itembed_tf.quiet import load_tensorflow
@@ -26,6 +27,7 @@ EXAMPLES = """
   itembed export runs/openmoji exports/openmoji                          SavedModels
   itembed export runs/openmoji exports/small --pca 128                   shorter embeddings
   itembed export runs/openmoji exports/edge --to litert --text int8      LiteRT files
+  itembed export runs/openmoji exports/onnx --to onnx                    ONNX files
   itembed export runs/openmoji exports/openmoji --to search --index photos.index
 """
 LITERT_HEAD = (
@@ -39,9 +41,12 @@ def main(argv: Sequence[str]) -> int:
     args = _arguments(argv)
     if args.index:
         return _export_search(args)
+    if args.to == "onnx":
+        require("itembed export --to onnx")
     run_config(args.run, args.set)
     load_tensorflow()
-    return _export_litert(args) if args.to == "litert" else _export_saved_model(args)
+    exporters = {"litert": _export_litert, "onnx": _export_onnx, "saved_model": _export_saved_model}
+    return exporters[args.to](args)
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -50,13 +55,13 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "out",
         metavar="OUT",
-        help="output folder; SavedModels get the next free version number there, LiteRT files are replaced",
+        help="output folder; SavedModels get the next free version number there, other files are replaced",
     )
     parser.add_argument(
-        "--to", default="saved_model", choices=("saved_model", "litert", "search"), help="default: saved_model"
+        "--to", default="saved_model", choices=("saved_model", "litert", "onnx", "search"), help="default: saved_model"
     )
     add_settings(parser, "override evaluation.flip, .crops, .shifts or image.fit, or the location of the dataset")
-    saved_model = parser.add_argument_group("SavedModel")
+    saved_model = parser.add_argument_group("SavedModel and ONNX")
     saved_model.add_argument(
         "--pca",
         type=int,
@@ -77,7 +82,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     args = parser.parse_args(argv)
     check_output(args.out)
     if args.to == "litert" and args.pca is not None:
-        parser.error("--pca is for --to saved_model")
+        parser.error("--pca is for --to saved_model and --to onnx")
     for name, default in LITERT_DEFAULTS.items():
         if getattr(args, name) is None:
             setattr(args, name, default)
@@ -85,7 +90,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
             parser.error(f"--{name.replace('_', '-')} is for --to litert")
     if args.to == "search" and not args.index:
         parser.error("--to search needs --index INDEX")
-    if args.index and args.to == "saved_model":
+    if args.index and args.to not in ("search", "litert"):
         parser.error("--index is for --to search, and for --to litert")
     if args.hits is not None and not (args.index and 1 <= args.hits <= 1000):
         parser.error(f"--hits is {args.hits}; it must be 1 to 1,000, with --index")
@@ -118,6 +123,20 @@ def _export_saved_model(args: argparse.Namespace) -> int:
     for library in contract.needs:
         print(f"loading text_encoder needs the ops of {library}, which a stock TF Serving includes")
     print(f"next:\n  {command_line('serve', args.out)}")
+    return 0
+
+
+def _export_onnx(args: argparse.Namespace) -> int:
+    from itembed_tf.exporting import TOLERANCE, export_onnx
+
+    export = export_onnx(args.run, args.out, pca=args.pca, overrides=args.set)
+    if export.pca:
+        print(_pca_loss(export.pca))
+    for each in export.files:
+        difference = f"{each.parity.max_abs_difference:.1e} (tolerance {TOLERANCE:g})"
+        print(f"{each.file}: {each.bytes / 1e6:.1f} MB; maximum difference from the model {difference}")
+    print(f"{Path(args.out) / 'examples.json'}: texts and an image with their embeddings, to test an app against")
+    print(f"contract {export.contract[:16]}; docs/onnx.md: how to call the files")
     return 0
 
 

@@ -20,6 +20,11 @@ def litert_name(encoder: str, precision: str) -> str:
     return f"{encoder}.{precision}.tflite"
 
 
+def onnx_name(encoder: str) -> str:
+    """Name of the ONNX file of an encoder, such as ``text_encoder.onnx``."""
+    return f"{encoder}.onnx"
+
+
 def is_version(name: str) -> bool:
     """Whether a folder's name is a version for TF Serving: ASCII digits of a number that fits into an int64."""
     return name.isascii() and name.isdigit() and len(name.lstrip("0")) < 19

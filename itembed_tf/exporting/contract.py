@@ -132,10 +132,10 @@ def needed_libraries(vocabulary: Vocabulary) -> tuple[str, ...]:
     return ("tensorflow_text",) if vocabulary.tokenizer == "unicode" else ()
 
 
-def package_versions() -> dict[str, str]:
-    """Versions of the installed packages that decide an export."""
+def package_versions(*more: str) -> dict[str, str]:
+    """Versions of the installed packages that decide an export, and of `more`."""
     versions = {}
-    for name in PACKAGES:
+    for name in (*PACKAGES, *more):
         try:
             versions[name] = version(name)
         except PackageNotFoundError:

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from itembed_tf.data.images import load_image
 from itembed_tf.errors import UserError
 from itembed_tf.exporting.contract import Parity
+from itembed_tf.exporting.pair import EncoderPair
 from itembed_tf.text import Vocabulary
 
 # Maximum absolute difference of any component of a unit length float32 embedding. Graph and eager mode run the same
@@ -80,6 +82,15 @@ def sample_images() -> dict[str, bytes]:
         "a 1 x 1 PNG": tf.io.encode_png(smooth(1, 1, 3)).numpy(),
         "a BMP, 40 x 24": _bmp(smooth(24, 40, 3).numpy()),
     }
+
+
+def sample_inputs(pair: EncoderPair) -> tuple[Any, list[str]]:
+    """Inputs of the image encoder, prepared `sample_images` or `sample_features`, and n descriptions: [n, ...], n."""
+    if pair.features:
+        features = sample_features(pair.features)
+        return tf.constant(features), [f"sample features {i}" for i in range(len(features))]
+    images = sample_images()
+    return tf.stack([load_image(data, size=pair.size, fit=pair.fit) for data in images.values()]), list(images)
 
 
 def sample_features(width: int) -> np.ndarray:

@@ -12,7 +12,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from itembed_tf.data.images import load_image
 from itembed_tf.export_layout import (
     CONTRACT_FILE,
     DEFAULT_SIGNATURE,
@@ -42,6 +41,7 @@ from itembed_tf.exporting.parity import (
     compare_embeddings,
     sample_features,
     sample_images,
+    sample_inputs,
     sample_texts,
 )
 from itembed_tf.exporting.warmup import write_warmup
@@ -186,12 +186,7 @@ def _check_image(folder: Path, pair: EncoderPair) -> Parity:
     exported = tf.saved_model.load(str(folder)).signatures["serving_default"]
     name, examples = _image_examples(pair)
     embeddings = exported(**{name: tf.constant(examples)})["embedding"]
-    if pair.features:
-        inputs, samples = tf.constant(examples), [f"sample features {i}" for i in range(len(examples))]
-    else:
-        images = sample_images()
-        inputs = tf.stack([load_image(data, size=pair.size, fit=pair.fit) for data in images.values()])
-        samples = list(images)
+    inputs, samples = sample_inputs(pair)
     return compare_embeddings("image_encoder", pair.image_encoder(inputs, training=False), embeddings, samples)
 
 

@@ -76,11 +76,12 @@ def test_text_speed_uses_the_peers_best_batch_size(run, capsys) -> None:
 def test_parity_measures_every_backend(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert benchmarks.parity.main([str(run), "--quick"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    names = ["live model", "SavedModel", "gRPC", "REST", "LiteRT float32", "LiteRT int8"]
-    table = {name: line.split()[-10:] for name in names for line in lines if line.startswith(name)}
+    names = ["live model", "SavedModel", "gRPC", "REST"]
+    names += ["ONNX Runtime", "OpenVINO float32", "OpenVINO bfloat16", "LiteRT float32", "LiteRT int8"]
+    table = {name: line.split()[-10:] for name in names for line in lines if line.startswith(f"{name} ")}
     assert list(table) == names
     assert table["live model"][:4] == ["0.0e+00"] * 4 and float(table["live model"][-1]) > 20, "R@1 is far above chance"
-    for name in names[1:-1]:
+    for name in set(names[1:]) - {"OpenVINO bfloat16", "LiteRT int8"}:
         assert all(float(off) < 1e-4 for off in table[name][:4]) and table[name][4:] == table["live model"][4:]
     assert table["gRPC"] == table["REST"]
     assert 1e-4 < float(table["LiteRT int8"][0]) < 0.2, "int8 cannot be this close to float32"
@@ -105,6 +106,8 @@ def test_parity_judges_float32_backends_and_the_size_of_dev(capsys) -> None:
     assert judged("REST", images=off) == "parity: 2.0e-04, recall 0.00 points apart (bar 0.0001, 0) short"
     assert judged("REST", captions=lost).endswith("short")
     assert judged("LiteRT float32", captions=off).endswith("short")
+    assert judged("OpenVINO float32", captions=off).endswith("short")
     assert judged("LiteRT int8", captions=off, table=other).endswith("ok")
+    assert judged("OpenVINO bfloat16", captions=off, table=other).endswith("ok")
     assert judged("gRPC", table=other) == "parity: 0.0e+00, recall 0.10 points apart (bar 0.0001, 0) short"
     assert judged("gRPC", least=4).endswith("short")
