@@ -72,6 +72,7 @@ EXTRAS = {
         "orjson>=3.10",
     ],
     "load": ["locust~=2.40", "gevent>=25"],
+    "docs": ["mkdocs~=1.6", "mkdocs-material~=9.7", "mkdocstrings[python]~=1.0", "pyyaml>=6.0", "ruff>=0.12"],
     "dev": [
         "pytest>=8",
         "pytest-xdist>=3.6",
@@ -88,7 +89,6 @@ EXTRAS = {
         "twine>=6.1",
     ],
 }
-EXTRAS["docs"] = ["mkdocs~=1.6", "mkdocs-material~=9.7", "mkdocstrings[python]~=1.0", "pyyaml>=6.0", "ruff>=0.12"]
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
 
 README = HERE / "README.md"
