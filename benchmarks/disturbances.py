@@ -12,6 +12,7 @@ from benchmarks.disturbing import (
     break_images,
     changed,
     cut,
+    damage_checkpoints,
     damage_features,
     delete_while_training,
     edit,
@@ -67,7 +68,7 @@ MOVED = ("dataset.root", "--set dataset.root=FOLDER")
 CAPTIONS = "{place.captions}"
 BROKEN = break_images("*4.png", b"no image")
 METRICS = "{place.finished}/metrics.json"
-CHECKPOINT, WEIGHTS = "{place.run}/checkpoints/latest.npz", "{place.finished}/weights/final.weights.h5"
+WEIGHTS = "{place.finished}/weights/final.weights.h5"
 
 DISTURBANCES = (
     # 1: the data of a continued run
@@ -167,11 +168,17 @@ DISTURBANCES = (
     # 4: a full disk
     Disturbance("4", "no space for cached features", full_cache, says=("{place.cache}/features", "ITEMBED_CACHE")),
     Disturbance("4", "a limit of file sizes", limited_cache, says=("{place.cache}/features", "ITEMBED_CACHE")),
-    Disturbance("4", "no space for the checkpoint", full_disk_at_checkpoint, says=("latest.npz", "free some space")),
+    Disturbance("4", "no space for the checkpoint", full_disk_at_checkpoint, says=("checkpoint-0", "free some space")),
     # 5: damaged files, and errors of libraries
     Disturbance("5", "an image is deleted while training", delete_while_training, says=("03.png", "Restore it")),
-    Disturbance("5", "the checkpoint is cut", changed(cut(CHECKPOINT)), says=(CHECKPOINT,)),
-    Disturbance("5", "the checkpoint is empty", changed(cut(CHECKPOINT, 0)), says=(CHECKPOINT,)),
+    Disturbance(
+        "5",
+        "the newest checkpoint is cut",
+        changed(damage_checkpoints(0.6, 1)),
+        says=("is damaged", "continues from the one before"),
+        **SAME,
+    ),
+    Disturbance("5", "all checkpoints are empty", changed(damage_checkpoints(0)), says=("checkpoint-0", "is damaged")),
     Disturbance("5", "skipped.json is cut", changed(cut("{place.run}/skipped.json", 0.5)), says=("skipped.json",)),
     Disturbance("5", "history.jsonl is cut", changed(cut("{place.run}/history.jsonl")), says=("history.jsonl",)),
     Disturbance("5", "config.toml is cut", then(cut("{place.finished}/config.toml"), *EVALUATE), says=("config.toml",)),

@@ -46,7 +46,7 @@ QUICK = (
     "a second training in the same run directory",
     "a wildcard in the run directory",
     "no space for cached features",
-    "the checkpoint is cut",
+    "the newest checkpoint is cut",
 )
 
 

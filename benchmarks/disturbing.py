@@ -65,6 +65,20 @@ def cut(file: str, part: float = 0.6) -> Callable[[Place], None]:
     return do
 
 
+def newest_checkpoints(place: Place) -> list[Path]:
+    return sorted((place.run / "checkpoints").glob("*.npz"), reverse=True)
+
+
+def damage_checkpoints(part: float, count: int | None = None) -> Callable[[Place], None]:
+    """Cut the newest `count` checkpoints of the stopped run; None: all of them."""
+
+    def do(place: Place) -> None:
+        for file in newest_checkpoints(place)[:count]:
+            cut(str(file), part)(place)
+
+    return do
+
+
 def remove(file: str) -> Callable[[Place], None]:
     return lambda place: Path(file.format(place=place)).unlink()
 
@@ -95,7 +109,9 @@ def move_data(place: Place) -> None:
 
 def forget_checksums(place: Place) -> None:
     """Make the stopped run one of an earlier version."""
-    file = place.run / "checkpoints" / "latest.npz"
+    file, *others = newest_checkpoints(place)
+    for other in others:
+        other.unlink()
     with np.load(file) as saved:
         arrays: dict[str, Any] = {name: saved[name] for name in saved.files}
     state = json.loads(str(arrays.pop("state")))
@@ -116,7 +132,7 @@ def leave_lock_and_partial_files(place: Place) -> None:
     process = place.hold(place.run)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    for file in (place.run / "metrics.json", place.run / "checkpoints" / "latest.npz"):
+    for file in (place.run / "metrics.json", place.run / "checkpoints" / "checkpoint-000009.npz"):
         partial_name(file).write_bytes(b"half")
 
 

@@ -105,10 +105,10 @@ def killed(process: subprocess.Popen[bytes], seconds: float) -> bool:
 
 def where(run: Path) -> str:
     """Progress of a run, from its files."""
-    checkpoint, history = run / "checkpoints" / "latest.npz", run / "history.jsonl"
+    history = run / "history.jsonl"
     if (run / "weights").exists():
         return "while evaluating and exporting"
-    if not checkpoint.exists():
+    if not any(run.glob("checkpoints/*.npz")):
         return "before the first checkpoint"
     epochs = len(history.read_text(encoding="utf-8").splitlines()) if history.exists() else 0
     return f"after epoch {epochs}"

@@ -109,6 +109,7 @@ def ratio(kind: str, rounds: int, steps: int, overrides: Sequence[str]) -> float
     """Print the time of a step alone and in the loop (0 steps: a whole epoch); returns the ratio."""
     from itembed_tf.training.stage import run_epoch
     from itembed_tf.training.state import StageState
+    from itembed_tf.training.step_scalars import StepScalars
 
     step, epoch, batch_size = prepare(kind, overrides)
     steps = steps or IMAGES // batch_size
@@ -127,7 +128,7 @@ def ratio(kind: str, rounds: int, steps: int, overrides: Sequence[str]) -> float
             float(numbers["loss"])
         state = StageState()
         with timed(looped, steps):
-            run_epoch(step, epoch(number, last), state, lambda: None, f"{kind}, round {number + 1}", steps)
+            run_epoch(step, epoch(number, last), StepScalars(state), lambda: None, f"{kind}, round {number + 1}", steps)
         assert state.step == steps
         print(f"{kind}: {1000 * alone[-1][0]:.1f} ms alone, {1000 * looped[-1][0]:.1f} ms in the loop", flush=True)
     wall, work = ([b[k] / a[k] for a, b in zip(alone, looped, strict=True)] for k in (0, 1))

@@ -16,6 +16,10 @@ class UserError(Exception):
     exit_code = 1
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as a scheduler sends it before it takes the machine away: handled as Ctrl-C, with its own exit code."""
+
+
 class UsageError(UserError):
     """A wrong command line: an argument that cannot be used."""
 

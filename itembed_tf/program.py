@@ -7,14 +7,16 @@ import functools
 import os
 import shlex
 import shutil
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from itembed_tf.errors import UserError, did_you_mean
+from itembed_tf.errors import Terminated, UserError, did_you_mean
 from itembed_tf.expected_errors import TRACEBACK, error_line
 from itembed_tf.extras import require_data
 from itembed_tf.quiet import quiet_tensorflow
@@ -24,6 +26,7 @@ if TYPE_CHECKING:  # a machine that runs only the client has no TOML writer
 
 MAX_IMAGE = 64 << 20  # bytes of a file that --image names
 INTERRUPTED = 130  # the exit code that shells give to a command that Ctrl-C ended
+RESUME = 75  # exit code after SIGTERM: the same command continues the work (EX_TEMPFAIL of sysexits.h)
 
 
 class Program(Protocol):
@@ -68,8 +71,9 @@ class Parser(argparse.ArgumentParser):
 def program(main: Callable[[Sequence[str]], int]) -> Program:
     """Decorate the main function of a command: a quiet TensorFlow, errors as one line, and the exit code.
 
-    0 is success, 2 a wrong command line or config, 1 any other error, 130 an interrupt. With ITEMBED_TRACEBACK=1 in
-    the environment, an error is raised with its traceback.
+    0 is success, 2 a wrong command line or config, 1 any other error, 130 an interrupt, 75 a command that SIGTERM has
+    stopped and that continues when it is given again (`resumable`). With ITEMBED_TRACEBACK=1 in the environment, an
+    error is raised with its traceback.
     """
 
     @functools.wraps(main)
@@ -79,8 +83,10 @@ def program(main: Callable[[Sequence[str]], int]) -> Program:
         try:
             return main(sys.argv[1:] if argv is None else argv)
         except KeyboardInterrupt as interrupt:
-            print("; ".join(["interrupted", *map(str, interrupt.args)]), file=sys.stderr)
-            return INTERRUPTED
+            stopped = isinstance(interrupt, Terminated)
+            what = "stopped by SIGTERM" if stopped else "interrupted"
+            print("; ".join([what, *map(str, interrupt.args)]), file=sys.stderr)
+            return RESUME if stopped else INTERRUPTED
         except BrokenPipeError:  # `itembed configs | head -1` is no error
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
@@ -96,11 +102,24 @@ def program(main: Callable[[Sequence[str]], int]) -> Program:
 
 @contextmanager
 def resumable(command: str) -> Iterator[None]:
-    """Add to an interrupt of the block the command that continues the work."""
+    """Let SIGTERM end the block as Ctrl-C does (`Terminated`), and add to either the command that continues the work.
+
+    A process that ignores SIGTERM, or has a handler of its own, keeps it.
+    """
+    own = threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM)
     try:
+        if own == signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, _terminate)
         yield
     except KeyboardInterrupt as interrupt:
-        raise KeyboardInterrupt(*interrupt.args, f"continue with: {command}") from None
+        raise type(interrupt)(*interrupt.args, f"continue with: {command}") from None
+    finally:
+        if own == signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _terminate(*_: Any) -> NoReturn:
+    raise Terminated
 
 
 def _format_warning(

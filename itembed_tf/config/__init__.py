@@ -10,6 +10,7 @@ from itembed_tf.config.command_line import (
     resolve_config,
 )
 from itembed_tf.config.describe import describe_keys
+from itembed_tf.config.differences import PLACES, Difference, differences, is_place, matters
 from itembed_tf.config.dump import arguments, dump_config
 from itembed_tf.config.errors import ConfigError
 from itembed_tf.config.losses import HARD_NEGATIVES, LOSS_SETTINGS, Loss
@@ -22,8 +23,10 @@ __all__ = [
     "HARD_NEGATIVES",
     "LOSS_SETTINGS",
     "OPENMOJI",
+    "PLACES",
     "Config",
     "ConfigError",
+    "Difference",
     "Loss",
     "Member",
     "NamedConfig",
@@ -34,11 +37,14 @@ __all__ = [
     "check_localisation",
     "check_settings",
     "describe_keys",
+    "differences",
     "distinct_backbones",
     "dump_config",
     "frozen_backbone",
+    "is_place",
     "list_configs",
     "load_config",
+    "matters",
     "member_configs",
     "named_config",
     "parse_losses",

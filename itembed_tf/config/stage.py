@@ -53,6 +53,12 @@ class Stage:
     keep: str = key("best", "weights to keep: best on dev, or last", choices=choices.KEEPS)
     evaluate_every: int = key(1, "epochs between evaluations on dev", minimum=1, maximum=100_000)
     checkpoint_minutes: float = key(1.0, "minutes between checkpoints", minimum=0, maximum=100_000)
+    checkpoints: int = key(
+        3,
+        "checkpoints to keep; where the newest is damaged, the run continues from the one before",
+        minimum=1,
+        maximum=100,
+    )
     jit: bool = key(False, "compile the step with XLA")
 
 

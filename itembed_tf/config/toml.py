@@ -22,8 +22,8 @@ else:
     import tomli as tomllib
 
 
-def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
-    """Read a TOML file (None: the defaults) and apply ``section.key=value`` overrides, values in TOML.
+def load_config(path: str | Path | None = None, overrides: Sequence[str] = (), *, text: str = "") -> Config:
+    """Read a TOML file (None: `text`, or the defaults) and apply ``section.key=value`` overrides, values in TOML.
 
     A file may begin with ``base = "other.toml"``, a path relative to the file, or ``base = "photos"``, the name of a
     shipped config: it then lists only what differs from that one. Sections are merged key by key; so are stages of the
@@ -32,7 +32,7 @@ def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -
     Raises:
         ConfigError: unknown key, wrong type or bad value, naming the key, the value and the allowed values.
     """
-    table = {} if path is None else _read(Path(path))
+    table = tomllib.loads(text) if path is None else _read(Path(path))
     for override in overrides:
         apply_override(table, override)
     return parse_config(table)

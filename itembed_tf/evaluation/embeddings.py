@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from itembed_tf.config import Config, ConfigError, arguments, load_config
+from itembed_tf.config import PLACES, Config, ConfigError, arguments, load_config
 from itembed_tf.data.batches import Items, flatten
 from itembed_tf.data.images import load_image
 from itembed_tf.data.joined_features import Features
@@ -27,7 +27,7 @@ from itembed_tf.text import Vocabulary
 from itembed_tf.training.build import load_model
 from itembed_tf.training.frozen_outputs import given_features
 from itembed_tf.training.run_data import GroupRecord, differences, group_records, read_records
-from itembed_tf.training.run_directory import PLACES, Run, read_skipped
+from itembed_tf.training.run_directory import Run, read_skipped
 
 
 @dataclass(frozen=True)

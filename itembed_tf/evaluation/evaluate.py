@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from itembed_tf.config import Config
+from itembed_tf.config import PLACES, Config
 from itembed_tf.data.readers import Group
 from itembed_tf.evaluation.catalogue import PROTOCOLS
 from itembed_tf.evaluation.embeddings import Embeddings, embed_split
@@ -20,7 +20,7 @@ from itembed_tf.export_layout import CONTRACT_FILE
 from itembed_tf.files import checksum
 from itembed_tf.progress import running_clock
 from itembed_tf.retrieval import Calibration, RetrievalTable, Scores, embedding_scores, read_calibration
-from itembed_tf.training.run_directory import PLACES, open_run
+from itembed_tf.training.run_directory import open_run
 
 
 def evaluate_run(

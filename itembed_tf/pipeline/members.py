@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from itembed_tf.config import Config, arguments, frozen_backbone, member_configs
+from itembed_tf.config import Config, arguments, dump_config, frozen_backbone, member_configs
 from itembed_tf.data.batches import flatten
 from itembed_tf.evaluation.embeddings import Embeddings, embedder
 from itembed_tf.exporting.pca import principal_axes
@@ -60,7 +60,7 @@ def train_members(
     """
     histories = list(saved.state.histories) if saved else []
     configs = member_configs(config)
-    _save_progress(path, histories, data)
+    _save_progress(path, config, histories, data)
     for number, (member, table) in enumerate(zip(configs, words, strict=True), start=1):
         folder, stages = path / FOLDER / str(number), len(member.stages)
         if len(histories) >= number * stages:
@@ -76,7 +76,7 @@ def train_members(
             save_weights(folder, model)
             write_metrics(folder, _member_metrics(member, data, own))
             histories += own
-            _save_progress(path, histories, data)
+            _save_progress(path, config, histories, data)
         drop_checkpoint(folder)
     steps.start(titles.JOIN)
     members = [load_model(open_run(path / FOLDER / str(number))) for number in range(1, len(configs) + 1)]
@@ -91,8 +91,8 @@ def train_members(
     return ensemble, histories
 
 
-def _save_progress(path: Path, histories: Histories, data: TrainingData) -> None:
-    save_checkpoint(path, Checkpoint(RunState(histories, None, data.checksums), {}))
+def _save_progress(path: Path, config: Config, histories: Histories, data: TrainingData) -> None:
+    save_checkpoint(path, Checkpoint(RunState(histories, None, data.checksums, dump_config(config)), {}))
 
 
 def _member_metrics(member: Config, data: TrainingData, histories: Histories) -> dict[str, object]:

@@ -10,8 +10,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from itembed_tf.config import Config, Stage, arguments
-from itembed_tf.data.batches import Items, batches, draw_epoch
+from itembed_tf.config import Config, Stage, arguments, dump_config
+from itembed_tf.data.batches import Epoch, Items, batches, draw_epoch
 from itembed_tf.data.images import augment_image
 from itembed_tf.data.sources import feature_source, image_source
 from itembed_tf.evaluation.embeddings import embedder
@@ -31,9 +31,11 @@ from itembed_tf.training.checkpoints import (
     with_prefix,
 )
 from itembed_tf.training.epoch_log import log_epoch, open_log, read_history
+from itembed_tf.training.failed_batch import stop_at
 from itembed_tf.training.frozen_outputs import caption_features, image_features
 from itembed_tf.training.stage import train_stage
 from itembed_tf.training.state import EpochEntry, RunState, StageState
+from itembed_tf.training.step_scalars import NotFinite
 from itembed_tf.training.train_set import TrainSet
 
 Histories = Sequence[Sequence[EpochEntry]]
@@ -55,7 +57,7 @@ def run_stages(
     if saved:  # before features of the backbone are computed
         restore(weights, with_prefix(arrays, "model"))
         read_history(path)  # a damaged one is refused here rather than after an epoch
-    histories = list(state.histories)
+    histories, text = list(state.histories), dump_config(config)
     if len(histories) == len(config.stages):
         return histories
     writer = open_log(path, sum(map(len, histories)) + (state.stage.epoch if state.stage else 0) + 1)
@@ -68,26 +70,30 @@ def run_stages(
         steps.start(stage_title(stage.name))
         before = list(histories)
 
-        def save(inside: StageState, values: Arrays, before: Histories = before) -> None:
-            save_checkpoint(path, Checkpoint(RunState(before, inside, train.checksums), values))
+        def save(inside: StageState, values: Arrays, before: Histories = before, keep: int = stage.checkpoints) -> None:
+            save_checkpoint(path, Checkpoint(RunState(before, inside, train.checksums, text), values), keep)
 
-        history = train_stage(
-            model,
-            stage,
-            batches=batches_of(config, model, train, stage, number),
-            steps_per_epoch=train.steps_per_epoch(stage.batch_size),
-            evaluate=_dev_table(config, model, dev, vocabulary, stage) if dev.images else None,
-            selection_score=lambda val: selection_score(RetrievalTable.from_json(val), config.dataset.name),
-            trained=number > 0 or config.model.start == "cca" or bool(config.from_run),
-            resume=resume,
-            save=save,
-            report=partial(
-                log_epoch, path, writer, before, stage, partial(seconds_after_stage, config, number, images, forward)
-            ),
-        )
+        time_after = partial(seconds_after_stage, config, number, images, forward)
+        try:
+            history = train_stage(
+                model,
+                stage,
+                batches=batches_of(config, model, train, stage, number),
+                steps_per_epoch=train.steps_per_epoch(stage.batch_size),
+                evaluate=_dev_table(config, model, dev, vocabulary, stage) if dev.images else None,
+                selection_score=lambda val: selection_score(RetrievalTable.from_json(val), config.dataset.name),
+                trained=number > 0 or config.model.start == "cca" or bool(config.from_run),
+                resume=resume,
+                save=save,
+                report=partial(log_epoch, path, writer, before, stage, time_after),
+            )
+        except NotFinite as error:
+            drawn = draw(config, train, stage, number, error.epoch)
+            stop_at(error, path, stage, drawn, train.items, config.precision)
         histories.append(history)
         resume = None
-    save_checkpoint(path, Checkpoint(RunState(histories, None, train.checksums), values(weights)))
+    last = Checkpoint(RunState(histories, None, train.checksums, text), values(weights))
+    save_checkpoint(path, last, config.stages[-1].checkpoints)
     return histories
 
 
@@ -114,17 +120,22 @@ def batches_of(
         source = image_source(train.items.images, augment)
 
     def of_epoch(epoch: int, first_step: int) -> tf.data.Dataset:
-        drawn = draw_epoch(
-            train.items,
-            train.ids,
-            **arguments(config.data),
-            batch_size=stage.batch_size,
-            mining=stage.mining,
-            seed=(config.seed, number, epoch),
-        )
+        drawn = draw(config, train, stage, number, epoch)
         return batches(drawn, first_step, source, train.classes, text_features)
 
     return of_epoch
+
+
+def draw(config: Config, train: TrainSet, stage: Stage, number: int, epoch: int) -> Epoch:
+    """The samples of an epoch of the stage of this number."""
+    return draw_epoch(
+        train.items,
+        train.ids,
+        **arguments(config.data),
+        batch_size=stage.batch_size,
+        mining=stage.mining,
+        seed=(config.seed, number, epoch),
+    )
 
 
 def _dev_table(

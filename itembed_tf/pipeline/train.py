@@ -40,10 +40,9 @@ from itembed_tf.training.run_directory import (
     Run,
     open_run,
     read_metrics,
-    start_run,
-    with_choices_of_run,
     write_architectures,
 )
+from itembed_tf.training.run_start import check_same_config, restore_config, start_run, with_choices_of_run
 
 
 def train(config: Config, path: Path, steps: Steps | None = None) -> dict[str, Any]:
@@ -61,7 +60,7 @@ def train(config: Config, path: Path, steps: Steps | None = None) -> dict[str, A
         Locked: another process trains into `path`.
         UsageError: a path that cannot be a run directory (`itembed_tf.files.check_output`).
         TooManyUnreadable: more unreadable images than the config allows.
-        KeyboardInterrupt: Ctrl-C; within a stage, a checkpoint has been saved.
+        KeyboardInterrupt: Ctrl-C, or SIGTERM (`Terminated`) in a program; within a stage, a checkpoint has been saved.
     """
     if any("backbone" in stage.freeze for stage in config.stages):
         cache_folder("features")  # refused now rather than after all images were read
@@ -70,6 +69,7 @@ def train(config: Config, path: Path, steps: Steps | None = None) -> dict[str, A
 
 
 def _train(config: Config, path: Path, steps: Steps) -> dict[str, Any]:
+    restore_config(path)
     config = with_choices_of_run(path, config)
     kept = {} if read_metrics(path).get("finished") else check_backbones(config)  # refused before anything is written
     if start_run(path, config) and read_metrics(path).get("finished"):
@@ -78,6 +78,8 @@ def _train(config: Config, path: Path, steps: Steps) -> dict[str, Any]:
     if kept:
         write_architectures(path, kept)
     saved = load_checkpoint(path)
+    if saved:
+        check_same_config(path, saved.state.config, config)
     former = finished_run(Path(config.from_run).expanduser(), config) if config.from_run and not saved else None
     tf.config.experimental.enable_op_determinism()  # a continued run ends with the weights of an undisturbed one
     keras.utils.set_random_seed(config.seed)

@@ -1,4 +1,8 @@
-"""Checkpoints of a run: its state and the values of all variables, keyed by variable path, in one NumPy archive."""
+"""Checkpoints of a run: its state and the values of all variables, keyed by variable path, in one NumPy archive.
+
+The newest ones are kept, with ascending numbers in their names: where the last one is damaged, the run continues from
+the one before.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,8 @@ from itembed_tf.training.state import RunState
 
 Arrays = dict[str, np.ndarray]
 
+DAMAGED = (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
+FORMER = "latest.npz"  # the one checkpoint of a run of an earlier version
 POSITIONAL = re.compile(r"a\d{5}")  # keys of the checkpoints of version 0.1.0: the number of the variable alone
 
 
@@ -31,49 +37,81 @@ class Checkpoint:
     arrays: Arrays  # by the names of `named_variables`
 
 
-def checkpoint_file(path: Path) -> Path:
-    return path / "checkpoints" / "latest.npz"
+def checkpoint_files(path: Path) -> list[Path]:
+    """The checkpoints of a run directory, the newest first."""
+    folder = path / "checkpoints"
+    former = [folder / FORMER] if (folder / FORMER).exists() else []
+    return [*sorted(folder.glob("checkpoint-*.npz"), reverse=True), *former]
 
 
 def has_checkpoint(path: Path) -> bool:
-    return checkpoint_file(path).exists()
+    return bool(checkpoint_files(path))
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write the checkpoint of a run directory; the previous one is replaced only when this one is complete."""
-    with replacing(checkpoint_file(path)) as temporary:
+def save_checkpoint(path: Path, checkpoint: Checkpoint, keep: int = 1) -> Path:
+    """Write a checkpoint into a run directory, and remove all but the newest `keep`; returns its file.
+
+    Earlier ones are removed only when this one is complete.
+    """
+    before = checkpoint_files(path)
+    newest = before[0].stem.partition("-")[2] if before else ""
+    file = path / "checkpoints" / f"checkpoint-{int(newest or 0) + 1:06d}.npz"
+    with replacing(file) as temporary:
         named: dict[str, Any] = dict(checkpoint.arrays)
         np.savez(temporary, state=np.array(json.dumps(checkpoint.state.to_json())), **named)
+    for old in before[keep - 1 :]:
+        old.unlink()
+    return file
 
 
 def load_checkpoint(path: Path) -> Checkpoint | None:
-    """The checkpoint of a run directory, or None. Loading it cannot run code.
+    """The newest checkpoint of a run directory that is not damaged, or None. Loading it cannot run code.
+
+    Damaged ones are named on the screen.
 
     Raises:
-        RunError: it is damaged, or version 0.1.0 wrote it.
+        RunError: all are damaged, or version 0.1.0 wrote it.
     """
-    if not has_checkpoint(path):
-        return None
-    file = checkpoint_file(path)
-    try:
-        with np.load(file, allow_pickle=False) as saved:
-            arrays = {name: saved[name] for name in saved.files}
-        if not any(POSITIONAL.fullmatch(name) for name in arrays):
-            return Checkpoint(RunState.from_json(json.loads(str(arrays.pop("state")))), arrays)
-    except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    damaged = []
+    for file in checkpoint_files(path):
+        try:
+            with np.load(file, allow_pickle=False) as saved:
+                arrays = {name: saved[name] for name in saved.files}
+            if any(POSITIONAL.fullmatch(name) for name in arrays):
+                raise RunError(
+                    f"{path}: itembed_tf 0.1.0 began this run and its checkpoint does not name its variables. Finish "
+                    "the run with version 0.1.0, or start it again in a new run directory"
+                )
+            checkpoint = Checkpoint(RunState.from_json(json.loads(str(arrays.pop("state")))), arrays)
+        except DAMAGED as error:
+            damaged.append(f"{file} is damaged ({error})")
+            continue
+        for each in damaged:
+            print(f"warning: {each}; the run continues from the one before, {file.name}", flush=True)
+        return checkpoint
+    if damaged:
+        others = f", and so are the {len(damaged) - 1} before it" if len(damaged) > 1 else ""
         raise RunError(
-            f"{file} is damaged ({error}): restore it from a copy, or remove it; the same command then starts the "
-            "training again from its beginning"
-        ) from error
-    raise RunError(
-        f"{path}: itembed_tf 0.1.0 began this run and its checkpoint does not name its variables. Finish the "
-        "run with version 0.1.0, or start it again in a new run directory"
-    )
+            f"{damaged[0]}{others}: restore it from a copy, or remove the folder {path / 'checkpoints'}; the same "
+            "command then starts the training again from its beginning"
+        )
+    return None
+
+
+def checkpoint_config(path: Path) -> str:
+    """The config, as TOML, in the newest checkpoint whose state can be read; "" where there is none."""
+    for file in checkpoint_files(path):
+        try:
+            with np.load(file, allow_pickle=False) as saved:
+                return RunState.from_json(json.loads(str(saved["state"]))).config
+        except DAMAGED:
+            continue
+    return ""
 
 
 def drop_checkpoint(path: Path) -> None:
-    """Remove the checkpoint of a run whose final weights are saved."""
-    for file in checkpoint_file(path).parent.glob("*"):
+    """Remove the checkpoints of a run whose final weights are saved."""
+    for file in checkpoint_files(path):
         file.unlink()
 
 

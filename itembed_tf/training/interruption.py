@@ -1,4 +1,4 @@
-"""Ctrl-C during training."""
+"""Ctrl-C and SIGTERM during training."""
 
 from __future__ import annotations
 
@@ -8,28 +8,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C raise KeyboardInterrupt after the block instead of within it, so that what it changes is consistent.
+    """Let Ctrl-C and SIGTERM act after the block instead of within it, so that what it changes is consistent.
 
-    Only the main thread of a process receives Ctrl-C; in other threads, and in background processes of a shell, which
-    ignore it, the block is run as it is.
+    Only a handler of Python is delayed: by default that of Ctrl-C, and that of SIGTERM where the program has set one
+    (`itembed_tf.program.resumable`). Only the main thread of a process receives signals; in other threads, and in
+    background processes of a shell, which ignore Ctrl-C, the block is run as it is.
     """
-    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    if ignored or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    received = False
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    delayed = {number: handler for number, handler in handlers.items() if callable(handler)}
+    if threading.current_thread() is not threading.main_thread():
+        delayed = {}
+    received: list[tuple[int, Any]] = []
 
-    def remember(*_: Any) -> None:
-        nonlocal received
-        received = True
+    def remember(number: int, frame: Any) -> None:
+        received.append((number, frame))
 
-    previous = signal.signal(signal.SIGINT, remember)
+    for number in delayed:
+        signal.signal(number, remember)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler if previous is None else previous)
-    if received:
-        raise KeyboardInterrupt
+        for number, handler in delayed.items():
+            signal.signal(number, handler)
+    for first, frame in received[:1]:
+        delayed[signal.Signals(first)](first, frame)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from itembed_tf.config import Config, ConfigError, check_settings, dump_config, load_config
+from itembed_tf.config import Config, dump_config, load_config
 from itembed_tf.data.unreadable import UnreadableImage
 from itembed_tf.files import replacing, write_atomically
 from itembed_tf.text import Vocabulary, load_vocabulary
@@ -20,7 +20,6 @@ from itembed_tf.training.errors import RunError
 
 BACKBONES_FILE = "backbones.json"  # the layers of backbones that another library or a file has given
 DATA_FILE = "data.json"  # the groups that the run is trained on (`itembed_tf.training.run_data`)
-PLACES = ("dataset.root", "dataset.shards", "dataset.images")  # settings that say where the data is
 
 
 @dataclass(frozen=True)
@@ -30,77 +29,8 @@ class Run:
     vocabulary: Vocabulary
 
 
-def start_run(path: Path, config: Config) -> bool:
-    """Create the directory and write its config; True where it already holds a run of exactly this config.
-
-    A directory in which nothing was trained yet (because the dataset was missing, for example) takes the new config.
-
-    Raises:
-        ConfigError: the config trains without a train split or selects weights without a dev split.
-        RunError: the directory holds a run of another config.
-    """
-    check_settings(config)
-    text, file = dump_config(config), path / "config.toml"
-    before = _rewritten(file) if file.exists() else ""
-    if before == text:
-        return True
-    if has_checkpoint(path) and (path / DATA_FILE).exists() and before == dump_config(_at_place_of(config, file)):
-        place = config.dataset.shards or config.dataset.root
-        print(f"{path}: the dataset is now in {place}; it must be the same data", flush=True)
-        write_config(path, config)
-        return True
-    if before and (has_checkpoint(path) or read_metrics(path)):
-        changed = sorted(set(before.splitlines()) ^ set(text.splitlines()))
-        raise RunError(
-            f"{path} holds a run of another config; these lines differ:\n  "
-            + "\n  ".join(changed[:20])
-            + "\nGive another run directory, or remove this one."
-        )
-    write_config(path, config)
-    return False
-
-
-def _at_place_of(config: Config, file: Path) -> Config:
-    """The config with the place of the dataset as in `file`; unchanged if this version cannot read it.
-
-    A continued run checks that the data is the same (`itembed_tf.training.run_data`), so it may have been moved.
-    """
-    try:
-        before = load_config(file).dataset
-    except ConfigError:
-        return config
-    place = {name: getattr(before, name) for name in (setting.partition(".")[2] for setting in PLACES)}
-    return replace(config, dataset=replace(config.dataset, **place))
-
-
-def with_choices_of_run(path: Path, config: Config) -> Config:
-    """The config with each "auto" (text.tokenizer, model.softmax) replaced by what a run that is trained has chosen."""
-    file = path / "config.toml"
-    if not file.exists() or not (has_checkpoint(path) or read_metrics(path)):
-        return config
-    try:
-        before = load_config(file)
-    except ConfigError:  # of a version that `start_run` refuses
-        return config
-    if config.text.tokenizer == "auto":
-        config = replace(config, text=replace(config.text, tokenizer=before.text.tokenizer))
-    if config.model.softmax == "auto":
-        full = before.model.softmax == "full"  # `choose_softmax` then sets the number of classes, which has no effect
-        sampled = (before if full else config).model.sampled_classes
-        config = replace(config, model=replace(config.model, softmax=before.model.softmax, sampled_classes=sampled))
-    return config
-
-
 def write_config(path: Path, config: Config) -> None:
     write_atomically(path / "config.toml", dump_config(config))
-
-
-def _rewritten(file: Path) -> str:
-    """The config of a run as this version writes it; unchanged if this version cannot read it."""
-    try:
-        return dump_config(load_config(file))
-    except ConfigError:
-        return file.read_text(encoding="utf-8")
 
 
 def open_run(path: str | Path) -> Run:

@@ -20,6 +20,7 @@ from itembed_tf.training.interruption import uninterrupted
 from itembed_tf.training.optimizer import make_optimizer
 from itembed_tf.training.state import EpochEntry, StageState
 from itembed_tf.training.step import Averages, Step, averaged_variables, compiled_step
+from itembed_tf.training.step_scalars import StepScalars, check_finite
 
 SaveStage = Callable[[StageState, Arrays], None]
 
@@ -39,7 +40,7 @@ def train_stage(
 ) -> list[EpochEntry]:
     """Train `model` in place and leave it with the weights that ``stage.keep`` selects; return the history.
 
-    Ctrl-C saves a checkpoint before it ends the stage.
+    Ctrl-C, and SIGTERM where the program handles it, save a checkpoint before they end the stage.
 
     Args:
         model: the dual-path model.
@@ -57,6 +58,7 @@ def train_stage(
     Raises:
         ValueError: settings that exclude each other, naming them.
         RunError: `resume` is of another model or stage.
+        NotFinite: the loss or a weight is NaN or infinite; no checkpoint has such a weight.
     """
     if stage.cached_views and "backbone" not in stage.freeze:
         raise ValueError(
@@ -83,7 +85,8 @@ def train_stage(
         for epoch in range(state.epoch, stage.epochs):
             title = f"stage {stage.name}, epoch {epoch + 1}/{stage.epochs}"
             due = progress.save_if_older_than(60 * stage.checkpoint_minutes)
-            run_epoch(step, batches(epoch, state.step), state, due, title, steps_per_epoch)
+            run_epoch(step, batches(epoch, state.step), progress.scalars, due, title, steps_per_epoch)
+            check_finite(progress.weights, state)
             table = None
             if evaluate and ((epoch + 1) % stage.evaluate_every == 0 or epoch + 1 == stage.epochs):
                 with averages.in_place():
@@ -95,10 +98,10 @@ def train_stage(
                 state.finish_epoch(entry)
                 report(entry)
             due()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         progress.save()
         at = f"stage {stage.name}, epoch {state.epoch + 1}, step {state.step}"
-        raise KeyboardInterrupt(f"a checkpoint was saved at {at}") from None
+        raise type(interrupt)(f"a checkpoint was saved at {at}") from None
     averages.assign()
     progress.assign_best()
     return state.history
@@ -119,6 +122,7 @@ class _Progress:
         self.variables = self.weights | named_variables("optimizer", optimizer.variables) | averages.named()
         state, arrays = resume or (StageState(), {})
         self.state = dataclasses.replace(state)
+        self.scalars = StepScalars(self.state)
         self.best = with_prefix(arrays, "best")
         if resume:
             restore(self.variables, {name: array for name, array in arrays.items() if name not in self.best})
@@ -126,6 +130,9 @@ class _Progress:
         self._saved = time.monotonic()
 
     def save(self) -> None:
+        """Write a checkpoint, but none with weights that are not finite (`NotFinite`)."""
+        self.scalars.read()
+        check_finite(self.weights, self.state)
         self._save(dataclasses.replace(self.state), values(self.variables) | self.best)
         self._saved = time.monotonic()
 
@@ -151,12 +158,16 @@ class _Progress:
 def run_epoch(
     step: Step,
     batches: tf.data.Dataset,
-    state: StageState,
+    scalars: StepScalars,
     after_step: Callable[[], None],
     title: str,
     steps: int,
 ) -> None:
-    """Run the rest of an epoch of `steps` steps; `state` is up to date after each of them."""
+    """Run the rest of an epoch of `steps` steps.
+
+    The state of `scalars` is up to date after each of them, but for the sums, which are so after `scalars.read()`.
+    """
+    state = scalars.state
     started, before = time.monotonic(), state.seconds
     bar: Any = None
     with ExitStack() as stack:
@@ -165,18 +176,21 @@ def run_epoch(
             with uninterrupted():  # the weights and the state change together
                 if bar is None:  # the first step of a stage is traced and compiled, which can take a minute
                     with running_clock("compiling the training step"):
-                        scalars = {key: float(value) for key, value in step(batch).items()}
+                        scalars.add(step(batch))
                     progress = tqdm(desc=title, unit=" images", total=steps * size, initial=state.images)
                     bar = stack.enter_context(progress)
                 else:
-                    scalars = {key: float(value) for key, value in step(batch).items()}
-                state.sums = {key: state.sums.get(key, 0.0) + value for key, value in scalars.items()}
+                    scalars.add(step(batch))
                 state.step += 1
                 state.images += size
                 state.seconds = before + time.monotonic() - started
-            bar.set_postfix(loss=f"{state.sums['loss'] / state.step:.3f}", refresh=False)
+            scalars.read_if_due()
+            if state.sums and not scalars.waiting:
+                bar.set_postfix(loss=f"{state.sums['loss'] / state.step:.3f}", refresh=False)
             bar.update(size)
             after_step()
+        scalars.read()
+        state.seconds = before + time.monotonic() - started
 
 
 def _epoch_entry(

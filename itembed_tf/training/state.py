@@ -59,21 +59,24 @@ class RunState:
         histories: of the finished stages.
         stage: state of the unfinished one; None: all stages are finished.
         data: checksums of what the run is trained on (`itembed_tf.training.run_data`); {} in older checkpoints.
+        config: of the run, as TOML; "" in older checkpoints.
     """
 
     histories: Sequence[Sequence[EpochEntry]] = ()
     stage: StageState | None = None
     data: Mapping[str, str] = field(default_factory=dict)
+    config: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
             "histories": [[entry.to_json() for entry in history] for history in self.histories],
             "stage": self.stage.to_json() if self.stage else None,
             "data": dict(self.data),
+            "config": self.config,
         }
 
     @classmethod
     def from_json(cls, state: Mapping[str, Any]) -> RunState:
         histories = [[EpochEntry.from_json(entry) for entry in history] for history in state["histories"]]
         stage = StageState.from_json(state["stage"]) if state["stage"] else None
-        return cls(histories, stage, state.get("data", {}))
+        return cls(histories, stage, state.get("data", {}), state.get("config", ""))

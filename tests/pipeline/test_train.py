@@ -14,7 +14,8 @@ from itembed_tf.pipeline import stages, summaries, training_data
 from itembed_tf.pipeline.stages import continues
 from itembed_tf.pipeline.steps import training_steps
 from itembed_tf.text import Vocabulary
-from itembed_tf.training.run_directory import start_run, with_choices_of_run, write_metrics
+from itembed_tf.training.run_directory import write_metrics
+from itembed_tf.training.run_start import start_run, with_choices_of_run
 from itembed_tf.training.state import EpochEntry, RunState, StageState
 from itembed_tf.training.train_set import TrainSet
 from tests.support.toy_model import dual_path

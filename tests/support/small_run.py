@@ -43,7 +43,8 @@ def write_run(path: Path, dataset: Path) -> Path:
     from itembed_tf.config import load_config
     from itembed_tf.text import Vocabulary
     from itembed_tf.training.build import build_model
-    from itembed_tf.training.run_directory import save_weights, start_run, write_metrics
+    from itembed_tf.training.run_directory import save_weights, write_metrics
+    from itembed_tf.training.run_start import start_run
 
     config = load_config(None, [*SMALL, *dataset_settings(dataset)])
     start_run(path, config)

@@ -11,7 +11,8 @@ import pytest
 
 from itembed_tf.training.checkpoints import (
     Checkpoint,
-    checkpoint_file,
+    checkpoint_config,
+    checkpoint_files,
     drop_checkpoint,
     load_checkpoint,
     named_variables,
@@ -43,7 +44,7 @@ def test_checkpoint_round_trip(tmp_path: Path) -> None:
 
 
 def test_checkpoint_of_version_0_1_0_is_refused_with_a_remedy(tmp_path: Path) -> None:
-    file = checkpoint_file(tmp_path)
+    file = tmp_path / "checkpoints" / "latest.npz"
     file.parent.mkdir()
     with file.open("wb") as out:
         np.savez(out, state=np.array(json.dumps({"stage": 0})), a00000=np.zeros(3), a00001=np.zeros(3))
@@ -56,16 +57,16 @@ def test_checkpoint_of_version_0_1_0_is_refused_with_a_remedy(tmp_path: Path) ->
 @pytest.mark.parametrize("part", [0.0, 0.3, 0.95])
 def test_a_cut_checkpoint_is_refused_by_name(tmp_path: Path, part: float) -> None:
     save_checkpoint(tmp_path, Checkpoint(RunState(), {"model/a": np.arange(2000.0)}))
-    file = checkpoint_file(tmp_path)
+    (file,) = checkpoint_files(tmp_path)
     file.write_bytes(file.read_bytes()[: int(part * file.stat().st_size)])
-    with pytest.raises(RunError, match=rf"{file} is damaged .*: restore it from a copy, or remove it"):
+    with pytest.raises(RunError, match=rf"{file} is damaged .*: restore it from a copy, or remove the folder"):
         load_checkpoint(tmp_path)
 
 
 def test_a_checkpoint_without_state_is_refused_by_name(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, Checkpoint(RunState(), {}))
-    np.savez(checkpoint_file(tmp_path), a=np.zeros(2))
-    with pytest.raises(RunError, match=r"latest.npz is damaged \('state'\)"):
+    np.savez(checkpoint_files(tmp_path)[0], a=np.zeros(2))
+    with pytest.raises(RunError, match=r"checkpoint-000001.npz is damaged \('state'\)"):
         load_checkpoint(tmp_path)
 
 
@@ -132,3 +133,31 @@ def test_variables_are_restored_by_name_not_by_order() -> None:
     restore(named_variables("model", other.variables, other), dict(reversed(arrays.items())))
     for one, two in zip(model.variables, other.variables, strict=True):
         np.testing.assert_array_equal(one.numpy(), two.numpy())
+
+
+def test_the_newest_checkpoints_are_kept_and_a_damaged_one_falls_back_to_the_one_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(5):
+        save_checkpoint(tmp_path, Checkpoint(RunState(), {"model/a": np.full(2000, number)}), keep=3)
+    files = checkpoint_files(tmp_path)
+    assert [file.name for file in files] == [f"checkpoint-{number:06d}.npz" for number in (5, 4, 3)]
+    for file in files[:2]:
+        file.write_bytes(file.read_bytes()[:-100])
+    loaded = load_checkpoint(tmp_path)
+    assert loaded is not None and loaded.arrays["model/a"][0] == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and lines[0].startswith(f"warning: {files[0]} is damaged")
+    assert lines[0].endswith("the run continues from the one before, checkpoint-000003.npz")
+    files[2].write_bytes(b"")
+    with pytest.raises(RunError, match=r"checkpoint-000005.npz is damaged .*, and so are the 2 before it: restore"):
+        load_checkpoint(tmp_path)
+
+
+def test_the_checkpoint_of_an_earlier_version_is_continued_and_then_dropped(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, Checkpoint(RunState(), {"model/a": np.zeros(1)}))
+    checkpoint_files(tmp_path)[0].rename(tmp_path / "checkpoints" / "latest.npz")
+    assert load_checkpoint(tmp_path) is not None
+    save_checkpoint(tmp_path, Checkpoint(RunState(config="seed = 7"), {}), keep=1)
+    assert [file.name for file in checkpoint_files(tmp_path)] == ["checkpoint-000001.npz"]
+    assert checkpoint_config(tmp_path) == "seed = 7"

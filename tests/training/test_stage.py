@@ -17,8 +17,10 @@ from itembed_tf.config import LOSS_SETTINGS, Stage, parse_losses
 from itembed_tf.config.losses import INSTANCE_LOSSES
 from itembed_tf.data.batches import Items, batches, draw_epoch
 from itembed_tf.data.sources import feature_source
+from itembed_tf.errors import Terminated
 from itembed_tf.models.backbones import build_backbone
 from itembed_tf.models.dual_path import parts
+from itembed_tf.program import resumable
 from itembed_tf.training.checkpoints import Arrays
 from itembed_tf.training.errors import RunError
 from itembed_tf.training.freezing import freeze_parts, part_names
@@ -27,6 +29,7 @@ from itembed_tf.training.losses import LOSSES, hardest_candidate, ranking_loss
 from itembed_tf.training.stage import train_stage
 from itembed_tf.training.state import EpochEntry, StageState
 from itembed_tf.training.step import Averages, compiled_step
+from itembed_tf.training.step_scalars import NotFinite
 from tests.support.toy_model import LENGTH, SIZE, WORDS, dual_path
 
 IMAGES, BATCH = 12, 4
@@ -521,6 +524,30 @@ def test_run_resumed_after_ctrl_c_ends_with_the_same_weights():
     again = toy(dropout=0.3)
     run(again, evaluate=tables(*RSUMS[1:]), resume=(state, arrays), **how)
     assert all(np.array_equal(a, b) for a, b in zip(values(complete), values(again), strict=True))
+
+
+def test_sigterm_of_a_program_saves_a_checkpoint_too():
+    """Not within a step: the checkpoint is that of a whole number of them."""
+    kept: list[Any] = []
+
+    def evaluate() -> dict[str, Any]:
+        signal.raise_signal(signal.SIGTERM)
+        return {"rsum": 1.0}
+
+    before = signal.getsignal(signal.SIGTERM)
+    place = r"saved at stage toy, epoch 1, step 3"
+    with pytest.raises(Terminated, match=place) as ended, resumable("itembed train X"):
+        run(toy(), evaluate=evaluate, save=lambda state, arrays: kept.append(state))
+    assert ended.value.args[-1] == "continue with: itembed train X"
+    assert (kept[-1].epoch, kept[-1].step) == (0, STEPS)
+    assert signal.getsignal(signal.SIGTERM) is before, "the process has its handler again"
+
+
+def test_a_loss_that_is_not_finite_stops_and_no_checkpoint_has_such_weights():
+    kept: list[Any] = []
+    with pytest.raises(NotFinite, match=r"epoch 1, step [123]: "):
+        run(toy(), learning_rate=1e38, optimizer="sgd", checkpoint_minutes=0.0, save=lambda *saved: kept.append(saved))
+    assert kept and all(np.isfinite(array).all() for _, arrays in kept for array in arrays.values())
 
 
 def test_keyboard_interrupt_is_raised_after_the_block():
