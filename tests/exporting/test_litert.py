@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,8 +17,11 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from keras import layers
+from PIL import Image
+from playwright.sync_api import sync_playwright
 
 import itembed_tf.exporting
+from benchmarks.edge_page import served
 from itembed_tf import export
 from itembed_tf.config import load_config
 from itembed_tf.data.readers import Group
@@ -201,6 +205,45 @@ def test_the_example_finds_images_with_litert_js(dev, exported, tmp_path, precis
     assert done.returncode == 1 and "made by another pair of encoders" in done.stderr
 
 
+CHROMIUM = os.environ.get("ITEMBED_CHROMIUM") or shutil.which("chromium")
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium: apt-get install chromium, or name it in ITEMBED_CHROMIUM")
+@pytest.mark.skipif(not (NODE / "node_modules").exists(), reason="needs `npm ci` in export/edge/node")
+def test_the_page_finds_images_in_a_browser_without_a_network(dev, exported, tmp_path):
+    """As typed; the address holds the query; unknown words and a gallery of other encoders are said."""
+    out, _ = exported
+    gallery, page = tmp_path / "gallery", tmp_path / "page"
+    gallery.mkdir()
+    dev.live.images.astype("<f4").tofile(gallery / "embeddings.f32")
+    (gallery / "names.txt").write_text("".join(f"{colour}.jpg\n" for colour in COLOURS))
+    (gallery / "gallery.json").write_text(json.dumps({"contract": text_json(out)["contract"]}))
+    make = [sys.executable, EDGE / "make_page.py", out / "text_encoder.int8.tflite", gallery, page]
+    done = subprocess.run(make, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "http.server --bind 127.0.0.1" in done.stdout, done.stderr
+    again = subprocess.run(make, capture_output=True, text=True, check=False)
+    assert again.returncode == 1 and again.stderr.startswith(f"error: {page} exists already")
+    with served(page) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        tab = browser.new_page()
+        tab.route(lambda url: not url.startswith(address), lambda route: route.abort())
+        tab.goto(f"{address}#q=The+RED+one")
+        tab.wait_for_selector("#results li")
+        assert tab.locator("#results li").first.inner_text().split()[0] == "red.jpg"
+        assert "Unknown words: the, one" in tab.inner_text("#status")
+        tab.locator("#query").fill("blue")
+        tab.wait_for_function("() => document.querySelector('#results li').innerText.includes('blue.jpg')")
+        assert tab.url.endswith("#q=blue")
+        tab.locator("#query").fill("zeppelin")
+        tab.wait_for_function("() => !document.querySelector('#results li')")
+        assert tab.inner_text("#status") == "Unknown: zeppelin. Use other words."
+        (page / "gallery.json").write_text(json.dumps({"contract": "another"}))
+        tab.reload()
+        tab.wait_for_selector("#status.problem")
+        assert "made by another pair of encoders" in tab.inner_text("#status")
+        browser.close()
+
+
 def test_a_gallery_has_the_embeddings_of_the_encoder(small_export, small_dataset, tmp_path):
     """Unreadable images are named and left out."""
     (tmp_path / "images").mkdir()
@@ -208,9 +251,13 @@ def test_a_gallery_has_the_embeddings_of_the_encoder(small_export, small_dataset
         shutil.copy(small_dataset / name, tmp_path / "images")
     (tmp_path / "images" / "cut.jpg").write_bytes(b"\xff\xd8\xff")
     command = [sys.executable, EDGE / "make_gallery.py", small_export, tmp_path / "images", tmp_path / "gallery"]
+    command += ["--thumbnails", "5"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "cut.jpg: a truncated or damaged image" in done.stderr, done.stderr[-2000:]
     assert (tmp_path / "gallery/names.txt").read_text() == "0.png\n1.png\n"
+    with Image.open(tmp_path / "gallery/thumbnails/1.jpg") as thumbnail:
+        assert min(thumbnail.size) == 5
+    assert sorted(file.name for file in (tmp_path / "gallery/thumbnails").iterdir()) == ["0.jpg", "1.jpg"]
     embeddings = np.fromfile(tmp_path / "gallery/embeddings.f32", "<f4").reshape(2, -1)
     encode = tf.saved_model.load(str(small_export / "image_encoder/1")).signatures["serving_default"]
     files = [(small_dataset / name).read_bytes() for name in ("0.png", "1.png")]
