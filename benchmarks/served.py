@@ -25,7 +25,7 @@ class Served(NamedTuple):
     process: subprocess.Popen[str]
 
 
-def toy_export(out: Path, seed: int = 0, version: int | None = None) -> Path:
+def toy_export(out: Path, seed: int = 0, version: int | None = None, tokenizer: str = "words") -> Path:
     """Export a pair of tiny encoders with random weights; the version is the next free one. Returns `out`."""
     import keras
     from keras import layers
@@ -43,7 +43,7 @@ def toy_export(out: Path, seed: int = 0, version: int | None = None) -> Path:
     pair = EncoderPair(
         image_encoder=keras.Model(image, x, name="image_encoder"),
         text_encoder=keras.Model(ids, y, name="text_encoder"),
-        vocabulary=Vocabulary(words=WORDS, tokenizer="words", lowercase=True, length=LENGTH),
+        vocabulary=Vocabulary(words=WORDS, tokenizer=tokenizer, lowercase=True, length=LENGTH),
         size=SIZE,
         fit="stretch",
         flip=False,
