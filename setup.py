@@ -64,6 +64,7 @@ EXTRAS = {
     "search": ["faiss-cpu>=1.12", "h11>=0.16"],
     "milvus": ["pymilvus>=3.0"],
     "mcp": ["mcp~=2.3"],
+    "hub": ["huggingface-hub>=1.0,<3"],
     "serving": [
         "grpcio-health-checking>=1.70",
         "grpcio-reflection>=1.70",

@@ -71,7 +71,6 @@ WRONG = (
     Wrong("stages.2.epochs=1", "1", "stages 0 to 1", key="stages.2"),
     # top level
     Wrong("seed=-1", "-1", "0 to 4294967295"),
-    Wrong("max_pixels=0", "0", ">= 1"),
     Wrong("embedding_size=0", "0", "1 to 65536"),
     Wrong("precision=float16", "float16", "mixed_float16"),
     Wrong("max_broken_percent=101", "101", "0 to 100"),
@@ -113,7 +112,7 @@ WRONG = (
     Wrong("text_tower.word_width=300", "300", "50 dimensions"),
     Wrong("text_tower.strides=[1, 2]", "[1, 2]", "each of the 1 stages"),
     Wrong("text_tower.pooling=avg", "avg", "mean+max"),
-    # sentence features, classes, memory, model, CCA, evaluation
+    # sentence features, classes, memory, model, CCA, evaluation, card
     Wrong("sentence.kind=mean", "mean", 'text_tower.variant = "features"'),
     Wrong("classes.clusters=-5", "-5", ">= 0"),
     Wrong("memory.weight=0.5", "0.5", "memory.rows is 0"),
@@ -122,6 +121,7 @@ WRONG = (
     Wrong("model.start=cca", "cca", 'text_tower.head = "fc"'),
     Wrong("cca.regularisation=0.5", "0.5", 'model.start = "cca"'),
     Wrong("evaluation.shifts=right", "right", "left, all"),
+    Wrong("card.license=Apache 2.0", "Apache 2.0", "apache-2.0"),
     # stages
     Wrong("stages.0.losses.nosuch=1", "1", "infonce"),
     Wrong("stages.0.losses.infonce.temperature=0", "0", "> 0"),

@@ -60,7 +60,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--to", default="saved_model", choices=("saved_model", "litert", "onnx", "search"), help="default: saved_model"
     )
-    add_settings(parser, "override evaluation.flip, .crops, .shifts or image.fit, or the location of the dataset")
+    add_settings(parser, "override evaluation.flip, .crops, .shifts, image.fit, card, or the location of the dataset")
     saved_model = parser.add_argument_group("SavedModel and ONNX")
     saved_model.add_argument(
         "--pca",

@@ -80,7 +80,7 @@ def without_exports() -> Iterator[None]:
     from itembed_tf.pipeline import outputs
 
     with pytest.MonkeyPatch.context() as patch:
-        for step in ("write_saved_models", "write_litert_text_encoder"):
+        for step in ("write_saved_models", "write_litert_text_encoder", "write_card"):
             patch.setattr(outputs, step, lambda *_, **__: None)
         yield
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from itembed_tf.config.backbone_forms import kind_of, preset_folder, source_of
+from itembed_tf.config.checks_card import check_card
 from itembed_tf.config.checks_model import check_model
 from itembed_tf.config.checks_stage import check_stages
 from itembed_tf.config.choices import DATASETS
@@ -46,6 +47,7 @@ def check_settings(config: Config) -> None:
     if not config.dataset.merge:  # `itembed doctor` uses leaks without a merge file too
         refuse_ignored("dataset", config.dataset, ["leaks"], "dataset.merge is empty")
     check_augmentation(config)
+    check_card(config.card)
     if not config.memory.rows:
         refuse_ignored("memory", config.memory, ["weight", "temperature"], "memory.rows is 0")
     if config.from_run:

@@ -50,3 +50,13 @@ class Teaching:
 
     target: ClassVar[str] = "itembed_tf.teaching.preparation.teaching_data"
     keep: bool = key(True, "write teaching.npz, of about the size of the text encoder; needs calibration.rows above 0")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the model card of an export says that a run cannot know (docs/artifacts.md)."""
+
+    target: ClassVar[str] = "itembed_tf.exporting.card.model_card"
+    languages: tuple[str, ...] = key((), 'languages of the captions, by their ISO 639 codes, such as ["en"]')
+    license: str = key("unknown", "licence of the weights, by its identifier at Hugging Face, such as apache-2.0")
+    data_license: str = key("", "licence of the dataset in words; empty: that of the dataset where known, else unknown")

@@ -12,7 +12,7 @@ from typing import ClassVar
 from itembed_tf.config import choices
 from itembed_tf.config.classifier import Cca, Classes, Model
 from itembed_tf.config.key import key
-from itembed_tf.config.measurement import Calibration, Evaluation, Memory, Teaching
+from itembed_tf.config.measurement import Calibration, Card, Evaluation, Memory, Teaching
 from itembed_tf.config.stage import DEFAULT_STAGES, Stage
 from itembed_tf.config.towers import ImageTower, TextTower
 
@@ -172,5 +172,6 @@ class Config:
     evaluation: Evaluation = Evaluation()
     calibration: Calibration = Calibration()
     teaching: Teaching = Teaching()
+    card: Card = Card()
     members: tuple[Member, ...] = ()
     stages: tuple[Stage, ...] = DEFAULT_STAGES

@@ -14,6 +14,7 @@ from itembed_tf.data.readers import Group, read_dataset
 from itembed_tf.evaluation.embeddings import Embeddings, embed_split
 from itembed_tf.evaluation.evaluate import evaluate_embeddings
 from itembed_tf.export_layout import litert_name
+from itembed_tf.exporting.card import write_card
 from itembed_tf.exporting.litert_convert import PRECISIONS, converter, embed_all
 from itembed_tf.exporting.litert_files import parity_settings, text_parity, write_beside
 from itembed_tf.exporting.litert_targets import (
@@ -98,7 +99,10 @@ def export_litert(
     with locked_folder(out, "give another output folder"):
         steps.start("embed dev with the float32 model")
         pair, dev, train = read_dev(run, overrides)
-        return write_measured(out, pair, dev, train, text=text, image=image, accept_loss=accept_loss, steps=steps)
+        export = write_measured(out, pair, dev, train, text=text, image=image, accept_loss=accept_loss, steps=steps)
+        if any(file.written for file in export.files):
+            write_card(out, run, overrides)
+        return export
 
 
 def read_dev(run: str | Path, overrides: Sequence[str] = ()) -> tuple[EncoderPair, Dev, list[Group]]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from itembed_tf.config import Config, ConfigError, arguments, load_config
 from itembed_tf.config.backbone_forms import check_views
+from itembed_tf.config.checks_card import check_card
 from itembed_tf.files import checksum
 from itembed_tf.models.dual_path import encoder
 from itembed_tf.progress import running_clock
@@ -115,7 +116,7 @@ def load_pair(run: str | Path, overrides: Sequence[str] = ()) -> tuple[keras.Mod
 
     Args:
         run: run directory.
-        overrides: ``section.key=value``, of evaluation.flip, evaluation.crops, evaluation.shifts and image.fit.
+        overrides: ``section.key=value``, of evaluation.flip, evaluation.crops, evaluation.shifts, image.fit and card.
 
     Raises:
         RunError: the run does not exist or has not finished.
@@ -124,10 +125,11 @@ def load_pair(run: str | Path, overrides: Sequence[str] = ()) -> tuple[keras.Mod
     opened = open_run(run)
     config = load_config(opened.path / "config.toml", overrides)
     image = replace(opened.config.image, fit=config.image.fit)
-    if replace(opened.config, evaluation=config.evaluation, image=image) != config:
+    check_card(config.card)
+    if replace(opened.config, evaluation=config.evaluation, image=image, card=config.card) != config:
         raise ConfigError(
             f"--set {' '.join(overrides)}: an export can change evaluation.flip, evaluation.crops, "
-            "evaluation.shifts and image.fit; everything else is fixed by the training"
+            "evaluation.shifts, image.fit and the section card; everything else is fixed by the training"
         )
     check_views(config)
     with running_clock(f"loading the model of {opened.path}"):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from itembed_tf.export_layout import TEACHING_FILE
 from itembed_tf.exporting.calibration import calibration_of_export
+from itembed_tf.exporting.card import write_card
 from itembed_tf.exporting.pair import load_pair
 from itembed_tf.exporting.pca import PcaResult, apply_pca
 from itembed_tf.exporting.saved_model import SavedModels, write_saved_models
@@ -33,7 +34,7 @@ def export_saved_models(
     """Export both encoders of a finished run (`write_saved_models`), reporting progress on standard error.
 
     ``calibration.npz`` is written too, where the run has it for the same encoders, or its dataset is available;
-    ``teaching.npz``, where the run has it for the same encoders.
+    ``teaching.npz``, where the run has it for the same encoders; and ``README.md``, the model card (`write_card`).
 
     Args:
         run: run directory; with `pca` its dataset must be available.
@@ -61,6 +62,7 @@ def export_saved_models(
         else:  # none rather than one of an earlier version
             (models.folder / CALIBRATION_FILE).unlink(missing_ok=True)
         copy_teaching_data(Path(run) / "encoders", models)
+        write_card(out, run, overrides, pca=pca is not None)
     return SavedModelExport(models, line, result)
 
 

@@ -17,7 +17,7 @@ from itembed_tf.data.unreadable import UnreadableImage
 from itembed_tf.evaluation.calibration import describe_calibration
 from itembed_tf.evaluation.embeddings import embedder
 from itembed_tf.evaluation.evaluate import evaluate_embeddings
-from itembed_tf.exporting import encoder_pair, write_litert_text_encoder, write_saved_models
+from itembed_tf.exporting import encoder_pair, write_card, write_litert_text_encoder, write_saved_models
 from itembed_tf.pipeline import steps as titles
 from itembed_tf.pipeline.calibration import write_search_data
 from itembed_tf.pipeline.summaries import stage_summaries
@@ -88,6 +88,7 @@ def finish_run(
         )
         metrics[shown]["hubness_corrected"] = corrected.to_json()
         print("\n".join(describe_calibration(calibration)), flush=True)
+    write_card(path / "encoders", path, metrics=metrics)
     steps.start(titles.REPORT)
     with running_clock("writing the report"):
         write_report(
