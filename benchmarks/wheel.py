@@ -283,6 +283,7 @@ WITHOUT = {
     "proposals": ("cv2", "localise localisation --set dataset.root=images"),
     "search": ("h11", "demo photos.index"),
     "mcp": ("mcp", "mcp photos.index"),
+    "hub": ("huggingface_hub", "push exports me/exports"),
     "milvus": ("pymilvus", "search photos.index dog --engine milvus://localhost:1"),
     "keras-hub": ("keras_hub", "train openmoji other --set image_tower.backbone=keras_hub:dinov2_base"),
     "onnx": ("tf2onnx,onnx,onnxruntime", "export run other --to onnx"),

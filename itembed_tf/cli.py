@@ -47,6 +47,8 @@ GROUPS = {
         "serve": Command("itembed_tf.serve", "serve exports on this machine by gRPC and REST"),
         "client": Command("itembed_tf.client.__main__", "request embeddings or a ranking from a server"),
         "kit": Command("itembed_tf.kit", "write the files for TF Serving on Docker or Kubernetes"),
+        "push": Command("itembed_tf.push", "upload an export to Hugging Face, with its model card"),
+        "pull": Command("itembed_tf.pull", "download an export from Hugging Face and check it"),
         "load": Command("itembed_tf.load_test", "measure the throughput and latency of a server"),
     },
 }

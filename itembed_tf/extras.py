@@ -30,6 +30,8 @@ OTHER_WORDS = 'set word_vectors.source = "skip-gram", which is trained on the ca
 OTHER_WEIGHTS = "name a file in image_tower.weights"
 FEATURES = {
     "itembed serve": Feature("serving", ("grpc_health", "grpc_reflection", "prometheus_client", "h11", "orjson")),
+    "itembed push": Feature("hub", ("huggingface_hub",)),
+    "itembed pull": Feature("hub", ("huggingface_hub",)),
     "itembed mcp": Feature("mcp", ("mcp",)),
     "itembed demo": Feature("search", ("h11",)),
     "itembed load": Feature("load", ("locust", "gevent")),

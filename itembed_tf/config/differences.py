@@ -11,7 +11,7 @@ from itembed_tf.config.schema import Config
 
 PLACES = ("dataset.root", "dataset.shards", "dataset.images")  # settings that say where the data is
 # Settings with which the weights and figures of a run are the same (but for rounding, of the batch of an evaluation).
-WITHOUT_EFFECT = re.compile(r"evaluation\.batch_size|stages\.\d+\.(checkpoint_minutes|checkpoints)")
+WITHOUT_EFFECT = re.compile(r"evaluation\.batch_size|card\.\w+|stages\.\d+\.(checkpoint_minutes|checkpoints)")
 ABSENT = "absent"
 
 

@@ -43,8 +43,8 @@ def front_matter(
 
 def model_index(title: str, table: RetrievalTable) -> list[dict[str, Any]]:
     """The figures of a retrieval table in the form of a model index, with protocol and 95 % intervals."""
-    dataset = {"type": table.dataset, "name": table.dataset, "split": table.split}
-    dataset |= {"args": {"gallery_images": table.gallery_images, "gallery_captions": table.gallery_captions}}
+    gallery = {"gallery_images": table.gallery_images, "gallery_captions": table.gallery_captions}
+    dataset = {"type": table.dataset, "name": table.dataset, "split": table.split, "args": gallery}
     return [{"name": title, "results": [{"task": TASK, "dataset": dataset, "metrics": _metrics(table)}]}]
 
 

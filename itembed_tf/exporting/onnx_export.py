@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from itembed_tf.export_layout import IMAGE_ENCODER, TEXT_ENCODER, onnx_name
+from itembed_tf.exporting.card import write_card
 from itembed_tf.exporting.contract import Parity, format_json, package_versions
 from itembed_tf.exporting.litert_files import image_input, image_settings, parity_settings, text_files, text_settings
 from itembed_tf.exporting.onnx_convert import OPSET, convert_onnx, onnx_function
@@ -65,6 +66,7 @@ def export_onnx(
         pair, result = (load_pair(run, overrides)[1], None) if pca is None else apply_pca(run, pca, overrides)
         steps.start("convert both encoders, compare them with the live model")
         files = write_onnx(out, pair, cut=result.to_json() if result else None)
+        write_card(out, run, overrides, pca=pca is not None)
     return OnnxExport(files, pair.contract, result)
 
 

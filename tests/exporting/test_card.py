@@ -20,6 +20,7 @@ from itembed_tf.training.run_directory import read_metrics, write_metrics
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 repocard_data = pytest.importorskip("huggingface_hub.repocard_data")
+pytest.importorskip("tf2onnx")
 pytestmark = pytest.mark.usefixtures("shallow_backbone")
 SETTINGS = ["card.languages=['en', 'pt-BR']", "card.license=apache-2.0", "card.data_license=CC BY 4.0"]
 LITERT = ("--to", "litert", "--text", "float32", "--image", "")
@@ -50,16 +51,16 @@ def run(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def exports(run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """An export of each format, of one folder with both, and a shortened one."""
+    """An export of each format, and a shortened one."""
     folder = tmp_path_factory.mktemp("exports")
     words = [word for setting in SETTINGS for word in ("--set", setting)]
-    commands = {"SavedModel": (), "LiteRT": LITERT, "PCA": ("--pca", "6")}
+    commands = {"SavedModel": (), "LiteRT": LITERT, "ONNX": ("--to", "onnx"), "PCA": ("--to", "onnx", "--pca", "6")}
     for name, options in commands.items():
         assert export.main([str(run), str(folder / name), *options, *words]) == 0
     return {name: folder / name for name in commands}
 
 
-@pytest.mark.parametrize("name", ["SavedModel", "LiteRT"])
+@pytest.mark.parametrize("name", ["SavedModel", "LiteRT", "ONNX"])
 def test_the_figures_of_a_card_are_those_of_metrics_json(name, run, exports):
     card = huggingface_hub.ModelCard.load(exports[name] / "README.md")
     metadata = huggingface_hub.metadata_load(exports[name] / "README.md")
@@ -79,7 +80,7 @@ def test_the_figures_of_a_card_are_those_of_metrics_json(name, run, exports):
     assert f"| both | rsum | {test['rsum']:.1f} | 210.5 to 300.2 |" in card.text
 
 
-@pytest.mark.parametrize(("name", "tag"), [("SavedModel", "savedmodel"), ("LiteRT", "litert")])
+@pytest.mark.parametrize(("name", "tag"), [("SavedModel", "savedmodel"), ("LiteRT", "litert"), ("ONNX", "onnx")])
 def test_a_card_names_task_language_licences_contract_and_sizes(name, tag, exports):
     card = huggingface_hub.ModelCard.load(exports[name] / "README.md")
     data = card.data.to_dict()
@@ -92,15 +93,15 @@ def test_a_card_names_task_language_licences_contract_and_sizes(name, tag, expor
     assert total == sum(file.stat().st_size for file in files if not file.name.startswith("."))
 
 
-@pytest.mark.parametrize(("name", "shapes"), [("SavedModel", ["(1, 16)", "(1, 16)"]), ("LiteRT", ["(1, 16)"])])
-def test_the_call_in_a_card_runs(name, shapes, exports, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("name", "calls"), [("SavedModel", 2), ("LiteRT", 1), ("ONNX", 1)])
+def test_the_call_in_a_card_runs(name, calls, exports, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "copy"
     shutil.copytree(exports[name], folder)
     (folder / "photo.jpg").write_bytes(tf.io.encode_jpeg(tf.zeros([9, 12, 3], tf.uint8)).numpy())
     (snippet,) = re.findall("```python\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), re.S)
     monkeypatch.chdir(folder)
     exec(snippet, {})
-    assert re.findall(r"\(\d+, \d+\)", capsys.readouterr().out) == shapes
+    assert re.findall(r"\(\d+, \d+\)", capsys.readouterr().out) == ["(1, 16)"] * calls
 
 
 def test_other_encoders_than_the_measured_ones_have_no_figures(run, exports, tmp_path):
