@@ -41,7 +41,7 @@ WRONG = {
     "export nowhere out --pca 0": (2, "the minimum is 1"),
     "export nowhere out --text int8": (2, "--to litert"),
     "export nowhere out --to litert --text int4": (2, "float16"),
-    "export nowhere out --to onnx": (2, "litert"),
+    "export nowhere out --to coreml": (2, "onnx"),
     "serve nowhere": (1, "itembed export RUN nowhere"),
     "serve nowhere --label stable": (2, "NAME=N"),
     "client localhost:1 rank": (2, "a text and one image file"),

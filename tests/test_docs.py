@@ -269,6 +269,7 @@ PROGRAMS: dict[str, Callable[..., None]] = {
     "cd": check_files_of_ours,
     "head": check_files_of_ours,
     "tensorboard": one_of("--logdir"),
+    "hf": one_of("auth"),
 }
 
 
