@@ -64,6 +64,8 @@ EXTRAS = {
     "search": ["faiss-cpu>=1.12", "h11>=0.16"],
     "milvus": ["pymilvus>=3.0"],
     "mcp": ["mcp~=2.3"],
+    "mlflow": ["mlflow>=3"],
+    "wandb": ["wandb>=0.20"],
     "hub": ["huggingface-hub>=1.0,<3"],
     "serving": [
         "grpcio-health-checking>=1.70",
@@ -90,7 +92,9 @@ EXTRAS = {
         "twine>=6.1",
     ],
 }
-EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
+APART = ("mlflow",)  # MLflow requires an older cachetools than the versions in constraints.txt
+of_all = {requirement for name, extra in EXTRAS.items() if name not in APART for requirement in extra}
+EXTRAS["all"] = sorted(of_all)
 
 README = HERE / "README.md"
 SHIPPED = ("configs", "serving/templates", "export/edge")  # folders of the checkout that a wheel contains too

@@ -71,6 +71,7 @@ WRONG = (
     Wrong("stages.2.epochs=1", "1", "stages 0 to 1", key="stages.2"),
     # top level
     Wrong("max_pixels=0", "0", ">= 1"),
+    Wrong('loggers=["mlfow"]', "mlfow", "tensorboard, mlflow, wandb"),
     Wrong("seed=-1", "-1", "0 to 4294967295"),
     Wrong("embedding_size=0", "0", "1 to 65536"),
     Wrong("precision=float16", "float16", "mixed_float16"),
@@ -91,7 +92,6 @@ WRONG = (
     Wrong("augmentation.crop_area=[0.0, 1.0]", "0.0", "> 0 and <= 1", key="augmentation.crop_area"),
     Wrong("augmentation.crop_area=[0.9, 0.5]", "[0.9, 0.5]", "[minimum, maximum]"),
     Wrong("augmentation.crop_aspect=[1.0]", "[1.0]", "a list of 2"),
-    Wrong("augmentation.flip=1", "1", "true or false"),
     Wrong("data.word_dropout=1.0", "1.0", ">= 0 and < 1"),
     # text and word vectors
     Wrong("text.tokenizer=bpe", "bpe", "words, unicode"),

@@ -283,6 +283,8 @@ WITHOUT = {
     "proposals": ("cv2", "localise localisation --set dataset.root=images"),
     "search": ("h11", "demo photos.index"),
     "mcp": ("mcp", "mcp photos.index"),
+    "mlflow": ("mlflow", "train images other --set loggers=['mlflow']"),
+    "wandb": ("wandb", "train images other --set loggers=['wandb']"),
     "hub": ("huggingface_hub", "push exports me/exports"),
     "milvus": ("pymilvus", "search photos.index dog --engine milvus://localhost:1"),
     "keras-hub": ("keras_hub", "train openmoji other --set image_tower.backbone=keras_hub:dinov2_base"),

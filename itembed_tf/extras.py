@@ -30,6 +30,8 @@ OTHER_WORDS = 'set word_vectors.source = "skip-gram", which is trained on the ca
 OTHER_WEIGHTS = "name a file in image_tower.weights"
 FEATURES = {
     "itembed serve": Feature("serving", ("grpc_health", "grpc_reflection", "prometheus_client", "h11", "orjson")),
+    "logger mlflow": Feature("mlflow", ("mlflow",), "leave it out of loggers"),
+    "logger wandb": Feature("wandb", ("wandb",), "leave it out of loggers"),
     "itembed push": Feature("hub", ("huggingface_hub",)),
     "itembed pull": Feature("hub", ("huggingface_hub",)),
     "itembed mcp": Feature("mcp", ("mcp",)),
@@ -91,6 +93,9 @@ def require_training(config: Config) -> None:
     from itembed_tf.config import member_configs
 
     require_data(config)
+    for name in config.loggers:
+        if f"logger {name}" in FEATURES:
+            require(f"logger {name}")
     for each in member_configs(config):
         if f"word vectors {each.word_vectors.source}" in FEATURES:
             require(f"word vectors {each.word_vectors.source}")

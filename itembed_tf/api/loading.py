@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from itembed_tf.api.model import ImageTextModel
 from itembed_tf.export_layout import CONTRACT_FILE, DEFAULT_SIGNATURE, ENCODERS
+
+if TYPE_CHECKING:  # it imports TensorFlow
+    from itembed_tf.training.loggers import TrainingLogger
 
 
 def load(path: str | PathLike[str]) -> ImageTextModel:
@@ -38,6 +41,7 @@ def train(
     run: str | PathLike[str] | None = None,
     *,
     settings: Mapping[str, Any] | None = None,
+    loggers: Sequence[TrainingLogger] = (),
 ) -> ImageTextModel:
     """Train as ``itembed train`` does, and load the result. A stopped training is continued by the same call.
 
@@ -45,6 +49,8 @@ def train(
         config: name of a config, a TOML file, or a folder of images with a ``captions.csv``.
         run: run directory; None: ``runs/<name of the config>``.
         settings: "section.key" -> value, for example ``{"model.scale": 10.0, "stages.0.epochs": 5}``.
+        loggers: objects with ``on_stage``, ``on_epoch`` and ``on_end`` (`itembed_tf.training.loggers.TrainingLogger`),
+            which get the figures of each epoch, beside the loggers that the config names.
 
     Raises:
         ConfigError: an unknown config, setting or value.
@@ -62,7 +68,7 @@ def train(
     path = Path(run or Path("runs") / named.name)
     from itembed_tf.pipeline.train import train as train_run
 
-    train_run(loaded, path)
+    train_run(loaded, path, loggers=loggers)
     return load(path)
 
 

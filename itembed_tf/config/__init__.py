@@ -10,7 +10,7 @@ from itembed_tf.config.command_line import (
     resolve_config,
 )
 from itembed_tf.config.describe import describe_keys
-from itembed_tf.config.differences import PLACES, Difference, differences, is_place, matters
+from itembed_tf.config.differences import PLACES, Difference, differences, flat_settings, is_place, matters
 from itembed_tf.config.dump import arguments, dump_config
 from itembed_tf.config.errors import ConfigError
 from itembed_tf.config.losses import HARD_NEGATIVES, LOSS_SETTINGS, Loss
@@ -40,6 +40,7 @@ __all__ = [
     "differences",
     "distinct_backbones",
     "dump_config",
+    "flat_settings",
     "frozen_backbone",
     "is_place",
     "list_configs",

@@ -48,6 +48,7 @@ CROPS = (0, 1, 4, 5)
 SHIFTS = ("left", "all")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
+LOGGERS = ("tensorboard", "mlflow", "wandb")
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("constant", "steps", "cosine")
 KEEPS = ("best", "last")

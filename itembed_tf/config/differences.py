@@ -11,7 +11,7 @@ from itembed_tf.config.schema import Config
 
 PLACES = ("dataset.root", "dataset.shards", "dataset.images")  # settings that say where the data is
 # Settings with which the weights and figures of a run are the same (but for rounding, of the batch of an evaluation).
-WITHOUT_EFFECT = re.compile(r"evaluation\.batch_size|card\.\w+|stages\.\d+\.(checkpoint_minutes|checkpoints)")
+WITHOUT_EFFECT = re.compile(r"evaluation\.batch_size|card\.\w+|loggers|stages\.\d+\.(checkpoint_minutes|checkpoints)")
 ABSENT = "absent"
 
 
@@ -25,7 +25,7 @@ class Difference(NamedTuple):
 
 def differences(before: Config, now: Config) -> list[Difference]:
     """The settings that differ, in the order of their keys; what one config lacks has the value "absent"."""
-    one, other = dict(_flat(plain(before))), dict(_flat(plain(now)))
+    one, other = dict(flat_settings(before)), dict(flat_settings(now))
     return [
         Difference(key, one.get(key, ABSENT), other.get(key, ABSENT))
         for key in sorted(one.keys() | other.keys())
@@ -41,6 +41,11 @@ def is_place(difference: Difference) -> bool:
 def matters(difference: Difference) -> bool:
     """Whether another value of the setting is another run."""
     return not WITHOUT_EFFECT.fullmatch(difference.key)
+
+
+def flat_settings(config: Config) -> Iterator[tuple[str, str]]:
+    """Every setting of a config: its key as --set takes it, and its value in TOML."""
+    return _flat(plain(config))
 
 
 def _flat(value: Any, above: str = "") -> Iterator[tuple[str, str]]:

@@ -156,6 +156,9 @@ class Config:
         "maximum pixels of an image, by its header; larger ones are unreadable (12 bytes a pixel)",
         minimum=1,
     )
+    loggers: tuple[str, ...] = key(
+        ("tensorboard",), "loggers of the training; mlflow and wandb need their extra", choices=choices.LOGGERS
+    )
     dataset: Dataset = Dataset()
     image: Image = Image()
     augmentation: Augmentation = Augmentation()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -20,6 +21,7 @@ from itembed_tf.training.classes import class_labels
 from itembed_tf.training.continuation import start_from_run
 from itembed_tf.training.frozen_outputs import evaluation_features
 from itembed_tf.training.initialisation import start_weights
+from itembed_tf.training.loggers import TrainingLogger
 from itembed_tf.training.run_data import check_same_file
 from itembed_tf.training.run_directory import Run, read_classes, write_classes
 from itembed_tf.training.train_set import TrainSet
@@ -34,6 +36,7 @@ def train_encoders(
     steps: Steps,
     suffix: str = "",
     former: Run | None = None,
+    loggers: Sequence[TrainingLogger] = (),
 ) -> tuple[keras.Model, Histories]:
     """Train one dual-path model, from its checkpoint if there is one; return it with the histories of its stages.
 
@@ -46,6 +49,7 @@ def train_encoders(
         steps: of the run.
         suffix: of the titles of the steps.
         former: finished run to take the initial weights from.
+        loggers: that get the figures of each epoch, beside those that the config names.
     """
     steps.start(titles.MODEL + suffix)
     with running_clock("building the model"):
@@ -65,7 +69,7 @@ def train_encoders(
     elif saved.state.stage is None:
         print(continues(config, saved.state), flush=True)
     dev = flatten(data.by_split.get("dev", []))
-    return model, run_stages(config, path, model, data.vocabulary, train_set, dev, saved, steps)
+    return model, run_stages(config, path, model, data.vocabulary, train_set, dev, saved, steps, loggers)
 
 
 def _class_labels(config: Config, path: Path, model: keras.Model, items: Items, saved: Checkpoint | None) -> np.ndarray:

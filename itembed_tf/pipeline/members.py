@@ -23,6 +23,7 @@ from itembed_tf.progress import Steps, running_clock
 from itembed_tf.training.build import build_ensemble, load_model
 from itembed_tf.training.checkpoints import Checkpoint, drop_checkpoint, load_checkpoint, save_checkpoint
 from itembed_tf.training.frozen_outputs import image_features
+from itembed_tf.training.loggers import TrainingLogger
 from itembed_tf.training.run_directory import (
     open_run,
     read_architectures,
@@ -44,6 +45,7 @@ def train_members(
     words: Sequence[np.ndarray | None],
     saved: Checkpoint | None,
     steps: Steps,
+    loggers: Sequence[TrainingLogger] = (),
 ) -> tuple[keras.Model, Histories]:
     """Train the members of an ensemble; return it in float32, with the histories of the stages of all members.
 
@@ -57,6 +59,7 @@ def train_members(
         words: initial word table of each member.
         saved: checkpoint of `path`.
         steps: of the run.
+        loggers: get the epochs of each member, from 1 on.
     """
     histories = list(saved.state.histories) if saved else []
     configs = member_configs(config)
@@ -72,7 +75,9 @@ def train_members(
             data.vocabulary.save(folder / "vocabulary.txt")
             keras.utils.set_random_seed(member.seed)
             suffix = member_suffix(number)
-            model, own = train_encoders(member, folder, data, table, load_checkpoint(folder), steps, suffix)
+            model, own = train_encoders(
+                member, folder, data, table, load_checkpoint(folder), steps, suffix, loggers=loggers
+            )
             save_weights(folder, model)
             write_metrics(folder, _member_metrics(member, data, own))
             histories += own

@@ -30,9 +30,10 @@ from itembed_tf.training.checkpoints import (
     values,
     with_prefix,
 )
-from itembed_tf.training.epoch_log import log_epoch, open_log, read_history
+from itembed_tf.training.epoch_log import log_epoch, read_history
 from itembed_tf.training.failed_batch import stop_at
 from itembed_tf.training.frozen_outputs import caption_features, image_features
+from itembed_tf.training.loggers import TrainingLogger, open_loggers
 from itembed_tf.training.stage import train_stage
 from itembed_tf.training.state import EpochEntry, RunState, StageState
 from itembed_tf.training.step_scalars import NotFinite
@@ -50,8 +51,12 @@ def run_stages(
     dev: Items,
     saved: Checkpoint | None,
     steps: Steps,
+    loggers: Sequence[TrainingLogger] = (),
 ) -> Histories:
-    """Run the stages that are not finished yet; return the histories of all stages."""
+    """Run the stages that are not finished yet; return the histories of all stages.
+
+    `loggers` get the figures of each epoch, beside those that the config names.
+    """
     state, arrays = (saved.state, saved.arrays) if saved else (RunState(), {})
     weights = named_variables("model", model.variables, model)
     if saved:  # before features of the backbone are computed
@@ -60,7 +65,29 @@ def run_stages(
     histories, text = list(state.histories), dump_config(config)
     if len(histories) == len(config.stages):
         return histories
-    writer = open_log(path, sum(map(len, histories)) + (state.stage.epoch if state.stage else 0) + 1)
+    done = sum(map(len, histories)) + (state.stage.epoch if state.stage else 0)
+    with open_loggers(config, path, done + 1, loggers) as opened:
+        histories = _train_stages(config, path, model, vocabulary, train, dev, (state, arrays), steps, opened, text)
+    last = Checkpoint(RunState(histories, None, train.checksums, text), values(weights))
+    save_checkpoint(path, last, config.stages[-1].checkpoints)
+    return histories
+
+
+def _train_stages(
+    config: Config,
+    path: Path,
+    model: keras.Model,
+    vocabulary: Vocabulary,
+    train: TrainSet,
+    dev: Items,
+    saved: tuple[RunState, Arrays],
+    steps: Steps,
+    loggers: Sequence[TrainingLogger],
+    text: str,
+) -> list[Sequence[EpochEntry]]:
+    """`run_stages` without the checkpoint of its end; `text` is the config that checkpoints hold."""
+    state, arrays = saved
+    histories = list(state.histories)
     forward, images = image_seconds(config.stages[len(histories) :], model), len(train.items.images)
     resume = (state.stage, arrays) if state.stage else None
     if resume:
@@ -69,6 +96,8 @@ def run_stages(
         stage = config.stages[number]
         steps.start(stage_title(stage.name))
         before = list(histories)
+        for logger in loggers:
+            logger.on_stage(stage, sum(map(len, before)) + (resume[0].epoch if resume else 0) + 1)
 
         def save(inside: StageState, values: Arrays, before: Histories = before, keep: int = stage.checkpoints) -> None:
             save_checkpoint(path, Checkpoint(RunState(before, inside, train.checksums, text), values), keep)
@@ -85,15 +114,13 @@ def run_stages(
                 trained=number > 0 or config.model.start == "cca" or bool(config.from_run),
                 resume=resume,
                 save=save,
-                report=partial(log_epoch, path, writer, before, stage, time_after),
+                report=partial(log_epoch, path, loggers, before, stage, time_after),
             )
         except NotFinite as error:
             drawn = draw(config, train, stage, number, error.epoch)
             stop_at(error, path, stage, drawn, train.items, config.precision)
         histories.append(history)
         resume = None
-    last = Checkpoint(RunState(histories, None, train.checksums, text), values(weights))
-    save_checkpoint(path, last, config.stages[-1].checkpoints)
     return histories
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from itembed_tf.training.checkpoints import Checkpoint, load_checkpoint
 from itembed_tf.training.class_memory import choose_softmax
 from itembed_tf.training.continuation import finished_run
 from itembed_tf.training.frozen_outputs import encoder_features
+from itembed_tf.training.loggers import TrainingLogger
 from itembed_tf.training.open_backbones import check_backbones
 from itembed_tf.training.run_data import check_same_file
 from itembed_tf.training.run_directory import (
@@ -45,7 +47,9 @@ from itembed_tf.training.run_directory import (
 from itembed_tf.training.run_start import check_same_config, restore_config, start_run, with_choices_of_run
 
 
-def train(config: Config, path: Path, steps: Steps | None = None) -> dict[str, Any]:
+def train(
+    config: Config, path: Path, steps: Steps | None = None, loggers: Sequence[TrainingLogger] = ()
+) -> dict[str, Any]:
     """Train a run into the directory `path`, from its last checkpoint if there is one; return its metrics.
 
     Sets the global random seeds and makes TensorFlow's operations deterministic for the whole process.
@@ -54,6 +58,7 @@ def train(config: Config, path: Path, steps: Steps | None = None) -> dict[str, A
         config: of the run.
         path: run directory.
         steps: `itembed_tf.pipeline.steps.training_steps` of a program that has started them already.
+        loggers: that get the figures of each epoch, beside those that the config names.
 
     Raises:
         RunError: `path` holds another run, a checkpoint that cannot be continued, or a run whose data has changed.
@@ -65,10 +70,10 @@ def train(config: Config, path: Path, steps: Steps | None = None) -> dict[str, A
     if any("backbone" in stage.freeze for stage in config.stages):
         cache_folder("features")  # refused now rather than after all images were read
     with locked_folder(path, "give another run directory"):
-        return _train(config, path, steps or training_steps(config))
+        return _train(config, path, steps or training_steps(config), loggers)
 
 
-def _train(config: Config, path: Path, steps: Steps) -> dict[str, Any]:
+def _train(config: Config, path: Path, steps: Steps, loggers: Sequence[TrainingLogger]) -> dict[str, Any]:
     restore_config(path)
     config = with_choices_of_run(path, config)
     kept = {} if read_metrics(path).get("finished") else check_backbones(config)  # refused before anything is written
@@ -87,9 +92,11 @@ def _train(config: Config, path: Path, steps: Steps) -> dict[str, Any]:
     groups = [group for of_split in data.by_split.values() for group in of_split]
     with unreadable_named(groups, config.max_pixels):
         if config.members:
-            model, histories = train_members(config, path, data, words, saved, steps)
+            model, histories = train_members(config, path, data, words, saved, steps, loggers)
         else:
-            model, histories = train_encoders(config, path, data, words[0], saved, steps, former=former)
+            model, histories = train_encoders(
+                config, path, data, words[0], saved, steps, former=former, loggers=loggers
+            )
         flip, exact = config.evaluation.flip, frozen_backbone(config) and config.precision == "float32"
         cached = exact or config.image_tower.features
         features = partial(encoder_features, config, model, views=1 + flip, mirror=flip) if cached else None

@@ -1,22 +1,18 @@
-"""Log of the epochs: a line on the screen, a line in history.jsonl, and TensorBoard scalars."""
+"""Log of the epochs: a line on the screen, a line in history.jsonl, and the figures for the loggers."""
 
 from __future__ import annotations
 
 import json
-import os
-import socket
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import tensorflow as tf
 
 from itembed_tf.config import Stage
 from itembed_tf.files import write_atomically
 from itembed_tf.progress import rounded_duration
 from itembed_tf.retrieval import CUTOFFS, RetrievalTable
 from itembed_tf.training.errors import RunError
+from itembed_tf.training.loggers import TrainingLogger
 from itembed_tf.training.state import EpochEntry
 
 HISTORY = "history.jsonl"
@@ -25,27 +21,9 @@ NOTABLE_CHANCE = 30.0  # rsum of a random order, of 600; a gallery of 100 images
 LABELS = {"image_query": "image → text", "text_query": "text → image"}
 
 
-def open_log(path: Path, step: int) -> Any:
-    """A TensorBoard writer for a run whose next epoch has the number `step`, counted from 1 over all stages.
-
-    It first writes the event by which TensorBoard drops what it has from this step on: a run that was killed after an
-    epoch and before its checkpoint logs that epoch again.
-    """
-    folder = path / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
-    now = time.time()
-    # Event files are read in the order of their names; this one comes just before that of the writer, which ends in v2.
-    name = f"events.out.tfevents.{int(now):010d}.{socket.gethostname()}.{os.getpid()}.0.start"
-    start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
-    with tf.io.TFRecordWriter(str(folder / name)) as file:
-        file.write(tf.compat.v1.Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
-        file.write(tf.compat.v1.Event(wall_time=now, step=step, session_log=start).SerializeToString())
-    return tf.summary.create_file_writer(str(folder))
-
-
 def log_epoch(
     path: Path,
-    writer: Any,
+    loggers: Sequence[TrainingLogger],
     before: Sequence[Sequence[EpochEntry]],
     stage: Stage,
     seconds_after: Callable[[float], float],
@@ -57,7 +35,7 @@ def log_epoch(
 
     Args:
         path: run directory.
-        writer: TensorBoard's.
+        loggers: that get the figures of the epoch.
         before: histories of the stages before this one.
         stage: of the epoch.
         seconds_after: estimated seconds from the end of the stage to the end of the run, given those of an epoch.
@@ -67,10 +45,8 @@ def log_epoch(
     entries = read_history(path)[: step - 1]
     seconds = [each["seconds"] for each in entries[-2:] if each["stage"] == stage.name]
     print(epoch_line(stage, entry, seconds, seconds_after), flush=True)
-    with writer.as_default(step):
-        for name, value in _scalars(entry).items():
-            tf.summary.scalar(name, value)
-    writer.flush()
+    for logger in loggers:
+        logger.on_epoch(step, _scalars(entry))
     lines = [json.dumps(each) for each in [*entries, entry.to_json()]]
     write_atomically(path / HISTORY, "\n".join(lines) + "\n")
 

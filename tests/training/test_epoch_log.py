@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import tensorflow as tf
-from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
 from itembed_tf.config import Stage
 from itembed_tf.training import epoch_log
-from itembed_tf.training.epoch_log import log_epoch, open_log, read_history
+from itembed_tf.training.epoch_log import log_epoch, read_history
 from itembed_tf.training.errors import RunError
 from itembed_tf.training.state import EpochEntry
 
@@ -48,19 +45,6 @@ def test_a_small_gallery_shows_its_chance_level() -> None:
     assert "dev rsum 250.0, " in line(0.1, 0.5, 1.0)
 
 
-def test_tensorboard_shows_each_epoch_once(tmp_path: Path) -> None:
-    """A run that logged epochs 1 to 3 and went back to its checkpoint, before epoch 2."""
-    for first, losses in ((1, (1.0, 2.0, 3.0)), (2, (20.0, 30.0, 40.0))):
-        writer = open_log(tmp_path, first)
-        for number, loss in enumerate(losses, first):
-            log_epoch(tmp_path, writer, [], STAGE, float, replace(entry(number), train={"loss": loss}))
-        writer.close()
-        time.sleep(1.1)  # names of event files have seconds and the process, which a continued run has another of
-    events = EventAccumulator(str(tmp_path / "logs")).Reload()
-    shown = [(event.step, float(tf.make_ndarray(event.tensor_proto))) for event in events.Tensors("train/loss")]
-    assert shown == [(1, 1.0), (2, 20.0), (3, 30.0), (4, 40.0)]
-
-
 def test_remaining_time_is_not_estimated_from_compilation() -> None:
     assert "ends" not in epoch_line(entry(1), [])
     assert "stage ends in about 3 h" in epoch_line(entry(1, seconds=1200.0), [])
@@ -75,9 +59,8 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
 
 def test_epoch_that_is_logged_again_replaces_its_entry(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A run that was killed after an epoch and before its checkpoint runs that epoch again."""
-    writer = open_log(tmp_path, 1)
     for epoch, seconds in ((1, 50.0), (2, 60.0), (2, 70.0), (3, 80.0)):
-        log_epoch(tmp_path, writer, [], STAGE, float, entry(epoch, seconds))
+        log_epoch(tmp_path, [], [], STAGE, float, entry(epoch, seconds))
     history = read_history(tmp_path)
     assert [(line["epoch"], line["seconds"]) for line in history] == [(1, 50.0), (2, 70.0), (3, 80.0)]
     assert history[0] == json.loads(json.dumps(entry(1, 50.0).to_json()))
