@@ -126,7 +126,20 @@ def test_train_returns_the_trained_model(small_dataset, without_exports, tmp_pat
         "text_tower": {"width": 0.125, "blocks": [1], "word_width": 8},
         "stages": [epoch],
     }
-    trained = itembed_tf.train(tmp_path / "small.toml", tmp_path / "run", settings=settings)
+    told: list[tuple] = []
+
+    class Recorder:
+        def on_stage(self, stage, step):
+            told.append((stage.epochs, step))
+
+        def on_epoch(self, step, figures):
+            told.append((step, sorted(figures)[-1]))
+
+        def on_end(self, finished):
+            told.append((finished,))
+
+    trained = itembed_tf.train(tmp_path / "small.toml", tmp_path / "run", settings=settings, loggers=[Recorder()])
+    assert told[0] == (1, 1) and told[1] == (1, "train/loss") and told[2:] == [(True,)]
     assert isinstance(trained, itembed_tf.ImageTextModel) and trained.embedding_size == 16
     assert (tmp_path / "run" / "report" / "index.html").exists()
     again = itembed_tf.train(tmp_path / "small.toml", tmp_path / "run", settings=settings)

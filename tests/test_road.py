@@ -140,6 +140,7 @@ def test_run_directory_holds_what_the_contract_says(trained):
     there = {path.name for path in trained["run"].iterdir()}
     expected = {"config.toml", "vocabulary.txt", "skipped.json", "history.jsonl", "metrics.json"}
     assert expected | {"weights", "checkpoints", "logs", "report", "encoders"} <= there
+    assert "model-index" in (trained["run"] / "encoders/README.md").read_text(encoding="utf-8")
     assert list((trained["run"] / "logs").glob("events.*")), "nothing for TensorBoard"
     assert not list((trained["run"] / "checkpoints").iterdir()), "a finished run needs no checkpoint"
     assert load_config(trained["run"] / "config.toml").embedding_size == 32  # resolved: reads back by itself
