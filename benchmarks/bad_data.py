@@ -41,7 +41,7 @@ from itembed_tf.data.readers import Group, coco, read_dataset
 
 ADVICE = re.compile(
     r"\b(must|allowed|docs/|save it|write|give|keep|use|download|remove|delete|choose|put|needs?|add|repair|restore|set"
-    r"|rerun|one of|run:? `?(git|pip|itembed|gunzip))",  # "run" alone stands in "run directory" too
+    r"|rerun|raise the|name a|one of|run:? `?(git|pip|itembed|gunzip))",  # "run" alone stands in "run directory" too
     re.IGNORECASE,
 )
 MAX_CHARACTERS = 8000  # of an error message

@@ -50,14 +50,18 @@ QUICK = (
 )
 
 
-def prepare(place: Place) -> None:
+def prepare(place: Place, features: bool = False) -> None:
     """Write the data, and train an undisturbed run and one that is stopped.
+
+    Args:
+        place: for all of it.
+        features: train on a file of random features of the images, which takes less time.
 
     Raises:
         SystemExit: a training failed; its output is printed.
     """
     write_data(place.data)
-    place.write_config()
+    place.write_config(features)
     for code, output in (place.train(run=place.finished), interrupted_training(place)):
         if code not in (0, INTERRUPTED):
             raise SystemExit(f"{output}\nthe undisturbed training failed with exit code {code}")

@@ -17,6 +17,7 @@ import numpy as np
 from itembed_tf import cli
 
 Ended = tuple[int, str]  # exit code and output
+IMAGES = 24
 WORDS = ("a", "bike", "dog", "man", "on", "red", "runs", "the")
 CONFIG = """
 embedding_size = 16
@@ -84,8 +85,13 @@ class Place:
     def config(self) -> Path:
         return self.root / "drawn.toml"
 
-    def write_config(self) -> None:
-        self.config.write_text(CONFIG.format(root=self.data), encoding="utf-8")
+    def write_config(self, features: bool = False) -> None:
+        text = CONFIG.format(root=self.data)
+        if features:
+            write_features(self.root / "features.npy")
+            text = text.replace("[image]\nsize = 32\n", "[evaluation]\nflip = false\n")
+            text = text.replace('weights = "none"', f'features = "{self.root / "features.npy"}"')
+        self.config.write_text(text, encoding="utf-8")
 
     def call(self, *words: object) -> Ended:
         """Run a command in this process."""
@@ -133,13 +139,19 @@ def write_data(folder: Path) -> None:
 
     random, rows = np.random.default_rng(5), ["image,caption,split"]
     folder.mkdir(parents=True)
-    for number in range(24):
+    for number in range(IMAGES):
         name = f"{number:02d}.png"
         Image.fromarray(random.integers(0, 255, (24, 24, 3), dtype=np.uint8)).save(folder / name)
         words = " ".join(random.permutation(WORDS)[: 3 + number % 4])
         split = ("train", "train", "train", "train", "dev", "test")[number % 6]
         rows.append(f"{name},{words} {number},{split}")
     (folder / "captions.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def write_features(file: Path) -> None:
+    """Random features of the images of `write_data`."""
+    np.save(file, np.random.default_rng(6).normal(size=(IMAGES, 12)).astype(np.float32))
+    file.with_suffix(".txt").write_text("".join(f"{number:02d}.png\n" for number in range(IMAGES)), encoding="utf-8")
 
 
 def interrupted_training(place: Place, *more: object) -> Ended:

@@ -29,6 +29,7 @@ GROUPS = {
         "prepare": Command("itembed_tf.prepare", "pack a dataset into shards, which training reads faster"),
     },
     "training": {
+        "plan": Command("itembed_tf.plan", "plan a training: memory, steps, hours and disk, before it is started"),
         "train": Command("itembed_tf.train", "train both encoders and write the report"),
         "evaluate": Command("itembed_tf.evaluate", "measure the retrieval of a run on one split"),
         "compare": Command("itembed_tf.compare", "compare the retrieval of runs, with confidence intervals"),

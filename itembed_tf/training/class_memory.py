@@ -6,9 +6,6 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-import tensorflow as tf
-from tensorflow.python.client import device_lib
-
 from itembed_tf.config import Config, Stage, member_configs
 from itembed_tf.config.classifier import Model
 
@@ -19,11 +16,11 @@ MOMENTS = {"sgd": 1, "adam": 2, "adamw": 2}
 CGROUPS = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
 
 
-def choose_softmax(config: Config, classes: int) -> tuple[Config, str]:
+def choose_softmax(config: Config, classes: int, free: int | None = None) -> tuple[Config, str]:
     """The config with the softmax that ``model.softmax = "auto"`` gives, and a line for the screen that says why.
 
     The line is empty, and the config unchanged, where it names a softmax or has no classifier. Full is exact, and is
-    chosen where it needs at most half of the free memory.
+    chosen where it needs at most half of the free memory, `free` bytes (None: `free_memory`).
 
     Raises:
         ValueError: not even the class weights and their moments fit into the free memory.
@@ -32,7 +29,7 @@ def choose_softmax(config: Config, classes: int) -> tuple[Config, str]:
         return config, ""
     encoders = [(each, stage) for each in member_configs(config) for stage in each.stages]  # trained one by one
     full = max(full_bytes(each, stage, classes) for each, stage in encoders)
-    free = free_memory()
+    free = free_memory() if free is None else free
     needs = f"which need {gigabytes(full)} of {gigabytes(free)} free memory"
     if full <= SHARE * free or any(stage.jit for stage in config.stages):
         model = replace(config.model, softmax="full", sampled_classes=Model.sampled_classes)
@@ -52,8 +49,12 @@ def choose_softmax(config: Config, classes: int) -> tuple[Config, str]:
 
 def held_bytes(config: Config, stage: Stage, classes: int) -> int:
     """Bytes for the class weights of a stage with either softmax: the weights, their moments, the best ones so far."""
-    moments = 0 if stage.optimizer == "sgd" and not stage.momentum else MOMENTS[stage.optimizer]
-    return (1 + moments + (stage.keep == "best")) * 4 * classes * config.embedding_size
+    return (1 + moments(stage) + (stage.keep == "best")) * 4 * classes * config.embedding_size
+
+
+def moments(stage: Stage) -> int:
+    """Arrays of the size of the weights that the optimiser of a stage keeps."""
+    return 0 if stage.optimizer == "sgd" and not stage.momentum else MOMENTS[stage.optimizer]
 
 
 def full_bytes(config: Config, stage: Stage, classes: int) -> int:
@@ -64,12 +65,20 @@ def full_bytes(config: Config, stage: Stage, classes: int) -> int:
 
 
 def free_memory() -> int:
-    """Bytes of free memory: of the first GPU where there is one, else of this machine within the limit of its cgroup.
+    """Bytes of free memory: of the first GPU where there is one, else `machine_memory`."""
+    import tensorflow as tf
+    from tensorflow.python.client import device_lib
+
+    if tf.config.list_physical_devices("GPU"):
+        return min(device.memory_limit for device in device_lib.list_local_devices() if device.device_type == "GPU")
+    return machine_memory()
+
+
+def machine_memory() -> int:
+    """Bytes of free memory of this machine, within the limit of its cgroup; TensorFlow is not imported.
 
     Where the system does not say what is free (macOS), all memory of the machine.
     """
-    if tf.config.list_physical_devices("GPU"):
-        return min(device.memory_limit for device in device_lib.list_local_devices() if device.device_type == "GPU")
     free = _available()
     for limit, used in CGROUPS:
         try:
