@@ -92,7 +92,7 @@ EXTRAS = {
         "twine>=6.1",
     ],
 }
-APART = ("mlflow",)  # MLflow requires an older cachetools than the versions in constraints.txt
+APART = ("mlflow", "wandb")  # not in constraints.txt; MLflow requires an older cachetools than the others have there
 of_all = {requirement for name, extra in EXTRAS.items() if name not in APART for requirement in extra}
 EXTRAS["all"] = sorted(of_all)
 
