@@ -79,7 +79,7 @@ def peak_of_training(config: Path, run: Path) -> int:
     """Train with a few steps an epoch, in this process; its largest resident memory in bytes."""
     import resource
 
-    from itembed_tf.cli import main as itembed
+    from itembed_tf import cli
     from itembed_tf.pipeline import train
     from itembed_tf.training import stage
 
@@ -89,7 +89,7 @@ def peak_of_training(config: Path, run: Path) -> int:
         run_epoch(step, islice(batches, STEPS), *arguments)  # type: ignore[arg-type]
 
     with mock.patch.object(stage, "run_epoch", few_steps), mock.patch.object(train, "finish_run", _nothing):
-        if itembed(["train", str(config), str(run)]):
+        if cli.main(["train", str(config), str(run)]):
             raise SystemExit("the training failed")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
