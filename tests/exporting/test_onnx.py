@@ -180,7 +180,7 @@ def test_the_command_exports_a_run(small_run, tmp_path, capsys):
     names = {"text_encoder", "image_encoder"}
     assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")} == {
         *(f"{name}.onnx{ending}" for name in names for ending in ("", ".json")),
-        *("tokenizer.txt", "vocabulary.txt", "examples.json", "example.png"),
+        *("README.md", "tokenizer.txt", "vocabulary.txt", "examples.json", "example.png"),
     }
     assert all(f"{tmp_path / name}.onnx: " in output.out for name in names)
     _, pair = load_pair(small_run)
