@@ -169,7 +169,7 @@ def check_python(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> No
         check_pip(words[2:], capsys)
     elif words[1] == "pytest":
         assert all((ROOT / word).exists() for word in words[2:] if not word.startswith("-"))
-    elif words[1] not in ("build", "venv"):  # programs of others
+    elif words[1] not in ("build", "http.server", "venv"):  # programs of others
         check_module(words[1], words[2:])
 
 
