@@ -190,7 +190,7 @@ def write_chart(found: dict[tuple[str, str], list[Measured]], file: Path) -> Non
     axes.set_xlabel("Flickr8k dev, sum of R@1, R@5 and R@10 in both directions")
     axes.grid(axis="x", alpha=0.3)
     axes.legend()
-    figure.savefig(file)
+    figure.savefig(file, metadata={"Date": None})  # the same file for the same figures
     print(f"chart: {file}")
 
 
