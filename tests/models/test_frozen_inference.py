@@ -44,6 +44,16 @@ def test_openvino_sends_nothing_to_its_makers(network, images, monkeypatch):
     assert not sent
 
 
+def test_a_network_that_openvino_cannot_run_is_encoded_by_tensorflow(network, images, monkeypatch, capsys):
+    def fail(model: keras.Model) -> None:
+        raise RuntimeError("no conversion for Foo\nCheck failed at line 7")
+
+    monkeypatch.setattr(module, "_openvino_function", fail)
+    encode = frozen_inference(network, module.WORTHWHILE)
+    np.testing.assert_array_equal(encode(images), inference_function(network)(images))
+    assert "OpenVINO cannot run this CNN (no conversion for Foo): TensorFlow encodes" in capsys.readouterr().out
+
+
 def test_openvino_is_used_only_where_it_is_worthwhile_and_in_float32(network, monkeypatch):
     used = []
     monkeypatch.setattr(module, "_openvino_function", lambda *_: used.append(1))
