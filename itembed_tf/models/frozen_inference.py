@@ -25,16 +25,16 @@ def frozen_inference(model: keras.Model, images: int) -> InferenceFunction:
 
     OpenVINO encodes images 1.5 to 2.3 times as fast on a CPU as TensorFlow (`benchmarks.train_speed`). It is used in
     float32, on machines without a GPU, for at least ``WORTHWHILE`` images, where its features of the first images have
-    a cosine of at least ``MINIMUM_COSINE`` with TensorFlow's. Where they have not, or where OpenVINO lacks an operation,
-    a line says so.
+    a cosine of at least ``MINIMUM_COSINE`` with TensorFlow's. Where they have not, or where OpenVINO lacks an
+    operation, a line says so.
 
     Args:
         model: one input [B, ...] float32, one output [B, F] float32.
         images: number of images to encode.
     """
     forward = inference_function(model)
-    small = images < WORTHWHILE or keras.config.dtype_policy().name != "float32"
-    if small or find_spec("openvino") is None or tf.config.list_physical_devices("GPU"):
+    suited = images >= WORTHWHILE and _is_float32(model)
+    if not suited or find_spec("openvino") is None or tf.config.list_physical_devices("GPU"):
         return forward
     try:
         fast = _openvino_function(model)
@@ -42,6 +42,14 @@ def frozen_inference(model: keras.Model, images: int) -> InferenceFunction:
         tqdm.write(f"OpenVINO cannot run this CNN ({str(error).splitlines()[0]}): TensorFlow encodes the images")
         return forward
     return _checked(forward, fast)
+
+
+def _is_float32(model: keras.Model) -> bool:
+    """Whether all layers compute in float32."""
+    return all(
+        _is_float32(layer) if isinstance(layer, keras.Model) else layer.compute_dtype == "float32"
+        for layer in model.layers
+    )
 
 
 def _checked(reference: InferenceFunction, fast: Callable[[np.ndarray], np.ndarray]) -> InferenceFunction:

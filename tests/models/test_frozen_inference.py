@@ -10,6 +10,7 @@ import tensorflow as tf
 from itembed_tf.models import frozen_inference as module
 from itembed_tf.models.frozen_inference import frozen_inference
 from itembed_tf.models.inference import inference_function
+from itembed_tf.training.building import building
 
 pytest.importorskip("openvino")
 
@@ -58,10 +59,12 @@ def test_openvino_is_used_only_where_it_is_worthwhile_and_in_float32(network, mo
     used = []
     monkeypatch.setattr(module, "_openvino_function", lambda *_: used.append(1))
     frozen_inference(network, module.WORTHWHILE - 1)
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    frozen_inference(network, module.WORTHWHILE)
+    with building("mixed_bfloat16", 0):
+        image = keras.Input((16, 16, 3))
+        inner = keras.Model(image, keras.layers.Conv2D(4, 3)(image))
+    nested = keras.Model(image, keras.layers.GlobalAveragePooling2D(dtype="float32")(inner(image)))
+    frozen_inference(nested, module.WORTHWHILE)
     assert not used
-    keras.config.set_dtype_policy("float32")
     frozen_inference(network, module.WORTHWHILE)
     assert used
 
