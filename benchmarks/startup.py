@@ -34,7 +34,7 @@ COMMANDS = {  # words -> exit code
     "train --set stages.0.losses.nosuch=1": 2,
     "train no_such_file.toml": 2,
     "evaluate no_such_run": 1,
-    "export no_such_run out --to onnx": 2,
+    "export no_such_run out --to coreml": 2,
     "serve no_such_folder": 1,
 }
 

@@ -108,7 +108,7 @@ class Place:
         from itembed_tf.pipeline import outputs
 
         with contextlib.ExitStack() as stack:
-            for name in ("write_saved_models", "write_litert_text_encoder", "write_report"):
+            for name in ("write_saved_models", "write_litert_text_encoder", "write_card", "write_report"):
                 stack.enter_context(mock.patch.object(outputs, name))
             return self.call("train", self.config, run or self.run, *more)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from itembed_tf.extras import require
 from itembed_tf.program import Parser, command_line, program
 
 EXAMPLES = """
@@ -24,6 +25,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--private", action="store_true", help="make a new repository private")
     parser.add_argument("--message", default="", help="message of the commit (default: names the contract hash)")
     args = parser.parse_args(argv)
+    require("itembed push")
     from itembed_tf.sharing import push_export
 
     pushed = push_export(args.export, args.repository, private=args.private, message=args.message)

@@ -328,7 +328,7 @@ def test_a_second_call_says_finished_and_touches_nothing(trained, capsys):
 def test_another_config_in_the_same_directory_is_refused(trained, capsys):
     assert train.main([*trained["arguments"], "--set", "model.scale=7.0"]) == 1
     error = capsys.readouterr().err
-    assert "scale = 7.0" in error and "scale = 20.0" in error and "another run directory" in error
+    assert "model.scale is 7.0 now, and was 20.0" in error and "another run directory" in error
     assert "embedding_size" not in error  # only the lines that differ
 
 

@@ -121,4 +121,6 @@ def test_all_float32_backends_give_the_same_embeddings(run, drawn, monkeypatch, 
     assert benchmarks.parity.main([str(run), "--quick"]) == 0
     output = capsys.readouterr().out.splitlines()
     assert output[-1].endswith("recall 0.00 points apart (bar 0.0001, 0) ok")
-    assert any(line.startswith("LiteRT float32") for line in output)
+    assert all(any(line.startswith(name) for line in output) for name in ("LiteRT float32", "ONNX Runtime"))
+    # OpenVINO 2026.4 does not read the shapes of Fisher vectors (docs/onnx.md).
+    assert any(line.startswith("OpenVINO float32: cannot load these encoders") for line in output)
