@@ -90,6 +90,7 @@ def _compute(
     rows = _open_unfinished(unfinished, shape, dtype) if start else None
     if rows is None:
         start = 0
+        count.unlink(missing_ok=True)  # that of a file which could not be continued does not hold for a new one
         drop_oldest(path.parent, int(np.prod(shape)) * np.dtype(dtype).itemsize)
         rows = _reserved(unfinished, dtype, shape)
     with tqdm(total=shape[0], initial=start, desc=title, unit=unit) as bar:

@@ -23,7 +23,7 @@ PROJECT = "itembed"  # experiment of MLflow, project of W&B, where the environme
 
 
 class TrainingLogger(Protocol):
-    """What is told about a training. Steps are epochs, counted from 1 over all stages.
+    """Callbacks of a training. Steps are epochs, counted from 1 over all stages.
 
     A run that was killed after an epoch and before its checkpoint reports that epoch again when it is continued.
     """

@@ -195,8 +195,15 @@ def test_unfinished_rows_of_another_shape_are_computed_again(tmp_path):
     path = tmp_path / "rows.npy"
     np.save(tmp_path / ".unfinished-rows.npy", np.zeros((7, 2), np.float32))
     (tmp_path / ".unfinished-rows.rows").write_text("5\n")
-    rows = cached_rows(path, lambda first: [tf.ones((4 - first, 3))], (4, 3), "rows")
-    assert rows.sum() == 12
+
+    def stopped(first: int) -> Iterator[tf.Tensor]:
+        raise KeyboardInterrupt
+        yield
+
+    with pytest.raises(KeyboardInterrupt):  # before the first batch: the old number of rows must not count
+        cached_rows(path, stopped, (8, 3), "rows")
+    rows = cached_rows(path, lambda first: [tf.ones((8 - first, 3))], (8, 3), "rows")
+    assert rows.sum() == 24
 
 
 def test_the_files_used_least_recently_are_removed_above_the_limit(tmp_path, monkeypatch, capsys):
