@@ -13,13 +13,14 @@ from itembed_tf.config.describe import describe_keys
 from itembed_tf.config.differences import PLACES, Difference, differences, flat_settings, is_place, matters
 from itembed_tf.config.dump import arguments, dump_config
 from itembed_tf.config.errors import ConfigError
-from itembed_tf.config.losses import HARD_NEGATIVES, LOSS_SETTINGS, Loss
+from itembed_tf.config.losses import DISTILLATION, HARD_NEGATIVES, LOSS_SETTINGS, Loss
 from itembed_tf.config.members import distinct_backbones, frozen_backbone, member_configs
 from itembed_tf.config.parse import parse_losses
 from itembed_tf.config.schema import Config, Member, Stage
 from itembed_tf.config.toml import load_config
 
 __all__ = [
+    "DISTILLATION",
     "HARD_NEGATIVES",
     "LOSS_SETTINGS",
     "OPENMOJI",

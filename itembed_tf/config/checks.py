@@ -11,6 +11,7 @@ from itembed_tf.config.checks_stage import check_stages
 from itembed_tf.config.choices import DATASETS
 from itembed_tf.config.dump import toml_value
 from itembed_tf.config.errors import ConfigError
+from itembed_tf.config.losses import DISTILLATION
 from itembed_tf.config.members import member_configs
 from itembed_tf.config.refuse import refuse, refuse_choice, refuse_ignored
 from itembed_tf.config.schema import Config
@@ -55,6 +56,12 @@ def check_settings(config: Config) -> None:
         refuse_ignored("model", config.model, ["start"], "with from_run the weights are those of that run")
         if config.members:
             refuse("from_run", config.from_run, "an ensemble starts from the beginning: leave out members, or from_run")
+    if config.distill_from and not any(DISTILLATION in stage.losses for stage in config.stages):
+        refuse(
+            "distill_from",
+            config.distill_from,
+            "would be ignored: no stage has the loss distillation, such as losses.distillation = 3.0",
+        )
     if config.members:
         check_members(config)
     else:
@@ -104,6 +111,8 @@ def check_files(config: Config) -> None:
     check_dataset(config)
     if config.from_run:
         _check_folder("from_run", config.from_run, "it must be the run directory of a finished run")
+    if config.distill_from:
+        _check_folder("distill_from", config.distill_from, "it must be the run directory of a finished run")
     for each in member_configs(config):
         _check_backbone_files(each.image_tower)
         if each.word_vectors.path:

@@ -6,7 +6,7 @@ from itembed_tf.config.checks import check_files, check_splits
 from itembed_tf.config.checks_model import check_image_tower, check_sentence, check_word_vectors
 from itembed_tf.config.checks_stage import check_losses, check_schedule
 from itembed_tf.config.dump import toml_value
-from itembed_tf.config.losses import INSTANCE_LOSSES, LOSS_SETTINGS
+from itembed_tf.config.losses import DISTILLATION, INSTANCE_LOSSES, LOSS_SETTINGS
 from itembed_tf.config.refuse import refuse, refuse_choice, refuse_ignored
 from itembed_tf.config.schema import Config
 
@@ -24,20 +24,22 @@ def check_localisation(config: Config) -> None:
     if "train" not in splits or len(splits) < 2:
         refuse("dataset.splits", splits, 'must have "train" and a split to evaluate, "dev" or "test"')
     check_splits(config)
-    for key in ("precision", "max_broken_percent", "max_pixels", "from_run", "members"):
+    for key in ("precision", "max_broken_percent", "max_pixels", "from_run", "distill_from", "members"):
         refuse_ignored_top(config, key)
     refuse_ignored("image_tower", config.image_tower, ["crops"], "localisation crops the image to its regions")
     refuse_ignored("image_tower", config.image_tower, ["features"], "localisation encodes regions of the images")
     check_image_tower(config)
     check_word_vectors(config)
     check_sentence(config)
-    allowed = [name for name in LOSS_SETTINGS if name not in INSTANCE_LOSSES]
+    allowed = [name for name in LOSS_SETTINGS if name not in (*INSTANCE_LOSSES, DISTILLATION)]
     for i, stage in enumerate(config.stages):
         where = f"stages.{i}"
         check_losses(where, stage)
         for name in stage.losses:
             if name not in allowed:
-                refuse_choice(f"{where}.losses", list(stage.losses), name, allowed, "has no classifier here")
+                refuse_choice(
+                    f"{where}.losses", list(stage.losses), name, allowed, "has no classifier and no teacher here"
+                )
         check_schedule(where, stage)
         refuse_ignored(where, stage, IGNORED, "localisation does not use it")
     check_files(config)

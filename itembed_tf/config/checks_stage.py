@@ -5,7 +5,7 @@ from __future__ import annotations
 from itembed_tf.config.backbone_forms import kind_of
 from itembed_tf.config.backbones import BACKBONES
 from itembed_tf.config.choices import FROZEN_LAYERS, PARTS
-from itembed_tf.config.losses import HARD_NEGATIVES, INSTANCE_LOSSES, LOSS_SETTINGS
+from itembed_tf.config.losses import DISTILLATION, HARD_NEGATIVES, INSTANCE_LOSSES, LOSS_SETTINGS
 from itembed_tf.config.refuse import refuse, refuse_choice, refuse_ignored
 from itembed_tf.config.schema import Config, Stage
 
@@ -22,6 +22,18 @@ def check_stages(config: Config) -> None:
         if HARD_NEGATIVES in stage.losses:
             others = [name for name in LOSS_SETTINGS if name != HARD_NEGATIVES]
             refuse_choice(f"{where}.losses", list(stage.losses), HARD_NEGATIVES, others, "is for `itembed localise`")
+        if DISTILLATION in stage.losses and not config.distill_from:
+            refuse(
+                f"{where}.losses",
+                list(stage.losses),
+                "distillation needs a teacher, a finished run: --set distill_from=RUN",
+            )
+        if DISTILLATION in stage.losses and stage.mining:
+            refuse(
+                f"{where}.mining",
+                stage.mining,
+                "must be 0 with the loss distillation: the teacher has not seen mined captions",
+            )
         _check_classifier(where, stage, config)
         _check_frozen(where, stage, config)
         _check_views(where, stage, config)

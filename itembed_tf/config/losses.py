@@ -42,6 +42,13 @@ class InfoNCE(Loss):
 
 
 @dataclass(frozen=True)
+class Distillation(Loss):
+    """Distillation: the similarities of the run distill_from as soft targets."""
+
+    temperature: float = key(0.05, "divides the cosines of both", above=0)
+
+
+@dataclass(frozen=True)
 class Sigmoid(Loss):
     """Sigmoid loss of every pair of a batch."""
 
@@ -59,6 +66,7 @@ class TopK(Loss):
 
 INSTANCE_LOSSES = ("instance_image", "instance_text")
 HARD_NEGATIVES = "hard_negatives"  # itembed_tf.localisation only
+DISTILLATION = "distillation"  # with Config.distill_from
 
 LOSS_SETTINGS: dict[str, type[Loss]] = {
     "instance_image": Instance,
@@ -72,6 +80,7 @@ LOSS_SETTINGS: dict[str, type[Loss]] = {
     "topk_text": TopK,
     "structure_image": TopK,
     "structure_text": TopK,
+    DISTILLATION: Distillation,
     HARD_NEGATIVES: Hinge,
 }
 

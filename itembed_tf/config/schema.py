@@ -150,6 +150,9 @@ class Config:
     from_run: str = key(
         "", "finished run to start from: its vocabulary, weights and classes; classes of new groups are imprinted"
     )
+    distill_from: str = key(
+        "", "finished run, such as an ensemble, whose similarities the loss distillation has as targets (the teacher)"
+    )
     max_broken_percent: float = key(1.0, "maximum percent of unreadable images", minimum=0, maximum=100)
     max_pixels: int = key(
         50_000_000,

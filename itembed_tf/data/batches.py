@@ -42,6 +42,14 @@ class Epoch:
     candidate_groups: np.ndarray  # int32 [steps, N]
 
 
+@dataclass(frozen=True, eq=False)
+class TeacherEmbeddings:
+    """The teacher's embeddings of the training set, float32 with rows of unit length, in the order of its `Items`."""
+
+    images: np.ndarray  # [n, T]
+    captions: np.ndarray  # [m, T]
+
+
 def flatten(groups: Sequence[Group]) -> Items:
     """Number the groups 0, 1, ... in their order, and list their images and captions."""
     return Items(
@@ -162,6 +170,7 @@ def batches(
     images: BatchSource,
     classes: np.ndarray,
     text_features: np.ndarray | None = None,
+    teacher: TeacherEmbeddings | None = None,
 ) -> tf.data.Dataset:
     """The epoch's batches from `first_step` on, prefetched.
 
@@ -171,11 +180,12 @@ def batches(
         images: `image_source(...)` or `feature_source(...)`.
         classes: class of each group, int32 [G].
         text_features: features of all captions, float32 [m, F], instead of word ids.
+        teacher: embeddings of all images and captions by the teacher of a distillation.
 
     Returns:
         Dicts of tensors: "image" [B, S, S, 3] or "image_features" [B, F]; "ids" int32 [k*B, L] or "text_features"
         [k*B, F]; "classes" int32 [B]; "candidate_ids" int32 [N, L] and "candidate_classes" int32 [N]; "seed" int32 [2]
-        for what the step itself draws.
+        for what the step itself draws; with a teacher "teacher_image" [B, T] and "teacher_text" [k*B, T].
     """
     rows = slice(first_step, None)
     arrays = {
@@ -189,6 +199,13 @@ def batches(
         arrays["ids"] = epoch.ids[rows]
     sources = [tf.data.Dataset.from_tensor_slices(arrays), images(epoch.images[rows], epoch.seeds[rows])]
     if text_features is not None:
-        first_view = np.zeros((*captions.shape, 1), np.int32)
-        sources.append(feature_source([text_features], name="text_features")(captions, first_view))
+        sources.append(_rows("text_features", text_features, captions))
+    if teacher is not None:
+        sources += [_rows("teacher_image", teacher.images, epoch.images[rows])]
+        sources += [_rows("teacher_text", teacher.captions, captions)]
     return read_ahead(tf.data.Dataset.zip(*sources).map(lambda *dicts: {k: v for d in dicts for k, v in d.items()}))
+
+
+def _rows(name: str, table: np.ndarray, indices: np.ndarray) -> tf.data.Dataset:
+    """Batches {name: float32 [b, F]} of the rows of a table [n, F] that the indices [steps, b] name."""
+    return feature_source([table], name=name)(indices, np.zeros((*indices.shape, 1), np.int32))

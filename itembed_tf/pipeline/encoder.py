@@ -59,7 +59,7 @@ def train_encoders(
     checksums = data.checksums | {"classes": checksum(labels.tobytes())}
     if saved:
         check_same_file(path / "classes.json", saved.state.data.get("classes"), checksums["classes"])
-    train_set = TrainSet(data.items, data.ids, labels, checksums)
+    train_set = TrainSet(data.items, data.ids, labels, checksums, data.teacher)
     if saved is None:
         steps.start(titles.WEIGHTS + suffix)
         if former:

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from itembed_tf.config import Config, Stage, arguments, dump_config
+from itembed_tf.config import DISTILLATION, Config, Stage, arguments, dump_config
 from itembed_tf.data.batches import Epoch, Items, batches, draw_epoch
 from itembed_tf.data.images import augment_image
 from itembed_tf.data.sources import feature_source, image_source
@@ -139,6 +139,7 @@ def batches_of(
 ) -> Callable[[int, int], tf.data.Dataset]:
     """A function from (epoch, first step) to the batches of that epoch."""
     text_features = None
+    teacher = train.teacher if DISTILLATION in stage.losses else None
     if stage.cached_views:
         views = image_features(config, model, train.items, stage.cached_views, mirror=config.augmentation.flip)
         source, text_features = feature_source(views), caption_features(model, train.ids)
@@ -148,7 +149,7 @@ def batches_of(
 
     def of_epoch(epoch: int, first_step: int) -> tf.data.Dataset:
         drawn = draw(config, train, stage, number, epoch)
-        return batches(drawn, first_step, source, train.classes, text_features)
+        return batches(drawn, first_step, source, train.classes, text_features, teacher)
 
     return of_epoch
 

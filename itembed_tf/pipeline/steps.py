@@ -8,6 +8,7 @@ from itembed_tf.progress import Steps
 LOAD = "load TensorFlow"
 READ = "read the dataset"
 WORDS = "build the vocabulary and read the word vectors"
+TEACHER = "embed train by the teacher"
 MODEL = "build the model"
 WEIGHTS = "set the initial weights"
 JOIN = "join the members"
@@ -35,4 +36,5 @@ def training_steps(config: Config) -> Steps:
         stages = dict.fromkeys(stage_title(stage.name) for stage in member.stages)
         encoders += [MODEL + suffix, WEIGHTS + suffix, *stages]
     joining = [JOIN] if config.members else []
-    return Steps([LOAD, READ, WORDS, *encoders, *joining, MEASURE, ANALYSE, EXPORT, CALIBRATE, REPORT])
+    teacher = [TEACHER] if config.distill_from else []
+    return Steps([LOAD, READ, WORDS, *teacher, *encoders, *joining, MEASURE, ANALYSE, EXPORT, CALIBRATE, REPORT])

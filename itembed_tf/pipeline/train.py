@@ -21,6 +21,7 @@ from itembed_tf.pipeline.members import train_members
 from itembed_tf.pipeline.memory import add_memory
 from itembed_tf.pipeline.outputs import finish_run
 from itembed_tf.pipeline.steps import training_steps
+from itembed_tf.pipeline.teacher import open_teacher, with_teacher
 from itembed_tf.pipeline.training_data import (
     TrainingData,
     choose_tokenizer,
@@ -85,10 +86,13 @@ def _train(config: Config, path: Path, steps: Steps, loggers: Sequence[TrainingL
     saved = load_checkpoint(path)
     if saved:
         check_same_config(path, saved.state.config, config)
+    teacher = open_teacher(config)
     former = finished_run(Path(config.from_run).expanduser(), config) if config.from_run and not saved else None
     tf.config.experimental.enable_op_determinism()  # a continued run ends with the weights of an undisturbed one
     keras.utils.set_random_seed(config.seed)
     config, data, words = _read(config, path, saved, former, steps)
+    if teacher:
+        data = with_teacher(data, teacher, path, saved, steps)
     groups = [group for of_split in data.by_split.values() for group in of_split]
     with unreadable_named(groups, config.max_pixels):
         if config.members:

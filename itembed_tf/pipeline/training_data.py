@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from itembed_tf.config import Config, arguments, member_configs
-from itembed_tf.data.batches import Items, flatten
+from itembed_tf.data.batches import Items, TeacherEmbeddings, flatten
 from itembed_tf.data.feature_file import features_checksum, read_features
 from itembed_tf.data.readers import Group, read_data
 from itembed_tf.data.summary import format_counts
@@ -47,6 +47,7 @@ class TrainingData:
         vocabulary: of the run.
         ids: word ids of the captions, int32 [m, L].
         checksums: of groups and vocabulary, for checkpoints.
+        teacher: embeddings of `items` by the teacher; None without one.
     """
 
     by_split: dict[str, list[Group]]
@@ -56,6 +57,7 @@ class TrainingData:
     vocabulary: Vocabulary
     ids: np.ndarray
     checksums: dict[str, str]
+    teacher: TeacherEmbeddings | None = None
 
 
 @contextmanager

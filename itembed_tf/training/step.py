@@ -10,8 +10,9 @@ import keras
 import tensorflow as tf
 
 from itembed_tf.config import Stage
-from itembed_tf.config.losses import INSTANCE_LOSSES, Instance
+from itembed_tf.config.losses import DISTILLATION, INSTANCE_LOSSES, Instance
 from itembed_tf.training.checkpoints import named_variables
+from itembed_tf.training.distillation import distillation_loss
 from itembed_tf.training.losses import LOSSES, hardest_candidate, instance_loss
 from itembed_tf.training.sampling import draw_classes
 
@@ -90,8 +91,8 @@ def compiled_step(
             with a sampled classifier.
     """
     for name in stage.losses:
-        if name not in LOSSES and name not in INSTANCE_LOSSES:
-            raise ValueError(f"losses: {name!r} is not one of {', '.join([*INSTANCE_LOSSES, *LOSSES])}")
+        if name not in (allowed := [*INSTANCE_LOSSES, *LOSSES, DISTILLATION]):
+            raise ValueError(f"losses: {name!r} is not one of {', '.join(allowed)}")
         if name in INSTANCE_LOSSES and "image_logits" not in network.output:
             raise ValueError(f"losses: {name} needs the classifier, which model.classifier = 'none' leaves out")
     inputs = tuple(network.input)
@@ -120,6 +121,7 @@ def compiled_step(
         with tf.GradientTape() as tape:
             out = network({name: batch[name] for name in inputs}, training=True)
             terms = _instance_terms(out, labels, stands_for, stage) | _pair_terms(out, classes["image"], times, stage)
+            terms |= _distillation_term(out, batch, times, stage)
             total = tf.add_n([loss.weight * terms[name] for name, loss in stage.losses.items()])
             scaled = optimizer.scale_loss(total)
         optimizer.apply(tape.gradient(scaled, variables), variables)
@@ -150,6 +152,16 @@ def _pair_terms(out: Batch, classes: tf.Tensor, times: int, stage: Stage) -> dic
     """The other unweighted losses of the stage, on the matching pairs of a batch."""
     pairs = _pairs(out["image_embedding"], out["text_embedding"], classes, times)
     return {name: LOSSES[name](*pairs, **loss.parameters) for name, loss in stage.losses.items() if name in LOSSES}
+
+
+def _distillation_term(out: Batch, batch: Batch, times: int, stage: Stage) -> dict[str, tf.Tensor]:
+    """The unweighted loss of a stage with a teacher, on the matching pairs of a batch."""
+    if DISTILLATION not in stage.losses:
+        return {}
+    image, text, _ = _pairs(out["image_embedding"], out["text_embedding"], batch["classes"], times)
+    teacher_image, teacher_text, _ = _pairs(batch["teacher_image"], batch["teacher_text"], batch["classes"], times)
+    parameters = stage.losses[DISTILLATION].parameters
+    return {DISTILLATION: distillation_loss(image, text, teacher_image, teacher_text, **parameters)}
 
 
 def _pairs(image: tf.Tensor, text: tf.Tensor, classes: tf.Tensor, times: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -36,6 +36,7 @@ def train_configs() -> list[Path]:
 def test_every_shipped_config_passes_once_its_files_are_named(path):
     config = load_config(path)
     overrides = ["word_vectors.path=vectors.bin"] if config.word_vectors.source == "word2vec" else []
+    overrides += ["distill_from=teacher"] if path.stem == "flickr8k_single" else []
     check_settings(load_config(path, overrides))
 
 
@@ -110,6 +111,13 @@ WRONG = [
     ([*CCA, "embedding_size=2048"], "embedding_size", "1280 directions"),
     # stages
     (["stages.0.losses={infonce = 0}"], "stages.0.losses", "weight above 0"),
+    (["stages.0.losses={distillation = 1}"], "stages.0.losses", "--set distill_from=RUN"),
+    (["distill_from=."], "distill_from", "losses.distillation"),
+    (
+        ["distill_from=.", "stages.0.losses={ranking = 1, distillation = 1}", "stages.0.mining=8"],
+        "stages.0.mining",
+        "0",
+    ),
     (["stages.0.losses={hard_negatives = 1}"], "stages.0.losses", "itembed localise"),
     (['stages.0.freeze=["image_heads"]'], "stages.0.freeze", "mean 'image_head'"),
     (['stages.0.freeze=["backbone.conv1"]', "stages.0.cached_views=0"], "stages.0.freeze", "backbone.block7"),

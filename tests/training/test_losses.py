@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from itembed_tf.config import HARD_NEGATIVES, LOSS_SETTINGS
+from itembed_tf.config import DISTILLATION, HARD_NEGATIVES, LOSS_SETTINGS
 from itembed_tf.config.losses import INSTANCE_LOSSES
+from itembed_tf.training.distillation import distillation_loss
 from itembed_tf.training.losses import LOSSES, hardest_candidate, instance_loss
 
 E1, E2, BETWEEN = [1.0, 0.0], [0.0, 1.0], [0.6, 0.8]
@@ -21,8 +22,8 @@ def test_parameters_of_every_loss_match_its_settings():
 
     A setting has no default in the function; what has one is given by the step, such as the drawn classes.
     """
-    assert set(LOSSES) == set(LOSS_SETTINGS) - {*INSTANCE_LOSSES, HARD_NEGATIVES}
-    functions = LOSSES | dict.fromkeys(INSTANCE_LOSSES, instance_loss)
+    assert set(LOSSES) == set(LOSS_SETTINGS) - {*INSTANCE_LOSSES, HARD_NEGATIVES, DISTILLATION}
+    functions = LOSSES | dict.fromkeys(INSTANCE_LOSSES, instance_loss) | {DISTILLATION: distillation_loss}
     for name, function in functions.items():
         parameters = inspect.signature(function).parameters.values()
         keywords = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty}
