@@ -24,7 +24,7 @@ demo: $(INSTALLED)  ## open a search page of what `make train` trained
 	$(BIN)/python -m itembed_tf demo runs/openmoji $(ARGS)
 
 test: $(INSTALLED)  ## run the tests
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not benchmark" $(ARGS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not benchmark" $(ARGS)
 
 test-benchmarks: $(INSTALLED)  ## run the slowest benchmarks in their --quick form
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m benchmark $(ARGS)

@@ -27,6 +27,39 @@ if TYPE_CHECKING:
     from tests.support.toy_exports import ToyExports
 
 
+# They begin first, so that all workers end at about the same time. The first ones share no fixtures with each other:
+# a worker does not wait for what another one writes.
+LONGEST = (
+    "pipeline/test_two_branch.py",
+    "training/test_stage.py",
+    "test_road.py",
+    "benchmarks/test_disturbed.py",
+    "exporting/test_programs.py",
+    "index/test_teaching.py",
+    "pipeline/test_open_backbones.py",
+    "exporting/test_onnx.py",
+    "exporting/test_card.py",
+    "benchmarks/test_native.py",
+    "exporting/test_saved_model.py",
+    "exporting/test_litert.py",
+    "server/test_local_server.py",
+    "demo/test_page.py",
+    "demo/test_lessons.py",
+    "pipeline/test_members.py",
+    "training/test_initialisation.py",
+    "exporting/test_calibration.py",
+    "benchmarks/test_bad_data.py",
+    "test_site.py",
+    "test_api.py",
+    "test_house.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
+
+
 def pytest_collection_finish() -> None:
     """The objects of all imports stay; without this, the garbage collector would visit them again and again."""
     gc.collect()

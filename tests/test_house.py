@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from itembed_tf.config import Config, Stage, load_config
+from tests.conftest import LONGEST
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "itembed_tf").rglob("*.py"))
@@ -196,6 +197,10 @@ def test_a_wheel_holds_the_package_whole_and_nothing_else(tmp_path):
         source |= {f"itembed_tf/shipped/{name}" for name in files if "node_modules" not in name}
     source = {name for name in source if "__pycache__" not in name}
     assert held == source, f"missing: {sorted(source - held)}; not ours: {sorted(held - source)}"
+
+
+def test_the_test_files_that_begin_first_are_there():
+    assert [name for name in LONGEST if not (ROOT / "tests" / name).is_file()] == []
 
 
 def test_no_file_names_a_place_of_one_machine():
