@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 from itembed_tf.analysis import analyze as analysis_module
 from itembed_tf.analysis.analyze import analyze
 from itembed_tf.analysis.overlap import similarity_overlap
+from itembed_tf.analysis.records import Analysis
 from itembed_tf.config import Config, arguments
 from itembed_tf.data.batches import Items
 from itembed_tf.evaluation.embeddings import Embeddings, embedder
@@ -59,14 +61,21 @@ def toy() -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(analysis_module, "build_model", lambda config, **sizes: dual_path(dropout=0.1))
+@pytest.fixture(scope="module")
+def untrained() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(analysis_module, "build_model", lambda config, **sizes: dual_path(dropout=0.1))
+        patch.setattr(analysis_module, "MINIMUM_COUNT", 2)
+        yield
 
 
-def test_overlap_is_computed_from_the_embeddings(toy: dict[str, Any], untrained: None) -> None:
-    items, embeddings = toy["items"], toy["embeddings"]
-    overlap = analyze(**toy).overlap
+@pytest.fixture(scope="module")
+def analysis(toy: dict[str, Any], untrained: None) -> Analysis:
+    return analyze(**toy)
+
+
+def test_overlap_is_computed_from_the_embeddings(toy: dict[str, Any], analysis: Analysis) -> None:
+    items, embeddings, overlap = toy["items"], toy["embeddings"], analysis.overlap
     expected = similarity_overlap(embeddings.images, embeddings.captions, items.image_groups, items.caption_groups)
     assert overlap.to_json() == expected.to_json()
     assert overlap.summary()["S"] == pytest.approx(expected.s, abs=1e-5)
@@ -74,8 +83,8 @@ def test_overlap_is_computed_from_the_embeddings(toy: dict[str, Any], untrained:
     assert (summary["matching_pairs"], summary["other_pairs"], summary["bins"]) == (2 * 2 + 2 + 2, 4 * 6 - 8, 100)
 
 
-def test_word_change_is_the_change_of_the_score_without_the_word(toy: dict[str, Any], untrained: None) -> None:
-    examples = analyze(**toy).examples
+def test_word_change_is_the_change_of_the_score_without_the_word(toy: dict[str, Any], analysis: Analysis) -> None:
+    examples = analysis.examples
     text, vocabulary = encoder(toy["model"], "text", shifts="left"), toy["vocabulary"]
     assert {example.caption for example in examples} <= {0, 1, 3, 5}  # the others have one known word
     assert len(examples) == 3  # of distinct groups
@@ -93,11 +102,8 @@ def test_word_change_is_the_change_of_the_score_without_the_word(toy: dict[str, 
                 assert word.change == pytest.approx(scores[1] - scores[0], abs=2e-5)
 
 
-def test_means_are_over_all_sampled_captions(
-    toy: dict[str, Any], untrained: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(analysis_module, "MINIMUM_COUNT", 2)
-    words = analyze(**toy).words
+def test_means_are_over_all_sampled_captions(toy: dict[str, Any], analysis: Analysis, untrained: None) -> None:
+    words = analysis.words
     assert {mean.word: mean.count for mean in words.most} == {
         "red": 3,
         "on": 3,
@@ -112,27 +118,26 @@ def test_means_are_over_all_sampled_captions(
     assert few.words.captions == 2 and few.to_json() == analyze(**toy, captions=2).to_json()
 
 
-def test_matrices_before_and_after_training(toy: dict[str, Any], untrained: None) -> None:
-    trained = Embeddings(np.eye(8, dtype=np.float32)[[0, 1, 2, 3]], np.eye(8, dtype=np.float32)[[0, 0, 2, 2, 2, 2]])
-    similarity = analyze(**{**toy, "embeddings": trained}).similarity
-    assert similarity.images == (0, 2, 3) and similarity.captions == (0, 2, 4)
-    after, before = similarity.after, similarity.before
-    assert after.scores == [[1, 0, 0], [0, 1, 1], [0, 0, 0]]
-    assert after.correct == 2 and after.mean_matching == pytest.approx(2 / 3, abs=1e-4)
-    assert after.mean_other == pytest.approx(1 / 6, abs=1e-4)
+def test_similarities_before_training_are_those_of_a_new_model(toy: dict[str, Any], analysis: Analysis) -> None:
     initial = toy["embeddings"]  # dual_path() has a fixed seed, so the "untrained" model is the same
     expected = initial.images[[0, 2, 3]] @ initial.captions[[0, 2, 4]].T
-    assert before is not None
-    np.testing.assert_allclose(before.scores, expected, atol=1e-4)
+    assert analysis.similarity.before is not None
+    np.testing.assert_allclose(analysis.similarity.before.scores, expected, atol=1e-4)
 
 
-def test_no_matrix_before_training_without_backbone_weights(
+def test_similarities_after_training_and_none_before_it_without_backbone_weights(
     toy: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     def missing(*_: Any, **__: Any) -> None:
         raise OSError("the ImageNet weights could not be downloaded")
 
     monkeypatch.setattr(analysis_module, "build_model", missing)
-    similarity = analyze(**toy).similarity
-    assert similarity.before is None and similarity.after
+    trained = Embeddings(np.eye(8, dtype=np.float32)[[0, 1, 2, 3]], np.eye(8, dtype=np.float32)[[0, 0, 2, 2, 2, 2]])
+    similarity = analyze(**{**toy, "embeddings": trained}).similarity
+    assert similarity.images == (0, 2, 3) and similarity.captions == (0, 2, 4)
+    after = similarity.after
+    assert after.scores == [[1, 0, 0], [0, 1, 1], [0, 0, 0]]
+    assert after.correct == 2 and after.mean_matching == pytest.approx(2 / 3, abs=1e-4)
+    assert after.mean_other == pytest.approx(1 / 6, abs=1e-4)
+    assert similarity.before is None
     assert "could not be downloaded" in capsys.readouterr().err
