@@ -198,3 +198,16 @@ def small_export(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
     with unchanged(shared_folder(tmp_path_factory, "small_export", write)) as folder:
         yield folder
+
+
+@pytest.fixture(scope="session")
+def small_onnx(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """ONNX files of `small_run`: ``whole``, and ``pca`` of six dimensions (`tests.support.small_run`)."""
+    from tests.support.small_run import write_onnx_exports
+
+    def write(folder: Path) -> None:
+        with two_stages():
+            write_onnx_exports(folder, small_run)
+
+    with unchanged(shared_folder(tmp_path_factory, "small_onnx", write)) as folder:
+        yield folder

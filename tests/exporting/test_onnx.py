@@ -174,29 +174,26 @@ def test_an_operation_without_a_counterpart_is_named(tmp_path):
 
 
 @pytest.mark.usefixtures("shallow_backbone")
-def test_the_command_exports_a_run(small_run, tmp_path, capsys):
-    assert export.main([str(small_run), str(tmp_path), "--to", "onnx"]) == 0
-    output = capsys.readouterr()
+def test_the_command_exports_a_run(small_run, small_onnx):
+    folder, output = small_onnx / "whole", json.loads((small_onnx / "whole.json").read_text())
     names = {"text_encoder", "image_encoder"}
-    assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")} == {
+    assert {path.name for path in folder.iterdir() if not path.name.startswith(".")} == {
         *(f"{name}.onnx{ending}" for name in names for ending in ("", ".json")),
         *("README.md", "tokenizer.txt", "vocabulary.txt", "examples.json", "example.png"),
     }
-    assert all(f"{tmp_path / name}.onnx: " in output.out for name in names)
+    assert all(f"/whole/{name}.onnx: " in output["out"] for name in names)
+    assert 'license: "apache-2.0"' in (folder / "README.md").read_text(encoding="utf-8")
     _, pair = load_pair(small_run)
     ids = pair.vocabulary.encode(["a dog on a bike"])
-    given = by_onnx_runtime(tmp_path / "text_encoder.onnx", ids)
+    given = by_onnx_runtime(folder / "text_encoder.onnx", ids)
     np.testing.assert_allclose(given, pair.text_encoder(ids), atol=1e-5)
-    assert "tf2onnx" not in output.err and "Optimizer" not in output.err, "its log stays off the screen"
+    assert "tf2onnx" not in output["err"] and "Optimizer" not in output["err"], "its log stays off the screen"
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("shallow_backbone")
-def test_the_command_exports_shorter_embeddings(small_run, tmp_path, capsys):
-    assert export.main([str(small_run), str(tmp_path), "--to", "onnx", "--pca", "6"]) == 0
-    settings = json.loads((tmp_path / "image_encoder.onnx.json").read_text())
+def test_the_command_exports_shorter_embeddings(small_onnx):
+    settings = json.loads((small_onnx / "pca" / "image_encoder.onnx.json").read_text())
     assert settings["output"]["embedding"]["shape"] == ["batch", 6] and settings["cut"]["to"] == 6
-    assert "PCA from 16 to 6 dimensions" in capsys.readouterr().out
+    assert "PCA from 16 to 6 dimensions" in json.loads((small_onnx / "pca.json").read_text())["out"]
 
 
 def test_a_missing_extra_is_named_before_anything_is_read(tmp_path, monkeypatch, capsys):

@@ -1,7 +1,10 @@
-"""A run directory of a tiny model with random weights, which counts as finished."""
+"""A run directory of a tiny model with random weights, which counts as finished, and its exports as ONNX."""
 
 from __future__ import annotations
 
+import json
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -57,3 +60,16 @@ def write_run(path: Path, dataset: Path) -> Path:
     save_weights(path, model)
     write_metrics(path, {"schema": 1, "finished": True, "classes": 3})
     return path
+
+
+def write_onnx_exports(folder: Path, run: Path) -> None:
+    """``whole`` and ``pca``: exports of a run as ONNX by the command; NAME.json is what it printed, "out" and "err"."""
+    from itembed_tf import export
+
+    folder.mkdir()
+    for name, options in {"whole": [], "pca": ["--pca", "6"]}.items():
+        command = [str(run), str(folder / name), "--to", "onnx", "--set", "card.license=apache-2.0", *options]
+        with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+            assert export.main(command) == 0, err.getvalue()
+        printed = {"out": out.getvalue(), "err": err.getvalue()}
+        (folder / f"{name}.json").write_text(json.dumps(printed), encoding="utf-8")
