@@ -21,6 +21,7 @@ from itembed_tf.config import dump_config, load_config
 from itembed_tf.data.images import load_image
 from itembed_tf.evaluation.embeddings import Embeddings
 from itembed_tf.evaluation.formatting import format_table
+from itembed_tf.exporting import load_pair
 from itembed_tf.exporting.pca import fit_pca, project
 from itembed_tf.models.dual_path import encoder
 from itembed_tf.retrieval import RetrievalTable, retrieval_table
@@ -50,41 +51,50 @@ def test_the_exported_pair_gives_the_embeddings_of_the_run(small_run, small_expo
     np.testing.assert_allclose(given, expected, atol=1e-5)
 
 
-def test_the_output_names_what_was_written_and_the_next_command(small_run, small_export, tmp_path, capsys):
-    assert export.main([str(small_run), str(tmp_path), "--set", "evaluation.shifts=all"]) == 0
-    output = capsys.readouterr().out
-    contract = json.loads((tmp_path / "encoders.json").read_text())
+@pytest.fixture(scope="module")
+def shortened(small_run, tmp_path_factory) -> tuple[Path, str]:
+    """An export of six dimensions without the mirror image, and what the command printed."""
+    out = tmp_path_factory.mktemp("pca")
+    command = [str(small_run), str(out), "--pca", "6", "--set", "evaluation.flip=false", "--set", "card.license=mit"]
+    with redirect_stdout(StringIO()) as stdout:
+        assert export.main(command) == 0
+    return out, stdout.getvalue()
+
+
+def test_the_output_names_what_was_written_and_the_next_command(shortened):
+    folder, output = shortened
+    contract = json.loads((folder / "encoders.json").read_text())
     for name in ("image_encoder", "text_encoder"):
-        assert f"{tmp_path / name / '1'}: {contract['encoders'][name]['bytes'] / 1e6:.1f} MB" in output
+        assert f"{folder / name / '1'}: {contract['encoders'][name]['bytes'] / 1e6:.1f} MB" in output
     assert contract["contract"][:16] in output and "calibration.npz: measured on dev" in output
-    assert contract["contract"] != _contract(small_export / "encoders.json"), "other averaging, other embeddings"
-    assert shlex.split(output.splitlines()[-1])[-2:] == ["serve", str(tmp_path)]
+    assert shlex.split(output.splitlines()[-1])[-2:] == ["serve", str(folder)]
+    assert 'license: "mit"' in (folder / "README.md").read_text(encoding="utf-8")
 
 
-def test_pca_is_fitted_on_train_and_reports_the_loss(small_run, small_dataset, small_export, tmp_path, capsys):
-    assert export.main([str(small_run), str(tmp_path), "--pca", "6"]) == 0
-    output = capsys.readouterr().out
-    contract = json.loads((tmp_path / "encoders.json").read_text())
+def test_pca_is_fitted_on_train_and_reports_the_loss(small_run, small_dataset, small_export, shortened):
+    out, output = shortened
+    contract = json.loads((out / "encoders.json").read_text())
     assert contract["contract"] != _contract(small_export / "encoders.json")
+    assert contract["encoding"]["flip"] is False
     assert contract["embedding_size"] == 6 and (contract["cut"]["from"], contract["cut"]["to"]) == (16, 6)
     blocks = contract["cut"]["before"], contract["cut"]["after"]
     assert all(format_table(RetrievalTable.from_json(block)) in output for block in blocks)
 
-    folder = small_dataset
+    folder, (_, pair) = small_dataset, load_pair(small_run, ["evaluation.flip=false"])
     rows = [line.split(",") for line in (folder / "captions.csv").read_text().splitlines()[1:]]
     content = {
         "image_encoder": lambda row: (folder / row[0]).read_bytes(),
         "text_encoder": lambda row: row[1],
     }
 
-    def embed(out: Path, side: str) -> tuple[np.ndarray, np.ndarray]:
-        """Of train and of dev, from one load."""
+    def embed_dev(side: str) -> np.ndarray:
         encode = tf.saved_model.load(str(out / side / "1")).signatures["serving_default"]
-        found = encode(tf.constant([content[side](row) for row in rows]))["embedding"].numpy()
-        return found[::2], found[1::2]
+        return encode(tf.constant([content[side](row) for row in rows[1::2]]))["embedding"].numpy()
 
-    whole = [embed(small_export, side) for side in content]
-    cut = [embed(tmp_path, side)[1] for side in content]
+    pixels = np.stack([load_image(content["image_encoder"](row), size=32, fit="stretch") for row in rows])
+    live = pair.image_encoder(pixels).numpy(), pair.text_encoder(pair.vocabulary.encode([r[1] for r in rows])).numpy()
+    whole = [(side[::2], side[1::2]) for side in live]
+    cut = [embed_dev(side) for side in content]
     train = np.concatenate([side[0] for side in whole])  # eight images, eight captions
     axes = np.linalg.svd(train, full_matrices=False)[2][:6]
     kept = np.linalg.norm(train @ axes.T) ** 2 / len(train)
@@ -92,8 +102,8 @@ def test_pca_is_fitted_on_train_and_reports_the_loss(small_run, small_dataset, s
     short = [side[1] @ axes.T for side in whole]
     short = [side / np.linalg.norm(side, axis=1, keepdims=True) for side in short]
     np.testing.assert_allclose(cut[0] @ cut[1].T, short[0] @ short[1].T, atol=1e-5)  # axes are free in sign
-    for block, pair in zip(blocks, ([side[1] for side in whole], cut)):
-        table = retrieval_table(*pair, np.arange(8), np.arange(8))
+    for block, sides in zip(blocks, ([side[1] for side in whole], cut)):
+        table = retrieval_table(*sides, np.arange(8), np.arange(8))
         assert block["rsum"] == pytest.approx(table.rsum) and block["interval_95"]["rsum"][0] < block["rsum"]
 
 
