@@ -1,6 +1,6 @@
 """Benchmark: new versions added and old ones removed under load; how many requests fail or get a wrong response.
 
-python -m benchmarks.hot_swap [--swaps 10] [--clients 16] [--quick]
+python -m benchmarks.hot_swap [--swaps 10] [--clients 16] [--workers 1] [--quick]
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hot_swap", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--swaps", type=int, default=10, help="number of new versions, added one by one")
     parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--workers", type=int, default=1, help="processes of the server")
     parser.add_argument("--quick", action="store_true", help="two swaps, four clients")
     args = parser.parse_args(argv)
     swaps, clients = (2, 4) if args.quick else (args.swaps, args.clients)
     print_versions()
     with tempfile.TemporaryDirectory() as folder:
-        figures = asyncio.run(measure(Path(folder), swaps, clients))
+        figures = asyncio.run(measure(Path(folder), swaps, clients, args.workers))
     print(f"{figures['good']:,} requests by gRPC and REST over {swaps} swaps; by version: {figures['by version']}")
     for error in figures["errors"][:5]:
         print(f"  {error}")
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
 
 
-async def measure(folder: Path, swaps: int, clients: int) -> dict[str, Any]:
+async def measure(folder: Path, swaps: int, clients: int, workers: int = 1) -> dict[str, Any]:
     """Errors, correct responses, and their number by version; clients do not retry."""
     exports, prepared = folder / "exports", folder / "prepared"
     for seed in range(swaps + 1):
@@ -55,7 +56,7 @@ async def measure(folder: Path, swaps: int, clients: int) -> dict[str, Any]:
     _add(prepared, exports, 1)
     figures: dict[str, Any] = {"errors": [], "good": 0, "by version": {}}
     stop = asyncio.Event()
-    with local_server(exports, "--poll", "0.2") as server:
+    with local_server(exports, "--poll", "0.2", "--workers", str(workers)) as server:
         addresses = [server.grpc if i % 4 else server.rest for i in range(clients)]
         calls = [asyncio.create_task(_call(address, expected, figures, stop)) for address in addresses]
         await asyncio.sleep(1.0)

@@ -18,6 +18,8 @@ from itembed_tf.server.engine_choice import ENGINES, PRECISIONS, EngineChoice
 from itembed_tf.server.labels import version_label
 from itembed_tf.server.limits import Limits
 from itembed_tf.server.local_server import ServerOptions, check_exports, serve
+from itembed_tf.server.ports import check_shared_ports
+from itembed_tf.server.supervisor import WorkerFailed, supervise
 
 EXAMPLES = """
   itembed export runs/openmoji exports/openmoji
@@ -53,11 +55,25 @@ def main(argv: Sequence[str]) -> int:
         poll=args.poll,
         index=Path(args.index) if args.index else None,
         choice=EngineChoice(args.engine, args.precision),
+        workers=args.workers,
         limits=Limits(**{name: getattr(args, name) for name in LIMITS}),
     )
+    if args.workers > 1 and not args.worker:
+        check_shared_ports()
+        try:
+            asyncio.run(supervise(options, lambda *ports: _worker_command(argv, *ports)))
+        except WorkerFailed as failed:  # which has printed its error
+            print(failed, file=sys.stderr)
+            return 1
+        return 0
     load_tensorflow()
-    asyncio.run(serve(exports, options))
+    asyncio.run(serve(exports, options, worker=bool(args.worker)))
     return 0
+
+
+def _worker_command(argv: Sequence[str], grpc_port: int, rest_port: int) -> list[str]:
+    """Command line of a worker: that of the server with the ports which the supervisor has reserved."""
+    return [sys.executable, "-m", "itembed_tf", "serve", "--worker", f"{grpc_port}:{rest_port}", *argv]
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -83,6 +99,9 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     add("--precision", choices=PRECISIONS, default="float32", help=precision)
     threads = "CPU cores of one operation (0: all); 1 is best for texts, whose operations are small (default: 0)"
     add("--threads", type=int, default=0, metavar="N", help=threads)
+    workers = "server processes behind the same ports, each with the models in memory; Linux only (default: 1)"
+    add("--workers", type=int, default=1, metavar="N", help=workers)
+    add("--worker", metavar="GRPC:REST", help=argparse.SUPPRESS)  # this process is one of them; its ports
     polling = "how often to look for new and removed versions (default: 1)"
     add("--poll", type=float, default=1.0, metavar="SECONDS", help=polling)
     limits = parser.add_argument_group("limits")
@@ -93,12 +112,14 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.precision != "float32" and args.engine != "litert":
         parser.error(f"--precision {args.precision} needs --engine litert")
-    for name in ("versions", "poll", "threads", *LIMITS):
+    for name in ("versions", "poll", "threads", "workers", *LIMITS):
         value, zero_allowed = getattr(args, name), name in ("wait", "threads")
         if value < 0 or (value == 0 and not zero_allowed):
             parser.error(
                 f"--{name.replace('_', '-')} is {value}; it must be {'0 or more' if zero_allowed else 'above 0'}"
             )
+    if args.worker:
+        args.grpc_port, args.rest_port = map(int, args.worker.split(":"))
     return args
 
 

@@ -48,13 +48,15 @@ class Received:
     size: int = 0
 
 
-def make_server(models: ModelManager, limits: Limits, metrics: Metrics) -> tuple[grpc.aio.Server, Any]:
-    """A server, not yet bound to a port, and its health servicer."""
+def make_server(
+    models: ModelManager, limits: Limits, metrics: Metrics, *, share_port: bool = False
+) -> tuple[grpc.aio.Server, Any]:
+    """A server, not yet bound to a port, and its health servicer; `share_port`: other processes listen on it too."""
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", limits.max_message),
             ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 0),  # binding a port twice must fail, not share the calls
+            ("grpc.so_reuseport", int(share_port)),  # otherwise binding a port twice must fail, not share the calls
             # gRPC cannot limit the number of connections; those that send nothing are closed, as over HTTP.
             ("grpc.server_handshake_timeout_ms", round(1000 * HEAD_SECONDS)),
             ("grpc.max_connection_idle_ms", round(1000 * IDLE_SECONDS)),

@@ -48,9 +48,10 @@ class HttpServer:
         self._body_bytes = 0  # of all requests that are being received or answered
         self._closing = False
 
-    async def start(self, host: str, port: int) -> int:
-        """Start to listen; returns the port, which the system chooses for 0."""
-        self._server = await asyncio.start_server(self._connected, host, port, limit=READ_BYTES)
+    async def start(self, host: str, port: int, *, share_port: bool = False) -> int:
+        """Start to listen; returns the port, which the system chooses for 0. `share_port`: other processes do too."""
+        reuse = share_port or None  # False is an error on Windows
+        self._server = await asyncio.start_server(self._connected, host, port, limit=READ_BYTES, reuse_port=reuse)
         return self._server.sockets[0].getsockname()[1]
 
     async def close(self, grace: float) -> None:

@@ -19,6 +19,7 @@ from itembed_tf.program import command_line
 from itembed_tf.server.defaults import GRPC_PORT, METRICS_PATH, REST_PORT
 from itembed_tf.server.engine_choice import EngineChoice
 from itembed_tf.server.limits import Limits
+from itembed_tf.server.worker_socket import announce_ready, stop_with_supervisor
 
 if TYPE_CHECKING:  # these import TensorFlow, which the check of a command line must not wait for
     from itembed_tf.server.batching import RequestPart
@@ -41,6 +42,7 @@ class ServerOptions:
         limits: of every model.
         index: folder of an index to search at ``/v1/search``; None for none.
         choice: engine of text encoders.
+        workers: number of processes that share the ports (`itembed_tf.server.supervisor`).
     """
 
     host: str = "127.0.0.1"
@@ -53,6 +55,7 @@ class ServerOptions:
     limits: Limits = field(default_factory=Limits)
     index: Path | None = None
     choice: EngineChoice = EngineChoice()
+    workers: int = 1
 
 
 def check_exports(exports: Path, litert: str = "") -> None:
@@ -75,8 +78,13 @@ def check_exports(exports: Path, litert: str = "") -> None:
         )
 
 
-async def serve(exports: Path, options: ServerOptions) -> None:
-    """Serve all models of a folder until SIGINT or SIGTERM.
+async def serve(exports: Path, options: ServerOptions, *, worker: bool = False) -> None:
+    """Serve all models of a folder in this process until SIGINT or SIGTERM.
+
+    Args:
+        exports: the folder.
+        options: of the server.
+        worker: whether this is one of `options.workers` processes, whose ports the supervisor has reserved.
 
     Raises:
         UserError: no model could be loaded, or a port cannot be used.
@@ -86,12 +94,7 @@ async def serve(exports: Path, options: ServerOptions) -> None:
 
     from itembed_tf.server import grpc_api, http_server, metrics, model_manager, rest_api, search_api, version_folders
 
-    for folder in version_folders.writable_by_others(exports):
-        print(
-            f"warning: every user of this machine can write into {folder}, and a SavedModel is a program that this "
-            f"server runs; take the right away: chmod o-w {folder}",
-            file=sys.stderr,
-        )
+    _warn_of_writable(version_folders.writable_by_others(exports))
     _allow_many_files()
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     gc.freeze()  # without it, a full collection of the 400,000 objects of the imports blocks the loop for 0.15 s
@@ -107,18 +110,17 @@ async def serve(exports: Path, options: ServerOptions) -> None:
     if not any(model.versions for model in models.models.values()):
         raise UserError(f"no model in {exports} could be loaded; the errors are printed above")
     searching = search_api.SearchApi(options.index, models, options.limits) if options.index else None
-    server, health = grpc_api.make_server(models, options.limits, recorded)
-    host = f"[{options.host}]" if ":" in options.host else options.host
+    server, health = grpc_api.make_server(models, options.limits, recorded, share_port=worker)
     try:
-        grpc_port = server.add_insecure_port(f"{host}:{options.grpc_port}")
+        grpc_port = server.add_insecure_port(f"{_bracketed(options.host)}:{options.grpc_port}")
     except RuntimeError as error:
-        raise _port_error("grpc", host, options.grpc_port, error) from None
+        raise port_error("grpc", options.host, options.grpc_port, error) from None
     handler = rest_api.make_handler(models, options.limits, recorded, searching)
     rest = http_server.HttpServer(handler, options.limits)
     try:
-        rest_port = await rest.start(options.host, options.rest_port)
+        rest_port = await rest.start(options.host, options.rest_port, share_port=worker)
     except OSError as error:
-        raise _port_error("rest", host, options.rest_port, error) from None
+        raise port_error("rest", options.host, options.rest_port, error) from None
     await server.start()
     for service in grpc_api.SERVICES:
         await health.set(service, HealthCheckResponse.SERVING)
@@ -126,8 +128,11 @@ async def serve(exports: Path, options: ServerOptions) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     watching = asyncio.create_task(models.watch(options.poll))
-    print(f"gRPC {host}:{grpc_port}   REST http://{host}:{rest_port}   metrics at {METRICS_PATH}")
-    print(f"try it: {command_line('client', f'{host}:{grpc_port}', 'text', 'a dog runs')}", flush=True)
+    if worker:
+        stop_with_supervisor(stop)
+        announce_ready()
+    else:
+        announce(options.host, grpc_port, rest_port)
     await stop.wait()
     print(f"shutting down: running requests have {GRACE_SECONDS:.0f} s to finish", flush=True)
     watching.cancel()
@@ -138,9 +143,30 @@ async def serve(exports: Path, options: ServerOptions) -> None:
         searching.close()
 
 
-def _port_error(api: str, host: str, port: int, error: Exception) -> UserError:
+def _warn_of_writable(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        print(
+            f"warning: every user of this machine can write into {folder}, and a SavedModel is a program that this "
+            f"server runs; take the right away: chmod o-w {folder}",
+            file=sys.stderr,
+        )
+
+
+def announce(host: str, grpc_port: int, rest_port: int) -> None:
+    """Print the addresses of a server that is ready."""
+    host = _bracketed(host)
+    print(f"gRPC {host}:{grpc_port}   REST http://{host}:{rest_port}   metrics at {METRICS_PATH}")
+    print(f"try it: {command_line('client', f'{host}:{grpc_port}', 'text', 'a dog runs')}", flush=True)
+
+
+def port_error(api: str, host: str, port: int, error: Exception) -> UserError:
+    """The error of a port that cannot be listened on; `api` is "grpc" or "rest"."""
     choose = f"choose another with --{api}-port, or 0 for any free one"
-    return UserError(f"cannot listen on {host}:{port} ({error}); the port may be in use: {choose}")
+    return UserError(f"cannot listen on {_bracketed(host)}:{port} ({error}); the port may be in use: {choose}")
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _allow_many_files() -> None:

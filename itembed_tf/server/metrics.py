@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -12,6 +16,7 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from itembed_tf.server.batching import RequestPart
 
@@ -20,7 +25,11 @@ _ITEM_BUCKETS = [2.0**i for i in range(14)]
 
 
 class Metrics:
-    """Metrics of one server; times in microseconds, as in TF Serving."""
+    """Metrics of one server; times in microseconds, as in TF Serving.
+
+    With several workers, prometheus_client counts for all of them in the folder of PROMETHEUS_MULTIPROC_DIR, and each
+    worker answers with the sums.
+    """
 
     def __init__(self) -> None:
         disable_created_metrics()  # *_created series, which TF Serving does not export
@@ -55,11 +64,41 @@ class Metrics:
 
     def page(self) -> bytes:
         """All metrics in the Prometheus text format."""
-        return generate_latest(self.registry)
+        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        if not folder:
+            return generate_latest(self.registry)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, folder)
+        registry.register(_WorkerProcesses(Path(folder)))
+        return generate_latest(registry)
 
     def _gauge(self, name: str, description: str, labels: list[str]) -> Gauge:
-        return Gauge(f":tensorflow:serving:{name}", description, labels, registry=self.registry)
+        return Gauge(
+            f":tensorflow:serving:{name}", description, labels, registry=self.registry, multiprocess_mode="sum"
+        )
 
     def _histogram(self, name: str, description: str, labels: list[str]) -> Histogram:
         name, description = f":tensorflow:serving:{name}", f"{description}, in microseconds."
         return Histogram(name, description, labels, buckets=_MICROSECOND_BUCKETS, registry=self.registry)
+
+
+class _WorkerProcesses:
+    """Memory, CPU time and open files of all workers that run, as sums; the start time is that of the oldest."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` is where the workers count: files are named KIND_PROCESS.db."""
+        numbers = {int(file.stem.rpartition("_")[2]) for file in folder.glob("*.db")}
+        self._processes = [number for number in numbers if Path(f"/proc/{number}").exists()]
+
+    def collect(self) -> Iterator[Any]:
+        by_name: dict[str, Any] = {}
+        for number in self._processes:
+            for metric in ProcessCollector(pid=partial(int, number), registry=None).collect():
+                (sample,) = metric.samples
+                total = by_name.setdefault(metric.name, metric)
+                if total is not metric:
+                    (former,) = total.samples
+                    values = former.value, sample.value
+                    combined = min(values) if metric.name == "process_start_time_seconds" else sum(values)
+                    total.samples = [former._replace(value=combined)]
+        return iter(by_name.values())

@@ -11,13 +11,15 @@ from benchmarks.hostile_requests import HEAVY, KINDS, draw_kinds
 
 
 @pytest.mark.benchmark
-@pytest.mark.parametrize("program", [serve_load, hot_swap, hostile])
-def test_quick(program, capsys, toy_exports, monkeypatch):
+@pytest.mark.parametrize(
+    ("program", "options"), [(serve_load, []), (hot_swap, []), (hot_swap, ["--workers", "2"]), (hostile, [])]
+)
+def test_quick(program, options, capsys, toy_exports, monkeypatch):
     def copy_export(out, seed=0):
         return toy_exports.copy(out, seed + 1)
 
     monkeypatch.setattr(program, "toy_export", copy_export)
-    assert program.main(["--quick"]) == 0
+    assert program.main(["--quick", *options]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith(program.__name__.split(".")[1] + ": ") and lines[-1].endswith(" ok")
 
