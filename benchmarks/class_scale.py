@@ -9,8 +9,12 @@ that other load on the machine slows both:
 - 113,287 classes (the images of MSCOCO's training split): a tenth of them drawn, against all;
 - the same sampled step, against as many drawn of `--large` classes, whose peak memory is printed too.
 
+The exact classifier sharded over two and four worker processes is compared with all classes in one process
+(benchmarks/sharded_classifier.py): losses and weights of 20 steps, and the bytes of weights and momentum that each holds.
+
 It also counts the operations of the sampled step that have an output of the size of all class weights: there must be
-none. --quick uses a hundredth of the classes and 64 dimensions as a smoke test; only this count has a bar then.
+none. --quick uses a hundredth of the classes and 64 dimensions as a smoke test; only this count, and the classifier sharded
+over two workers, have a bar then.
 """
 
 from __future__ import annotations
@@ -20,14 +24,17 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from benchmarks import sharded_classifier
 from benchmarks.runner import print_versions, verdict
 
 CLASSES, SIZE, BATCH, SHARE = 113_287, 2048, 32, 0.1
-BAR_SAMPLED, BAR_LARGE, BAR_MEMORY = 0.15, 1.3, 24.0
+BAR_SAMPLED, BAR_LARGE, BAR_MEMORY, BAR_SHARDED = 0.15, 1.3, 24.0, 1e-5
 SIDES = ("image", "text")
 CHUNK = 50_000  # rows of random weights at a time
 
@@ -46,8 +53,9 @@ def training_step(classes: int, size: int, sampled: int) -> tuple[Callable[[int]
 
     from itembed_tf.config import Stage
     from itembed_tf.models.classifier import SharedClassifier
+    from itembed_tf.training.averages import Averages
     from itembed_tf.training.optimizer import make_optimizer
-    from itembed_tf.training.step import Averages, compiled_step
+    from itembed_tf.training.step import compiled_step
 
     inputs: dict[str, Any] = {f"{side}_features": keras.Input((size,), name=f"{side}_features") for side in SIDES}
     classifier = SharedClassifier(classes, size, 20.0, False, initializer="zeros", sampled=sampled, name="classifier")
@@ -148,10 +156,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     against_large = measured([(large, size, sampled), (classes, size, sampled)], args.steps)
     faster, larger, memory = ratio(against_full["seconds"]), ratio(against_large["seconds"]), against_large["gib"]
     dense = against_full["dense"][0] + sum(against_large["dense"])
+    with tempfile.TemporaryDirectory() as folder:
+        shares = sharded_classifier.measure((2,) if args.quick else (2, 4), Path(folder))
+    apart = max(max(share.losses, share.weights) for share in shares)
+    halved = all(share.memory <= 1.001 / share.workers for share in shares)  # the last share is filled up
     ok = args.quick or (faster <= BAR_SAMPLED and larger <= BAR_LARGE and memory <= BAR_MEMORY)
+    held = " and ".join(f"{share.memory:.3f}" for share in shares)
     figure = f"{faster:.3f} x the full step, {larger:.2f} x with {large:,} classes in {memory:.1f} GiB, {dense} dense"
-    bar = f"{BAR_SAMPLED} x, {BAR_LARGE} x, {BAR_MEMORY:.0f} GiB, 0"
-    return verdict("class_scale", figure, bar, ok and not dense)
+    figure += f", sharded {apart:.1e} apart with {held} of the bytes"
+    parts = " and ".join(f"1/{share.workers}" for share in shares)
+    bar = f"{BAR_SAMPLED} x, {BAR_LARGE} x, {BAR_MEMORY:.0f} GiB, 0, {BAR_SHARDED:.0e} with {parts}"
+    return verdict("class_scale", figure, bar, ok and not dense and apart <= BAR_SHARDED and halved)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 A tiny model is trained on random features of images (benchmarks/tiny_runs.py); one run is stopped in its second epoch.
 Each fault starts from a copy of it. The kinds of fault, of benchmarks/injected.py, take turns, each with new random
 moments: kill -9 and SIGTERM of a process, a full disk, a limit of file sizes, truncated checkpoints, a loss of NaN, two
-trainings in one directory, a directory that is read-only. A fault passes
+trainings in one directory, a directory that is read-only, one of two workers that dies. A fault passes
 
 - where the training that it hits ends with the expected exit code, and one line "error: ..." with the remedy where that
   is an error;

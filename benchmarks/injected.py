@@ -19,11 +19,27 @@ from unittest import mock
 import numpy as np
 
 from benchmarks.tiny_runs import Ended, Place
+from benchmarks.worker_processes import cluster_variable, free_ports
 
 SECONDS = 12.0  # of a process of a tiny training, most of it imports
 OFTEN = ("--set", "stages.0.checkpoint_minutes=0")
 ENDED = (0, -signal.SIGKILL)
 SIGTERM_CODES = (0, 75, -signal.SIGTERM)  # the last: before Python runs the program
+LOST_SECONDS = 120  # within which the workers that are left must end
+WORKER = """
+import os, signal, sys
+from itembed_tf import cli
+from itembed_tf.training.step_scalars import StepScalars
+left, add = int(sys.argv[1]), StepScalars.add
+def add_or_die(scalars, values):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    add(scalars, values)
+StepScalars.add = add_or_die
+sys.exit(cli.main(sys.argv[2:]))
+"""  # trains; the first argument is the step in which the worker dies, 0 for none
 Injected = Callable[[Place, random.Random], AbstractContextManager[Ended]]
 
 
@@ -203,6 +219,22 @@ def read_only(place: Place, draw: random.Random) -> Iterator[Ended]:
     yield ended
 
 
+@contextmanager
+def dead_worker(place: Place, draw: random.Random) -> Iterator[Ended]:
+    """Two workers continue the run, and one is killed in one of the four steps that are left; yields the other's end."""
+    ports, killed, step = free_ports(2), draw.randrange(2), draw.randrange(1, 5)
+    workers = []
+    for number in range(2):
+        late = "stages.0.checkpoint_minutes=1000"  # the next process then begins at the checkpoint of one process
+        words = ("-c", WORKER, step if number == killed else 0, "train", place.config, place.run, "--set", late)
+        with mock.patch.dict(os.environ, cluster_variable(number, ports)):
+            workers.append(place.process(*words))
+    other = workers[1 - killed]
+    workers[killed].wait()
+    output = other.communicate(timeout=LOST_SECONDS)[0]
+    yield other.returncode, output
+
+
 FAULTS = (
     Fault("kill -9", _stopped_process(signal.SIGKILL), ENDED, own_process=True),
     Fault("SIGTERM to a process", _stopped_process(signal.SIGTERM), SIGTERM_CODES, own_process=True),
@@ -214,4 +246,5 @@ FAULTS = (
     Fault("a loss of NaN", not_a_number, (1,), ("loss nan", "last good checkpoint", "failed_batch.json")),
     Fault("two trainings in one directory", two_trainings, (1,), ("is in use by process",), own_process=True),
     Fault("a read-only directory", read_only, (1,)),
+    Fault("a dead worker", dead_worker, (1,), ("start all workers again with the same command",), own_process=True),
 )

@@ -62,10 +62,11 @@ def prepare(kind: str, overrides: Sequence[str]) -> tuple[Callable[..., Any], Ca
     from itembed_tf.data.readers import ImageSource
     from itembed_tf.data.sources import feature_source, image_source
     from itembed_tf.models.dual_path import parts
+    from itembed_tf.training.averages import Averages
     from itembed_tf.training.build import build_model
     from itembed_tf.training.freezing import freeze_parts
     from itembed_tf.training.optimizer import make_optimizer
-    from itembed_tf.training.step import Averages, compiled_step
+    from itembed_tf.training.step import compiled_step
 
     config = load_config(CONFIG, ['image_tower.weights="none"', *overrides])
     stage = config.stages[0]

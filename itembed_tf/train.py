@@ -12,6 +12,7 @@ from itembed_tf.extras import require_training
 from itembed_tf.pipeline.steps import LOAD, training_steps
 from itembed_tf.program import Parser, add_config, command_line, config_words, program, resumable
 from itembed_tf.quiet import load_tensorflow
+from itembed_tf.training.cluster import check_shares, read_cluster
 
 if TYPE_CHECKING:
     from itembed_tf.api import ImageTextModel
@@ -38,6 +39,9 @@ def main(argv: Sequence[str]) -> int:
         print(dump_config(config), end="")
         return 0
     check_config(config)
+    cluster = read_cluster()
+    if cluster:
+        check_shares(config, cluster.size, workers=cluster.size)
     require_training(config)
     steps = training_steps(config)
     with resumable(command_line("train", *config_words(args))):
@@ -48,6 +52,9 @@ def main(argv: Sequence[str]) -> int:
         from itembed_tf.retrieval import RetrievalTable
 
         metrics: dict[str, Any] = train(config, run, steps)
+    if cluster and cluster.number:
+        print(f"worker {cluster.number} of {cluster.size}: finished; worker 0 has written the run directory")
+        return 0
     table = metrics.get("test") or metrics.get("dev")
     print(f"\n{format_table(RetrievalTable.from_json(table))}\n" if table else "")
     print(f"report:    {run / 'report' / 'index.html'}")

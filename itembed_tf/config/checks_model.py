@@ -24,8 +24,9 @@ def check_model(config: Config) -> None:
     else:
         keys = ["kind", "words", "components", "size"]
         refuse_ignored("sentence", config.sentence, keys, 'sentence features need text_tower.variant = "features"')
-    if config.model.softmax == "full":
-        refuse_ignored("model", config.model, ["sampled_classes"], 'model.softmax = "full" draws no classes')
+    if config.model.softmax in ("full", "sharded"):
+        reason = f'model.softmax = "{config.model.softmax}" draws no classes'
+        refuse_ignored("model", config.model, ["sampled_classes"], reason)
     if config.model.classifier == "none":
         keys = ["scale", "bias", "dropout", "softmax", "sampled_classes"]
         refuse_ignored("model", config.model, keys, 'there is no classifier with model.classifier = "none"')

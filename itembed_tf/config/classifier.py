@@ -39,8 +39,8 @@ class Model:
     )
     softmax: str = key(
         "auto",
-        "instance loss: over all classes (full), over those of the batch and a random sample of the others (sampled), "
-        "or as memory allows (auto)",
+        "instance loss: over all classes (full), over all with a part of them on each device (sharded), over those of "
+        "the batch and a random sample of the others (sampled), or as memory allows (auto)",
         choices=choices.SOFTMAXES,
     )
     sampled_classes: int = key(8192, "sampled: classes of a step, about", minimum=1)

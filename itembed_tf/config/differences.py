@@ -12,6 +12,7 @@ from itembed_tf.config.schema import Config
 PLACES = ("dataset.root", "dataset.shards", "dataset.images")  # settings that say where the data is
 # Settings with which the weights and figures of a run are the same (but for rounding, of the batch of an evaluation).
 WITHOUT_EFFECT = re.compile(r"evaluation\.batch_size|card\.\w+|loggers|stages\.\d+\.(checkpoint_minutes|checkpoints)")
+EXACT = {'"full"', '"sharded"'}  # softmaxes with the same loss and weights
 ABSENT = "absent"
 
 
@@ -40,6 +41,8 @@ def is_place(difference: Difference) -> bool:
 
 def matters(difference: Difference) -> bool:
     """Whether another value of the setting is another run."""
+    if difference.key == "model.softmax" and {difference.before, difference.now} == EXACT:
+        return False
     return not WITHOUT_EFFECT.fullmatch(difference.key)
 
 

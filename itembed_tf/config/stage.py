@@ -37,6 +37,11 @@ class Stage:
         maximum=65536,
         advanced=True,
     )
+    negatives: str = key(
+        "batch",
+        "pairs of the other losses on several devices: of the whole batch, or of the part of each device (replica)",
+        choices=choices.NEGATIVES,
+    )
     optimizer: str = key("adamw", "optimiser", choices=choices.OPTIMIZERS)
     learning_rate: float = key(1e-3, "learning rate after warm-up", minimum=0, maximum=100)
     multipliers: dict[str, float] = key(

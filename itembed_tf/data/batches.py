@@ -40,6 +40,7 @@ class Epoch:
     groups: np.ndarray  # int32 [steps, B], of the images
     candidate_ids: np.ndarray  # int32 [steps, N, L], for mining; N may be 0
     candidate_groups: np.ndarray  # int32 [steps, N]
+    step_seeds: np.ndarray  # int32 [steps, 2], for what the step itself draws
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +119,42 @@ def draw_epoch(
         groups,
         candidate_ids,
         candidate_groups,
+        seeds[:, 0],
+    )
+
+
+def share_of(epoch: Epoch, replicas: range, count: int) -> Epoch:
+    """The samples of some of the `count` replicas that share every batch, one replica after the other.
+
+    Each replica has the same number of images of a batch, with their captions; candidates and the seed of a step are
+    those of the batch for all. The result has `len(replicas)` rows for each step.
+
+    Raises:
+        ValueError: the batch is not a multiple of `count`.
+    """
+    steps, batch = epoch.images.shape
+    if batch % count:
+        raise ValueError(f"a batch of {batch} images cannot be shared equally by {count} replicas")
+
+    def own(rows: np.ndarray, captions: int = 1) -> np.ndarray:
+        parts = rows.reshape(steps, captions, count, batch // count, *rows.shape[2:])[
+            :, :, replicas.start : replicas.stop
+        ]
+        return parts.swapaxes(1, 2).reshape(steps * len(replicas), -1, *rows.shape[2:])
+
+    def same(rows: np.ndarray) -> np.ndarray:
+        return np.repeat(rows, len(replicas), axis=0)
+
+    captions = epoch.captions.shape[1] // batch
+    return Epoch(
+        own(epoch.images),
+        own(epoch.seeds),
+        own(epoch.captions, captions),
+        own(epoch.ids, captions),
+        own(epoch.groups),
+        same(epoch.candidate_ids),
+        same(epoch.candidate_groups),
+        same(epoch.step_seeds),
     )
 
 
@@ -190,7 +227,7 @@ def batches(
     rows = slice(first_step, None)
     arrays = {
         "classes": classes[epoch.groups[rows]],
-        "seed": epoch.seeds[rows, 0],
+        "seed": epoch.step_seeds[rows],
         "candidate_ids": epoch.candidate_ids[rows],
         "candidate_classes": classes[epoch.candidate_groups[rows]],
     }

@@ -9,6 +9,7 @@ import numpy as np
 from keras import layers, ops
 
 from itembed_tf.models.classifier import SharedClassifier
+from itembed_tf.models.dropout import BatchDropout
 from itembed_tf.models.memory import memory_of
 
 CROP_SIDE = 0.86
@@ -28,6 +29,7 @@ def dual_path_model(
     start: str,
     softmax: str,
     sampled_classes: int,
+    shards: int = 1,
 ) -> keras.Model:
     """Build the dual-path model for training: inputs ``image`` [B, S, S, 3] and ``ids`` [B, L].
 
@@ -43,7 +45,8 @@ def dual_path_model(
     With `softmax` "sampled" there is one more input, ``drawn`` int32 [K]: classes in ascending order. The logits are
     those of these classes alone, [B, K], and the gradient of the class weights has only their rows. The number of
     classes to draw is the attribute ``sampled`` of the classifier. "auto" is "full": a run replaces it by its choice
-    (`itembed_tf.training.class_memory`), and an earlier version has left it out.
+    (`itembed_tf.training.class_memory`), and an earlier version has left it out. With "sharded" and `shards` replicas,
+    each has the rows of its share of the classes: see `itembed_tf.models.classifier.SharedClassifier`.
 
     An "imprinted" classifier starts at zero: call `imprint` before training. Without a classifier ("none") there are no
     logits, as in the two-branch network. With `start` "cca" both heads must be linear: see
@@ -61,9 +64,16 @@ def dual_path_model(
     shared = {
         "relu": layers.ReLU(name="embedding_relu") if relu else None,
         "unit": layers.UnitNormalization(name="unit", dtype="float32"),
-        "dropout": layers.Dropout(dropout, name="dropout") if dropout else None,
+        "dropout": BatchDropout(dropout, name="dropout") if dropout else None,
         "classifier": SharedClassifier(
-            classes, image_tower.output.shape[-1], scale, bias, initializer=first, sampled=sampled, name="classifier"
+            classes,
+            image_tower.output.shape[-1],
+            scale,
+            bias,
+            initializer=first,
+            sampled=sampled,
+            shards=shards if softmax == "sharded" else 1,
+            name="classifier",
         )
         if classifier != "none"
         else None,
@@ -153,7 +163,7 @@ def imprint(model: keras.Model, features: np.ndarray, labels: np.ndarray, *, bat
             "which compares the training images with each other: are they all the same image? Add images that differ"
         )
     total /= length  # in place: a million classes are 8 GB
-    classifier.class_weights.assign(total)
+    classifier.assign_classes(total)
 
 
 def imprint_new(
@@ -168,14 +178,14 @@ def imprint_new(
         features, labels: as for `imprint`.
         new: whether each class is new, bool [C].
     """
-    variable = model.get_layer("classifier").class_weights
+    classifier = model.get_layer("classifier")
     number = np.cumsum(new) - 1  # of each new class among the new ones
     own = new[labels]
     total = _unit_sums(model, features[own], number[labels[own]], int(new.sum()), batch_size, training=False)
-    weights = variable.numpy()
+    weights = classifier.in_class_order()["class_weights"]
     length = np.linalg.norm(weights[~new], axis=1).mean() if not new.all() else 1.0
     weights[new] = length * total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), ROUNDING)
-    variable.assign(weights)
+    classifier.assign_classes(weights)
 
 
 def _unit_sums(

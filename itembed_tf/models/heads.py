@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from itembed_tf.config.choices import HEADS
+from itembed_tf.models.dropout import BatchDropout
 
 # Batch norm of the released code: epsilon 1e-3, momentum 0.95.
 BATCH_NORM = {"epsilon": 1e-3, "momentum": 0.95}
@@ -46,7 +47,7 @@ def embedding_head(x: Any, *, head: str, hidden: int, dropout: float, embedding_
         return x
     x = keras.layers.ReLU(name=f"{name}_relu1")(x)
     if head == "fc-bn-relu-dropout-fc":
-        x = keras.layers.Dropout(dropout, name=f"{name}_dropout1")(x)
+        x = BatchDropout(dropout, name=f"{name}_dropout1")(x)
     x = keras.layers.Dense(embedding_size, use_bias=bias, kernel_initializer=new_weights(), name=f"{name}_fc2")(x)
     if head == "fc-bn-relu-fc-bn":
         x = keras.layers.BatchNormalization(**BATCH_NORM, name=f"{name}_bn2")(x)

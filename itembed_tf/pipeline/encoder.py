@@ -13,17 +13,20 @@ from itembed_tf.data.batches import Items, flatten
 from itembed_tf.files import checksum
 from itembed_tf.pipeline import steps as titles
 from itembed_tf.pipeline.stages import Histories, continues, run_stages
+from itembed_tf.pipeline.teacher import shared_teacher
 from itembed_tf.pipeline.training_data import TrainingData
 from itembed_tf.progress import Steps, running_clock
 from itembed_tf.training.build import build_model
-from itembed_tf.training.checkpoints import Checkpoint
+from itembed_tf.training.checkpoints import Checkpoint, named_variables, restore, values
 from itembed_tf.training.classes import class_labels
 from itembed_tf.training.continuation import start_from_run
+from itembed_tf.training.distribution import ONE, Replicas
 from itembed_tf.training.frozen_outputs import evaluation_features
 from itembed_tf.training.initialisation import start_weights
 from itembed_tf.training.loggers import TrainingLogger
 from itembed_tf.training.run_data import check_same_file
 from itembed_tf.training.run_directory import Run, read_classes, write_classes
+from itembed_tf.training.synchronised import synchronise_batch_norms
 from itembed_tf.training.train_set import TrainSet
 
 
@@ -37,6 +40,7 @@ def train_encoders(
     suffix: str = "",
     former: Run | None = None,
     loggers: Sequence[TrainingLogger] = (),
+    replicas: Replicas = ONE,
 ) -> tuple[keras.Model, Histories]:
     """Train one dual-path model, from its checkpoint if there is one; return it with the histories of its stages.
 
@@ -50,26 +54,55 @@ def train_encoders(
         suffix: of the titles of the steps.
         former: finished run to take the initial weights from.
         loggers: that get the figures of each epoch, beside those that the config names.
+        replicas: that train it. All workers call this together; `words`, `saved` and `former` are the chief's, and so
+            is the model that is returned, whole and outside of their scope.
     """
     steps.start(titles.MODEL + suffix)
-    with running_clock("building the model"):
-        classes = config.classes.clusters or len(data.by_split["train"])
-        model = build_model(config, vocabulary_size=data.vocabulary.size, classes=classes)
-    labels = _class_labels(config, path, model, data.items, saved)
+    classes = config.classes.clusters or len(data.by_split["train"])
+    with running_clock("building the model"), replicas.scope():
+        model = build_model(config, vocabulary_size=data.vocabulary.size, classes=classes, shards=replicas.count)
+    if replicas.count > 1:
+        synchronise_batch_norms(model)
+    labels = _shared_labels(config, path, model, data.items, saved, replicas)
     checksums = data.checksums | {"classes": checksum(labels.tobytes())}
     if saved:
         check_same_file(path / "classes.json", saved.state.data.get("classes"), checksums["classes"])
-    train_set = TrainSet(data.items, data.ids, labels, checksums, data.teacher)
-    if saved is None:
+    train_set = TrainSet(data.items, data.ids, labels, checksums, shared_teacher(data.teacher, replicas))
+    if saved is None and replicas.is_chief:
         steps.start(titles.WEIGHTS + suffix)
         if former:
             start_from_run(config, model, former, train_set, data.by_split)
         else:
             start_weights(config, model, train_set, words)
-    elif saved.state.stage is None:
+    elif saved and saved.state.stage is None:
         print(continues(config, saved.state), flush=True)
     dev = flatten(data.by_split.get("dev", []))
-    return model, run_stages(config, path, model, data.vocabulary, train_set, dev, saved, steps, loggers)
+    histories = run_stages(config, path, model, data.vocabulary, train_set, dev, saved, steps, loggers, replicas)
+    return _whole_model(config, model, data.vocabulary.size, classes, replicas), histories
+
+
+def _whole_model(
+    config: Config, model: keras.Model, vocabulary_size: int, classes: int, replicas: Replicas
+) -> keras.Model:
+    """A model of one device with the weights of one of replicas, for the chief."""
+    if replicas.count == 1:
+        return model
+    arrays = values(named_variables("model", model.variables, model), replicas)
+    if not replicas.is_chief:
+        return model
+    whole = build_model(config, vocabulary_size=vocabulary_size, classes=classes)
+    restore(named_variables("model", whole.variables, whole), arrays)
+    return whole
+
+
+def _shared_labels(
+    config: Config, path: Path, model: keras.Model, items: Items, saved: Checkpoint | None, replicas: Replicas
+) -> np.ndarray:
+    """The class of each training group; clusters are those of the chief."""
+    if replicas.workers == 1 or not config.classes.clusters:
+        return _class_labels(config, path, model, items, saved)
+    labels = replicas.from_chief(lambda: _class_labels(config, path, model, items, saved).tolist())
+    return np.array(labels, np.int32)
 
 
 def _class_labels(config: Config, path: Path, model: keras.Model, items: Items, saved: Checkpoint | None) -> np.ndarray:

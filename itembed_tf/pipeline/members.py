@@ -22,6 +22,7 @@ from itembed_tf.pipeline.training_data import TrainingData
 from itembed_tf.progress import Steps, running_clock
 from itembed_tf.training.build import build_ensemble, load_model
 from itembed_tf.training.checkpoints import Checkpoint, drop_checkpoint, load_checkpoint, save_checkpoint
+from itembed_tf.training.distribution import ONE, Replicas
 from itembed_tf.training.frozen_outputs import image_features
 from itembed_tf.training.loggers import TrainingLogger
 from itembed_tf.training.run_directory import (
@@ -46,6 +47,7 @@ def train_members(
     saved: Checkpoint | None,
     steps: Steps,
     loggers: Sequence[TrainingLogger] = (),
+    replicas: Replicas = ONE,
 ) -> tuple[keras.Model, Histories]:
     """Train the members of an ensemble; return it in float32, with the histories of the stages of all members.
 
@@ -60,6 +62,7 @@ def train_members(
         saved: checkpoint of `path`.
         steps: of the run.
         loggers: get the epochs of each member, from 1 on.
+        replicas: of one process.
     """
     histories = list(saved.state.histories) if saved else []
     configs = member_configs(config)
@@ -76,7 +79,7 @@ def train_members(
             keras.utils.set_random_seed(member.seed)
             suffix = member_suffix(number)
             model, own = train_encoders(
-                member, folder, data, table, load_checkpoint(folder), steps, suffix, loggers=loggers
+                member, folder, data, table, load_checkpoint(folder), steps, suffix, loggers=loggers, replicas=replicas
             )
             save_weights(folder, model)
             write_metrics(folder, _member_metrics(member, data, own))

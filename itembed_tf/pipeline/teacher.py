@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from itembed_tf.config import Config, arguments, frozen_backbone
 from itembed_tf.data.batches import Items, TeacherEmbeddings
 from itembed_tf.evaluation.embeddings import embedder
@@ -15,6 +17,7 @@ from itembed_tf.pipeline.training_data import TrainingData
 from itembed_tf.progress import Steps, running_clock
 from itembed_tf.training.build import load_model
 from itembed_tf.training.checkpoints import Checkpoint
+from itembed_tf.training.distribution import Replicas
 from itembed_tf.training.errors import RunError
 from itembed_tf.training.frozen_outputs import encoder_features
 from itembed_tf.training.run_data import GroupRecord, check_same_file, read_records
@@ -56,6 +59,16 @@ def with_teacher(data: TrainingData, teacher: Run, path: Path, saved: Checkpoint
     if saved:
         check_same_file(weights, saved.state.data.get("teacher"), checksums["teacher"])
     return replace(data, checksums=checksums, teacher=_embed(teacher, data.items))
+
+
+def shared_teacher(teacher: TeacherEmbeddings | None, replicas: Replicas) -> TeacherEmbeddings | None:
+    """The chief's embeddings, on all workers."""
+    if replicas.workers == 1:
+        return teacher
+    sides = [] if teacher is None else [teacher.images, teacher.captions]
+    shapes = replicas.from_chief(lambda: [list(side.shape) for side in sides])
+    arrays = sides or [np.zeros(shape, np.float32) for shape in shapes]
+    return TeacherEmbeddings(*map(replicas.sum_of_workers, arrays)) if arrays else None
 
 
 def _check_splits(teacher: Run, records: Sequence[GroupRecord]) -> None:

@@ -31,6 +31,7 @@ def build_model(
     classes: int,
     pretrained: bool = True,
     architectures: Mapping[str, Any] | None = None,
+    shards: int = 1,
 ) -> keras.Model:
     """Build the dual-path model with the precision of the config and initial weights from its seed.
 
@@ -43,6 +44,7 @@ def build_model(
         pretrained: whether the backbone has the weights that the config names, or random ones.
         architectures: of the backbones, that the run keeps (`itembed_tf.training.open_backbones`): their weights are
             random, and the file, preset or features that the config names are not needed.
+        shards: replicas that share the classes with model.softmax = "sharded".
     """
     if config.members:
         build = partial(build_model, vocabulary_size=vocabulary_size, classes=classes, pretrained=pretrained)
@@ -73,7 +75,7 @@ def build_model(
             embedding_size=config.embedding_size,
             sentence=sentence,
         )
-        return dual_path_model(image, text, classes=classes, **arguments(config.model))
+        return dual_path_model(image, text, classes=classes, shards=shards, **arguments(config.model))
 
 
 def build_ensemble(config: Config, members: Sequence[keras.Model]) -> keras.Model:

@@ -19,7 +19,10 @@ import keras
 import numpy as np
 
 from itembed_tf.files import replacing
+from itembed_tf.models.class_rows import sharded_classes
+from itembed_tf.training.distribution import ONE, Replicas
 from itembed_tf.training.errors import RunError
+from itembed_tf.training.shared_weights import full_shape, full_value, set_variables
 from itembed_tf.training.state import RunState
 
 Arrays = dict[str, np.ndarray]
@@ -152,30 +155,42 @@ def _paths(layer: Any, above: str = "") -> Iterator[tuple[int, str]]:
             yield id(variable), f"{above}{each.name}/{variable.name}" if generator else f"{above}{variable.path}"
 
 
-def values(variables: Mapping[str, Any]) -> Arrays:
-    return {name: np.array(keras.ops.convert_to_numpy(variable)) for name, variable in variables.items()}
+def values(variables: Mapping[str, Any], replicas: Replicas = ONE) -> Arrays:
+    """The values of variables, those of a sharded classifier whole and in class order.
+
+    All workers must call it; those which are not the chief get nothing.
+    """
+    found = {}
+    for name, variable in variables.items():
+        if replicas.is_chief or sharded_classes(variable):
+            found[name] = full_value(variable, replicas)
+    return found if replicas.is_chief else {}
 
 
-def restore(variables: Mapping[str, Any], arrays: Arrays) -> None:
-    """Assign each array to the variable of its name.
+def restore(variables: Mapping[str, Any], arrays: Arrays, replicas: Replicas = ONE) -> None:
+    """Assign each array to the variable of its name, on all workers; the arrays are the chief's.
 
     Raises:
         RunError: a variable without an array, an array without a variable, or one of another shape. Nothing is
             assigned then.
     """
+    if replicas.is_chief:
+        _check_fits(variables, arrays)
+    set_variables(variables, arrays, replicas)
+
+
+def _check_fits(variables: Mapping[str, Any], arrays: Arrays) -> None:
     wrong = [f"{name} is missing" for name in variables if name not in arrays]
     wrong += [f"{name} is not a variable of this model" for name in arrays if name not in variables]
     for name, variable in variables.items():
-        if name in arrays and tuple(variable.shape) != arrays[name].shape:
-            wrong.append(f"{name} has shape {list(arrays[name].shape)} where {list(variable.shape)} is needed")
+        if name in arrays and full_shape(variable) != arrays[name].shape:
+            wrong.append(f"{name} has shape {list(arrays[name].shape)} where {list(full_shape(variable))} is needed")
     if wrong:
         more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         raise RunError(
             f"the checkpoint does not fit this model: {'; '.join(wrong[:5])}{more}. Continue the run with the version "
             "of itembed_tf that began it, or start it again in a new run directory"
         )
-    for name, variable in variables.items():
-        variable.assign(arrays[name])
 
 
 def with_prefix(arrays: Arrays, *prefixes: str) -> Arrays:

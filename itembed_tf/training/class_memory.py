@@ -16,11 +16,12 @@ MOMENTS = {"sgd": 1, "adam": 2, "adamw": 2}
 CGROUPS = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
 
 
-def choose_softmax(config: Config, classes: int, free: int | None = None) -> tuple[Config, str]:
+def choose_softmax(config: Config, classes: int, free: int | None = None, replicas: int = 1) -> tuple[Config, str]:
     """The config with the softmax that ``model.softmax = "auto"`` gives, and a line for the screen that says why.
 
     The line is empty, and the config unchanged, where it names a softmax or has no classifier. Full is exact, and is
-    chosen where it needs at most half of the free memory, `free` bytes (None: `free_memory`).
+    chosen where it needs at most half of the free memory, `free` bytes (None: `free_memory`). Where it needs more,
+    sharded is as exact, if each of several `replicas` has the memory for its share.
 
     Raises:
         ValueError: not even the class weights and their moments fit into the free memory.
@@ -29,9 +30,13 @@ def choose_softmax(config: Config, classes: int, free: int | None = None) -> tup
         return config, ""
     encoders = [(each, stage) for each in member_configs(config) for stage in each.stages]  # trained one by one
     full = max(full_bytes(each, stage, classes) for each, stage in encoders)
+    shared = max(full_bytes(each, stage, rows_of_share(classes, replicas)) for each, stage in encoders)
     free = free_memory() if free is None else free
     needs = f"which need {gigabytes(full)} of {gigabytes(free)} free memory"
-    if full <= SHARE * free or any(stage.jit for stage in config.stages):
+    if full > SHARE * free and replicas > 1 and shared <= SHARE * free:
+        model = replace(config.model, softmax="sharded", sampled_classes=Model.sampled_classes)
+        line = f"softmax: sharded, {classes:,} classes, {needs}: each of {replicas} replicas needs {gigabytes(shared)}"
+    elif full <= SHARE * free or any(stage.jit for stage in config.stages):
         model = replace(config.model, softmax="full", sampled_classes=Model.sampled_classes)
         line = f"softmax: full, over {classes:,} classes, {needs}"
     else:
@@ -45,6 +50,11 @@ def choose_softmax(config: Config, classes: int, free: int | None = None) -> tup
         model = replace(config.model, softmax="sampled")
         line = f"softmax: sampled, {model.sampled_classes:,} classes a step: all are {classes:,}, {needs}"
     return replace(config, model=model), f'{line} (model.softmax = "auto")'
+
+
+def rows_of_share(classes: int, replicas: int) -> int:
+    """Class rows of a replica with a sharded softmax (`itembed_tf.models.class_rows`)."""
+    return -(-classes // replicas)
 
 
 def held_bytes(config: Config, stage: Stage, classes: int) -> int:

@@ -98,10 +98,11 @@ def start_from_run(
     ours = {name: v for name, v in _named(model).items() if not _own(name)}
     restore(ours, values({name: v for name, v in _named(before).items() if name in ours}))
     classifier, old = model.get_layer("classifier"), before.get_layer("classifier")
-    classifier.class_weights.assign(resize_classes(old.class_weights.numpy(), rows))
+    bias = None
     if classifier.bias is not None:
         bias = old.bias.numpy()
-        classifier.bias.assign(np.where(rows < 0, bias.mean(), resize_classes(bias, rows)))
+        bias = np.where(rows < 0, bias.mean(), resize_classes(bias, rows))
+    classifier.assign_classes(resize_classes(old.class_weights.numpy(), rows), bias)
     new = rows < 0
     if new.any():
         items = train.items

@@ -12,6 +12,9 @@ from keras import ops
 
 from itembed_tf.config import Stage
 from itembed_tf.config.choices import MULTIPLIERS
+from itembed_tf.models.class_rows import sharded_classes
+from itembed_tf.models.replicas import replica_count, summed
+from itembed_tf.training.gradients import LossScale, RowGradients
 from itembed_tf.training.schedule import EpochSchedule
 
 PartOf = Callable[[keras.Variable], Sequence[str]]
@@ -76,26 +79,6 @@ def make_optimizer(
     return LossScale(optimizer, name="loss_scale") if loss_scaling else optimizer
 
 
-class RowGradients(keras.optimizers.Optimizer):
-    """Takes sparse gradients apart, as Keras' norms, loss scale and update rules need dense arrays.
-
-    - Of the classifier: the values, one row for each drawn class, are the gradient, and their row numbers are kept for
-      the update. As each class is drawn once, norms and squares of the values are those of the whole gradient.
-    - Of the word table: made dense. It has one row for each occurrence of a word, whose norms and squares would not be
-      those of the gradient, and its momentum is dense in any case.
-    """
-
-    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[keras.Variable] | None = None) -> None:
-        optimizer: Any = getattr(self, "inner_optimizer", self)
-        variables = optimizer._trainable_variables if trainable_variables is None else trainable_variables
-        arrays = [optimizer.array_of(grad, variable) for grad, variable in zip(grads, variables, strict=True)]
-        super().apply(arrays, trainable_variables)
-
-
-class LossScale(RowGradients, keras.optimizers.LossScaleOptimizer):
-    """Dynamic loss scaling of Keras."""
-
-
 class PartRates(RowGradients):
     """Learning-rate multiplier and weight decay per variable, in front of the update rule of the next class.
 
@@ -133,11 +116,36 @@ class PartRates(RowGradients):
         if self.built:
             return
         super().build(variables)
+        for variable in variables:
+            _mark_slots(self, variable)
         multipliers = dict(self.part_multipliers)
         # computed here: update_step sees plain TensorFlow variables, which do not know the layer they belong to
         self.factors = tuple(
             math.prod(multipliers.get(part, 1.0) for part in self.part_of(variable)) for variable in variables
         )
+
+    def _backend_apply_gradients(self, grads: Sequence[Any], trainable_variables: Sequence[keras.Variable]) -> None:
+        self.sharded = [bool(sharded_classes(variable)) for variable in trainable_variables]
+        super()._backend_apply_gradients(grads, trainable_variables)
+
+    def _clip_gradients(self, grads: Sequence[Any]) -> Sequence[Any]:
+        if not self.global_clipnorm or not any(self.sharded):
+            clipped: Sequence[Any] = super()._clip_gradients(grads)
+            return clipped
+        squares = [tf.reduce_sum(tf.square(grad)) for grad in grads]
+        own = tf.add_n([square for square, of_rows in zip(squares, self.sharded, strict=True) if of_rows])
+        others = [square for square, of_rows in zip(squares, self.sharded, strict=True) if not of_rows]
+        norm = tf.sqrt(tf.add_n([summed(own), *others]))
+        return [grad * (self.global_clipnorm / tf.maximum(norm, self.global_clipnorm)) for grad in grads]
+
+    def _backend_update_step(
+        self, grads: Sequence[Any], trainable_variables: Sequence[keras.Variable], learning_rate: Any
+    ) -> None:
+        if replica_count() == 1:
+            super()._backend_update_step(grads, trainable_variables, learning_rate)
+            return
+        for grad, variable in zip(grads, trainable_variables, strict=True):  # each replica updates its own variables
+            self.update_step(grad, variable.value, learning_rate)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         index = variable_index(self, variable)
@@ -209,6 +217,18 @@ def variable_index(optimizer: keras.optimizers.Optimizer, variable: Any) -> int:
     resolves the per-device copies that `tf.distribute` passes. `test_variable_index` fails if it changes.
     """
     return optimizer._get_variable_index(variable)
+
+
+def _mark_slots(optimizer: keras.optimizers.Optimizer, variable: keras.Variable) -> None:
+    """Mark the moments of a variable with shared-out rows as what they are, too."""
+    classes = sharded_classes(variable)
+    if not classes:
+        return
+    index = variable_index(optimizer, variable)
+    for slots in ("momentums", "_momentums", "_velocities"):
+        moments = getattr(optimizer, slots, None)
+        if moments and moments[index] is not None:
+            moments[index].sharded_classes = classes
 
 
 def _check_multipliers(multipliers: Mapping[str, float]) -> None:

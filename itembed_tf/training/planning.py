@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from itembed_tf.config import Config, Stage, member_configs
-from itembed_tf.training.class_memory import LOGITS, choose_softmax, moments
+from itembed_tf.training.class_memory import LOGITS, choose_softmax, moments, rows_of_share
 from itembed_tf.training.errors import RunError
 from itembed_tf.training.tower_size import backbone_parameters, feature_dimensions, text_activations, text_parameters
 
@@ -66,7 +66,7 @@ class Plan:
 
     Attributes:
         classes: rows of the classifier; 0 without one.
-        softmax: "full", "sampled" or "none", and `reason` says why, in one line; "" where the config names it.
+        softmax: "full", "sharded", "sampled" or "none", and `reason` says why, in one line; "" where the config names it.
         fits: whether the class weights and moments fit into the memory.
         stages: in their order, of all members.
         features: bytes of cached features on disk; None where it is not known.
@@ -109,11 +109,13 @@ def plan_training(
         words: of the vocabulary.
         memory: bytes that are free on one device.
         images_per_second: of each stage on one device, or one figure for all; empty where it is not known.
-        replicas: devices that share the images of every step; each holds the whole model.
+        replicas: devices that share the images of every step; each holds the towers, and all class rows or, where the
+            softmax is sharded, its share of them. The figures are those of the chief, which has the best weights and
+            the copy for a checkpoint whole.
     """
     classes = config.classes.clusters or classes
     try:
-        config, reason = choose_softmax(config, classes, memory)
+        config, reason = choose_softmax(config, classes, memory, replicas)
         fits = True
     except ValueError as error:  # not even sampled
         config, reason, fits = replace(config, model=replace(config.model, softmax="sampled")), str(error), False
@@ -142,21 +144,23 @@ def _stage(config: Config, stage: Stage, images: int, rows: int, words: int, spe
     batch = min(stage.batch_size, images)
     size, towers, trained = FLOAT * rows * config.embedding_size, *_towers(config, stage, words)
     kept = moments(stage)
-    sampled = config.model.softmax == "sampled"
-    drawn = min(config.model.sampled_classes, rows) if sampled else rows
+    sampled, sharded = (config.model.softmax == name for name in ("sampled", "sharded"))
+    own = rows_of_share(rows, replicas) if sharded else rows
+    share = FLOAT * own * config.embedding_size
+    drawn = min(config.model.sampled_classes, rows) if sampled else own
     average = bool(stage.average)
     held = [
         Part("TensorFlow and data", PROCESS),
-        Part("class weights", size),
-        Part("class moments", kept * size),
+        Part("class weights", share),
+        Part("class moments", kept * share),
         Part("towers with gradients, moments and copies", towers + (2 + kept + average) * trained),
         Part("best weights so far", (size + towers) if stage.keep == "best" else 0),
-        Part("moving average of class weights", size * (average and not sampled)),
+        Part("moving average of class weights", share * (average and not sampled)),
     ]
     local = -(-batch // replicas)
     step = [
         Part("class gradients", STEP_ARRAYS * FLOAT * drawn * config.embedding_size if rows else 0),
-        Part("logits", LOGITS * FLOAT * drawn * local * (1 + config.data.captions)),
+        Part("logits", LOGITS * FLOAT * drawn * (batch if sharded else local) * (1 + config.data.captions)),
         Part("activations of the text tower", text_activations(config, local * config.data.captions)),
     ]
     save = [

@@ -112,7 +112,10 @@ def with_choices_of_run(path: Path, config: Config) -> Config:
     if config.text.tokenizer == "auto":
         config = replace(config, text=replace(config.text, tokenizer=before.text.tokenizer))
     if config.model.softmax == "auto":
-        full = before.model.softmax == "full"  # `choose_softmax` then sets the number of classes, which has no effect
+        full = before.model.softmax in (
+            "full",
+            "sharded",
+        )  # `choose_softmax` then sets the number of classes, which has no effect
         sampled = (before if full else config).model.sampled_classes
         config = replace(config, model=replace(config.model, softmax=before.model.softmax, sampled_classes=sampled))
     return config

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
 import keras
-import tensorflow as tf
 from tqdm import tqdm
 
 from itembed_tf.config import Stage
 from itembed_tf.progress import running_clock
-from itembed_tf.training.checkpoints import Arrays, named_variables, restore, values, with_prefix
+from itembed_tf.training.averages import Averages, averaged_variables
+from itembed_tf.training.checkpoints import Arrays
+from itembed_tf.training.distributed_step import Parts, distributed_step
+from itembed_tf.training.distribution import ONE, Replicas
 from itembed_tf.training.freezing import freeze_parts, part_names
 from itembed_tf.training.interruption import uninterrupted
 from itembed_tf.training.optimizer import make_optimizer
+from itembed_tf.training.requests import Requests, signals_as_requests
+from itembed_tf.training.stage_progress import SaveStage, StageProgress
 from itembed_tf.training.state import EpochEntry, StageState
-from itembed_tf.training.step import Averages, Step, averaged_variables, compiled_step
+from itembed_tf.training.step import Batch, Step, compiled_step, training_step
 from itembed_tf.training.step_scalars import StepScalars, check_finite
-
-SaveStage = Callable[[StageState, Arrays], None]
 
 
 def train_stage(
     model: keras.Model,
     stage: Stage,
     *,
-    batches: Callable[[int, int], tf.data.Dataset],
+    batches: Callable[[int, int], Iterable[Batch | Parts]],
     steps_per_epoch: int,
     evaluate: Callable[[], dict[str, Any]] | None,
     selection_score: Callable[[dict[str, Any]], float],
@@ -37,6 +38,7 @@ def train_stage(
     resume: tuple[StageState, Arrays] | None,
     save: SaveStage,
     report: Callable[[EpochEntry], None],
+    replicas: Replicas = ONE,
 ) -> list[EpochEntry]:
     """Train `model` in place and leave it with the weights that ``stage.keep`` selects; return the history.
 
@@ -54,6 +56,8 @@ def train_stage(
         resume: the last arguments of `save`, to continue from there.
         save: writes a checkpoint.
         report: receives every finished epoch, before its checkpoint: a continued run may report an epoch again.
+        replicas: that share each batch; the model is made in their scope, and `batches` gives `Parts`. All workers call
+            this function together; `evaluate` and `save` are called by the chief alone, whose `resume` has the arrays.
 
     Raises:
         ValueError: settings that exclude each other, naming them.
@@ -66,102 +70,63 @@ def train_stage(
         )
     freeze_parts(model, stage.freeze)  # before the optimiser is built and the step traced: neither sees a later change
     network = model.on_features if stage.cached_views else model
-    optimizer = make_optimizer(
-        stage,
-        steps_per_epoch=steps_per_epoch,
-        part_of=part_names(model),
-        loss_scaling=model.dtype_policy.name == "mixed_float16",
-    )
-    optimizer.build(network.trainable_variables)
-    averages = Averages(averaged_variables(network), stage.average)
-    step = compiled_step(network, optimizer, averages, stage)
-    progress = _Progress(model, optimizer, averages, resume, save)
+    with replicas.scope():
+        optimizer = make_optimizer(
+            stage,
+            steps_per_epoch=steps_per_epoch,
+            part_of=part_names(model),
+            loss_scaling=model.dtype_policy.name == "mixed_float16",
+        )
+        optimizer.build(network.trainable_variables)
+        averages = Averages(averaged_variables(network), stage.average)
+    requests = Requests()
+    if replicas.count == 1:
+        step = compiled_step(network, optimizer, averages, stage)
+    else:
+        step = distributed_step(training_step(network, optimizer, averages, stage), replicas, requests)
+    progress = StageProgress(model, optimizer, averages, resume, save, replicas, requests)
     state = progress.state
     try:
-        if not resume:
-            if evaluate and trained and stage.keep == "best":
-                progress.keep_weights(selection_score(evaluate()))
-            progress.save()
-        for epoch in range(state.epoch, stage.epochs):
-            title = f"stage {stage.name}, epoch {epoch + 1}/{stage.epochs}"
-            due = progress.save_if_older_than(60 * stage.checkpoint_minutes)
-            run_epoch(step, batches(epoch, state.step), progress.scalars, due, title, steps_per_epoch)
-            check_finite(progress.weights, state)
-            table = None
-            if evaluate and ((epoch + 1) % stage.evaluate_every == 0 or epoch + 1 == stage.epochs):
-                with averages.in_place():
-                    table = evaluate()
-                    if stage.keep == "best" and selection_score(table) > state.best:
-                        progress.keep_weights(selection_score(table))
-            entry = _epoch_entry(stage.name, state, optimizer, table)
-            with uninterrupted():
-                state.finish_epoch(entry)
-                report(entry)
-            due()
+        with signals_as_requests(requests) if replicas.workers > 1 else nullcontext():
+            if not resume:
+                if evaluate and trained and stage.keep == "best":
+                    progress.keep_weights(selection_score(replicas.from_chief(evaluate)))
+                progress.save()
+            for epoch in range(state.epoch, stage.epochs):
+                title = f"stage {stage.name}, epoch {epoch + 1}/{stage.epochs}"
+                due = progress.save_if_older_than(60 * stage.checkpoint_minutes)
+                run_epoch(step, batches(epoch, state.step), progress.scalars, due, title, steps_per_epoch, replicas)
+                check_finite(progress.weights, state, replicas)
+                table = None
+                if evaluate and ((epoch + 1) % stage.evaluate_every == 0 or epoch + 1 == stage.epochs):
+                    with averages.in_place():
+                        table = replicas.from_chief(evaluate)
+                        if stage.keep == "best" and selection_score(table) > state.best:
+                            progress.keep_weights(selection_score(table))
+                entry = _epoch_entry(stage.name, state, optimizer, table)
+                with uninterrupted():
+                    state.finish_epoch(entry)
+                    report(entry)
+                progress.agree()
+                due()
     except KeyboardInterrupt as interrupt:
+        if replicas.workers > 1:  # all have saved together, or this one stops at once
+            raise
         progress.save()
-        at = f"stage {stage.name}, epoch {state.epoch + 1}, step {state.step}"
-        raise type(interrupt)(f"a checkpoint was saved at {at}") from None
+        raise type(interrupt)(f"a checkpoint was saved at {progress.place(stage)}") from None
     averages.assign()
     progress.assign_best()
     return state.history
 
 
-class _Progress:
-    """What a checkpoint of a stage holds: its state, the values of all variables, and the best weights so far."""
-
-    def __init__(
-        self,
-        model: keras.Model,
-        optimizer: keras.optimizers.Optimizer,
-        averages: Averages,
-        resume: tuple[StageState, Arrays] | None,
-        save: SaveStage,
-    ) -> None:
-        self.weights = named_variables("model", model.variables, model)
-        self.variables = self.weights | named_variables("optimizer", optimizer.variables) | averages.named()
-        state, arrays = resume or (StageState(), {})
-        self.state = dataclasses.replace(state)
-        self.scalars = StepScalars(self.state)
-        self.best = with_prefix(arrays, "best")
-        if resume:
-            restore(self.variables, {name: array for name, array in arrays.items() if name not in self.best})
-        self._save = save
-        self._saved = time.monotonic()
-
-    def save(self) -> None:
-        """Write a checkpoint, but none with weights that are not finite (`NotFinite`)."""
-        self.scalars.read()
-        check_finite(self.weights, self.state)
-        self._save(dataclasses.replace(self.state), values(self.variables) | self.best)
-        self._saved = time.monotonic()
-
-    def save_if_older_than(self, seconds: float) -> Callable[[], None]:
-        def save_if_due() -> None:
-            if time.monotonic() - self._saved >= seconds:
-                self.save()
-
-        return save_if_due
-
-    def keep_weights(self, selection_score: float) -> None:
-        """Keep the current weights of the model as the best so far."""
-        with uninterrupted():
-            self.state.best = selection_score
-            self.best = {f"best/{name}": array for name, array in values(self.weights).items()}
-
-    def assign_best(self) -> None:
-        """Give the model the best weights, where any were kept."""
-        if self.best:
-            restore(self.weights, {name.removeprefix("best/"): array for name, array in self.best.items()})
-
-
 def run_epoch(
     step: Step,
-    batches: tf.data.Dataset,
+    batches: Iterable[Batch | Parts],
     scalars: StepScalars,
     after_step: Callable[[], None],
     title: str,
     steps: int,
+    replicas: Replicas = ONE,
 ) -> None:
     """Run the rest of an epoch of `steps` steps.
 
@@ -172,12 +137,19 @@ def run_epoch(
     bar: Any = None
     with ExitStack() as stack:
         for batch in batches:
-            size = int(batch["classes"].shape[0])
+            parts = [batch] if isinstance(batch, dict) else batch
+            size = sum(int(part["classes"].shape[0]) for part in parts) * replicas.workers
             with uninterrupted():  # the weights and the state change together
                 if bar is None:  # the first step of a stage is traced and compiled, which can take a minute
                     with running_clock("compiling the training step"):
                         scalars.add(step(batch))
-                    progress = tqdm(desc=title, unit=" images", total=steps * size, initial=state.images)
+                    progress = tqdm(
+                        desc=title,
+                        unit=" images",
+                        total=steps * size,
+                        initial=state.images,
+                        disable=not replicas.is_chief,
+                    )
                     bar = stack.enter_context(progress)
                 else:
                     scalars.add(step(batch))

@@ -9,7 +9,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from itembed_tf.models.replicas import components
+from itembed_tf.training.distribution import ONE, Replicas
 from itembed_tf.training.interruption import uninterrupted
+from itembed_tf.training.requests import ASKED
 from itembed_tf.training.state import StageState
 
 SECONDS = 1.0  # between two reads: a device works ahead of the loop meanwhile
@@ -31,10 +34,18 @@ class NotFinite(ArithmeticError):
 
 
 class StepScalars:
-    """The scalars of the steps of an epoch. Reading each one at once would make the device wait for the loop."""
+    """The scalars of the steps of an epoch. Reading each one at once would make the device wait for the loop.
 
-    def __init__(self, state: StageState):
-        self.state = state
+    With several workers (`together`), each reads those of a step after the next one has begun, so that all of them see
+    a loss that is not finite, or what one of them asks for, after the same step.
+
+    Attributes:
+        asked: what workers ask for, of `ASKED`.
+    """
+
+    def __init__(self, state: StageState, *, together: bool = False):
+        self.state, self.together = state, together
+        self.asked: set[str] = set()
         self.waiting: list[Mapping[str, tf.Tensor]] = []
         self.seen = time.monotonic()
 
@@ -43,40 +54,45 @@ class StepScalars:
         self.waiting.append(scalars)
 
     def read_if_due(self) -> None:
-        if time.monotonic() - self.seen >= SECONDS or len(self.waiting) >= STEPS:
+        if self.together:
+            self.read(newer=1)
+        elif time.monotonic() - self.seen >= SECONDS or len(self.waiting) >= STEPS:
             self.read()
 
-    def read(self) -> None:
-        """Add what is kept to the sums of the state.
+    def read(self, newer: int = 0) -> None:
+        """Add what is kept to the sums of the state, but for that of the `newer` last steps.
 
         Raises:
             NotFinite: the loss of a step is NaN or infinite; the sums are those of the steps before it.
         """
         with uninterrupted():
-            first, waiting = self.state.step - len(self.waiting), self.waiting
-            self.waiting, self.seen = [], time.monotonic()
+            first, count = self.state.step - len(self.waiting), max(len(self.waiting) - newer, 0)
+            waiting, self.waiting, self.seen = self.waiting[:count], self.waiting[count:], time.monotonic()
             columns = {name: tf.stack([each[name] for each in waiting]).numpy() for name in (waiting or [{}])[0]}
             for number in range(len(waiting)):
                 scalars = {name: float(column[number]) for name, column in columns.items()}
+                self.asked |= {name for name in ASKED if scalars.pop(name, 0.0) > 0}
                 if not math.isfinite(scalars["loss"]):
                     what = ", ".join(f"{name} {value:.4g}" for name, value in scalars.items())
                     raise NotFinite(self.state.epoch, first + number, what)
                 self.state.sums = {name: self.state.sums.get(name, 0.0) + value for name, value in scalars.items()}
 
 
-def check_finite(weights: Mapping[str, Any], state: StageState) -> None:
-    """Check weights, on the device.
+def check_finite(weights: Mapping[str, Any], state: StageState, replicas: Replicas = ONE) -> None:
+    """Check weights, on the device. All workers must call it.
 
     Raises:
         NotFinite: some are NaN or infinite.
     """
-    floating = {name: v for name, v in weights.items() if tf.as_dtype(v.dtype).is_floating}
-    finite = [tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(v))) for v in floating.values()]
-    if not finite:
-        return
-    wrong = [name for name, ok in zip(floating, tf.stack(finite).numpy(), strict=True) if not ok]
-    if wrong:
-        raise NotFinite(state.epoch, max(state.step - 1, 0), f"weights are not finite: {_first(wrong)}")
+    floating = [(name, v) for name, v in weights.items() if tf.as_dtype(v.dtype).is_floating]
+    names = [name for name, variable in floating for _ in components(variable)]
+    finite = [tf.reduce_all(tf.math.is_finite(own)) for _, variable in floating for own in components(variable)]
+    wrong = [name for name, ok in zip(names, finite, strict=True) if not ok] if replicas.count > 1 else []
+    if replicas.count == 1 and finite:
+        wrong = [name for name, ok in zip(names, tf.stack(finite).numpy(), strict=True) if not ok]
+    if replicas.any_worker(bool(wrong)):
+        found = _first(list(dict.fromkeys(wrong))) if wrong else "those of another worker"
+        raise NotFinite(state.epoch, max(state.step - 1, 0), f"weights are not finite: {found}")
 
 
 def _first(names: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from PIL import Image
 
 from benchmarks.served import sample_image
-from itembed_tf.data.batches import Items, batches, draw_epoch, flatten
+from itembed_tf.data.batches import Items, batches, draw_epoch, flatten, share_of
 from itembed_tf.data.readers import Group
 from itembed_tf.data.sources import feature_source, image_batches, image_source, read_from
 
@@ -201,6 +201,26 @@ def test_a_resumed_epoch_gives_exactly_the_remaining_batches():
             for a, b in zip(complete[first:], remaining, strict=True):
                 assert a.keys() == b.keys()
                 assert all(np.array_equal(a[key], b[key]) for key in a)
+
+
+def test_the_shares_of_replicas_are_the_batch_with_its_captions():
+    """Two processes with two replicas each, three captions an image: together they have every row of every batch."""
+    items = Items([str(n) for n in range(8)], np.arange(8, dtype=np.int32), [""] * 24, np.repeat(np.arange(8), 3))
+    ids = np.arange(24 * 2, dtype=np.int32).reshape(24, 2)
+    epoch = draw_epoch(items, ids, captions=3, shift=False, word_dropout=0.0, batch_size=8, mining=0, seed=(0, 0, 0))
+    shares = [share_of(epoch, range(0, 2), 4), share_of(epoch, range(2, 4), 4)]
+    assert shares[0].images.shape == (2, 2) and shares[0].ids.shape == (2, 6, 2)
+    rows = np.concatenate([share.images for share in shares])
+    np.testing.assert_array_equal(rows.reshape(-1), epoch.images[0])
+    for share in shares:
+        np.testing.assert_array_equal(share.groups, items.image_groups[share.images])
+        captions = share.captions.reshape(2, 3, 2)  # of each part, caption j of each image
+        np.testing.assert_array_equal(captions // 3, np.repeat(share.images[:, None], 3, axis=1))
+        np.testing.assert_array_equal(share.ids, ids[share.captions])
+        np.testing.assert_array_equal(share.step_seeds, np.repeat(epoch.step_seeds, 2, axis=0))
+    assert np.unique(np.concatenate([share.captions for share in shares])).size == 24
+    with pytest.raises(ValueError, match="8 images cannot be shared equally by 3"):
+        share_of(epoch, range(1), 3)
 
 
 def test_batches_of_features_have_one_view_of_each_image():

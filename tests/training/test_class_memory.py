@@ -64,3 +64,14 @@ def test_free_memory_is_that_within_the_limit_of_the_cgroup(monkeypatch: pytest.
     assert free_memory() == 2_000_000
     files["memory.max"] = "max\n"
     assert free_memory() > 1e8
+
+
+def test_sharded_where_the_share_of_a_device_fits_and_all_classes_do_not() -> None:
+    settings = config()
+    need = full_bytes(settings, settings.stages[0], 50_000)
+    chosen, line = choose_softmax(settings, 50_000, free=need, replicas=2)
+    assert chosen.model.softmax == "sharded"
+    assert line.startswith("softmax: sharded, 50,000 classes, ") and "each of 2 replicas needs 0.1 GB" in line
+    assert choose_softmax(settings, 50_000, free=need)[0].model.softmax == "sampled"
+    assert choose_softmax(settings, 50_000, free=2 * need, replicas=2)[0].model.softmax == "full"
+    assert choose_softmax(settings, 50_000, free=need // 2, replicas=2)[0].model.softmax == "sampled"

@@ -11,11 +11,12 @@ import pytest
 import tensorflow as tf
 
 from itembed_tf.config import Stage, parse_losses
+from itembed_tf.training.averages import Averages, averaged_variables
 from itembed_tf.training.freezing import part_names
 from itembed_tf.training.losses import instance_loss
 from itembed_tf.training.optimizer import make_optimizer
 from itembed_tf.training.sampling import draw_classes
-from itembed_tf.training.step import Averages, averaged_variables, compiled_step
+from itembed_tf.training.step import compiled_step
 from tests.support.toy_model import LENGTH, SIZE, WORDS, dual_path
 
 CLASSES, BATCH = 60, 4

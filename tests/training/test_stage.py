@@ -21,6 +21,7 @@ from itembed_tf.errors import Terminated
 from itembed_tf.models.backbones import build_backbone
 from itembed_tf.models.dual_path import parts
 from itembed_tf.program import resumable
+from itembed_tf.training.averages import Averages
 from itembed_tf.training.checkpoints import Arrays
 from itembed_tf.training.errors import RunError
 from itembed_tf.training.freezing import freeze_parts, part_names
@@ -28,7 +29,7 @@ from itembed_tf.training.interruption import uninterrupted
 from itembed_tf.training.losses import LOSSES, hardest_candidate, ranking_loss
 from itembed_tf.training.stage import train_stage
 from itembed_tf.training.state import EpochEntry, StageState
-from itembed_tf.training.step import Averages, compiled_step
+from itembed_tf.training.step import compiled_step
 from itembed_tf.training.step_scalars import NotFinite
 from tests.support.toy_model import LENGTH, SIZE, WORDS, dual_path
 
