@@ -10,11 +10,11 @@ that other load on the machine slows both:
 - the same sampled step, against as many drawn of `--large` classes, whose peak memory is printed too.
 
 The exact classifier sharded over two and four worker processes is compared with all classes in one process
-(benchmarks/sharded_classifier.py): losses and weights of 20 steps, and the bytes of weights and momentum that each holds.
+(benchmarks/sharded_classifier.py): losses and weights of 20 steps, and the bytes of weights and momentum of each.
 
 It also counts the operations of the sampled step that have an output of the size of all class weights: there must be
-none. --quick uses a hundredth of the classes and 64 dimensions as a smoke test; only this count, and the classifier sharded
-over two workers, have a bar then.
+none. --quick uses a hundredth of the classes and 64 dimensions as a smoke test; only this count, and the classifier
+sharded over two workers, have a bar then.
 """
 
 from __future__ import annotations

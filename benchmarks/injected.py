@@ -221,7 +221,7 @@ def read_only(place: Place, draw: random.Random) -> Iterator[Ended]:
 
 @contextmanager
 def dead_worker(place: Place, draw: random.Random) -> Iterator[Ended]:
-    """Two workers continue the run, and one is killed in one of the four steps that are left; yields the other's end."""
+    """Two workers continue the run, and one is killed in one of the four steps that are left."""
     ports, killed, step = free_ports(2), draw.randrange(2), draw.randrange(1, 5)
     workers = []
     for number in range(2):

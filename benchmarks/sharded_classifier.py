@@ -43,7 +43,7 @@ def measure(sizes: Sequence[int], place: Path) -> list[Sharded]:
         found.append(Sharded(size, apart, float(np.abs(weights - other_weights).max()), max(own) / whole[0]))
         print(
             f"{CLASSES:9,} classes x {SIZE:,}, exact, sharded over {size} workers: {STEPS} losses differ from those of "
-            f"one by {apart:.1e}, weights by {found[-1].weights:.1e}; a worker holds {found[-1].memory:.4f} of the bytes",
+            f"one by {apart:.1e}, weights by {found[-1].weights:.1e}; {found[-1].memory:.4f} of the bytes in each",
             flush=True,
         )
     return found

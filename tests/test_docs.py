@@ -15,18 +15,23 @@ import functools
 import importlib
 import io
 import json
+import os
 import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
+import kubernetes_validate
 import pytest
+import yaml
 
 from itembed_tf import cli
 from itembed_tf.config import Config, check_settings, load_config, named_config
 from itembed_tf.index import Query
 from itembed_tf.program import Parser
+from itembed_tf.training.cluster import VARIABLE, read_cluster
 from tests.test_house import LAYERS
 
 try:
@@ -254,6 +259,14 @@ def check_files_of_ours(words: Sequence[str], capsys: pytest.CaptureFixture[str]
             assert (ROOT / word).exists(), f"{word} does not exist"
 
 
+def check_export(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """TF_CONFIG, with a cluster that a training can use."""
+    name, _, value = words[0].partition("=")
+    assert name == VARIABLE
+    with mock.patch.dict(os.environ, {name: value}):
+        assert read_cluster() is not None
+
+
 PROGRAMS: dict[str, Callable[..., None]] = {
     "itembed": check_itembed,
     "python": check_python,
@@ -267,6 +280,7 @@ PROGRAMS: dict[str, Callable[..., None]] = {
     "npm": one_of("ci"),
     "node": check_files_of_ours,
     "cd": check_files_of_ours,
+    "export": check_export,
     "head": check_files_of_ours,
     "tensorboard": one_of("--logdir"),
     "hf": one_of("auth"),
@@ -417,6 +431,12 @@ def check_kotlin(text: str) -> None:
         assert f" {method}(" in java, method
 
 
+def check_yaml(text: str) -> None:
+    """Manifests of Kubernetes."""
+    for document in yaml.safe_load_all(text):
+        kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
+
+
 def check_plain(text: str) -> None:
     """A listing or an output: no command hides in it."""
     for line in text.splitlines():
@@ -428,6 +448,7 @@ LANGUAGES: dict[str, Callable[[str], Any]] = {
     "toml": check_toml,
     "json": lambda text: [json.loads(line) for line in text.splitlines()],
     "csv": check_csv,
+    "yaml": check_yaml,
     "js": check_js,
     "kotlin": check_kotlin,
     "": check_plain,

@@ -38,6 +38,8 @@ def gathered(rows: tf.Tensor) -> tf.Tensor:
     count = replica_count()
     if count == 1:
         return rows
+    if rows.dtype == tf.int32:  # which TensorFlow keeps in the memory of the host
+        return tf.cast(gathered(tf.cast(rows, tf.int64)), tf.int32)
     before = replica_number()
     paddings = [[before, count - 1 - before], *([0, 0] for _ in rows.shape)]
     places = tf.ensure_shape(tf.pad(rows[None], paddings), [count, *rows.shape])

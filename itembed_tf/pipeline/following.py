@@ -60,7 +60,7 @@ def follow(config: Config, steps: Steps, replicas: Replicas) -> dict[str, Any]:
         RunError: the data of this worker is not the chief's.
         WorkerLost: another worker has stopped.
     """
-    begun = replicas.from_chief(dict)
+    begun: dict[str, Any] = replicas.from_chief(dict)
     if "config" not in begun:
         print(f"worker 0: {begun['run']} is finished already")
         return {}

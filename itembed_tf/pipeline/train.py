@@ -82,8 +82,9 @@ def train(
     keras.utils.set_random_seed(config.seed)
     steps = steps or training_steps(config)
     if not replicas.is_chief:
-        return follow(config, steps, replicas)
-    with locked_folder(path, "give another run directory"):
+        with replicas.losses_named():
+            return follow(config, steps, replicas)
+    with locked_folder(path, "give another run directory"), replicas.losses_named():
         return _train(config, path, steps, loggers, replicas)
 
 
@@ -102,7 +103,7 @@ def _train(
         print(f"{path} is finished already; give another run directory to train again.")
         return read_metrics(path)
     groups = [group for of_split in data.by_split.values() for group in of_split]
-    with unreadable_named(groups, config.max_pixels):
+    with unreadable_named(groups, config.max_pixels), replicas.losses_named():
         if config.members:
             model, histories = train_members(config, path, data, words, saved, steps, loggers, replicas)
         else:
@@ -164,6 +165,8 @@ def _read(
     items = flatten(by_split["train"])
     check_batches(config, len(items.images), replicas)
     classes = config.classes.clusters or len(by_split["train"])
+    if config.model.softmax == "sharded" and replicas == 1:
+        print('softmax: full, as one device has all classes (model.softmax = "sharded")', flush=True)
     config = print_and_keep(path, *choose_softmax(config, classes, replicas=replicas))
     steps.start(titles.WORDS)
     config = choose_tokenizer(config, path, items.captions, former)

@@ -66,7 +66,7 @@ class Plan:
 
     Attributes:
         classes: rows of the classifier; 0 without one.
-        softmax: "full", "sharded", "sampled" or "none", and `reason` says why, in one line; "" where the config names it.
+        softmax: "full", "sharded", "sampled" or "none", and `reason` says why, in one line; "" where it is set.
         fits: whether the class weights and moments fit into the memory.
         stages: in their order, of all members.
         features: bytes of cached features on disk; None where it is not known.

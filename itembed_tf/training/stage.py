@@ -80,6 +80,8 @@ def train_stage(
         optimizer.build(network.trainable_variables)
         averages = Averages(averaged_variables(network), stage.average)
     requests = Requests()
+    if stage.jit and replicas.count > 1 and replicas.is_chief:
+        print(f"stage {stage.name}: jit = true has no effect with {replicas.count} replicas", flush=True)
     if replicas.count == 1:
         step = compiled_step(network, optimizer, averages, stage)
     else:

@@ -94,7 +94,7 @@ def trained(
         report=lambda entry: None,
         replicas=replicas,
     )
-    half = next(each for each in saved if each[0].epoch == 1 and each[0].step == 0)
+    half = next((each for each in saved if each[0].epoch == 1 and each[0].step == 0), saved[0])
     return [dict(entry.train) for entry in history], half, saved[-1]
 
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from itembed_tf import train
 from itembed_tf.config import Config, ConfigError, load_config
 from itembed_tf.errors import UsageError
 from itembed_tf.training.cluster import check_batches, check_shares, read_cluster
@@ -63,6 +64,18 @@ def test_a_variable_that_cannot_be_used_is_refused_with_one_that_can(monkeypatch
     with pytest.raises(UsageError, match=message) as refused:
         with_variable(monkeypatch, content)
     assert "TF_CONFIG" in str(refused.value) and '"index": 0' in str(refused.value)
+
+
+def test_the_command_ends_with_one_line_before_anything_is_read(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("TF_CONFIG", "{not json")
+    assert train.main(["openmoji", str(tmp_path / "run")]) == 2
+    refused = capsys.readouterr().err
+    assert refused.startswith("error: the environment variable TF_CONFIG is not JSON") and refused.count("\n") == 1
+    three = {"cluster": {"worker": HOSTS}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(three))
+    assert train.main(["openmoji", str(tmp_path / "run"), "--set", "stages.0.batch_size=128"]) == 2
+    assert "stages.0.batch_size = 128: 3 replicas" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_batch_that_replicas_cannot_share_is_refused_with_one_that_they_can():
