@@ -67,7 +67,7 @@ epochs = {epochs}
 batch_size = 12
 cached_views = 2
 losses = {{ instance_image = 1.0, instance_text = 1.0, infonce = 1.0 }}
-learning_rate = 0.001
+learning_rate = 0.0003
 clip_norm = 1.0
 average = 0.9
 evaluate_every = {epochs}
@@ -78,7 +78,7 @@ batch_size = 12
 freeze = []
 losses = {{ instance_image = 1.0, instance_text = 1.0, ranking_max = 1.0 }}
 optimizer = "sgd"
-learning_rate = 0.003
+learning_rate = 0.001
 evaluate_every = {epochs}
 """
 
@@ -150,8 +150,12 @@ def compared(what: str, expected: Sequence[float], found: Sequence[float]) -> fl
     if len(expected) != len(found):
         print(f"{what}: {len(found)} steps where {len(expected)} were expected", flush=True)
         return float("inf")
-    worst = max(abs(one - other) for one, other in zip(expected, found, strict=True))
-    print(f"{what}: {len(found)} steps, losses differ by at most {worst:.1e}", flush=True)
+    apart = [abs(one - other) for one, other in zip(expected, found, strict=True)]
+    worst = max(apart)
+    print(
+        f"{what}: {len(found)} steps, losses differ by at most {worst:.1e}, in step {apart.index(worst) + 1}",
+        flush=True,
+    )
     return worst
 
 

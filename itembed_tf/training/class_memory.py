@@ -21,7 +21,8 @@ def choose_softmax(config: Config, classes: int, free: int | None = None, replic
 
     The line is empty, and the config unchanged, where it names a softmax or has no classifier. Full is exact, and is
     chosen where it needs at most half of the free memory, `free` bytes (None: `free_memory`). Where it needs more,
-    sharded is as exact, if each of several `replicas` has the memory for its share.
+    sharded is as exact, if each of several `replicas` has the memory for its share, and the chief for a copy of all
+    weights and moments, for checkpoints.
 
     Raises:
         ValueError: not even the class weights and their moments fit into the free memory.
@@ -31,16 +32,18 @@ def choose_softmax(config: Config, classes: int, free: int | None = None, replic
     encoders = [(each, stage) for each in member_configs(config) for stage in each.stages]  # trained one by one
     full = max(full_bytes(each, stage, classes) for each, stage in encoders)
     shared = max(full_bytes(each, stage, rows_of_share(classes, replicas)) for each, stage in encoders)
+    held = max(held_bytes(each, stage, classes) for each, stage in encoders)
+    on_gpu = free is None and _has_gpu()  # the copy is then in the memory of the machine
     free = free_memory() if free is None else free
+    room = held <= machine_memory() if on_gpu else shared + held <= free
     needs = f"which need {gigabytes(full)} of {gigabytes(free)} free memory"
-    if full > SHARE * free and replicas > 1 and shared <= SHARE * free:
+    if full > SHARE * free and replicas > 1 and shared <= SHARE * free and room:
         model = replace(config.model, softmax="sharded", sampled_classes=Model.sampled_classes)
         line = f"softmax: sharded, {classes:,} classes, {needs}: each of {replicas} replicas needs {gigabytes(shared)}"
     elif full <= SHARE * free or any(stage.jit for stage in config.stages):
         model = replace(config.model, softmax="full", sampled_classes=Model.sampled_classes)
         line = f"softmax: full, over {classes:,} classes, {needs}"
     else:
-        held = max(held_bytes(each, stage, classes) for each, stage in encoders)
         if held > free:
             raise ValueError(
                 f"{classes:,} classes need {gigabytes(held)} for their weights and moments, and {gigabytes(free)} are "
@@ -74,12 +77,17 @@ def full_bytes(config: Config, stage: Stage, classes: int) -> int:
     return held_bytes(config, stage, classes) + dense + logits
 
 
+def _has_gpu() -> bool:
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
 def free_memory() -> int:
     """Bytes of free memory: of the first GPU where there is one, else `machine_memory`."""
-    import tensorflow as tf
     from tensorflow.python.client import device_lib
 
-    if tf.config.list_physical_devices("GPU"):
+    if _has_gpu():
         return min(device.memory_limit for device in device_lib.list_local_devices() if device.device_type == "GPU")
     return machine_memory()
 

@@ -86,7 +86,7 @@ def train_stage(
         step = compiled_step(network, optimizer, averages, stage)
     else:
         step = distributed_step(training_step(network, optimizer, averages, stage), replicas, requests)
-    progress = StageProgress(model, optimizer, averages, resume, save, replicas, requests)
+    progress = StageProgress(model, optimizer, averages, stage, resume, save, replicas, requests)
     state = progress.state
     try:
         with signals_as_requests(requests) if replicas.workers > 1 else nullcontext():
@@ -115,7 +115,7 @@ def train_stage(
         if replicas.workers > 1:  # all have saved together, or this one stops at once
             raise
         progress.save()
-        raise type(interrupt)(f"a checkpoint was saved at {progress.place(stage)}") from None
+        raise type(interrupt)(f"a checkpoint was saved at {progress.place()}") from None
     averages.assign()
     progress.assign_best()
     return state.history

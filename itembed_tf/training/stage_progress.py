@@ -31,6 +31,7 @@ class StageProgress:
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
         averages: Averages,
+        stage: Stage,
         resume: tuple[StageState, Arrays] | None,
         save: SaveStage,
         replicas: Replicas,
@@ -42,7 +43,7 @@ class StageProgress:
         self.state = dataclasses.replace(state)
         self.scalars = StepScalars(self.state, together=replicas.workers > 1)
         self.best = with_prefix(arrays, "best")
-        self.replicas, self.requests = replicas, requests
+        self.replicas, self.requests, self.name = replicas, requests, stage.name
         if resume:
             own = {name: array for name, array in arrays.items() if name not in self.best}
             restore(self.variables, own, replicas)
@@ -91,13 +92,11 @@ class StageProgress:
         self.requests.save = False
         asked, self.scalars.asked = self.scalars.asked, set()
         if ASKED[0] in asked:
-            raise self.requests.interrupt(
-                f"a checkpoint was saved at epoch {self.state.epoch + 1}, step {self.state.step}"
-            )
+            raise self.requests.interrupt(f"a checkpoint was saved at {self.place()}")
 
-    def place(self, stage: Stage) -> str:
+    def place(self) -> str:
         """Where the stage is, for a message."""
-        return f"stage {stage.name}, epoch {self.state.epoch + 1}, step {self.state.step}"
+        return f"stage {self.name}, epoch {self.state.epoch + 1}, step {self.state.step}"
 
     def keep_weights(self, selection_score: float) -> None:
         """Keep the current weights of the model as the best so far."""

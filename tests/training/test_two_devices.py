@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TOLERANCE = 1e-5
+TOLERANCE = 3e-5
 
 
 @pytest.fixture(scope="module")
