@@ -11,7 +11,7 @@ import numpy as np
 from itembed_tf.config import Config
 from itembed_tf.config.dump import plain, toml_value
 from itembed_tf.data.readers import Group
-from itembed_tf.models.dual_path import imprint_new
+from itembed_tf.models.imprinting import imprint_new
 from itembed_tf.training.build import load_model
 from itembed_tf.training.checkpoints import named_variables, restore, values
 from itembed_tf.training.errors import RunError

@@ -10,7 +10,8 @@ from tqdm import tqdm
 
 from itembed_tf.config import Config, arguments
 from itembed_tf.data.batches import Items
-from itembed_tf.models.dual_path import imprint, parts, sentence_features
+from itembed_tf.models.dual_path import parts, sentence_features
+from itembed_tf.models.imprinting import imprint
 from itembed_tf.sentence_features.cca import cca, moments
 from itembed_tf.sentence_features.fitting import fit_sentences
 from itembed_tf.training.frozen_outputs import caption_features, evaluation_features, image_features

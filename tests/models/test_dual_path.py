@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from itembed_tf.models.dual_path import encoder, feature_encoder, imprint, parts, views
+from itembed_tf.models.dual_path import encoder, feature_encoder, parts, views
+from itembed_tf.models.imprinting import imprint
 from itembed_tf.training.losses import instance_loss
 from tests.support.toy_model import CLASSES, LENGTH, SIZE, WORDS, D, dual_path
 

@@ -12,7 +12,8 @@ import pytest
 from itembed_tf.config import arguments, load_config
 from itembed_tf.data.batches import flatten
 from itembed_tf.data.readers import read_data
-from itembed_tf.models.dual_path import imprint_new, parts
+from itembed_tf.models.dual_path import parts
+from itembed_tf.models.imprinting import imprint_new
 from itembed_tf.training.build import build_model, load_model
 from itembed_tf.training.continuation import class_rows, finished_run, resize_classes, start_from_run
 from itembed_tf.training.errors import RunError
