@@ -131,7 +131,7 @@ WRONG = (
         "stages.0.multipliers={bacbone = 0.1}", "0.1", "did you mean 'backbone'?", key="stages.0.multipliers.bacbone"
     ),
     Wrong("stages.0.decay_epochs=[5]", "[5]", 'schedule = "steps"'),
-    Wrong("stages.0.average=1.0", "1.0", ">= 0 and < 1"),
+    Wrong("stages.0.negatives=all", "all", "batch, replica"),
 )
 
 
