@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,6 @@ from itembed_tf.training.run_directory import open_run
 
 pytestmark = pytest.mark.usefixtures("deterministic_ops_end", "shallow_backbone")
 ROOT = Path(__file__).parents[2]
-KINDS = ("tf-idf", "mean", "hglmm")
 
 
 def config(drawn: str, kind: str, *more: str) -> Config:
@@ -51,7 +51,8 @@ def weights_at_the_end(monkeypatch: pytest.MonkeyPatch, settings: Config, path: 
     return train.train(settings, path)["kept"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# The weights of the mean of word vectors are a part of those of Fisher vectors.
+@pytest.mark.parametrize("kind", ["tf-idf", "hglmm"])
 def test_a_killed_run_ends_as_an_undisturbed_one(kind, drawn, tmp_path, monkeypatch):
     settings = config(drawn, kind, "stages.0.checkpoint_minutes=0")
     log_epoch = stages.log_epoch
@@ -118,6 +119,8 @@ def test_the_saved_model_takes_raw_sentences(run):
 def test_all_float32_backends_give_the_same_embeddings(run, drawn, monkeypatch, capsys):
     monkeypatch.setenv("ITEMBED_FLICKR8K", drawn)
     monkeypatch.setattr(benchmarks.parity, "QUICK", ("float32",))
+    own = SimpleNamespace(folder=run / "encoders")  # which the benchmark would export a second time
+    monkeypatch.setattr("itembed_tf.exporting.write_saved_models", lambda *_: own)
     assert benchmarks.parity.main([str(run), "--quick"]) == 0
     output = capsys.readouterr().out.splitlines()
     assert output[-1].endswith("recall 0.00 points apart (bar 0.0001, 0) ok")
