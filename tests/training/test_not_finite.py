@@ -60,7 +60,7 @@ def test_the_batch_is_written_and_the_last_good_checkpoint_named(tmp_path: Path)
     items = Items(["a.jpg", "b.jpg"], np.arange(2), ["a dog", "a cat", "two cats"], np.array([0, 1, 1]), ["a", "b"])
     none = np.zeros((2, 0), np.int32)
     images, captions = np.array([[0], [1]]), np.array([[0], [2]])
-    drawn = Epoch(images, none, captions, none, images, none, none)
+    drawn = Epoch(images, none, captions, none, images, none, none, none)
     error = NotFinite(0, 1, "loss nan")
     with pytest.raises(RunError) as stopped:
         stop_at(error, tmp_path, Stage(name="I", clip_norm=5.0), drawn, items, "float32")
