@@ -90,6 +90,7 @@ EXTRAS = {
         "playwright>=1.50",
         "build>=1.2",
         "twine>=6.1",
+        "mlcroissant~=1.1",
     ],
 }
 APART = ("mlflow", "wandb")  # not in constraints.txt; MLflow requires an older cachetools than the others have there

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from itembed_tf.config import Config, arguments, load_config
+from itembed_tf.data.readers import known_license
 from itembed_tf.export_layout import CONTRACT_FILE, ENCODERS
 from itembed_tf.exporting.card_calls import CALLS
 from itembed_tf.exporting.front_matter import front_matter
@@ -21,7 +22,6 @@ from itembed_tf.training.run_directory import read_metrics
 
 CARD_FILE = "README.md"
 FORMATS = {"SavedModel": f"{ENCODERS[1]}/*/saved_model.pb", "LiteRT": "*.tflite", "ONNX": "*.onnx"}
-DATA_LICENSES = {"openmoji": "CC BY-SA 4.0; all emojis designed by OpenMoji, https://openmoji.org"}
 CUT = (
     "These encoders are those of the run with shortened embeddings (PCA). `encoders.json` or the settings of a file "
     "hold, under `cut`, the recall on dev before and after."
@@ -88,7 +88,7 @@ def model_card(
     formats = [name for name, pattern in FORMATS.items() if any(folder.glob(pattern))]
     settings = _settings(folder)
     notes = LITERT_NOTE if table and "LiteRT" in formats else ""
-    of_data = data_license or DATA_LICENSES.get(config.dataset.name) or "unknown"
+    of_data = data_license or known_license(config.dataset.name) or "unknown"
     parts = [
         front_matter(title, formats, table, languages=languages, license=license),
         f"# {title}\n",

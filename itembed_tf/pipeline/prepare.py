@@ -8,8 +8,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from itembed_tf.config import Config, arguments
+from itembed_tf.data.croissant import write_croissant
 from itembed_tf.data.packing import pack
-from itembed_tf.data.readers import Group, ReadData, TableCell, image_size, read_data
+from itembed_tf.data.readers import (
+    Group,
+    ReadData,
+    TableCell,
+    image_size,
+    known_license,
+    read_data,
+    read_shards,
+)
 from itembed_tf.data.summary import DataSummary, format_summary, summarise
 from itembed_tf.data.unreadable import UnreadableImage, drop_unreadable
 from itembed_tf.files import write_atomically
@@ -38,7 +47,8 @@ class Prepared:
 
 
 def prepare(config: Config, folder: Path, *, short_side: int, quality: int, shard_images: int) -> Prepared:
-    """Pack the dataset of a config into `folder`, and write statistics into `folder`/summary.json.
+    """Pack the dataset of a config into `folder`, and write statistics into `folder`/summary.json and
+    Croissant metadata into `folder`/croissant.json.
 
     Raises:
         Locked: another process writes to `folder`.
@@ -66,6 +76,14 @@ def _prepare(config: Config, folder: Path, *, short_side: int, quality: int, sha
     shards = sorted(folder.glob("*.tfrecord"))
     megabytes = round(sum(path.stat().st_size for path in shards) / 1e6, 1)
     prepared = Prepared(data, summarise(groups, config), skipped, _image_megabytes(groups), megabytes, len(shards))
+    splits = list(dict.fromkeys(group.split for group in data.groups))
+    write_croissant(
+        folder,
+        read_shards(str(folder), name=dataset.name, split_by=dataset.split_by, splits=splits),
+        name=dataset.name,
+        license=config.card.data_license or known_license(dataset.name),
+        description=f"Images and captions of {dataset.name}; images have a short side of at most {short_side} pixels.",
+    )
     content = {key: value for key, value in asdict(prepared).items() if key != "data"}
     write_atomically(folder / "summary.json", json.dumps(content, indent=1) + "\n")
     return prepared

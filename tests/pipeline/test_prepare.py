@@ -15,10 +15,11 @@ from benchmarks.miniatures import container, jpeg
 from benchmarks.tiny_flickr8k import write_tiny_flickr8k
 from itembed_tf.data import packing as pack_module
 from itembed_tf.data.batches import flatten
+from itembed_tf.data.croissant import write_croissant
 from itembed_tf.data.images import load_image, shrink_image
-from itembed_tf.data.readers import FilePart, read_dataset, read_image
+from itembed_tf.data.readers import FilePart, Group, read_dataset, read_image
 from itembed_tf.data.sources import image_source
-from itembed_tf.files import partial_name
+from itembed_tf.files import file_checksum, partial_name
 from itembed_tf.prepare import main
 
 ARGUMENTS = {"split_by": "base", "held_out_percent": 10, "merge": "", "leaks": "refuse"}
@@ -207,3 +208,33 @@ def test_images_are_shrunk_to_the_short_side_and_never_enlarged(size, expected):
             assert (small == buffer.getvalue()) == (size == expected)
         one, other = (load_image(tf.constant(data), size=64, fit="stretch") for data in (buffer.getvalue(), small))
         assert np.abs(one - other).mean() < 1.5, "of 255: nearly the same input"
+
+
+def test_croissant_metadata_is_valid_and_reads_the_groups(root, tmp_path):
+    mlcroissant = pytest.importorskip("mlcroissant")
+    out = tmp_path / "shards"
+    assert main(command(root, out, "--set", 'card.data_license="CC BY 4.0"')) == 0
+    dataset = mlcroissant.Dataset(out / "croissant.json")  # raises for an error of validation
+    assert not dataset.metadata.ctx.issues.errors and dataset.metadata.license == ["CC BY 4.0"]
+    records, packed = list(dataset.records("groups")), read(shards=str(out))
+    assert len(records) == len(packed) == 32
+    for record, group in zip(records, sorted(packed, key=lambda group: group.split == "dev"), strict=True):
+        assert record["groups/id"].decode() == group.id and record["groups/split"].decode() == group.split
+        assert [caption.decode() for caption in record["groups/captions"]] == list(group.captions)
+        (offset,), (length,) = record["groups/offsets"], record["groups/lengths"]
+        content = (out / record["groups/shard"].decode()).read_bytes()[offset : offset + length]
+        assert content == read_image(group.images[0])
+    assert "groups/label" not in records[0], "no group has one"
+
+
+def test_croissant_metadata_has_the_checksum_of_every_shard_and_the_labels(tmp_path):
+    for name, label in (("first", "red"), ("second", "")):
+        part = FilePart(str(tmp_path / f"train-{name}.tfrecord"), 0, 3)
+        Path(part.path).write_bytes(name.encode())
+        groups = [Group(name, (part, part), ("a caption",), "train", label)]
+        content = json.loads(write_croissant(tmp_path, groups, name="x", license="", description="y").read_text())
+        files = {entry["contentUrl"]: entry["sha256"] for entry in content["distribution"]}
+        assert files == {path: file_checksum(tmp_path / path) for path in ("groups.json", Path(part.path).name)}
+        fields = [field["name"] for field in content["recordSet"][0]["field"]]
+        assert ("label" in fields) == bool(label) and "license" not in content
+        assert json.loads((tmp_path / "groups.json").read_text())[0]["lengths"] == [3, 3]

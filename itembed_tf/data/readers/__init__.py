@@ -44,9 +44,11 @@ __all__ = [
     "attribution",
     "image_ids",
     "image_size",
+    "known_license",
     "read_data",
     "read_dataset",
     "read_image",
+    "read_shards",
 ]
 
 # A reader is called with all settings of [dataset] but the name, and uses those that concern it. It may return groups
@@ -65,6 +67,7 @@ DATASETS: dict[str, Callable[..., list[Group]]] = {
 # config must choose.
 SPLIT_BY = choices.DATASETS
 FILE_ORDER = ("coco",)  # COCO 1K is evaluated on five folds of a thousand images in the order of the file
+LICENSES = {"openmoji": "CC BY-SA 4.0; all emojis designed by OpenMoji, https://openmoji.org"}
 ATTRIBUTIONS: dict[str, Callable[[], str]] = {"openmoji": openmoji.attribution}
 
 
@@ -193,3 +196,8 @@ def _warn_of_empty_captions(empty: Sequence[EmptyCaption], groups: Sequence[Grou
 def attribution(name: str) -> str:
     """The licence notice that must accompany images of the dataset wherever they are shown; "" if there is none."""
     return ATTRIBUTIONS[name]() if name in ATTRIBUTIONS else ""
+
+
+def known_license(name: str) -> str:
+    """The licence of a dataset in words; "" if it is not known."""
+    return LICENSES.get(name, "")
