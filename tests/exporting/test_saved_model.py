@@ -10,6 +10,7 @@ import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,6 +23,7 @@ from tensorflow.core.protobuf.config_pb2 import CallableOptions
 from tensorflow_serving.apis import prediction_log_pb2
 
 from itembed_tf.data.images import load_image
+from itembed_tf.export_layout import ENCODERS
 from itembed_tf.exporting import (
     EncoderPair,
     ParityError,
@@ -32,6 +34,7 @@ from itembed_tf.exporting import (
     write_saved_models,
 )
 from itembed_tf.exporting.contract import Parity
+from itembed_tf.exporting.endpoints import Endpoint
 from itembed_tf.litert import files_inside
 from itembed_tf.text import Vocabulary, load_vocabulary
 
@@ -82,6 +85,30 @@ def exported(pair, tmp_path_factory) -> Path:
     return out
 
 
+@pytest.fixture(scope="module")
+def loaded(exported) -> dict[str, Any]:
+    """Signatures of both SavedModels, by the name of the encoder."""
+    return {name: tf.saved_model.load(str(exported / name / "1")).signatures for name in ENCODERS}
+
+
+@pytest.fixture
+def copied_image_encoder(exported, monkeypatch) -> None:
+    """The SavedModel of the image encoder is copied in place of written, in tests of the text encoder."""
+    save, source = saved_model._save, exported / "image_encoder" / "1"
+
+    def save_or_copy(folder: Path, endpoint: Endpoint | None) -> None:
+        save(folder, endpoint) if endpoint else shutil.copytree(source, folder, dirs_exist_ok=True)
+
+    monkeypatch.setattr(saved_model, "endpoint_of_images", lambda pair: None)
+    monkeypatch.setattr(saved_model, "_save", save_or_copy)
+
+
+@pytest.fixture(scope="module")
+def litert(pair, tmp_path_factory) -> Path:
+    """``text_encoder.float32.tflite`` with the files beside it."""
+    return write_litert_text_encoder(tmp_path_factory.mktemp("litert"), pair)
+
+
 LOADER = """
 import json, sys
 import numpy as np
@@ -126,17 +153,16 @@ def test_tensorflow_alone_gives_the_live_embeddings(pair, exported, tmp_path):
         assert results[f"{name}-known_words"].tolist() == KNOWN
 
 
-def test_the_contract_file_describes_the_signatures(pair, exported):
+def test_the_contract_file_describes_the_signatures(pair, exported, loaded):
     contract = json.loads((exported / "encoders.json").read_text())
     assert contract["embedding_size"] == D and contract["length"] == LENGTH and contract["version"] == 1
     assert contract["vocabulary"] == {"sha256": vocabulary().checksum(), "size": 9}
     assert contract["contract"] == pair.contract
     assert contract["needs"] == [] and contract["image"] == {"size": SIZE, "fit": "stretch"}
     for name, encoder in contract["encoders"].items():
-        loaded = tf.saved_model.load(str(exported / name / "1")).signatures
-        assert sorted(loaded) == sorted(encoder["signatures"])
+        assert sorted(loaded[name]) == sorted(encoder["signatures"])
         for signature, described in encoder["signatures"].items():
-            function = loaded[signature]
+            function = loaded[name][signature]
             inputs, outputs = function.structured_input_signature[1], function.structured_outputs
             for specs, side in ((inputs, described["inputs"]), (outputs, described["outputs"])):
                 plain = {n: {"dtype": s.dtype.name, "shape": [d or "batch" for d in s.shape]} for n, s in specs.items()}
@@ -163,27 +189,25 @@ def test_weights_stored_twice_are_refused(pair, tmp_path, monkeypatch):
     assert list(tmp_path.rglob("saved_model.pb")) == []
 
 
-def test_warm_up_records_are_valid_requests(exported):
+def test_warm_up_records_are_valid_requests(exported, loaded):
     """One record per signature and batch size, each a request that the SavedModel beside it computes."""
     seen = []
     for name in ("image_encoder", "text_encoder"):
         folder = exported / name / "1"
-        signatures = tf.saved_model.load(str(folder)).signatures
         for record in tf.data.TFRecordDataset(str(folder / "assets.extra/tf_serving_warmup_requests")):
             request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
             assert request.model_spec.name == name
             inputs = {k: tf.constant(tf.make_ndarray(v)) for k, v in request.inputs.items()}
             signature = request.model_spec.signature_name
-            embedding = signatures[signature](**inputs)["embedding"].numpy()
+            embedding = loaded[name][signature](**inputs)["embedding"].numpy()
             assert np.isfinite(embedding).all()
             seen.append((name, signature, len(embedding)))
     expected = [("image_encoder", "serving_default"), ("text_encoder", "serving_default"), ("text_encoder", "ids")]
     assert seen == [(name, signature, size) for name, signature in expected for size in (1, 2, 4, 8, 16, 32)]
 
 
-def test_errors_name_the_bad_input(exported):
-    image = tf.saved_model.load(str(exported / "image_encoder/1")).signatures["serving_default"]
-    text = tf.saved_model.load(str(exported / "text_encoder/1")).signatures
+def test_errors_name_the_bad_input(loaded):
+    image, text = loaded["image_encoder"]["serving_default"], loaded["text_encoder"]
     samples = parity.sample_images()
     good, jpeg, bmp = samples["a PNG, 257 x 129"], samples["a JPEG, 320 x 240"], samples["a BMP, 40 x 24"]
     batch = [
@@ -239,6 +263,7 @@ def test_there_is_one_row_for_each_item(exported, output):
             assert len(call_as_tf_serving_does(text, "ids", output, np.ones(shape, np.int32))) == 2
 
 
+@pytest.mark.usefixtures("copied_image_encoder")
 def test_versions_count_up_and_are_never_overwritten(pair, exported, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(exported, out)
@@ -252,6 +277,7 @@ def test_versions_count_up_and_are_never_overwritten(pair, exported, tmp_path):
         write_saved_models(out, pair, version=2)
 
 
+@pytest.mark.usefixtures("copied_image_encoder")
 def test_an_export_that_differs_from_the_live_model_is_not_published(pair, exported, tmp_path, monkeypatch):
     shutil.copytree(exported, tmp_path / "out")
     before = sorted(p for p in (tmp_path / "out").rglob("*"))
@@ -266,6 +292,7 @@ def test_an_export_that_differs_from_the_live_model_is_not_published(pair, expor
     assert (tmp_path / "out/encoders.json").read_bytes() == contract
 
 
+@pytest.mark.usefixtures("copied_image_encoder")
 def test_a_different_vocabulary_in_the_graph_is_detected(pair, tmp_path, monkeypatch):
     endpoint = saved_model.text_endpoint
     swapped = vocabulary(words=("the", "bike", "dog", "man", "on", "red", "runs", "a"))
@@ -336,22 +363,22 @@ def test_encoders_that_do_not_fit_together_are_refused(pair, tmp_path):
         write_saved_models(tmp_path, replace(pair, text_encoder=keras.Model(half.input, out)))
 
 
+@pytest.mark.usefixtures("copied_image_encoder")
 def test_the_unicode_tokenizer_needs_tensorflow_text(pair, tmp_path):
     models = write_saved_models(tmp_path, replace(pair, vocabulary=vocabulary(tokenizer="unicode")))
     assert json.loads(models.contract_file.read_text())["needs"] == ["tensorflow_text"]
 
 
-def test_litert_gives_the_live_embeddings(pair, tmp_path):
-    path = write_litert_text_encoder(tmp_path, pair)
-    assert path == tmp_path / "text_encoder.float32.tflite"
-    settings = json.loads((tmp_path / "text_encoder.json").read_text())
+def test_litert_gives_the_live_embeddings(pair, litert):
+    assert litert.name == "text_encoder.float32.tflite"
+    settings = json.loads((litert.parent / "text_encoder.json").read_text())
     words = load_vocabulary(
-        tmp_path / "vocabulary.txt",
+        litert.parent / "vocabulary.txt",
         tokenizer=settings["tokenizer"],
         lowercase=settings["lowercase"],
         length=settings["length"],
     )
-    run = Interpreter(model_path=str(path)).get_signature_runner()
+    run = Interpreter(model_path=str(litert)).get_signature_runner()
     ids = words.encode(TEXTS)
     embeddings = np.concatenate([run(ids=row[None])["embedding"] for row in ids])
     assert settings["output"] == {"embedding": {"dtype": "float32", "shape": [1, D]}} and embeddings.shape == (5, D)
@@ -359,18 +386,18 @@ def test_litert_gives_the_live_embeddings(pair, tmp_path):
     assert settings["contract"] == pair.contract and settings["vocabulary"]["sha256"] == vocabulary().checksum()
 
 
-def test_a_litert_file_contains_the_files_beside_it(pair, tmp_path):
-    path = write_litert_text_encoder(tmp_path, pair)
-    inside = files_inside(path.read_bytes())
-    assert inside["vocabulary.txt"] == (tmp_path / "vocabulary.txt").read_text() == "".join(f"{w}\n" for w in WORDS)
-    assert inside["tokenizer.txt"] == (tmp_path / "tokenizer.txt").read_text()
-    settings, beside = json.loads(inside["text_encoder.json"]), json.loads((tmp_path / "text_encoder.json").read_text())
+def test_a_litert_file_contains_the_files_beside_it(litert):
+    folder = litert.parent
+    inside = files_inside(litert.read_bytes())
+    assert inside["vocabulary.txt"] == (folder / "vocabulary.txt").read_text() == "".join(f"{w}\n" for w in WORDS)
+    assert inside["tokenizer.txt"] == (folder / "tokenizer.txt").read_text()
+    settings, beside = json.loads(inside["text_encoder.json"]), json.loads((folder / "text_encoder.json").read_text())
     assert settings == {key: value for key, value in beside.items() if key not in ("parity", "tolerance")}
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(litert) as archive:
         assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}, (
             "required by TensorFlow Lite's metadata readers"
         )
-    model = schema.Model.GetRootAsModel(path.read_bytes(), 0)
+    model = schema.Model.GetRootAsModel(litert.read_bytes(), 0)
     described = next(m for m in map(model.Metadata, range(model.MetadataLength())) if m.Name() == b"TFLITE_METADATA")
     metadata = model.Buffers(described.Buffer()).DataAsNumpy().tobytes()
     assert metadata[4:8] == b"M001"
@@ -378,10 +405,9 @@ def test_a_litert_file_contains_the_files_beside_it(pair, tmp_path):
         assert word in metadata
 
 
-def test_litert_buffers_are_aligned(pair, tmp_path):
+def test_litert_buffers_are_aligned(litert):
     """LiteRT's kernels read weights in place, 16 bytes at a time."""
-    path = write_litert_text_encoder(tmp_path, pair)
-    model = schema.Model.GetRootAsModel(path.read_bytes(), 0)
+    model = schema.Model.GetRootAsModel(litert.read_bytes(), 0)
     tables = [model.Buffers(i)._tab for i in range(model.BuffersLength()) if model.Buffers(i).DataLength()]
     assert {table.Vector(table.Offset(4)) % 16 for table in tables} == {0} and len(tables) > 4
 
