@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from itembed_tf.demo import lesson_process
 from itembed_tf.demo.lessons import LessonProcess
 from itembed_tf.index import Query, open_searcher
 from itembed_tf.teaching import TeachingData
@@ -126,7 +128,7 @@ def test_an_index_without_data_of_lessons_says_what_to_run(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_the_process_learns_names_that_look_like_options_and_says_what_is_wrong(
-    teaching: TeachingData, tmp_path: Path
+    teaching: TeachingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, steps = without_recall(teaching), list[str]()
     index = write_taught_index(tmp_path / "i", data, packed_encoders(data))
@@ -134,5 +136,8 @@ def test_the_process_learns_names_that_look_like_options_and_says_what_is_wrong(
     assert answer["lesson"]["words"] == ["undo", "zorbal"] and steps == ["load TensorFlow", "learn, and check on dev"]
     with closing(open_searcher(index)) as searcher:
         assert searcher.search(Query("undo zorbal", where="kind = 'image'", by="vector")).hits[0].item.id == 3
-    answer = LessonProcess().run({"index": str(index), "name": "x", "items": [99]}, steps.append)
+    monkeypatch.setattr(lesson_process.os, "nice", lambda _: None)  # in this process, the second time
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps({"index": str(index), "name": "x", "items": [99]})))
+    assert lesson_process.main() == 1
+    answer = json.loads(capsys.readouterr().out)
     assert answer == {"error": "the index has no item 99; `itembed search INDEX TEXT` shows the ids of its hits"}
