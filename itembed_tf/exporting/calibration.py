@@ -19,7 +19,7 @@ from itembed_tf.data.unreadable import drop_unreadable
 from itembed_tf.evaluation.calibration import Side, bank_rows, calibrate
 from itembed_tf.evaluation.embeddings import encode_batches
 from itembed_tf.exporting.pair import EncoderPair
-from itembed_tf.models.inference import inference_function, predict, row_batches
+from itembed_tf.models.inference import predict, row_batches
 from itembed_tf.progress import running_clock
 from itembed_tf.retrieval import CALIBRATION_FILE, Calibration, CalibrationError, read_calibration
 from itembed_tf.training.run_directory import open_run, read_skipped
@@ -85,13 +85,12 @@ def draw_samples(
         return None
     shown = np.arange(len(dev.images)) if dev_images else bank_rows(dev.image_groups, min(rows, DECODED_IMAGES))
     asked = np.flatnonzero(np.isin(dev.caption_groups, dev.image_groups[shown]))
-    texts = inference_function(pair.text_encoder)
 
     def captions(items: Items, which: NDArray[np.intp]) -> Captions:
         ids = pair.vocabulary.encode([items.captions[i] for i in which])
         known = ids.any(axis=1)
         which, ids = which[known], ids[known]
-        vectors = encode_batches(texts, row_batches(ids, batch_size), len(ids), "captions")
+        vectors = encode_batches(pair.embed_ids, row_batches(ids, batch_size), len(ids), "captions")
         return Captions(vectors, items.caption_groups[which], ids)
 
     dev_captions, embed = captions(dev, asked), dev_images or decoding(pair, dev.images, batch_size)
@@ -138,17 +137,17 @@ def decoding(pair: EncoderPair, sources: Sequence[ImageSource], batch_size: int)
     def embed(which: NDArray[np.intp]) -> NDArray[np.float32]:
         chosen, size, fit = [sources[i] for i in which], pair.size, pair.fit
         batches = image_batches(chosen, lambda data, i: load_image(data, size=size, fit=fit), batch_size)
-        return encode_batches(inference_function(pair.image_encoder), batches, len(chosen), "images")
+        return encode_batches(pair.embed_images, batches, len(chosen), "images")
 
     return embed
 
 
 def _given(config: Config, pair: EncoderPair, items: Items) -> EmbedImages:
     """Embedding of images whose features are in the file of the run."""
-    rows, encode = read_features(config.image_tower.features, items.image_ids), inference_function(pair.image_encoder)
+    rows = read_features(config.image_tower.features, items.image_ids)
 
     def embed(which: NDArray[np.intp]) -> NDArray[np.float32]:
-        return predict(encode, rows[which], config.evaluation.batch_size)
+        return predict(pair.embed_images, rows[which], config.evaluation.batch_size)
 
     return embed
 

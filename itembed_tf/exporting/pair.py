@@ -17,6 +17,7 @@ from itembed_tf.config.backbone_forms import check_views
 from itembed_tf.config.checks_card import check_card
 from itembed_tf.files import checksum
 from itembed_tf.models.dual_path import encoder
+from itembed_tf.models.inference import InferenceFunction, inference_function
 from itembed_tf.progress import running_clock
 from itembed_tf.text import Vocabulary
 from itembed_tf.training.build import load_model
@@ -66,6 +67,16 @@ class EncoderPair:
     def encoding_settings(self) -> dict[str, Any]:
         crops = {"crops": self.crops} if self.crops else {}  # without them, the hash is that of earlier versions
         return {"flip": self.flip, "shifts": self.shifts, **crops}
+
+    @cached_property
+    def embed_images(self) -> InferenceFunction:
+        """The image encoder, compiled for batches of any size, once."""
+        return inference_function(self.image_encoder)
+
+    @cached_property
+    def embed_ids(self) -> InferenceFunction:
+        """The text encoder, compiled for batches of any size, once."""
+        return inference_function(self.text_encoder)
 
     @cached_property
     def contract(self) -> str:

@@ -14,8 +14,10 @@ from itembed_tf.config import arguments
 from itembed_tf.data.batches import flatten
 from itembed_tf.data.readers import read_dataset
 from itembed_tf.evaluation.evaluate import evaluate_run_corrected
+from itembed_tf.export_layout import CONTRACT_FILE, ENCODERS
+from itembed_tf.exporting import EncoderPair, export_saved_models, load_pair, read_contract, saved_model_export
 from itembed_tf.exporting import calibration as module
-from itembed_tf.exporting import export_saved_models, load_pair, read_contract
+from itembed_tf.exporting.saved_model import SavedModels
 from itembed_tf.retrieval import CALIBRATION_FILE, read_calibration
 from itembed_tf.training.run_directory import open_run
 
@@ -54,6 +56,20 @@ def test_evaluation_of_the_run_has_a_corrected_table_unless_the_encoders_are_cha
     assert names == ["dev_whole.npz", "hubness_corrected"], "ranks of the corrected table have a folder of their own"
 
 
+@pytest.fixture
+def copied_models(small_export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An export copies the SavedModels of `small_export` in place of writing them."""
+
+    def copy(out: Path, pair: EncoderPair, **_: object) -> SavedModels:
+        for name in ENCODERS:
+            shutil.copytree(small_export / name, Path(out) / name)
+        shutil.copy(small_export / CONTRACT_FILE, out)
+        return SavedModels(Path(out), read_contract(out))
+
+    monkeypatch.setattr(saved_model_export, "write_saved_models", copy)
+
+
+@pytest.mark.usefixtures("copied_models")
 def test_another_export_of_the_same_encoders_takes_it_from_the_run(exported: Path, tmp_path: Path) -> None:
     export = export_saved_models(exported, tmp_path / "again", overrides=["dataset.root=gone"])
     assert export.calibration == f"{CALIBRATION_FILE}: that of {exported}"
@@ -61,6 +77,7 @@ def test_another_export_of_the_same_encoders_takes_it_from_the_run(exported: Pat
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
+@pytest.mark.usefixtures("copied_models")
 def test_without_the_dataset_other_encoders_have_none(exported: Path, tmp_path: Path) -> None:
     shutil.copy(exported / "encoders" / CALIBRATION_FILE, tmp_path)  # of an earlier version of the export
     export = export_saved_models(exported, tmp_path, overrides=["evaluation.flip=false", "dataset.root=gone"])
@@ -73,12 +90,13 @@ def test_a_small_dev_and_a_switch_leave_it_out(
     small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SMALLEST_DEV", 9)
-    line = module.calibration_of_export(small_run, load_pair(small_run)[1])[1]
+    _, pair = load_pair(small_run)
+    line = module.calibration_of_export(small_run, pair)[1]
     assert line == f"no {CALIBRATION_FILE}: dev has fewer than 9 groups to measure it on"
     run = shutil.copytree(small_run, tmp_path / "run")
     config = run / "config.toml"
     config.write_text(config.read_text().replace("rows = 4096", "rows = 0"))
-    line = module.calibration_of_export(run, load_pair(run)[1])[1]
+    line = module.calibration_of_export(run, pair)[1]
     assert line == f"no {CALIBRATION_FILE}: calibration.rows = 0 in the config of the run"
 
 
