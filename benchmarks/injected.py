@@ -246,5 +246,5 @@ FAULTS = (
     Fault("a loss of NaN", not_a_number, (1,), ("loss nan", "last good checkpoint", "failed_batch.json")),
     Fault("two trainings in one directory", two_trainings, (1,), ("is in use by process",), own_process=True),
     Fault("a read-only directory", read_only, (1,)),
-    Fault("a dead worker", dead_worker, (1,), ("start all workers again with the same command",), own_process=True),
+    Fault("a dead worker", dead_worker, (1,), ("give all workers the same command again",), own_process=True),
 )

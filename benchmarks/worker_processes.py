@@ -47,7 +47,7 @@ def run_workers(count: int, work: Callable[..., int], *arguments: Any, logs: Pat
     logs.mkdir(parents=True, exist_ok=True)
     ports, fork = free_ports(count), multiprocessing.get_context("fork")
     processes = [
-        fork.Process(target=_worker, args=(number, ports, logs / f"{number}.log", work, arguments))
+        fork.Process(target=_worker, args=(number, ports, logs / f"{number}.log", work, arguments), daemon=True)
         for number in range(count)
     ]
     for process in processes:

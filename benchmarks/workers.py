@@ -4,7 +4,8 @@
 
 A small model is trained on 24 images of noise in two stages of 20 steps, with a batch of 12: Stage I from cached
 features (AdamW, clipping, a moving average, dropout, two captions per image), Stage II from JPEG files, all layers
-trained (SGD, ranking loss). Worker processes on this machine (TF_CONFIG, one thread each) train it together:
+trained (SGD, ranking loss; small steps, as large ones amplify differences by rounding). Worker processes on this
+machine (TF_CONFIG, one thread each) train it together:
 
 - two and four workers, against one: the losses of all steps of both stages;
 - four workers with a sharded softmax are stopped by SIGTERM to all but the chief after ten steps of Stage I; their
@@ -78,7 +79,8 @@ batch_size = 12
 freeze = []
 losses = {{ instance_image = 1.0, instance_text = 1.0, ranking_max = 1.0 }}
 optimizer = "sgd"
-learning_rate = 0.0003
+learning_rate = 0.003
+clip_norm = 0.1
 evaluate_every = {epochs}
 """
 

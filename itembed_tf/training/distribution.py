@@ -25,7 +25,7 @@ LOST = (  # what a collective operation raises when another worker is gone
     tf.errors.DeadlineExceededError,
     tf.errors.FailedPreconditionError,
 )
-AGAIN = "start all workers again with the same command: the training continues from its last checkpoint"
+AGAIN = "give all workers the same command again: the training continues from its last checkpoint"
 
 
 class WorkerLost(UserError, RuntimeError):

@@ -50,6 +50,14 @@ def test_figures_by_hand() -> None:
     assert plan.features == 0
 
 
+def test_each_of_four_devices_has_its_share_of_a_sharded_classifier() -> None:
+    found = parts(planned(config("", "model.softmax=sharded"), replicas=4))
+    assert found["class weights"] == found["class moments"] == ROWS / 4
+    assert found["class gradients"] == 7 * ROWS / 4
+    assert found["logits"] == 3 * 4 * 12_500 * 10 * 2, "the logits of the whole batch for the classes of the device"
+    assert found["copy for a checkpoint"] > 2 * ROWS, "the chief writes all classes"
+
+
 def test_the_softmax_is_that_which_a_training_chooses() -> None:
     sampled = planned(config(), memory=1_500_000_000)
     assert sampled.softmax == "sampled" and "all are 50,000" in sampled.reason
