@@ -11,7 +11,7 @@ from itembed_tf.config.refuse import refuse, refuse_choice, refuse_ignored
 from itembed_tf.config.schema import Config
 
 # Stage keys without effect there: both branches are trained from start to end on fixed features.
-IGNORED = ("freeze", "cached_views", "mining", "multipliers", "average", "keep", "evaluate_every", "jit")
+IGNORED = ("accumulate", "freeze", "cached_views", "mining", "multipliers", "average", "keep", "evaluate_every", "jit")
 
 
 def check_localisation(config: Config) -> None:

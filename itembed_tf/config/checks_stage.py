@@ -38,6 +38,12 @@ def check_stages(config: Config) -> None:
         _check_frozen(where, stage, config)
         _check_views(where, stage, config)
         check_schedule(where, stage)
+        if stage.batch_size % stage.accumulate:
+            refuse(
+                f"{where}.accumulate",
+                stage.accumulate,
+                f"must divide {where}.batch_size = {stage.batch_size} without rest",
+            )
         if stage.mining and config.data.captions > 1:
             refuse("data.captions", config.data.captions, f"must be 1 with {where}.mining = {stage.mining}")
         if stage.keep == "best" and "dev" not in config.dataset.splits:

@@ -18,6 +18,12 @@ class Stage:
     name: str = key("instance", "name in logs and metrics")
     epochs: int = key(10, "passes over the training images", minimum=0, maximum=100_000)
     batch_size: int = key(128, "images per step", minimum=2, maximum=65536)
+    accumulate: int = key(
+        1,
+        "parts that a batch is passed in, one after the other: memory of one part, losses of the whole batch",
+        minimum=1,
+        maximum=1024,
+    )
     freeze: tuple[str, ...] = key(
         ("backbone",),
         "parts that are not trained: backbone, image_head, text_tower, words, classifier; of the backbone, "

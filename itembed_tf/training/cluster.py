@@ -69,6 +69,11 @@ def check_shares(config: Config, count: int, *, workers: int = 1) -> None:
             'gradients overflow: set precision = "mixed_bfloat16" or "float32", or model.softmax = "full"'
         )
     for number, stage in enumerate(config.stages):
+        if stage.accumulate > 1 and count > 1:
+            raise ConfigError(
+                f"stages.{number}.accumulate = {stage.accumulate}: a batch is passed in parts on one device only, and "
+                f"{count} replicas share it already: set accumulate = 1"
+            )
         for key, value in (("batch_size", stage.batch_size), ("mining", stage.mining)):
             if value % count:
                 raise ConfigError(

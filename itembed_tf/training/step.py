@@ -12,6 +12,7 @@ from itembed_tf.config import Stage
 from itembed_tf.config.losses import DISTILLATION, INSTANCE_LOSSES, Instance
 from itembed_tf.models.classifier import SharedClassifier
 from itembed_tf.models.replicas import gathered, images_of_replica, replica_count
+from itembed_tf.training.accumulation import gradients_in_parts
 from itembed_tf.training.averages import Averages
 from itembed_tf.training.distillation import distillation_loss
 from itembed_tf.training.losses import LOSSES, instance_loss
@@ -88,18 +89,21 @@ def training_step(
             labels = {side: tf.searchsorted(batch["drawn"], of_side) for side, of_side in classes.items()}
         elif sharded:
             labels = {side: gathered(of_side) for side, of_side in classes.items()}
-        with tf.GradientTape() as tape:
-            with images_of_replica(batch["classes"].shape[0]):
-                out = network({name: batch[name] for name in inputs}, training=True)
+
+        def objective(out: Batch) -> tuple[tf.Tensor, Batch]:
             terms = _instance_terms(out, labels, stands_for, stage, sharded)
             terms |= _pair_terms(out, classes["image"], times, stage)
             terms |= _distillation_term(out, batch, times, stage)
             total = tf.add_n([loss.weight * terms[name] for name, loss in stage.losses.items()])
             part = total if replica_count() == 1 else total / replica_count()  # the optimiser sums over the replicas
-            scaled = optimizer.scale_loss(part)
-        optimizer.apply(tape.gradient(scaled, variables), variables)
+            return optimizer.scale_loss(part), {"loss": total, **terms}
+
+        seen = {name: batch[name] for name in inputs}
+        with images_of_replica(batch["classes"].shape[0]):
+            out, losses, gradients = gradients_in_parts(network, seen, variables, objective, stage.accumulate)
+        optimizer.apply(gradients, variables)
         averages.update()
-        return {"loss": total, **terms, **_accuracies(out, labels, sharded)}
+        return {**losses, **_accuracies(out, labels, sharded)}
 
     return step
 

@@ -116,6 +116,19 @@ def values(model: keras.Model) -> list[np.ndarray]:
     return [variable.numpy() for variable in model.variables]
 
 
+def test_a_batch_in_parts_gives_the_same_step_where_no_batch_norm_is_trained() -> None:
+    settings = {"freeze": ("backbone", "image_head", "text_tower"), "epochs": 1}
+    losses = {"instance_image": 1.0, "instance_text": 1.0}
+    found = []
+    for count in (1, 2):
+        model = toy()
+        [entry] = run(model, accumulate=count, losses=losses, **settings)
+        found.append((entry.train["loss"], model.get_layer("classifier").class_weights.numpy()))
+    (loss, weights), (loss_of_parts, weights_of_parts) = found
+    assert loss == pytest.approx(loss_of_parts, rel=1e-5)
+    np.testing.assert_allclose(weights, weights_of_parts, rtol=1e-4, atol=1e-6)
+
+
 def changed_since(model: keras.Model, before: list[np.ndarray]) -> dict[int, bool]:
     """For the id of each variable, whether its value has changed."""
     pairs = zip(model.variables, before, strict=True)
