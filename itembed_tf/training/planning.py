@@ -158,10 +158,11 @@ def _stage(config: Config, stage: Stage, images: int, rows: int, words: int, spe
         Part("moving average of class weights", share * (average and not sampled)),
     ]
     local = -(-batch // replicas)
+    passed = -(-local // stage.accumulate)
     step = [
         Part("class gradients", STEP_ARRAYS * FLOAT * drawn * config.embedding_size if rows else 0),
         Part("logits", LOGITS * FLOAT * drawn * (batch if sharded else local) * (1 + config.data.captions)),
-        Part("activations of the text tower", text_activations(config, local * config.data.captions)),
+        Part("activations of the text tower", text_activations(config, passed * config.data.captions)),
     ]
     save = [
         Part("copy for a checkpoint", _saved(config, stage, rows, words, best=False)),
