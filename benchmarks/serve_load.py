@@ -1,10 +1,12 @@
 """Benchmark: sentences/s of the local server by gRPC with 16 clients, text in LiteRT against text in TensorFlow.
 
-python -m benchmarks.serve_load [EXPORTS] [--seconds 10] [--rounds 5] [--precision float32] [--quick]
+python -m benchmarks.serve_load [EXPORTS] [--seconds 10] [--rounds 5] [--precision float32] [--workers 2] [--quick]
 
-Two servers of the same export run, one by engine; they are loaded in turn. The load comes from another process, which
-sends requests that were encoded before and checks only that each is answered. One client is compared with LiteRT in
-process, and the steps of the server are timed one by one, to name what the rest is spent on.
+Three servers of the same export run, and are loaded in turn: TensorFlow in one process, LiteRT in one, and LiteRT in
+several (--workers), whose rate is the figure. The load comes from another process, which sends requests that were
+encoded before and checks only that each is answered (`benchmarks.grpc_load`). The same load goes to gRPC servers that
+compute nothing, as many as workers: what gRPC and the load alone allow. One client is compared with LiteRT in process,
+and the steps of the server are timed one by one, to name what the rest is spent on.
 """
 
 from __future__ import annotations
@@ -23,12 +25,14 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.empty_grpc import METHOD, empty_servers
+from benchmarks.grpc_load import load_grpc
 from benchmarks.runner import print_versions, verdict
 from benchmarks.served import local_server, percentile, toy_export
 from itembed_tf.export_layout import CONTRACT_FILE, DEFAULT_SIGNATURE, EXTRA_ASSETS, TEXT_ENCODER
 
 CLIENTS = 16
-ENGINES = ("tensorflow", "litert")
+ENGINES = ("tensorflow", "litert one process", "litert")  # the last one in several processes
 THROUGHPUT_BAR, TAIL_BAR = 2.5, 3.0  # sentences/s of LiteRT over TensorFlow; p99 over p50 with LiteRT
 TEXTS = [
     f"a {colour} {animal} {does} in the {place}"
@@ -47,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=10.0, help="duration of each measurement (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds; the measurements alternate (%(default)s)")
     parser.add_argument("--precision", default="float32", help="of the LiteRT file (%(default)s)")
+    parser.add_argument("--workers", type=int, default=2, help="processes of the LiteRT server (%(default)s)")
     parser.add_argument(
         "--quick", action="store_true", help="half a second with toy encoders: tests that the benchmark runs"
     )
@@ -59,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         exports = toy_export(Path(folder)) if args.quick else Path(args.exports)
         seconds, rounds = (0.5, 1) if args.quick else (args.seconds, args.rounds)
-        figures = measure(exports, seconds, rounds, args.precision)
+        figures = measure(exports, seconds, rounds, args.precision, args.workers)
     ratio = statistics.median(a / b for a, b in zip(figures["litert rate"], figures["tensorflow rate"], strict=True))
     tail, failed = statistics.median(figures["litert tail"]), sum(figures["failed"])
     figure = f"{ratio:.2f} x, p99 {tail:.2f} x p50, {failed:.0f} failed"
@@ -67,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return verdict("serve_load", figure, f"{THROUGHPUT_BAR} x, under {TAIL_BAR:.0f} x, 0", ok or args.quick)
 
 
-def measure(exports: Path, seconds: float, rounds: int, precision: str) -> dict[str, list[float]]:
+def measure(exports: Path, seconds: float, rounds: int, precision: str, workers: int) -> dict[str, list[float]]:
     """Figures of all rounds: calls per second, and latency in seconds."""
     steps = server_steps(exports, precision)
     figures: dict[str, list[float]] = {}
@@ -75,8 +80,10 @@ def measure(exports: Path, seconds: float, rounds: int, precision: str) -> dict[
     with (
         local_server(exports, "--threads", "1", "--engine", "tensorflow") as first,
         local_server(exports, "--threads", "1", *litert) as second,
+        local_server(exports, "--threads", "1", *litert, "--workers", str(workers)) as third,
+        empty_servers(workers) as empty,
     ):
-        servers = dict(zip(ENGINES, (first, second), strict=True))
+        servers = dict(zip(ENGINES, (first, second, third), strict=True))
         for server in servers.values():
             _load_from_outside(server.grpc, CLIENTS, min(seconds, 3.0))  # warm-up: runs every batch size
         for i in range(rounds):
@@ -93,6 +100,8 @@ def measure(exports: Path, seconds: float, rounds: int, precision: str) -> dict[
                     f"{engine} REST rate": rest["rate"],
                 }
                 row["failed"] += one["failed"] + many["failed"] + rest["failed"]
+            nothing = _load_from_outside(empty, CLIENTS, seconds)
+            row |= {"empty rate": nothing["rate"], "failed": row["failed"] + nothing["failed"]}
             timed = {name: _median_seconds(step, min(seconds, 1.0)) for name, step in steps.items()}
             for name, value in row.items():
                 figures.setdefault(name, []).append(value)
@@ -102,13 +111,14 @@ def measure(exports: Path, seconds: float, rounds: int, precision: str) -> dict[
 
 def _describe(row: dict[str, float], timed: dict[str, float]) -> list[str]:
     lines = [
-        f"  {engine:10}: {CLIENTS} clients {row[f'{engine} rate']:6.0f}/s, p50 {1e3 * row[f'{engine} p50']:.1f} ms, "
+        f"  {engine:18}: {CLIENTS} clients {row[f'{engine} rate']:6.0f}/s, p50 {1e3 * row[f'{engine} p50']:.1f} ms, "
         f"p99 {row[f'{engine} tail']:.2f} x p50; REST {row[f'{engine} REST rate']:.0f}/s; "
         f"1 client p50 {1e3 * row[f'{engine} one client']:.2f} ms"
         for engine in ENGINES
     ]
     named = ", ".join(f"{name} {1e3 * seconds:.3f}" for name, seconds in timed.items())
-    rest = 1e3 * (row["litert one client"] - sum(timed.values()))
+    lines.append(f"  empty gRPC servers: {CLIENTS} clients {row['empty rate']:6.0f}/s")
+    rest = 1e3 * (row["litert one process one client"] - sum(timed.values()))
     return [*lines, f"  1 client, LiteRT, in ms: {named}; gRPC on both ends, two threads and the client {rest:.3f}"]
 
 
@@ -191,12 +201,8 @@ def load(address: str, clients: int, seconds: float) -> dict[str, float]:
 
 
 async def _load_grpc(address: str, clients: int, seconds: float) -> dict[str, float]:
-    import grpc.aio
-
-    requests = encoded_requests()
-    async with grpc.aio.insecure_channel(address, [("grpc.enable_http_proxy", 0)]) as channel:
-        call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
-        return await _run_clients(lambda i: call(requests[i % len(requests)]), grpc.RpcError, clients, seconds)
+    times, failed = await load_grpc(address, METHOD, encoded_requests(), clients, seconds)
+    return _figures(times, failed, seconds)
 
 
 async def _load_rest(address: str, clients: int, seconds: float) -> dict[str, float]:
@@ -227,6 +233,10 @@ async def _run_clients(
             i += 1
 
     await asyncio.gather(*(run_client(7 * i) for i in range(clients)))
+    return _figures(times, failed, seconds)
+
+
+def _figures(times: Sequence[float], failed: int, seconds: float) -> dict[str, float]:
     p50, p99 = (percentile(times, share) for share in (0.5, 0.99))
     return {"rate": len(times) / seconds, "p50": p50, "p99": p99, "failed": failed}
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
+import grpc
+import grpc.aio
 import pytest
 
 from benchmarks import hostile, hot_swap, serve_load, served_search
+from benchmarks.grpc_load import load_grpc
 from benchmarks.hostile_requests import HEAVY, KINDS, draw_kinds
 
 
@@ -41,6 +45,25 @@ def test_every_bar_of_serve_load(monkeypatch, tmp_path, capsys):
         monkeypatch.setattr(serve_load, "measure", lambda *_, change=change: row | change)
         assert serve_load.main([str(tmp_path)]) == status
         assert capsys.readouterr().out.rstrip().endswith(["ok", "short"][status])
+
+
+def test_the_load_counts_answers_and_failures():
+    async def load() -> tuple[tuple[list[float], int], tuple[list[float], int]]:
+        async def answer(request: bytes, context: object) -> bytes:
+            return request * 1000
+
+        handlers = {"Right": grpc.unary_unary_rpc_method_handler(answer)}
+        server = grpc.aio.server()
+        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test", handlers)])
+        address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        await server.start()
+        both = [await load_grpc(address, f"/test/{name}", [b"a", b"bb"], 3, 0.3) for name in ("Right", "Wrong")]
+        await server.stop(0)
+        return both[0], both[1]
+
+    (answered, failed), (wrongly_answered, all_failed) = asyncio.run(load())
+    assert len(answered) >= 3 and not failed and 0 < max(answered) < 10
+    assert not wrongly_answered and all_failed >= 3
 
 
 def test_every_kind_of_attack_is_sent():
