@@ -17,6 +17,7 @@ class BatchDropout(keras.layers.Dropout):
     """
 
     def call(self, inputs: Any, training: bool = False) -> Any:
+        """The inputs [n, ...] with a share of the numbers 0 and the others scaled up, in training; else as they are."""
         if replica_count() == 1 or not training or not self.rate:
             return super().call(inputs, training=training)
         whole = ops.ones([replica_count() * inputs.shape[0], *inputs.shape[1:]], inputs.dtype)
