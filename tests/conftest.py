@@ -33,7 +33,6 @@ LONGEST = (
     "pipeline/test_two_branch.py",
     "training/test_stage.py",
     "test_road.py",
-    "benchmarks/test_disturbed.py",
     "exporting/test_programs.py",
     "index/test_teaching.py",
     "pipeline/test_open_backbones.py",

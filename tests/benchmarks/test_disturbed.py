@@ -12,7 +12,7 @@ from benchmarks.disturbing import nothing, then
 from benchmarks.tiny_runs import Place
 
 
-@pytest.mark.slow
+@pytest.mark.benchmark
 def test_disturbed_runs_are_continued_right_or_refused(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
