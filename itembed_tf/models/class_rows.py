@@ -14,11 +14,6 @@ import numpy as np
 from itembed_tf.models.replicas import components
 
 
-def rows_of_share(classes: int, shards: int) -> int:
-    """Rows of a replica, n."""
-    return -(-classes // shards)
-
-
 def sharded_classes(variable: Any) -> int:
     """The number of classes C of a variable of this kind; 0 of any other."""
     return getattr(variable, "sharded_classes", 0)

@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from itembed_tf.models.class_rows import assign_share, local_rows, rows_of_share
+from itembed_tf.models.class_rows import assign_share, local_rows
+from itembed_tf.models.class_share import rows_of_share
 from itembed_tf.models.replicas import gathered, local_replicas, replica_number
 
 NO_CLASS = -1e9  # logit of the rows that fill up the last share: exp() of it is 0 in float32

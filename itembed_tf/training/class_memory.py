@@ -8,10 +8,13 @@ from pathlib import Path
 
 from itembed_tf.config import Config, Stage, member_configs
 from itembed_tf.config.classifier import Model
+from itembed_tf.models.class_share import rows_of_share
 
 SHARE = 0.5  # of the free memory for the classes; the rest is for the towers, cached features and batches
 LOGITS = 3  # arrays of the size of the logits: they, their softmax and their gradient
-GRADIENTS = 4  # arrays of the size of all class weights in a step of the full softmax
+# Arrays of the size of all class weights, or of the drawn ones, that a step adds on a CPU: gradients of both branches,
+# their sum, the update's terms. Measured, as they depend on TensorFlow's allocator (`benchmarks.plan_check`).
+STEP_ARRAYS = 7
 MOMENTS = {"sgd": 1, "adam": 2, "adamw": 2}
 CGROUPS = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
 
@@ -55,11 +58,6 @@ def choose_softmax(config: Config, classes: int, free: int | None = None, replic
     return replace(config, model=model), f'{line} (model.softmax = "auto")'
 
 
-def rows_of_share(classes: int, replicas: int) -> int:
-    """Class rows of a replica with a sharded softmax (`itembed_tf.models.class_rows`)."""
-    return -(-classes // replicas)
-
-
 def held_bytes(config: Config, stage: Stage, classes: int) -> int:
     """Bytes for the class weights of a stage with either softmax: the weights, their moments, the best ones so far."""
     return (1 + moments(stage) + (stage.keep == "best")) * 4 * classes * config.embedding_size
@@ -72,7 +70,7 @@ def moments(stage: Stage) -> int:
 
 def full_bytes(config: Config, stage: Stage, classes: int) -> int:
     """Bytes for the classes in a step of the full softmax; dense gradients, moving average and logits included."""
-    dense = (GRADIENTS + bool(stage.average)) * 4 * classes * config.embedding_size
+    dense = (STEP_ARRAYS + bool(stage.average)) * 4 * classes * config.embedding_size
     logits = LOGITS * 4 * classes * stage.batch_size * (1 + config.data.captions)
     return held_bytes(config, stage, classes) + dense + logits
 

@@ -11,15 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from itembed_tf.config import Config, Stage, member_configs
-from itembed_tf.training.class_memory import LOGITS, choose_softmax, moments, rows_of_share
+from itembed_tf.models.class_share import rows_of_share
+from itembed_tf.training.class_memory import LOGITS, STEP_ARRAYS, choose_softmax, moments
 from itembed_tf.training.errors import RunError
 from itembed_tf.training.tower_size import backbone_parameters, feature_dimensions, text_activations, text_parameters
 
 PROCESS = 900_000_000  # bytes of a process with TensorFlow, Keras, compiled steps and a small dataset
 FLOAT = 4  # bytes of a float32
-# Arrays of the size of all class weights, or of the drawn ones, that a step adds on a CPU: gradients of both branches,
-# their sum, the update's terms. Measured, as they depend on TensorFlow's allocator.
-STEP_ARRAYS = 7
 
 
 @dataclass(frozen=True)
