@@ -62,6 +62,7 @@ def gradients_in_parts(
         tape.watch(whole)
         scalar, rest = objective(whole)
     of_outputs = {name: grad for name, grad in tape.gradient(scalar, whole).items() if grad is not None}
+    drawn = {id(v) for v in network.get_layer("classifier").variables} if "drawn" in batch else set()
     gradients: list[Any] = [None] * len(variables)
     for piece, of_piece, states in zip(pieces, _split(of_outputs, images, parts), before, strict=True):
         for mask, state in zip(masks, states, strict=True):
@@ -69,7 +70,6 @@ def gradients_in_parts(
         with tf.GradientTape() as tape:
             again = network(piece, training=True)
         found = tape.gradient([again[name] for name in of_piece], variables, output_gradients=list(of_piece.values()))
-        drawn = {id(v) for v in network.get_layer("classifier").variables} if "drawn" in batch else set()
         found = [g if id(v) in drawn else _dense(g) for g, v in zip(found, variables, strict=True)]
         gradients = [_sum(one, other) for one, other in zip(gradients, found, strict=True)]
     for variable, value in zip(network.non_trainable_variables, after, strict=True):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from itembed_tf.errors import Terminated
-from itembed_tf.training.interruption import SIGNALS
+from itembed_tf.training.interruption import replaced_handlers
 
 ASKED = ("asks to stop", "asks to save")  # names among the scalars of a distributed step
 
@@ -39,23 +38,12 @@ class Requests:
 
 @contextmanager
 def signals_as_requests(requests: Requests) -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM be a request; a second one acts at once.
-
-    As `itembed_tf.training.interruption.uninterrupted`, it replaces only handlers of Python, and in the main thread.
-    """
-    handlers: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        handlers = {number: handler for number in SIGNALS if callable(handler := signal.getsignal(number))}
+    """Let the first Ctrl-C or SIGTERM be a request; a second one acts at once."""
 
     def ask(number: int, frame: Any) -> None:
         if requests.signal:
             handlers[number](number, frame)
         requests.signal = number
 
-    for number in handlers:
-        signal.signal(number, ask)
-    try:
+    with replaced_handlers(ask) as handlers:
         yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)

@@ -92,8 +92,7 @@ def training_step(
 
         def objective(out: Batch) -> tuple[tf.Tensor, Batch]:
             terms = _instance_terms(out, labels, stands_for, stage, sharded)
-            terms |= _pair_terms(out, classes["image"], times, stage)
-            terms |= _distillation_term(out, batch, times, stage)
+            terms |= _pair_terms(out, batch, times, stage)
             total = tf.add_n([loss.weight * terms[name] for name, loss in stage.losses.items()])
             part = total if replica_count() == 1 else total / replica_count()  # the optimiser sums over the replicas
             return optimizer.scale_loss(part), {"loss": total, **terms}
@@ -137,27 +136,22 @@ def _accuracies(out: Batch, labels: Batch, sharded: SharedClassifier | None) -> 
     return found
 
 
-def _pair_terms(out: Batch, classes: tf.Tensor, times: int, stage: Stage) -> dict[str, tf.Tensor]:
+def _pair_terms(out: Batch, batch: Batch, times: int, stage: Stage) -> dict[str, tf.Tensor]:
     """The other unweighted losses of the stage, on the matching pairs of a batch."""
-    names = [name for name in stage.losses if name in LOSSES]
-    if not names:
+    names, distilled = [name for name in stage.losses if name in LOSSES], DISTILLATION in stage.losses
+    if not names and not distilled:
         return {}
-    pairs = _pairs(out["image_embedding"], out["text_embedding"], classes, times)
-    if stage.negatives == "batch":
-        pairs = tuple(gathered(each) for each in pairs)
-    return {name: LOSSES[name](*pairs, **stage.losses[name].parameters) for name in names}
 
+    def pairs(image: tf.Tensor, text: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        own = _pairs(image, text, batch["classes"], times)
+        return tuple(gathered(each) for each in own) if stage.negatives == "batch" else own
 
-def _distillation_term(out: Batch, batch: Batch, times: int, stage: Stage) -> dict[str, tf.Tensor]:
-    """The unweighted loss of a stage with a teacher, on the matching pairs of a batch."""
-    if DISTILLATION not in stage.losses:
-        return {}
-    image, text, _ = _pairs(out["image_embedding"], out["text_embedding"], batch["classes"], times)
-    teacher_image, teacher_text, _ = _pairs(batch["teacher_image"], batch["teacher_text"], batch["classes"], times)
-    pairs = [image, text, teacher_image, teacher_text]
-    if stage.negatives == "batch":
-        pairs = [gathered(each) for each in pairs]
-    return {DISTILLATION: distillation_loss(*pairs, **stage.losses[DISTILLATION].parameters)}
+    image, text, classes = pairs(out["image_embedding"], out["text_embedding"])
+    terms = {name: LOSSES[name](image, text, classes, **stage.losses[name].parameters) for name in names}
+    if distilled:
+        teacher = pairs(batch["teacher_image"], batch["teacher_text"])[:2]
+        terms[DISTILLATION] = distillation_loss(image, text, *teacher, **stage.losses[DISTILLATION].parameters)
+    return terms
 
 
 def _pairs(image: tf.Tensor, text: tf.Tensor, classes: tf.Tensor, times: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
