@@ -82,7 +82,12 @@ def _load_run(path: Path) -> ImageTextModel:
     _, pair = load_pair(path)
     image = endpoint_of_images(pair).functions[DEFAULT_SIGNATURE]
     vocabulary_file = str((path / "vocabulary.txt").absolute())
-    endpoint = text_endpoint(pair.text_encoder, vocabulary=pair.vocabulary, vocabulary_file=vocabulary_file)
+    endpoint = text_endpoint(
+        pair.text_encoder,
+        vocabulary=pair.vocabulary,
+        vocabulary_file=vocabulary_file,
+        trailing_padding=pair.trailing_padding,
+    )
     text = endpoint.functions[DEFAULT_SIGNATURE]
     return ImageTextModel(
         path,

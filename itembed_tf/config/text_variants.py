@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 # Values of each variant for the keys that the config leaves to it.
@@ -29,3 +31,45 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "head": "fc-bn",
     },
 }
+
+
+def blocks_and_strides(
+    variant: str, depth: int, blocks: Sequence[int], strides: Sequence[int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Residual blocks and stride of each stage; empty ones are those of the variant.
+
+    Raises:
+        ValueError: a depth that the variant does not have, or a number of strides other than the number of stages.
+    """
+    plan = VARIANTS[variant]
+    if depth not in plan["blocks"]:
+        raise ValueError(f"text_tower.depth: {depth} is not one of {', '.join(map(str, plan['blocks']))}")
+    blocks = tuple(blocks) or plan["blocks"][depth]
+    strides = tuple(strides) or (plan["strides"] + (1,) * len(blocks))[: len(blocks)]
+    if len(strides) != len(blocks):
+        raise ValueError(
+            f"text_tower.strides: {len(strides)} strides for {len(blocks)} stages of blocks; give one each"
+        )
+    return blocks, strides
+
+
+def trailing_padding(towers: Iterable[Mapping[str, Any]], shifts: str) -> int | None:
+    """The number of padding ids after the words of a text beyond which more padding changes no embedding.
+
+    A 1x2 convolution of the last word sees one position of padding, in every stage; `mask_padding` makes all positions
+    behind it equal. So a text encoder may be given inputs that are shorter than its length.
+
+    Args:
+        towers: settings of the text tower, or of those of all members.
+        shifts: evaluation.shifts.
+
+    Returns:
+        None where every id of the input counts.
+    """
+    longest = 0
+    for tower in towers:
+        if shifts != "left" or tower["variant"] == "features" or not tower["mask_padding"]:
+            return None
+        _, strides = blocks_and_strides(*(tower[key] for key in ("variant", "depth", "blocks", "strides")))
+        longest = max(longest, prod(strides))
+    return longest

@@ -74,11 +74,15 @@ def image_endpoint(encoder: keras.Model, *, size: int, fit: str) -> Endpoint:
     return Endpoint(_module_of(encoder), {DEFAULT_SIGNATURE: serve})
 
 
-def text_endpoint(encoder: keras.Model, *, vocabulary: Vocabulary, vocabulary_file: str) -> Endpoint:
+def text_endpoint(
+    encoder: keras.Model, *, vocabulary: Vocabulary, vocabulary_file: str, trailing_padding: int | None = None
+) -> Endpoint:
     """``serving_default``: text string [batch]; ``ids``: ids int32 [batch, L]; both -> embedding and known_words.
 
     ``embedding`` is float32 [batch, D]. ``known_words`` int32 [batch] is the number of words that the encoder saw; 0
-    means that the embedding is meaningless. `vocabulary_file` is copied into the SavedModel.
+    means that the embedding is meaningless. `vocabulary_file` is copied into the SavedModel. With `trailing_padding`
+    (of `EncoderPair`), ``serving_default`` computes no more positions than the longest text of the batch needs; ``ids``
+    always computes all, so that converters, whose runtimes are slow with shapes that vary, find fixed ones.
     """
     module = _module_of(encoder)
     module.text_graph = TextGraph(vocabulary, vocabulary_file)
@@ -91,7 +95,10 @@ def text_endpoint(encoder: keras.Model, *, vocabulary: Vocabulary, vocabulary_fi
     def serve(text: tf.Tensor) -> dict[str, tf.Tensor]:
         with tf.control_dependencies([_refuse_empty(text, "text")]):
             ids, _ = module.text_graph(tf.identity(text))
-        return embed(text, tf.ensure_shape(ids, [None, vocabulary.length]))
+        ids = tf.ensure_shape(ids, [None, vocabulary.length])
+        if trailing_padding is not None:
+            ids = ids[:, : _longest(ids) + trailing_padding]
+        return embed(text, ids)
 
     @tf.function(input_signature=[tf.TensorSpec([None, vocabulary.length], tf.int32, name="ids")], autograph=False)
     def serve_ids(ids: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -114,6 +121,11 @@ def _module_of(encoder: keras.Model) -> tf.Module:
     module = tf.Module()
     module.weights = [variable.value for variable in encoder.variables]
     return module
+
+
+def _longest(ids: tf.Tensor) -> tf.Tensor:
+    """The number of words of the longest text of left-aligned ids [B, L], int32."""
+    return tf.reduce_max(tf.math.count_nonzero(ids, axis=1, dtype=tf.int32))
 
 
 def _refuse_empty(batch: tf.Tensor, name: str) -> Any:

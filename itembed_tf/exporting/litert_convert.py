@@ -16,6 +16,7 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from tqdm import tqdm
 
+from itembed_tf.exporting.litert_metadata import with_length
 from itembed_tf.exporting.parity import ParityError
 from itembed_tf.files import temporary_folder
 from itembed_tf.litert import litert_function
@@ -29,14 +30,16 @@ TIMED_CALLS, SLICE, MAX_THREADS = 64, 16, 8
 Convert = Callable[[str, Sequence[np.ndarray]], bytes]
 
 
-def convert(encoder: keras.Model, *, name: str, precision: str, samples: Sequence[np.ndarray] = ()) -> bytes:
+def convert(
+    encoder: keras.Model, *, name: str, precision: str, samples: Sequence[np.ndarray] = (), any_length: bool = False
+) -> bytes:
     """Convert an encoder at one precision; arguments as `converter` and the function that it yields."""
-    with converter(encoder, name) as to_precision:
+    with converter(encoder, name, any_length=any_length) as to_precision:
         return to_precision(precision, samples)
 
 
 @contextmanager
-def converter(encoder: keras.Model, name: str) -> Iterator[Convert]:
+def converter(encoder: keras.Model, name: str, *, any_length: bool = False) -> Iterator[Convert]:
     """A function from a precision to the content of a .tflite file; the encoder is traced and saved once for all.
 
     The file has the signature ``serving_default``: input `name`, batch of one -> ``embedding`` float32 [1, D]. Input
@@ -45,6 +48,8 @@ def converter(encoder: keras.Model, name: str) -> Iterator[Convert]:
     Args:
         encoder: a float32 model of one input and one output.
         name: of the input.
+        any_length: of a text encoder whose last ids may be left out: its input can be resized to [1, n]. Its shape in
+            the file is [1, L] all the same.
 
     Yields:
         A function of a precision (one of `PRECISIONS`) and samples: for "int8", inputs without their batch dimension,
@@ -52,14 +57,20 @@ def converter(encoder: keras.Model, name: str) -> Iterator[Convert]:
         ParityError for a file that lacks its weights or has an op that a plain LiteRT runtime lacks.
     """
 
-    @tf.function(
-        input_signature=[tf.TensorSpec([1, *encoder.input.shape[1:]], encoder.input.dtype, name=name)], autograph=False
-    )
+    shape = encoder.input.shape[1:]
+    signature = tf.TensorSpec([1, *((None,) if any_length else shape)], encoder.input.dtype, name=name)
+
+    @tf.function(input_signature=[signature], autograph=False)
     def embed(x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"embedding": encoder(x, training=False)}
 
-    with function_converter(embed, [v.value for v in encoder.variables], name=name, title=encoder.name) as to_precision:
-        yield to_precision
+    variables = [v.value for v in encoder.variables]
+    with function_converter(embed, variables, name=name, title=encoder.name) as to_precision:
+
+        def to_precision_of_length(precision: str, samples: Sequence[np.ndarray]) -> bytes:
+            return with_length(to_precision(precision, samples), shape[0])
+
+        yield to_precision_of_length if any_length else to_precision
 
 
 @contextmanager

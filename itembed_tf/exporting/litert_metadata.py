@@ -48,9 +48,22 @@ def with_metadata(
     buffer.data = np.frombuffer(described, np.uint8)
     model.metadata = [*(model.metadata or []), metadata]
     model.buffers.append(buffer)
-    builder = _Builder(len(content) + 4096)
+    packed = _packed(model, len(content))
+    return packed + _archive(files, offset=len(packed))
+
+
+def with_length(content: bytes, length: int) -> bytes:
+    """A model of one input [1, any length], whose input has the length 1 in the file, with `length` in its place."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
+    (graph,) = model.subgraphs
+    graph.tensors[graph.inputs[0]].shape = np.array([1, length], np.int32)
+    return _packed(model, len(content))
+
+
+def _packed(model: schema.ModelT, size: int) -> bytes:
+    builder = _Builder(size + 4096)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
-    return bytes(builder.Output()) + _archive(files, offset=len(builder.Output()))
+    return bytes(builder.Output())
 
 
 class _Builder(flatbuffers.Builder):

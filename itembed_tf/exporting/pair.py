@@ -15,6 +15,8 @@ import numpy as np
 from itembed_tf.config import Config, ConfigError, arguments, load_config
 from itembed_tf.config.backbone_forms import check_views
 from itembed_tf.config.checks_card import check_card
+from itembed_tf.config.members import member_configs
+from itembed_tf.config.text_variants import trailing_padding
 from itembed_tf.files import checksum
 from itembed_tf.models.dual_path import encoder
 from itembed_tf.models.inference import InferenceFunction, inference_function
@@ -37,6 +39,8 @@ class EncoderPair:
         vocabulary: words and tokenizer settings of the text encoder.
         size, fit: preparation of an image (`itembed_tf.data.images.load_image`).
         flip, crops, shifts: averaging inside the encoders (`itembed_tf.models.dual_path.encoder`).
+        trailing_padding: number of padding ids after the words of a text beyond which more change no embedding
+            (`itembed_tf.config.text_variants.trailing_padding`); None where every id of the input counts.
     """
 
     image_encoder: keras.Model
@@ -47,6 +51,7 @@ class EncoderPair:
     flip: bool
     shifts: str
     crops: int = 0
+    trailing_padding: int | None = None
 
     @property
     def embedding_size(self) -> int:
@@ -111,6 +116,7 @@ def weights_checksum(model: keras.Model) -> str:
 def encoder_pair(model: keras.Model, vocabulary: Vocabulary, config: Config) -> EncoderPair:
     """The encoders of a float32 dual-path model, with the image size, fit and averaging of a config."""
     flip, crops, shifts = config.evaluation.flip, config.evaluation.crops, config.evaluation.shifts
+    towers = [arguments(member.text_tower) for member in member_configs(config)]
     return EncoderPair(
         encoder(model, "image", flip=flip, crops=crops),
         encoder(model, "text", shifts=shifts),
@@ -119,6 +125,7 @@ def encoder_pair(model: keras.Model, vocabulary: Vocabulary, config: Config) -> 
         flip=flip,
         crops=crops,
         shifts=shifts,
+        trailing_padding=trailing_padding(towers, shifts),
     )
 
 

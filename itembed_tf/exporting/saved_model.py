@@ -105,7 +105,12 @@ def write_saved_models(
         with running_clock("writing the SavedModel of image_encoder"):
             _save(folders[0], endpoint_of_images(pair))
         with running_clock("writing the SavedModel of text_encoder"):
-            text = text_endpoint(pair.text_encoder, vocabulary=pair.vocabulary, vocabulary_file=str(words))
+            text = text_endpoint(
+                pair.text_encoder,
+                vocabulary=pair.vocabulary,
+                vocabulary_file=str(words),
+                trailing_padding=pair.trailing_padding,
+            )
             _save(folders[1], text)
         with running_clock("reloading both, comparing them with the live model"):
             parity = _check_image(folders[0], pair), _check_text(folders[1], pair, texts)
@@ -123,7 +128,7 @@ def write_saved_models(
             write_atomically(folder / EXTRA_ASSETS / CONTRACT_FILE, contract.to_json())
         if litert:
             file = folders[1] / EXTRA_ASSETS / litert_name(TEXT_ENCODER, "float32")
-            write_atomically(file, litert_text_file(pair)[0])
+            write_atomically(file, litert_text_file(pair, any_length=True)[0])
     write_atomically(out / CONTRACT_FILE, contract.to_json())
     return SavedModels(out, contract)
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from itembed_tf.config.text_variants import VARIANTS
+from itembed_tf.config.text_variants import VARIANTS, blocks_and_strides
 from itembed_tf.models.heads import BATCH_NORM, embedding_head, new_weights
 
 
@@ -33,6 +33,9 @@ def text_tower(
 ) -> keras.Model:
     """Build "text_tower": ``ids`` int32 [B, length], 0 = padding -> f [B, embedding_size].
 
+    In a graph with an unknown length, the tower takes shorter inputs too: see
+    `itembed_tf.config.text_variants.trailing_padding`.
+
     The word table is the layer "words". Variant "features" has neither blocks nor a word table: it is `sentence`
     ("sentence_features", ids to features) and the head "text_head".
 
@@ -52,21 +55,12 @@ def text_tower(
         head = "fc-bn-relu-dropout-fc" if head == "variant" else head
         return _on_features(sentence, head=head, hidden=hidden, dropout=dropout, embedding_size=embedding_size)
     plan = VARIANTS[variant]
-    if depth not in plan["blocks"]:
-        raise ValueError(f"text_tower.depth: {depth} is not one of {', '.join(map(str, plan['blocks']))}")
-    blocks = tuple(blocks) or plan["blocks"][depth]
-    strides = tuple(strides) or (plan["strides"] + (1,) * len(blocks))[: len(blocks)]
-    if len(strides) != len(blocks):
-        raise ValueError(
-            f"text_tower.strides: {len(strides)} strides for {len(blocks)} stages of blocks; give one each"
-        )
-
+    blocks, strides = blocks_and_strides(variant, depth, blocks, strides)
     ids = keras.Input((length,), dtype="int32", name="ids")
     words = layers.Embedding(vocabulary_size, word_width, embeddings_initializer="glorot_uniform", name="words")(ids)
     known = ops.expand_dims(ops.cast(ops.not_equal(ids, 0), words.dtype), -1)  # [B, L, 1]
     # Padding is zero, whatever training does to row 0 of the table.
-    x = layers.Reshape((1, length, word_width), name="row")(words * known)
-    mask = layers.Reshape((1, length, 1), name="row_mask")(known)
+    x, mask = ops.expand_dims(words * known, 1), ops.expand_dims(known, 1)  # [B, 1, L, W] and [B, 1, L, 1]
     # The released code has a bias on the words, which the batch norm that follows cancels.
     x = _batch_norm(x, "words_bn")
     keep = mask if mask_padding else None

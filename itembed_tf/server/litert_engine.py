@@ -34,20 +34,23 @@ class LiteRTTextEngine:
 
     signatures = frozenset((DEFAULT_SIGNATURE, IDS_SIGNATURE))
 
-    def __init__(self, content: bytes, vocabulary: Vocabulary, precision: str) -> None:
+    def __init__(
+        self, content: bytes, vocabulary: Vocabulary, precision: str, trailing_padding: int | None = None
+    ) -> None:
         """Make the interpreter.
 
         Args:
             content: of the .tflite file.
             vocabulary: of the encoder.
             precision: of the file.
+            trailing_padding: of the file's settings; None where every id of the input counts.
 
         Raises:
             ValueError, RuntimeError: LiteRT cannot load the file.
         """
         self.name = f"LiteRT {precision}"
         self.vocabulary, self.function = vocabulary, litert_function(content)
-        self._exact = precision == "float32"
+        self._exact, self._trailing_padding = precision == "float32", trailing_padding
         # LiteRT divides by zero where TensorFlow gives zeros: an encoder that gives zeros for a text without words.
         self._without_words = np.nan_to_num(self.function(np.zeros(vocabulary.length, np.int32)))
 
@@ -63,7 +66,7 @@ class LiteRTTextEngine:
         else:
             ids = self.vocabulary.encode(inputs["text"].tolist())
         known_words = np.count_nonzero(ids, axis=1).astype(np.int32)
-        embedding = encode_ids(self.function, ids, self._without_words)
+        embedding = encode_ids(self.function, ids, self._without_words, self._trailing_padding)
         if not self._exact:  # integers miss unit length by some thousandths
             embedding /= np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), 1e-12)
         return {"embedding": embedding, "known_words": known_words}
@@ -89,12 +92,15 @@ def load_litert(folder: Path, contract: Mapping[str, Any], precision: str) -> tu
         raise NoLiteRT(f"{path} has {path.stat().st_size:,} bytes; the maximum is {MAX_FILE_BYTES:,}")
     try:
         content = path.read_bytes()
-        found = str(json.loads(files_inside(content)[f"{TEXT_ENCODER}.json"])["contract"])
+        inside = json.loads(files_inside(content)[f"{TEXT_ENCODER}.json"])
+        found, padding = str(inside["contract"]), inside.get("trailing_padding")
+        if padding is not None and not (isinstance(padding, int) and padding >= 0):
+            raise NoLiteRT(f"{path}: trailing_padding is {padding!r}, not a number of ids")
         if found != expected or not expected:
             raise NoLiteRT(f"{path} is of the contract {found[:16]}, and the version of {expected[:16] or 'none'}")
         settings = {key: contract[key] for key in ("tokenizer", "lowercase", "length")}
         vocabulary = load_vocabulary(folder / "assets" / "vocabulary.txt", **settings)
-        return LiteRTTextEngine(content, vocabulary, precision), path
+        return LiteRTTextEngine(content, vocabulary, precision, padding), path
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         if isinstance(error, NoLiteRT):
             raise

@@ -12,10 +12,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from itembed_tf.config.text_variants import trailing_padding
 from itembed_tf.exporting.pair import contract_hash, weights_checksum
 from itembed_tf.models.dual_path import encoder, over_all_shifts
 from itembed_tf.models.ensemble import joined_text_tower, new_projection
-from itembed_tf.models.inference import inference_function, predict
+from itembed_tf.models.inference import inference_function, predict_texts, without_padding
 from itembed_tf.models.text_tower import text_tower
 from itembed_tf.teaching.data import TeachingData
 from itembed_tf.training.building import building
@@ -43,6 +44,7 @@ class TrainableTextEncoder:
             whole = keras.Model(tower.input, tower(tower.input))
             self.model = encoder(whole, "text", shifts=data.encoding_settings["shifts"])
         self._tower, self._known_rows = tower, data.vocabulary.size
+        self._trailing_padding = trailing_padding(data.towers, data.encoding_settings["shifts"])
         for variable, weight in zip(self.model.variables, data.weights, strict=True):
             added = np.zeros((variable.shape[0] - len(weight), *weight.shape[1:]) if weight.ndim else 0, np.float32)
             variable.assign(np.concatenate([weight, added]) if len(added) else weight)
@@ -94,23 +96,23 @@ class TrainableTextEncoder:
 
     def embed(self, ids: NDArray[np.int32]) -> NDArray[np.float32]:
         """Embeddings of word ids [n, L]: float32 [n, D], unit length."""
-        return predict(self._embed, ids, BATCH)
+        return predict_texts(self._embed, ids, BATCH, self._trailing_padding)
 
     def features(self, ids: NDArray[np.int32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Input of the last linear layer, [n, F], and the embeddings before they get unit length, [n, D]."""
-        both = predict(self._features, ids, BATCH)
+        both = predict_texts(self._features, ids, BATCH, self._trailing_padding)
         return both[:, : self._head.kernel.shape[0]], both[:, self._head.kernel.shape[0] :]
 
     def row_gradient(
         self, ids: NDArray[np.int32], targets: NDArray[np.float32], weights: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Cosine of each text with its target, [n], and the gradient of their weighted sum by the rows, [n, width]."""
-        cosines, gradient = self._row_gradient(ids, targets, weights)
+        cosines, gradient = self._row_gradient(without_padding(ids, self._trailing_padding), targets, weights)
         return np.asarray(cosines), np.asarray(gradient)[self._known_rows :]
 
     @cached_property
     def _embed(self):  # type: ignore[no-untyped-def]
-        return inference_function(self.model)
+        return inference_function(self.model, any_length=True)
 
     @cached_property
     def _features(self):  # type: ignore[no-untyped-def]
@@ -119,7 +121,7 @@ class TrainableTextEncoder:
         if self._data.encoding_settings["shifts"] == "all":
             ids = keras.Input(tower.input.shape[1:], dtype="int32")
             both = keras.Model(ids, over_all_shifts(both, ids))
-        return inference_function(both)
+        return inference_function(both, any_length=True)
 
     @cached_property
     def _row_gradient(self):  # type: ignore[no-untyped-def]

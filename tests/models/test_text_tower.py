@@ -7,7 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from itembed_tf.config.text_variants import trailing_padding
 from itembed_tf.models.text_tower import text_tower
 
 PLAIN: dict[str, Any] = {
@@ -232,3 +234,43 @@ def test_invalid_settings_are_refused():
         tower(blocks=(1, 1), strides=(1,))
     with pytest.raises(ValueError, match=r"depth: 101 is not one of 50, 152"):
         tower(depth=101)
+
+
+@pytest.mark.parametrize(
+    "changes, padding",
+    [
+        ({}, 1),
+        ({"blocks": (1, 1), "strides": (2, 1), "stem": 20}, 2),
+        ({"blocks": (1, 1), "strides": (3, 2)}, 6),
+        ({"variant": "paper", "blocks": (1, 1, 1, 1)}, 8),
+        ({"variant": "released", "blocks": (1, 1), "strides": (1, 2)}, 2),
+    ],
+    ids=["wide", "strides", "stride 3", "paper", "released"],
+)
+def test_a_text_needs_the_trailing_padding_and_no_more(changes: dict[str, Any], padding: int) -> None:
+    length, settings = 20, PLAIN | changes
+    assert trailing_padding([settings], "left") == padding
+    model = randomised(tower(**changes, length=length))
+    embed_any = tf.function(
+        lambda ids: model(ids, training=False), input_signature=[tf.TensorSpec([None, None], tf.int32)], autograph=False
+    )
+    for words in range(length + 1):
+        ids = np.zeros((1, length), np.int32)
+        ids[0, :words] = 1 + np.arange(words) % 11
+        whole = embed(model, ids)
+        np.testing.assert_allclose(embed_any(ids[:, : words + padding]), whole, atol=1e-5)
+        if padding == 1 and 0 < words < length:
+            assert np.abs(embed_any(ids[:, :words]) - whole).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    "towers, shifts",
+    [([PLAIN | {"mask_padding": False}], "left"), ([PLAIN, PLAIN | {"variant": "features"}], "left"), ([PLAIN], "all")],
+    ids=["unmasked", "features", "shifts"],
+)
+def test_where_every_id_counts_there_is_no_trailing_padding(towers: list[dict[str, Any]], shifts: str) -> None:
+    assert trailing_padding(towers, shifts) is None
+
+
+def test_members_need_the_trailing_padding_of_the_largest() -> None:
+    assert trailing_padding([PLAIN, PLAIN | {"blocks": (1, 1), "strides": (2, 1)}, PLAIN], "left") == 2
