@@ -50,6 +50,7 @@ def search_texts(
     minus: str = "",
     allowed: NDArray[np.int64] | None = None,
     counts: dict[str, int] | None = None,
+    common: bool = True,
 ) -> list[TextHit]:
     """Items whose captions, name or folder have words of a text, best first by BM25.
 
@@ -59,6 +60,8 @@ def search_texts(
         minus: an item that has all words of this text is left out.
         allowed: ids of the items to search; None: all.
         counts: numbers of items by term, which are kept here from one call to the next while the index is the same.
+        common: whether to rank items by words that more than half of them have, where the text has no others. Their
+            `share` is 0.
     """
     words, without = _words(text), _words(minus)
     if not words:
@@ -67,6 +70,8 @@ def search_texts(
     weights = _weights(connection, terms, limit, {} if counts is None else counts)
     # A word of more than half of the items says nothing, and would make SQLite rank nearly all of them.
     telling = [term for term, weight in zip(terms, weights) if weight > 0]
+    if not telling and not common:
+        return []
     match = " OR ".join(telling or terms)
     if without:
         match = f"({match}) NOT ({' AND '.join(map(_term, without))})"

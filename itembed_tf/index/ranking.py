@@ -58,7 +58,8 @@ def rank(
     """
     limit = count if vector is None else FUSED  # fused lists have a fixed length, so that pages do not overlap
     text = "" if query.by == "vector" else query.text
-    texts = search_texts(connection, text, limit, minus=query.minus, allowed=allowed, counts=counts)
+    alone = vector is None  # to rank nearly all items by a common word takes longer than the rest of a search
+    texts = search_texts(connection, text, limit, minus=query.minus, allowed=allowed, counts=counts, common=alone)
     if vector is None:
         return Ranking([hit.id for hit in texts], {hit.id: hit for hit in texts}, frozenset(), len(texts) < count)
     texts = [hit for hit in texts if hit.share >= MIN_SHARE]

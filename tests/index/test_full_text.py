@@ -81,6 +81,13 @@ def test_a_word_of_most_items_says_nothing(connection: sqlite3.Connection) -> No
     assert {hit.share for hit in search_texts(connection, "town", 3)} == {1.0}
 
 
+def test_words_of_most_items_are_not_ranked_where_vectors_are(connection: sqlite3.Connection) -> None:
+    hits = search_texts(connection, "a", 1)
+    assert len(hits) == 1 and hits[0].share == 0, "all that the full text has"
+    assert search_texts(connection, "a", 1, common=False) == []
+    assert search_texts(connection, "a collar", 1, common=False) == search_texts(connection, "a collar", 1)
+
+
 def test_items_with_all_words_of_minus_are_left_out(connection: sqlite3.Connection) -> None:
     assert set(found(connection, "dog", minus="snow")) == {1, 5}
     assert set(found(connection, "dog", minus="snow black")) == {1, 2, 5}
