@@ -29,7 +29,7 @@ from benchmarks.empty_grpc import METHOD, empty_servers
 from benchmarks.grpc_load import load_grpc
 from benchmarks.runner import print_versions, verdict
 from benchmarks.served import local_server, percentile, toy_export
-from itembed_tf.export_layout import CONTRACT_FILE, DEFAULT_SIGNATURE, EXTRA_ASSETS, TEXT_ENCODER
+from itembed_tf.export_layout import CONTRACT_FILE, DEFAULT_SIGNATURE, EXTRA_ASSETS, IDS_SIGNATURE, TEXT_ENCODER
 
 CLIENTS = 16
 ENGINES = ("tensorflow", "litert one process", "litert")  # the last one in several processes
@@ -134,7 +134,7 @@ def server_steps(exports: Path, precision: str) -> dict[str, Callable[[int], Any
     contract = json.loads((folder / EXTRA_ASSETS / CONTRACT_FILE).read_text(encoding="utf-8"))
     engine, _ = load_litert(folder, contract, precision)
     requests, limits = encoded_requests(), Limits()
-    vocabulary, ids = engine.vocabulary, engine.vocabulary.encode(TEXTS)
+    vocabulary, ids = engine.vocabulary, engine.vocabulary.encode(TEXTS)[:, None]
     outputs = engine.run(DEFAULT_SIGNATURE, {"text": np.array([TEXTS[0].encode()], object)})
     info = text_input_info(folder)
 
@@ -151,7 +151,7 @@ def server_steps(exports: Path, precision: str) -> dict[str, Callable[[int], Any
     return {
         "reading the request": read,
         "words to ids": lambda i: vocabulary.encode([TEXTS[i % len(TEXTS)].encode()]),
-        "LiteRT": lambda i: engine.function(ids[i % len(TEXTS)]),
+        "LiteRT": lambda i: engine.run(IDS_SIGNATURE, {"ids": ids[i % len(TEXTS)]}),
         "writing the response": write,
     }
 
