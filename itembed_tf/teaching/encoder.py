@@ -127,7 +127,10 @@ class TrainableTextEncoder:
     def _row_gradient(self):  # type: ignore[no-untyped-def]
         tables, model = [table.value for table in self._tables], self.model
 
-        @tf.function(reduce_retracing=True, autograph=False)
+        shapes = ((None, None), tf.int32), ((None, None), tf.float32), ((None,), tf.float32)
+        # A length that is unknown while it is traced: the model would refuse ids shorter than its input.
+
+        @tf.function(input_signature=[tf.TensorSpec(*shape) for shape in shapes], autograph=False)
         def gradient(ids: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(tables)

@@ -21,6 +21,7 @@ from tests.support.small_index import new_item
 
 SENTENCE = "the zorbal on a bike"
 WORDS = ("a", "bike", "dog", "man", "on", "red", "runs", "the")
+LENGTH = 9  # more than the words of any text here, so that padding is left out
 SIZE = 16  # D
 TOWER = {
     "variant": "wide",
@@ -54,9 +55,9 @@ def small_teaching(seed: int = 1, *, members: int = 1) -> TeachingData:
     from itembed_tf.teaching.encoder import TrainableTextEncoder
 
     random = np.random.default_rng(0)
-    vocabulary = Vocabulary(WORDS, tokenizer="words", lowercase=True, length=5)
+    vocabulary = Vocabulary(WORDS, tokenizer="words", lowercase=True, length=LENGTH)
     keras.utils.set_random_seed(seed)
-    towers = [text_tower(**TOWER, vocabulary_size=vocabulary.size, length=5) for _ in range(members)]
+    towers = [text_tower(**TOWER, vocabulary_size=vocabulary.size, length=LENGTH) for _ in range(members)]
     tower = towers[0] if members == 1 else joined_text_tower(towers, new_projection(SIZE))
     ids = vocabulary.encode([" ".join(random.choice(WORDS, 3)) for _ in range(64)])
     data = TeachingData(

@@ -11,7 +11,7 @@ import pytest
 from itembed_tf.teaching import Lesson, TeachingData, TeachingError, parse_data, read_data, teaching_bytes, write_data
 from itembed_tf.teaching.features import TextFeatures, text_features
 from itembed_tf.teaching.learning import ENOUGH, learn, nearer, smallest_change, target, with_new_words
-from tests.support.small_teaching import small_teaching
+from tests.support.small_teaching import LENGTH, small_teaching
 
 
 def lesson(name: str, *vectors: list[float] | np.ndarray) -> Lesson:
@@ -90,7 +90,10 @@ def test_a_word_of_two_lessons_is_learned_again_when_the_first_is_undone(
 
 
 def test_names_that_cannot_be_learned_are_refused(teaching: TeachingData, features: TextFeatures) -> None:
-    for name, message in (("!?", "has no word"), ("a b c d e f", "has 6 words; these encoders read 5")):
+    for name, message in (
+        ("!?", "has no word"),
+        ("a b c d e f g h i j", f"has 10 words; these encoders read {LENGTH}"),
+    ):
         with pytest.raises(TeachingError, match=message):
             learn(teaching, features, [lesson(name, teaching.dev_images[0].astype(np.float32))])
 
