@@ -170,9 +170,11 @@ def serving(folder: Path) -> Iterator[str]:
     from itembed_tf.demo.application import make_handler
     from itembed_tf.demo.page_api import PageApi
     from itembed_tf.demo.searched_index import SearchedIndex
+    from itembed_tf.demo.service import search_on_one_core
     from itembed_tf.server.http_server import HttpServer
     from itembed_tf.server.limits import Limits
 
+    search_on_one_core()  # as `serve_page` does
     with contextlib.closing(SearchedIndex(folder)) as index:
         index.warm_up()
         loop = asyncio.new_event_loop()

@@ -8,6 +8,8 @@ import signal
 import webbrowser
 from collections.abc import Callable, Sequence
 
+from threadpoolctl import threadpool_limits
+
 from itembed_tf.demo.access import Access
 from itembed_tf.demo.application import make_handler
 from itembed_tf.demo.page_api import PageApi
@@ -29,6 +31,7 @@ async def serve_page(api: PageApi, *, host: str, ports: Sequence[int], opened: C
     Raises:
         UserError: none of the ports can be used.
     """
+    search_on_one_core()
     server = HttpServer(make_handler(api, Access(host)), Limits())
     port = await _listen(server, host, ports)
     gc.freeze()  # full collections of what the imports left would delay single answers
@@ -38,6 +41,14 @@ async def serve_page(api: PageApi, *, host: str, ports: Sequence[int], opened: C
     opened(f"http://{f'[{host}]' if ':' in host else host}:{port}/")
     await stop.wait()
     await server.close(GRACE_SECONDS)
+
+
+def search_on_one_core() -> None:
+    """Let NumPy's linear algebra use one core in this process, from now on.
+
+    The products of one search are small: a second thread gains little, and waits where the browser needs that core.
+    """
+    threadpool_limits(1, user_api="blas")
 
 
 async def _listen(server: HttpServer, host: str, ports: Sequence[int]) -> int:

@@ -59,6 +59,7 @@ export class Grid {
 
   /** Shows hits from position `from` on; those before stay. Tiles of items that are still shown are kept. */
   show(hits, from = 0) {
+    const room = this.#room(); // before any tile changes: after that, the browser would lay all of them out twice
     const kept = new Map(this.tiles.slice(from).map((tile) => [tile.dataset.key, tile]));
     const hadFocus = this.list.contains(document.activeElement);
     const focused = hadFocus ? document.activeElement.closest(".tile")?.dataset.key : null;
@@ -69,11 +70,11 @@ export class Grid {
     });
     this.hits = [...this.hits.slice(0, from), ...hits];
     this.tiles = [...this.tiles.slice(0, from), ...tiles];
+    this.layout(room);
     if (from) this.list.append(...tiles);
     else this.list.replaceChildren(...this.tiles);
     const current = this.tiles.find((tile) => tile.dataset.key === focused) ?? this.tiles[0];
     this.#current(current);
-    this.layout();
     if (hadFocus && !from) current?.firstElementChild.focus({ preventScroll: true }); // moving a node takes its focus
   }
 
@@ -81,11 +82,14 @@ export class Grid {
     return Math.floor(this.list.getBoundingClientRect().width); // clientWidth rounds up
   }
 
-  layout() {
-    const width = this.#width();
+  /** Width of the grid, and the gap between two tiles, in pixels. */
+  #room() {
+    return { width: this.#width(), gap: parseFloat(getComputedStyle(this.list).columnGap) };
+  }
+
+  layout({ width, gap } = this.#room()) {
     if (!width || !this.tiles.length) return;
     this.laidOut = width;
-    const gap = parseFloat(getComputedStyle(this.list).columnGap);
     const sizes = justify(this.hits.map(aspect), width, rowHeight(width), gap);
     this.tiles.forEach((tile, i) => {
       tile.style.width = `${sizes[i][0]}px`;
