@@ -1,17 +1,23 @@
-"""TensorFlow without its own log on the screen. To see the log, set TF_CPP_MIN_LOG_LEVEL=0 in the environment."""
+"""The start of TensorFlow in a command: quiet, and without packages that Keras imports and no command needs.
+
+To see TensorFlow's log, set TF_CPP_MIN_LOG_LEVEL=0 in the environment.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 from itembed_tf.files import check_temporary_folder
 from itembed_tf.progress import running_clock
 
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+# Keras imports these where they are installed, for plots, for use inside scikit-learn, and to train on data frames:
+# more than a third of the CPU time of importing TensorFlow and Keras.
+OPTIONAL = ("matplotlib", "sklearn", "pandas", "cv2")
 
 
 def quiet_tensorflow() -> None:
@@ -25,20 +31,35 @@ def quiet_tensorflow() -> None:
 def load_tensorflow() -> None:
     """Import TensorFlow and Keras without the lines that they print while they load, and switch off their warnings.
 
-    While its libraries load, TensorFlow prints that it finds no GPU, whatever the level of its log is.
+    While its libraries load, TensorFlow prints that it finds no GPU, whatever the level of its log is. The packages
+    of `OPTIONAL` stay out: `keras.visualization` and `keras.wrappers` then do not work in this process, which belongs
+    to a command.
 
     Raises:
         UserError: there is no folder for temporary files, which the import needs.
     """
     check_temporary_folder()
-    if "tensorflow" in sys.modules or os.environ.get(LEVEL, "3") != "3":
+    if "tensorflow" in sys.modules:
         return
-    os.environ[LEVEL] = "3"
-    with running_clock("loading TensorFlow"), silent_stderr():
+    quiet = os.environ.setdefault(LEVEL, "3") == "3"
+    with running_clock("loading TensorFlow"), silent_stderr() if quiet else nullcontext(), not_installed(OPTIONAL):
         import keras  # noqa: F401 - takes a second more
         import tensorflow  # noqa: F401
-    for name in ("tensorflow", "absl"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    if quiet:
+        for name in ("tensorflow", "absl"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextmanager
+def not_installed(packages: Sequence[str]) -> Iterator[None]:
+    """Packages that are not yet imported cannot be imported during the block, as if they were not installed."""
+    absent = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # None: the documented way to block an import
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
 
 
 @contextmanager

@@ -13,8 +13,8 @@ _EXIF_BYTES, _SEGMENTS, _CHUNKS = 1 << 17, 64, 4096  # that are searched for EXI
 _EXIF = b"Exif\0\0"
 
 
-def jpeg_orientation(data: Any) -> tf.Tensor:
-    """EXIF orientation of a JPEG, int32: 1 (upright) to 8; 1 if there is none, or an invalid one."""
+def jpeg_exif(data: Any) -> tf.Tensor:
+    """Position of the EXIF data of a JPEG, int32; 0 if there is none."""
     raw = _bytes(data, 0, _EXIF_BYTES)
 
     def is_metadata(offset: tf.Tensor, is_exif: tf.Tensor) -> tf.Tensor:
@@ -26,15 +26,15 @@ def jpeg_orientation(data: Any) -> tf.Tensor:
     def next_segment(offset: tf.Tensor, is_exif: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         head = _at(raw, offset + tf.range(10))
         is_exif = (head[1] == 0xE1) & tf.reduce_all(head[4:] == list(_EXIF))
-        return offset + tf.where(is_exif, 10, 2 + 256 * head[2] + head[3]), is_exif
+        return offset + tf.where(is_exif, 4, 2 + 256 * head[2] + head[3]), is_exif
 
     start = (tf.constant(2), tf.constant(False))
-    tiff, is_exif = tf.while_loop(is_metadata, next_segment, start, maximum_iterations=_SEGMENTS)
-    return tf.cond(is_exif, lambda: _tiff_orientation(raw, tiff), lambda: tf.constant(1))
+    exif, is_exif = tf.while_loop(is_metadata, next_segment, start, maximum_iterations=_SEGMENTS)
+    return tf.where(is_exif, exif, 0)
 
 
 def png_metadata(data: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    """Whether a PNG has transparency, bool, and its EXIF orientation (eXIf), int32."""
+    """Whether a PNG has transparency, bool, and the position of its EXIF data (eXIf), int32; 0 if there is none."""
     size = tf.strings.length(data)
 
     def is_chunk(offset: tf.Tensor, transparent: tf.Tensor, exif: tf.Tensor) -> tf.Tensor:
@@ -53,11 +53,11 @@ def png_metadata(data: Any) -> tuple[tf.Tensor, tf.Tensor]:
     with_alpha = _bytes(header, 25, 1)[0] >= 4  # colour types 4 and 6
     start = (tf.constant(8), with_alpha, tf.constant(0))
     _, transparent, exif = tf.while_loop(is_chunk, next_chunk, start, maximum_iterations=_CHUNKS)
-    return transparent, _chunk_orientation(data, exif)
+    return transparent, exif
 
 
 def webp_metadata(data: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    """Whether a WebP has transparency or frames, bool, as libwebp sees it, and its EXIF orientation, int32."""
+    """Whether a WebP has transparency or frames, bool, as libwebp sees it, and the position of its EXIF data, or 0."""
     size = tf.strings.length(data)
 
     def is_chunk(offset: tf.Tensor, transparent: tf.Tensor, exif: tf.Tensor) -> tf.Tensor:
@@ -78,23 +78,23 @@ def webp_metadata(data: Any) -> tuple[tf.Tensor, tf.Tensor]:
 
     start = (tf.constant(12), tf.constant(False), tf.constant(0))
     _, transparent, exif = tf.while_loop(is_chunk, next_chunk, start, maximum_iterations=_CHUNKS)
-    return transparent, _chunk_orientation(data, exif)
+    return transparent, exif
+
+
+def exif_orientation(data: Any, exif: tf.Tensor) -> tf.Tensor:
+    """Orientation of the EXIF data at a position, int32: 1 (upright) to 8; 1 for an invalid one, or if that is 0."""
+
+    def read() -> tf.Tensor:
+        raw = _bytes(data, exif, _EXIF_BYTES)  # a chunk may begin as in a JPEG
+        return _tiff_orientation(raw, tf.where(tf.reduce_all(_at(raw, tf.range(6)) == list(_EXIF)), 6, 0))
+
+    return tf.cond(exif > 0, read, lambda: tf.constant(1))
 
 
 def replace_bytes(data: Any, start: Any, new: Any) -> tf.Tensor:
     """The string with the bytes from a position on replaced by as many others."""
     rest = tf.strings.substr(data, start + tf.strings.length(new), tf.strings.length(data))
     return tf.strings.join([tf.strings.substr(data, 0, start), new, rest])
-
-
-def _chunk_orientation(data: Any, start: tf.Tensor) -> tf.Tensor:
-    """Orientation of the EXIF data at a position, which may begin as in a JPEG; 1 where the position is 0."""
-
-    def read() -> tf.Tensor:
-        raw = _bytes(data, start, _EXIF_BYTES)
-        return _tiff_orientation(raw, tf.where(tf.reduce_all(_at(raw, tf.range(6)) == list(_EXIF)), 6, 0))
-
-    return tf.cond(start > 0, read, lambda: tf.constant(1))
 
 
 def _tiff_orientation(raw: tf.Tensor, tiff: tf.Tensor) -> tf.Tensor:

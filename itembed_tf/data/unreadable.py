@@ -13,8 +13,9 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from itembed_tf.config import Config
+from itembed_tf.data.decoding import check_image
 from itembed_tf.data.image_headers import ImageError, read_header
-from itembed_tf.data.images import check_image, load_image
+from itembed_tf.data.images import load_image
 from itembed_tf.data.pillow_images import damage, prepare_image
 from itembed_tf.data.readers import Group, ImageSource, read_image
 from itembed_tf.errors import UserError

@@ -12,6 +12,7 @@ import tensorflow as tf
 from itembed_tf.data.graph_formats import refusal
 from itembed_tf.data.images import load_image
 from itembed_tf.export_layout import DEFAULT_SIGNATURE, IDS_SIGNATURE
+from itembed_tf.models.inference import inference_function
 from itembed_tf.text import Vocabulary
 from itembed_tf.text.graph import TextGraph
 
@@ -35,7 +36,7 @@ def feature_endpoint(encoder: keras.Model) -> Endpoint:
 
     It refuses an empty batch, and features that are not finite.
     """
-    width = encoder.input.shape[1]
+    width, forward = encoder.input.shape[1], inference_function(encoder)
 
     @tf.function(input_signature=[tf.TensorSpec([None, width], tf.float32, name="features")], autograph=False)
     def serve(features: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -46,7 +47,7 @@ def feature_endpoint(encoder: keras.Model) -> Endpoint:
             tf.debugging.Assert(tf.reduce_all(finite), ["features must be finite; positions in the batch:", wrong]),
         ]
         with tf.control_dependencies(checks):
-            return {"embedding": encoder(tf.identity(features), training=False)}
+            return {"embedding": forward(tf.identity(features))}
 
     return Endpoint(_module_of(encoder), {DEFAULT_SIGNATURE: serve})
 
@@ -58,6 +59,7 @@ def image_endpoint(encoder: keras.Model, *, size: int, fit: str) -> Endpoint:
     (`itembed_tf.data.graph_formats`). Only damage inside a JPEG or PNG whose start and end are intact fails with the
     decoder's message, without a position.
     """
+    forward = inference_function(encoder)
 
     def load(data: tf.Tensor) -> tf.Tensor:
         return load_image(data, size=size, fit=fit)
@@ -69,7 +71,7 @@ def image_endpoint(encoder: keras.Model, *, size: int, fit: str) -> Endpoint:
         with tf.control_dependencies(checks):
             image_bytes = tf.identity(image_bytes)
         pixels = tf.map_fn(load, image_bytes, fn_output_signature=tf.TensorSpec([size, size, 3], tf.float32))
-        return {"embedding": _one_row_each(image_bytes, encoder(pixels, training=False))}
+        return {"embedding": _one_row_each(image_bytes, forward(pixels))}
 
     return Endpoint(_module_of(encoder), {DEFAULT_SIGNATURE: serve})
 
@@ -89,7 +91,8 @@ def text_endpoint(
 
     def embed(sent: tf.Tensor, ids: tf.Tensor) -> dict[str, tf.Tensor]:
         known = tf.math.count_nonzero(ids, axis=1, dtype=tf.int32)
-        return {"embedding": _one_row_each(sent, encoder(ids, training=False)), "known_words": known}
+        embedding = inference_function(encoder, any_length=ids.shape[1] is None)(ids)
+        return {"embedding": _one_row_each(sent, embedding), "known_words": known}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")], autograph=False)
     def serve(text: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -11,6 +11,7 @@ from keras import layers, ops
 from itembed_tf.models.classifier import SharedClassifier
 from itembed_tf.models.dropout import BatchDropout
 from itembed_tf.models.memory import memory_of
+from itembed_tf.models.per_model import once_per_model
 
 CROP_SIDE = 0.86
 
@@ -135,10 +136,12 @@ def parts(model: keras.Model) -> dict[str, keras.layers.Layer]:
     return named
 
 
+@once_per_model
 def encoder(model: keras.Model, side: str, *, flip: bool = False, crops: int = 0, shifts: str = "left") -> keras.Model:
     """Image or text encoder: one tower and unit normalisation, float32 [B, D], without the last ReLU (released code).
 
-    The text encoder of a model with a memory (`itembed_tf.models.memory`) ends in it.
+    The text encoder of a model with a memory (`itembed_tf.models.memory`) ends in it. The same arguments give the same
+    encoder.
 
     Args:
         model: the dual-path model.
@@ -180,6 +183,7 @@ def project_encoder(side: keras.Model, axes: np.ndarray) -> keras.Model:
     return keras.Model(side.input, embedding, name=side.name)
 
 
+@once_per_model
 def feature_encoder(model: keras.Model, views: int) -> keras.Model:
     """The image encoder on cached features [B, views, F]: the sum of f over the views, unit length."""
     head = parts(model)["image_head"]

@@ -9,19 +9,23 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from itembed_tf.models.per_model import once_per_model
+
 InferenceFunction = Callable[..., tf.Tensor]
 
 
+@once_per_model
 def inference_function(model: keras.Model, *, any_length: bool = False) -> InferenceFunction:
     """Compile the forward pass of a model with one input, in inference mode, for batches of any size.
 
-    The function is traced here, once: TensorFlow warns of retracing when a process builds many such functions.
+    The function is traced here, once for a model: that takes seconds for a large one. It can be called in other graphs.
     It reads the model's variables at every call, so it follows further training. With `any_length`, of a text encoder,
     ids [B, n] may be shorter than the model's input [B, L], as `predict_texts` gives them.
     """
     signature = tf.TensorSpec((None, *((None,) if any_length else model.input.shape[1:])), model.input.dtype)
     forward = tf.function(lambda x: model(x, training=False), input_signature=[signature], autograph=False)
-    return forward.get_concrete_function()
+    with tf.init_scope():  # also where a graph that calls it is being traced
+        return forward.get_concrete_function()
 
 
 def row_batches(rows: np.ndarray, batch_size: int) -> Iterator[tf.Tensor]:

@@ -13,10 +13,11 @@ from PIL import Image
 
 from benchmarks import image_files
 from benchmarks.image_formats import reference
+from itembed_tf.data.decoding import decode_image
 from itembed_tf.data.graph_formats import refusal
 from itembed_tf.data.image_headers import read_header
-from itembed_tf.data.image_metadata import jpeg_orientation
-from itembed_tf.data.images import _decode, augment_image, load_crops, load_image, shrink_image
+from itembed_tf.data.image_metadata import exif_orientation, jpeg_exif
+from itembed_tf.data.images import augment_image, load_crops, load_image, shrink_image
 from itembed_tf.data.pillow_images import prepare_image
 
 CROP = {"crop_area": (0.64, 1.0), "crop_aspect": (0.75, 1.3333), "flip": True}
@@ -99,8 +100,7 @@ GRAPH = [(name, data) for name, data in READ if not read_header(data).only_pillo
 @pytest.fixture(scope="module")
 def decode():
     """The whole image, of its own size: what `load_crops` cuts boxes from."""
-    decode = tf.function(lambda data: _decode(data, 1 << 20), input_signature=[tf.TensorSpec((), tf.string)])
-    return decode.get_concrete_function()
+    return lambda data: decode_image(data, 1 << 20)
 
 
 @pytest.mark.parametrize(("name", "data"), GRAPH, ids=[name for name, _ in GRAPH])
@@ -270,7 +270,7 @@ def test_a_shrunk_jpeg_keeps_its_orientation() -> None:
 
 def test_exif_data_is_found_after_other_segments_and_only_if_valid() -> None:
     def orientation(data: bytes) -> int:
-        return int(jpeg_orientation(tf.constant(data)))
+        return int(exif_orientation(data, jpeg_exif(data)))
 
     jfif, comment = b"\xff\xe0\0\x10JFIF\0" + b"\1" * 9, b"\xff\xfe\0\x06Exif"
     assert orientation(tagged(8, "MM", jfif + comment)) == 8
@@ -283,7 +283,11 @@ def test_exif_data_is_found_after_other_segments_and_only_if_valid() -> None:
 
 def test_invalid_exif_data_never_breaks_decoding() -> None:
     whole, random = tagged(6), np.random.default_rng(0)
-    orientation = tf.function(jpeg_orientation, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
+    def orientation(data: tf.Tensor) -> tf.Tensor:
+        return exif_orientation(data, jpeg_exif(data))
+
     assert all(1 <= int(orientation(tf.constant(whole[:n]))) <= 8 for n in range(3, 90))
     for _ in range(200):
         data = np.frombuffer(whole, np.uint8).copy()
