@@ -25,7 +25,6 @@ from tests.support.toy_model import dual_path
 from tests.training import test_stage
 
 PAIRS = ("ranking", "ranking_max", "infonce", "topk_text")
-SGD: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 1e-3}
 SHARDED = {"softmax": "sharded", "bias": True, "dropout": 0.3, "scale": 10.0}
 CASES: dict[str, dict[str, Any]] = {
     "full": {
@@ -35,8 +34,12 @@ CASES: dict[str, dict[str, Any]] = {
         "clip_norm": 0.5,
         "average": 0.9,
     },
-    "mined": {"losses": {"ranking": 1.0, "instance_text": 1.0}, "mining": 4},
-    "sampled": {"model": {"softmax": "sampled", "sampled_classes": 6}, "clip_norm": 0.5},
+    "mined and sampled": {
+        "model": {"softmax": "sampled", "sampled_classes": 6},
+        "losses": {"ranking": 1.0, "instance_image": 1.0, "instance_text": 1.0},
+        "mining": 4,
+        "clip_norm": 0.5,
+    },
     "sharded": {
         "model": SHARDED,
         "captions": 2,
@@ -60,7 +63,7 @@ def trained(
     """The figures of each epoch, and a checkpoint of the first epoch's end and one of the last's."""
     losses = {"losses": parse_losses(changes.pop("losses"))} if "losses" in changes else {}
     stage = dataclasses.replace(
-        test_stage.settings(epochs=2, checkpoint_minutes=0.0, **SGD),
+        test_stage.settings(epochs=2, checkpoint_minutes=0.0, learning_rate=1e-3),
         **(changes | losses),  # type: ignore[arg-type]
     )
     with replicas.scope():
