@@ -27,6 +27,7 @@ import numpy as np
 
 from benchmarks.runner import print_versions, verdict
 from benchmarks.served import toy_export
+from itembed_tf.export_layout import ENCODERS
 
 BAR = 1e-5
 PROCESS = Path(__file__).with_name("native_process.py")
@@ -42,14 +43,13 @@ class Figure(NamedTuple):
     worst: float
 
 
-def measure(exports: Path) -> Iterator[Figure]:
-    """A figure of each encoder of an export, as soon as it is measured.
+def measure(exports: Path, encoders: Sequence[str] = ENCODERS) -> Iterator[Figure]:
+    """A figure of each of these encoders of an export, as soon as it is measured.
 
     Raises:
         AssertionError: a record has no answer, or one of another signature, shape or number of known words.
         SystemExit: the other process failed; its message says where.
     """
-    from itembed_tf.export_layout import ENCODERS
     from itembed_tf.exporting import read_contract
 
     contract = read_contract(exports)
@@ -57,7 +57,7 @@ def measure(exports: Path) -> Iterator[Figure]:
     if "tensorflow_text" in contract.needs:
         importlib.import_module("tensorflow_text")
         ops = sorted((_package("tensorflow_text") / "python" / "ops").glob("*.so"))
-    for encoder in ENCODERS:
+    for encoder in encoders:
         folder = exports / encoder / str(contract.version)
         yield _compare(encoder, natively(folder, ops), in_python(folder))
 
