@@ -20,7 +20,6 @@ def once_per_model(make: Callable[Concatenate[keras.Model, P], R]) -> Callable[C
 
     The result is kept with the model, and freed with it.
     """
-
     signature = inspect.signature(make)
 
     @functools.wraps(make)
