@@ -18,6 +18,7 @@ from unittest import mock
 
 import numpy as np
 
+from benchmarks.observed_encoding import killed_encoding
 from benchmarks.tiny_runs import Ended, Place
 from benchmarks.worker_processes import cluster_variable, free_ports
 
@@ -53,6 +54,7 @@ class Fault:
         codes: allowed exit codes of that training.
         says: texts of its output, where it fails.
         own_process: whether it needs a process of its own, which takes seconds.
+        encodes: whether it hits a new training that computes its features, with an empty cache; else a stopped one.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Fault:
     codes: tuple[int, ...] = (1,)
     says: tuple[str, ...] = ()
     own_process: bool = False
+    encodes: bool = False
 
 
 class Progress(NamedTuple):
@@ -246,5 +249,6 @@ FAULTS = (
     Fault("a loss of NaN", not_a_number, (1,), ("loss nan", "last good checkpoint", "failed_batch.json")),
     Fault("two trainings in one directory", two_trainings, (1,), ("is in use by process",), own_process=True),
     Fault("a read-only directory", read_only, (1,)),
+    Fault("a kill in the feature cache", killed_encoding, (-signal.SIGKILL,), own_process=True, encodes=True),
     Fault("a dead worker", dead_worker, (1,), ("give all workers the same command again",), own_process=True),
 )

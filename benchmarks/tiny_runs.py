@@ -17,7 +17,7 @@ import numpy as np
 from itembed_tf import cli
 
 Ended = tuple[int, str]  # exit code and output
-IMAGES = 24
+IMAGES, TRAIN_IMAGES = 24, 16
 WORDS = ("a", "bike", "dog", "man", "on", "red", "runs", "the")
 CONFIG = """
 embedding_size = 16
@@ -82,11 +82,16 @@ class Place:
         return self.root / "cache"
 
     @property
+    def log(self) -> Path:
+        """Of the batches of features that are computed (benchmarks/observed_encoding.py)."""
+        return self.root / "computed.txt"
+
+    @property
     def config(self) -> Path:
         return self.root / "drawn.toml"
 
-    def write_config(self, features: bool = False) -> None:
-        text = CONFIG.format(root=self.data)
+    def write_config(self, features: bool = False, views: int = 1) -> None:
+        text = CONFIG.format(root=self.data).replace("cached_views = 1", f"cached_views = {views}")
         if features:
             write_features(self.root / "features.npy")
             text = text.replace("[image]\nsize = 32\n", "[evaluation]\nflip = false\n")

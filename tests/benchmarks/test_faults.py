@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks import faults, plan_check
 from benchmarks.injected import FAULTS, Fault, Progress
+from benchmarks.observed_encoding import encoding_problems
 from benchmarks.tiny_runs import Ended, Place
 
 
@@ -66,3 +67,20 @@ def test_a_fault_is_one_function_in_a_list() -> None:
 
     assert Fault("another", injected).codes == (1,)
     assert len({fault.name for fault in FAULTS}) == len(FAULTS) >= 10
+
+
+@pytest.mark.parametrize(
+    ("lines", "finished", "problems"),
+    [
+        (["a.npy 0 4", "a.npy 4 8", "b.npy 0 4"], ["a.npy"], 0),
+        (["a.npy 0 4", "a.npy 4 8", "a.npy 4 8", "b.npy 0 4"], [], 0),  # it was under way
+        (["a.npy 0 4", "a.npy 4 8", "a.npy 0 4", "a.npy 4 8"], [], 1),
+        (["a.npy 0 4", "b.npy 0 4", "a.npy 0 4"], ["a.npy"], 1),
+    ],
+)
+def test_features_that_are_computed_twice_are_noticed(
+    tmp_path: Path, lines: list[str], finished: list[str], problems: int
+) -> None:
+    log = tmp_path / "computed.txt"
+    log.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    assert len(encoding_problems(log, finished)) == problems
