@@ -75,6 +75,7 @@ WRONG = (
     Wrong("seed=-1", "-1", "0 to 4294967295"),
     Wrong("embedding_size=0", "0", "1 to 65536"),
     Wrong("precision=float16", "float16", "mixed_float16"),
+    Wrong("determinism=yes", "yes", "auto, on, off"),
     Wrong("max_broken_percent=101", "101", "0 to 100"),
     # dataset
     Wrong("dataset.name=flickr", "flickr", "flickr30k"),

@@ -24,7 +24,7 @@ def check_localisation(config: Config) -> None:
     if "train" not in splits or len(splits) < 2:
         refuse("dataset.splits", splits, 'must have "train" and a split to evaluate, "dev" or "test"')
     check_splits(config)
-    for key in ("precision", "max_broken_percent", "max_pixels", "from_run", "distill_from", "members"):
+    for key in ("precision", "max_broken_percent", "max_pixels", "determinism", "from_run", "distill_from", "members"):
         refuse_ignored_top(config, key)
     refuse_ignored("image_tower", config.image_tower, ["crops"], "localisation crops the image to its regions")
     refuse_ignored("image_tower", config.image_tower, ["features"], "localisation encodes regions of the images")

@@ -47,6 +47,7 @@ NEGATIVES = ("batch", "replica")
 STARTS = ("random", "cca")
 CROPS = (0, 1, 4, 5)
 SHIFTS = ("left", "all")
+DETERMINISM = ("auto", "on", "off")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 LOGGERS = ("tensorboard", "mlflow", "wandb")

@@ -10,8 +10,10 @@ from itembed_tf.config.dump import plain, toml_value
 from itembed_tf.config.schema import Config
 
 PLACES = ("dataset.root", "dataset.shards", "dataset.images")  # settings that say where the data is
-# Settings with which the weights and figures of a run are the same (but for rounding, of the batch of an evaluation).
-WITHOUT_EFFECT = re.compile(r"evaluation\.batch_size|card\.\w+|loggers|stages\.\d+\.(checkpoint_minutes|checkpoints)")
+# Settings with which the weights and figures of a run are the same, but for rounding.
+WITHOUT_EFFECT = re.compile(
+    r"evaluation\.batch_size|card\.\w+|loggers|determinism|stages\.\d+\.(checkpoint_minutes|checkpoints)"
+)
 EXACT = {'"full"', '"sharded"'}  # softmaxes with the same loss and weights
 ABSENT = "absent"
 

@@ -147,6 +147,12 @@ class Config:
     seed: int = key(0, "random seed of weights, data order and all other random choices", minimum=0, maximum=2**32 - 1)
     embedding_size: int = key(2048, "dimensions of both embeddings, D", minimum=1, maximum=65536)
     precision: str = key("float32", "Keras dtype policy", choices=choices.PRECISIONS)
+    determinism: str = key(
+        "auto",
+        "the same weights in every training on the same hardware, bit for bit; auto: on, but off on a GPU, where it "
+        "costs time",
+        choices=choices.DETERMINISM,
+    )
     from_run: str = key(
         "", "finished run to start from: its vocabulary, weights and classes; classes of new groups are imprinted"
     )

@@ -9,7 +9,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from itembed_tf.config import Config, frozen_backbone
 from itembed_tf.data.batches import flatten
@@ -37,6 +36,7 @@ from itembed_tf.training.checkpoints import Checkpoint, load_checkpoint
 from itembed_tf.training.class_memory import choose_softmax
 from itembed_tf.training.cluster import check_batches, check_shares
 from itembed_tf.training.continuation import finished_run
+from itembed_tf.training.determinism import missing_kernels_named, set_determinism
 from itembed_tf.training.distribution import Replicas, open_replicas
 from itembed_tf.training.frozen_outputs import encoder_features
 from itembed_tf.training.loggers import TrainingLogger
@@ -56,9 +56,10 @@ def train(
 ) -> dict[str, Any]:
     """Train a run into the directory `path`, from its last checkpoint if there is one; return its metrics.
 
-    Sets the global random seeds and makes TensorFlow's operations deterministic for the whole process. It trains on all
-    GPUs of the machine, or with the other workers that TF_CONFIG names: worker 0, the chief, has the run directory; the
-    others train with it and return the same metrics (`itembed_tf.pipeline.following`).
+    Sets the global random seeds and, as the config says, makes TensorFlow's operations deterministic for the whole
+    process (`itembed_tf.training.determinism`). It trains on all GPUs of the machine, or with the other workers that
+    TF_CONFIG names: worker 0, the chief, has the run directory; the others train with it and return the same metrics
+    (`itembed_tf.pipeline.following`).
 
     Args:
         config: of the run.
@@ -78,11 +79,11 @@ def train(
         cache_folder("features")  # refused now rather than after all images were read
     replicas = open_replicas()
     check_shares(config, replicas.count, workers=replicas.workers)
-    tf.config.experimental.enable_op_determinism()  # a continued run ends with the weights of an undisturbed one
+    config = set_determinism(config)
     keras.utils.set_random_seed(config.seed)
     steps = steps or training_steps(config)
     if not replicas.is_chief:
-        with replicas.losses_named():
+        with replicas.losses_named(), missing_kernels_named():
             return follow(config, steps, replicas)
     with locked_folder(path, "give another run directory"), replicas.losses_named():
         return _train(config, path, steps, loggers, replicas)
@@ -103,7 +104,7 @@ def _train(
         print(f"{path} is finished already; give another run directory to train again.")
         return read_metrics(path)
     groups = [group for of_split in data.by_split.values() for group in of_split]
-    with unreadable_named(groups, config.max_pixels), replicas.losses_named():
+    with unreadable_named(groups, config.max_pixels), replicas.losses_named(), missing_kernels_named():
         if config.members:
             model, histories = train_members(config, path, data, words, saved, steps, loggers, replicas)
         else:
