@@ -38,4 +38,4 @@ def assign_share(variable: Any, values: np.ndarray, local: Sequence[int], start:
 
 def local_rows(variable: Any) -> np.ndarray:
     """The rows of the replicas of this process, in class order, those behind the last class included."""
-    return np.concatenate([component.numpy() for component in components(variable)])
+    return np.concatenate([np.asarray(component.read_value()) for component in components(variable)])

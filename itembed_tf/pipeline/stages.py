@@ -70,6 +70,8 @@ def run_stages(
         state = RunState.from_json(replicas.from_chief(state.to_json))
     if continued:  # before features of the backbone are computed
         restore(weights, with_prefix(arrays, "model"), replicas)
+        if not state.stage:
+            arrays.clear()  # no stage takes them, and they would stay in memory
         if replicas.is_chief:
             read_history(path)  # a damaged one is refused here rather than after an epoch
     else:

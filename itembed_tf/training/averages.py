@@ -54,7 +54,7 @@ class Averages:
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Set the variables to their averages within the block, for evaluation."""
-        before = [[own.numpy() for own in components(variable)] for variable in self.variables]
+        before = [[own.read_value() for own in components(variable)] for variable in self.variables]  # no copies
         self.assign()
         try:
             yield

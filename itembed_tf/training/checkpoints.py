@@ -156,7 +156,7 @@ def _paths(layer: Any, above: str = "") -> Iterator[tuple[int, str]]:
 
 
 def values(variables: Mapping[str, Any], replicas: Replicas = ONE) -> Arrays:
-    """The values of variables, those of a sharded classifier whole and in class order.
+    """The values of variables, those of a sharded classifier whole and in class order (`full_value`).
 
     All workers must call it; those which are not the chief get nothing.
     """

@@ -23,17 +23,20 @@ def full_shape(variable: Any) -> tuple[int, ...]:
 
 
 def full_value(variable: Any, replicas: Replicas) -> np.ndarray:
-    """The value of a variable, of one with shared-out rows that of all classes in class order.
+    """The value of a variable, of one with shared-out rows that of all classes in class order. It is not to be changed.
+
+    On a CPU it is not copied: it is the memory of the variable, which takes new memory with its next value. A million
+    classes and their moments would be copied with every checkpoint.
 
     All workers must call it for the latter; only the chief's result is whole.
     """
     classes = sharded_classes(variable)
     if not classes:
-        return np.array(keras.ops.convert_to_numpy(variable))
+        return np.asarray(tf.convert_to_tensor(variable))
     if replicas.workers == 1:
         return local_rows(variable)[:classes]
     assert replicas.strategy is not None
-    shares = [component.numpy() for component in components(variable)]
+    shares = [np.asarray(component.read_value()) for component in components(variable)]
     rows = len(shares[0])
     whole = np.zeros((replicas.count, rows, *shares[0].shape[1:]) if replicas.is_chief else (0,), shares[0].dtype)
     for part in _chunks(rows, shares[0][:1].nbytes * replicas.count):

@@ -53,7 +53,7 @@ def train_stage(
         selection_score: score of such a table; with ``stage.keep`` "best" the highest one selects the weights.
         trained: whether the weights come from an earlier stage. With ``stage.keep`` "best" they are then evaluated
             first, and a stage that makes them worse leaves them unchanged.
-        resume: the last arguments of `save`, to continue from there.
+        resume: the last arguments of `save`, to continue from there; its arrays are taken, and the dict is emptied.
         save: writes a checkpoint.
         report: receives every finished epoch, before its checkpoint: a continued run may report an epoch again.
         replicas: that share each batch; the model is made in their scope, and `batches` gives `Parts`. All workers call

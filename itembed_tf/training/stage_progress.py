@@ -23,7 +23,8 @@ SaveStage = Callable[[StageState, Arrays], None]
 class StageProgress:
     """The state of a stage, the values of all its variables, and the best weights so far.
 
-    With several workers all of them call each method, and the chief has the arrays.
+    With several workers all of them call each method, and the chief has the arrays. Arrays to resume from are removed
+    from their dict when variables have them: whoever holds the dict would keep them in memory while the stage lasts.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class StageProgress:
         if resume:
             own = {name: array for name, array in arrays.items() if name not in self.best}
             restore(self.variables, own, replicas)
+            arrays.clear()
         self._save = save
         self._saved = time.monotonic()
 

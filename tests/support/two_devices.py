@@ -92,7 +92,7 @@ def trained(
         evaluate=None,
         selection_score=len,
         trained=False,
-        resume=resume,
+        resume=resume and (resume[0], dict(resume[1])),  # the training empties it
         save=lambda state, arrays: saved.append((state, arrays)),
         report=lambda entry: None,
         replicas=replicas,

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from itembed_tf.training.checkpoints import (
     Checkpoint,
@@ -123,6 +124,27 @@ def test_duplicate_paths_in_the_optimizer_state_are_numbered() -> None:
     names = list(named_variables("optimizer", optimizer.variables))
     assert len(set(names)) == len(optimizer.variables) and names[-1] == f"{names[-2]}#2"
     assert len(named_variables("average", model.trainable_variables)) == 2
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_values_are_not_copied_and_stay_what_they_were(jit: bool) -> None:
+    """A copy of weights and moments for each checkpoint would be 16 GB for a million classes of 2,048 dimensions."""
+    variable = keras.Variable(np.ones((64, 64), np.float32), name="weights")
+    moments = tf.Variable(np.ones((64, 64), np.float32))
+    arrays = values({"model/weights": variable, "average": moments})
+    for array, now in zip(arrays.values(), (variable, moments), strict=True):
+        assert np.shares_memory(array, np.asarray(tf.convert_to_tensor(now)))
+
+    @tf.function(jit_compile=jit)
+    def step() -> None:
+        variable.assign_sub(0.5 * variable)
+        moments.assign_add(moments)
+
+    for _ in range(2):
+        step()
+    assert variable.numpy()[0, 0] == 0.25 and moments.numpy()[0, 0] == 4.0
+    moments.scatter_update(tf.IndexedSlices(tf.zeros((1, 64)), [3]))  # as a sampled classifier's step does
+    assert all(np.array_equal(array, np.ones((64, 64))) for array in arrays.values())
 
 
 def test_variables_are_restored_by_name_not_by_order() -> None:

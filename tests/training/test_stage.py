@@ -461,6 +461,7 @@ def test_resumed_stage_equals_an_uninterrupted_one(policy, captions):
         )
         for a, b, variable in zip(expected, values(other), model.variables, strict=True):
             np.testing.assert_array_equal(a, b, err_msg=f"{variable.path} after {place}")
+        assert not arrays  # else they would stay in memory as long as the training
         assert [without_times(entry) for entry in history] == [without_times(entry) for entry in complete]
 
 
