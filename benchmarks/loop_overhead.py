@@ -54,6 +54,14 @@ def noise(seed: int) -> bytes:
     return out.getvalue()
 
 
+def random_captions(length: int) -> np.ndarray:
+    """Five captions an image, of 5 to `length` words: int32 [5 * IMAGES, length], 0 for padding on the right."""
+    random = np.random.default_rng(0)
+    ids = random.integers(1, WORDS, (5 * IMAGES, length)).astype(np.int32)
+    ids[np.arange(length) >= random.integers(5, length, (len(ids), 1))] = 0
+    return ids
+
+
 def prepare(kind: str, overrides: Sequence[str]) -> tuple[Callable[..., Any], Callable[[int, int], Any], int]:
     """The compiled step, a function from an epoch to its batches, and the batch size."""
     from itembed_tf.config import arguments, load_config
@@ -82,9 +90,7 @@ def prepare(kind: str, overrides: Sequence[str]) -> tuple[Callable[..., Any], Ca
     averages = Averages(network.trainable_variables, stage.average)
     step = compiled_step(network, optimizer, averages, stage)
 
-    random, length = np.random.default_rng(0), config.text.length
-    ids = random.integers(1, WORDS, (5 * IMAGES, length)).astype(np.int32)
-    ids[np.arange(length) >= random.integers(5, length, (len(ids), 1))] = 0
+    random, ids = np.random.default_rng(0), random_captions(config.text.length)
     groups = np.arange(IMAGES, dtype=np.int32)
     if stage.cached_views:
         width = parts(model)["backbone"].output.shape[-1]

@@ -1,12 +1,17 @@
-"""Speed of training: the loop against the bare step, and cached features of a frozen CNN against TensorFlow's.
+"""Speed of training: features of a frozen CNN, the loop, Stage II against VSE++, and what determinism costs.
 
-    ITEMBED_FLICKR8K=... python -m benchmarks.train_speed [--rounds 5] [--images 512] [--only features loop] [--quick]
+    ITEMBED_FLICKR8K=... ITEMBED_TORCH_PYTHON=... python -m benchmarks.train_speed [--rounds 5] [--images 512]
+        [--only features loop stage-two determinism] [--precisions float32 bfloat16] [--quick]
 
 "features": images from JPEG files to features of the CNN of configs/flickr8k_best.toml, as the feature cache computes
 them (`itembed_tf.models.frozen_inference`), against TensorFlow's inference function on the same input pipeline; both
 alternate in one process. Every image's features must have a cosine of at least 0.9999 with TensorFlow's. "loop": the
 rate of Stage I from cached features and of Stage II from JPEG in percent of the bare compiled step, by
-benchmarks/loop_overhead.py. Without ITEMBED_FLICKR8K the images are generated.
+benchmarks/loop_overhead.py. "stage-two": images a second of Stage II from JPEG against VSE++ in PyTorch that trains
+the same CNN (benchmarks/stage_two_speed.py), which needs `pip install torch numpy pillow efficientnet-lite-pytorch` in
+the environment of the interpreter ITEMBED_TORCH_PYTHON. "determinism": the loop with deterministic operations in
+percent of the loop without, from cached features and from JPEG; it has no bar. Without ITEMBED_FLICKR8K the images are
+generated.
 """
 
 from __future__ import annotations
@@ -21,13 +26,15 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.loop_overhead import photographs
+from benchmarks import stage_two_speed
+from benchmarks.loop_overhead import IMAGES, photographs, prepare
 from benchmarks.loop_overhead import ratio as loop_ratio
 from benchmarks.runner import print_versions, verdict
 
 BAR, CACHED, FROM_JPEG = 1.5, 95.0, 90.0  # times as fast; percent of the bare step
 CONFIG = Path(__file__).parents[1] / "configs" / "flickr8k_best.toml"
 BATCH = 64
+PARTS = ("features", "loop", "stage-two", "determinism")
 TINY = ("image.size=64", 'image_tower.backbone="efficientnet-lite0"', 'image_tower.weights="none"')
 
 
@@ -66,11 +73,45 @@ def features(count: int, rounds: int, overrides: Sequence[str]) -> tuple[float, 
     return statistics.median(ratios), cosine
 
 
+def determinism(kind: str, rounds: int, steps: int) -> float:
+    """Median over the rounds of the rate of the loop with deterministic operations, in percent of that without."""
+    from dataclasses import replace
+
+    from itembed_tf.config import Config
+    from itembed_tf.training.determinism import set_determinism
+    from itembed_tf.training.stage import run_epoch
+    from itembed_tf.training.state import StageState
+    from itembed_tf.training.step_scalars import StepScalars
+
+    loops = {}
+    for choice in ("on", "off"):
+        set_determinism(replace(Config(), determinism=choice))  # kernels take it over when they first run
+        loops[choice] = prepare(kind, ())
+    percents = []
+    for number in range(rounds + 1):
+        rates = {}
+        for choice, (step, epoch, batch_size) in loops.items():
+            set_determinism(replace(Config(), determinism=choice))
+            count = steps or IMAGES // batch_size
+            started = time.perf_counter()
+            batches = epoch(number, IMAGES // batch_size - count)
+            run_epoch(step, batches, StepScalars(StageState()), lambda: None, f"determinism {choice}", count)
+            rates[choice] = count * batch_size / (time.perf_counter() - started)
+        if number:  # the first round compiles
+            percents.append(100 * rates["on"] / rates["off"])
+            print(f"determinism, {kind}: {rates['on']:.1f} with, {rates['off']:.1f} images/s without", flush=True)
+    set_determinism(Config())
+    return statistics.median(percents)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each comparison (default: 5)")
     parser.add_argument("--images", type=int, default=512, help="images to encode in a round (default: 512)")
-    parser.add_argument("--only", nargs="+", choices=("features", "loop"), default=("features", "loop"))
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument(
+        "--precisions", nargs="+", choices=tuple(stage_two_speed.POLICIES), default=["float32"], help="of Stage II"
+    )
     parser.add_argument("--quick", action="store_true", help="a small CNN and few images, features only; its bar is 0")
     args = parser.parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -93,6 +134,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             figures.append(f"loop, {kind} {percent:.1f} %")
             bars.append(f"{bar:.0f} %")
             ok = ok and percent >= bar
+    for precision in args.precisions if "stage-two" in args.only else ():
+        speed = stage_two_speed.speeds(args.rounds, 8, precision)
+        figures.append(f"Stage II in {precision} {speed:.2f} x VSE++")
+        bars.append(f"{stage_two_speed.BAR} x")
+        ok = ok and speed >= stage_two_speed.BAR
+    for kind, steps in (("features", 0), ("jpeg", 8)) if "determinism" in args.only else ():
+        figures.append(f"determinism, {kind} {determinism(kind, args.rounds, steps):.1f} %")
+        bars.append("none")
     return verdict("train_speed", ", ".join(figures), ", ".join(bars), ok)
 
 
