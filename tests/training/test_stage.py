@@ -451,7 +451,7 @@ def test_resumed_stage_equals_an_uninterrupted_one(policy, captions):
     )
     expected, other = values(model), toy(dropout=0.3)
     places = [(state.epoch, state.step) for state, _ in kept]
-    for place in [(0, 2), (1, 3), (2, 0), (2, 1)] if policy == "float32" else [(1, 1)]:
+    for place in [(0, 2), (1, 3), (2, 0), (2, 1)] if (policy, captions) == ("float32", 1) else [(1, 1)]:
         state, arrays = kept[places.index(place)]
         for variable in other.variables:  # the weights before resuming must not matter
             variable.assign(tf.cast(tf.ones(variable.shape), variable.dtype))
