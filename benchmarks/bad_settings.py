@@ -92,7 +92,6 @@ WRONG = (
     Wrong("image.size=16", "16", "32 to 2048"),
     Wrong("image.fit=pad", "pad", "stretch, crop"),
     Wrong("augmentation.crop_area=[0.0, 1.0]", "0.0", "> 0 and <= 1", key="augmentation.crop_area"),
-    Wrong("augmentation.crop_area=[0.9, 0.5]", "[0.9, 0.5]", "[minimum, maximum]"),
     Wrong("augmentation.crop_aspect=[1.0]", "[1.0]", "a list of 2"),
     Wrong("data.word_dropout=1.0", "1.0", ">= 0 and < 1"),
     # text and word vectors

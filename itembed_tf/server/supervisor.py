@@ -148,6 +148,9 @@ class WorkerGroup:
 
 
 def resident_mib(process: int) -> float:
-    """Resident memory of a process, with what it shares with others."""
-    pages = int(Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1])
+    """Resident memory of a process, with what it shares with others; 0 for one that has ended."""
+    try:
+        pages = int(Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

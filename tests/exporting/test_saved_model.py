@@ -300,7 +300,7 @@ def test_a_different_vocabulary_in_the_graph_is_detected(pair, tmp_path, monkeyp
     endpoint = saved_model.text_endpoint
     swapped = vocabulary(words=("the", "bike", "dog", "man", "on", "red", "runs", "a"))
 
-    def wrong(encoder, *, vocabulary, vocabulary_file):
+    def wrong(encoder, *, vocabulary, vocabulary_file, trailing_padding):
         swapped.save(vocabulary_file)
         return endpoint(encoder, vocabulary=swapped, vocabulary_file=vocabulary_file)
 

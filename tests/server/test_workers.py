@@ -157,6 +157,12 @@ def test_other_systems_are_refused(monkeypatch, tmp_path, capsys):
     assert "--workers above 1 needs Linux" in capsys.readouterr().err
 
 
+def test_a_worker_may_end_while_its_memory_is_read() -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    assert supervisor.resident_mib(ended.pid) == 0 and supervisor.resident_mib(os.getpid()) > 1
+
+
 def test_workers_that_end_again_and_again_end_the_server(capsys):
     async def run() -> None:
         ready_then_end = [sys.executable, "-c", f"import os; os.write(0, {supervisor.READY})"]
