@@ -14,7 +14,7 @@ from itembed_tf.quiet import silent_stderr
 
 LiteRTFunction: TypeAlias = Callable[[NDArray[Any]], NDArray[np.float32]]
 
-LENGTH_STEP = 4  # texts are given in lengths of 4, 8, 12, ... ids, as every length has an interpreter of its own
+LENGTHS = 8  # most lengths in which texts are given: each has an interpreter, with weights of its own
 
 
 def litert_function(content: bytes) -> LiteRTFunction:
@@ -76,9 +76,9 @@ def encode_ids(
 
 
 def _without_padding(ids: NDArray[np.int32], trailing_padding: int) -> NDArray[np.int32]:
-    """The first ids of a text [L]: its words, `trailing_padding`, and what is missing to a multiple of the step."""
-    needed = int(np.flatnonzero(ids)[-1]) + 1 + trailing_padding
-    return ids[: -(-needed // LENGTH_STEP) * LENGTH_STEP]
+    """The first ids of a text [L]: its words, `trailing_padding`, and what is missing to one of `LENGTHS` lengths."""
+    needed, step = int(np.flatnonzero(ids)[-1]) + 1 + trailing_padding, max(4, -(-len(ids) // LENGTHS))
+    return ids[: -(-needed // step) * step]
 
 
 def files_inside(content: bytes) -> dict[str, str]:

@@ -68,6 +68,17 @@ def test_litert_embeds_a_short_text_in_a_short_input(pair: EncoderPair) -> None:
     assert shapes == [(4,), (8,), (8,), (10,), (10,)]
 
 
+def test_long_texts_have_at_most_eight_lengths() -> None:
+    shapes: set[tuple[int, ...]] = set()
+
+    def observed(one: np.ndarray) -> np.ndarray:
+        shapes.add(one.shape)
+        return np.zeros(D, np.float32)
+
+    encode_ids(observed, np.tril(np.ones((1000, 1000), np.int32)), np.zeros(D, np.float32), 2)
+    assert sorted(shapes) == [(length,) for length in range(125, 1001, 125)]
+
+
 def test_a_file_of_any_length_has_the_usual_length_until_it_is_resized(pair: EncoderPair) -> None:
     interpreter = Interpreter(model_content=litert_text_file(pair, any_length=True)[0])
     (ids,) = interpreter.get_input_details()
