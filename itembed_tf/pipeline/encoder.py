@@ -26,7 +26,6 @@ from itembed_tf.training.initialisation import start_weights
 from itembed_tf.training.loggers import TrainingLogger
 from itembed_tf.training.run_data import check_same_file
 from itembed_tf.training.run_directory import Run, read_classes, write_classes
-from itembed_tf.training.synchronised import synchronise_batch_norms
 from itembed_tf.training.train_set import TrainSet
 
 
@@ -61,8 +60,6 @@ def train_encoders(
     classes = config.classes.clusters or len(data.by_split["train"])
     with running_clock("building the model"), replicas.scope():
         model = build_model(config, vocabulary_size=data.vocabulary.size, classes=classes, shards=replicas.count)
-    if replicas.count > 1:
-        synchronise_batch_norms(model)
     labels = _shared_labels(config, path, model, data.items, saved, replicas)
     checksums = data.checksums | {"classes": checksum(labels.tobytes())}
     if saved:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from itembed_tf.config import Stage
 from itembed_tf.progress import running_clock
 from itembed_tf.training.averages import Averages, averaged_variables
+from itembed_tf.training.batch_norms import synchronise_batch_norms
 from itembed_tf.training.checkpoints import Arrays
 from itembed_tf.training.distributed_step import Parts, distributed_step
 from itembed_tf.training.distribution import ONE, Replicas
@@ -85,6 +86,7 @@ def train_stage(
     if replicas.count == 1:
         step = compiled_step(network, optimizer, averages, stage)
     else:
+        synchronise_batch_norms(network)
         step = distributed_step(training_step(network, optimizer, averages, stage), replicas, requests)
     progress = StageProgress(model, optimizer, averages, stage, resume, save, replicas, requests)
     state = progress.state

@@ -14,6 +14,7 @@ from itembed_tf.models.classifier import SharedClassifier
 from itembed_tf.models.replicas import gathered, images_of_replica, replica_count
 from itembed_tf.training.accumulation import gradients_in_parts
 from itembed_tf.training.averages import Averages
+from itembed_tf.training.batch_norms import fuse_batch_norms
 from itembed_tf.training.distillation import distillation_loss
 from itembed_tf.training.losses import LOSSES, instance_loss
 from itembed_tf.training.mining import with_mined_captions
@@ -30,6 +31,7 @@ def compiled_step(
     network: keras.Model, optimizer: keras.optimizers.Optimizer, averages: Averages, stage: Stage
 ) -> Step:
     """Compile the training step for one device; see `training_step`."""
+    fuse_batch_norms(network)
     step = training_step(network, optimizer, averages, stage)
     return tf.function(step, jit_compile=stage.jit, autograph=False)  # no Python control flow depends on a tensor
 

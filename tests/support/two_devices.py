@@ -20,7 +20,6 @@ from itembed_tf.training.distributed_step import parts_of_batches
 from itembed_tf.training.distribution import ONE, Replicas, open_replicas
 from itembed_tf.training.stage import train_stage
 from itembed_tf.training.state import StageState
-from itembed_tf.training.synchronised import synchronise_batch_norms
 from tests.support.toy_model import dual_path
 from tests.training import test_stage
 
@@ -68,8 +67,6 @@ def trained(
     )
     with replicas.scope():
         network = dual_path((1,), classes=CLASSES, shards=replicas.count, **(model or {}))
-    if replicas.count > 1:
-        synchronise_batch_norms(network)
     items, ids, pixels = test_stage.data()
     saved: list[tuple[StageState, Arrays]] = []
 
