@@ -66,10 +66,23 @@ def locked_file(path: Path) -> Iterator[None]:
     def wait(holder: str) -> None:
         print(f"waiting for {holder}, which computes {path}", file=sys.stderr, flush=True)
 
-    with _held(path.with_name(f".{path.name}{LOCK_FILE}"), wait):
+    with _held(_lock_of(path), wait):
         for leftover in path.parent.glob(f"{PARTIAL}*-{path.name}"):
             leftover.unlink(missing_ok=True)
         yield
+
+
+def remove_left_lock(path: Path) -> None:
+    """Remove the lock file of a cached file that a killed process left behind; one that is held stays."""
+    from filelock import FileLock, Timeout
+
+    if (file := _lock_of(path)).exists():
+        with suppress(Timeout, OSError), FileLock(file, timeout=0):
+            file.unlink(missing_ok=True)
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}{LOCK_FILE}")
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from itembed_tf.config import check_dataset, named_config
 from itembed_tf.extras import require_data
-from itembed_tf.program import Parser, add_config, command_line, config_words, program, resumable
+from itembed_tf.interruption import resumable
+from itembed_tf.program import Parser, add_config, command_line, config_words, program
 from itembed_tf.quiet import load_tensorflow
 
 EXAMPLES = """

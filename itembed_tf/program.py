@@ -7,12 +7,9 @@ import functools
 import os
 import shlex
 import shutil
-import signal
 import sys
-import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
@@ -72,8 +69,8 @@ def program(main: Callable[[Sequence[str]], int]) -> Program:
     """Decorate the main function of a command: a quiet TensorFlow, errors as one line, and the exit code.
 
     0 is success, 2 a wrong command line or config, 1 any other error, 130 an interrupt, 75 a command that SIGTERM has
-    stopped and that continues when it is given again (`resumable`). With ITEMBED_TRACEBACK=1 in the environment, an
-    error is raised with its traceback.
+    stopped and that continues when it is given again (`itembed_tf.interruption`). With ITEMBED_TRACEBACK=1 in the
+    environment, an error is raised with its traceback.
     """
 
     @functools.wraps(main)
@@ -98,28 +95,6 @@ def program(main: Callable[[Sequence[str]], int]) -> Program:
             return error.exit_code if isinstance(error, UserError) else 1
 
     return run
-
-
-@contextmanager
-def resumable(command: str) -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does (`Terminated`), and add to either the command that continues the work.
-
-    A process that ignores SIGTERM, or has a handler of its own, keeps it.
-    """
-    own = threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM)
-    try:
-        if own == signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, _terminate)
-        yield
-    except KeyboardInterrupt as interrupt:
-        raise type(interrupt)(*interrupt.args, f"continue with: {command}") from None
-    finally:
-        if own == signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _terminate(*_: Any) -> NoReturn:
-    raise Terminated
 
 
 def _format_warning(

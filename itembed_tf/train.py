@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from itembed_tf.config import check_config, dump_config, named_config
 from itembed_tf.extras import require_training
+from itembed_tf.interruption import resumable
 from itembed_tf.pipeline.steps import LOAD, training_steps
-from itembed_tf.program import Parser, add_config, command_line, config_words, program, resumable
+from itembed_tf.program import Parser, add_config, command_line, config_words, program
 from itembed_tf.quiet import load_tensorflow
 from itembed_tf.training.cluster import check_shares, read_cluster
 

@@ -19,7 +19,8 @@ import pytest
 from itembed_tf import cli, configs, extras
 from itembed_tf.config import Config, ConfigError, load_config
 from itembed_tf.errors import UserError
-from itembed_tf.program import Parser, command_line, program, resumable, run_config
+from itembed_tf.interruption import resumable
+from itembed_tf.program import Parser, command_line, program, run_config
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("tensorflow", "keras", "numpy")

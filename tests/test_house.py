@@ -25,6 +25,7 @@ FILES = sorted((ROOT / "itembed_tf").rglob("*.py"))
 # Lowest first; a package imports those before it. Programs, the modules at the top, import any of them.
 LAYERS = (
     "errors",
+    "interruption",
     "progress",
     "safe_pickle",
     "files",
@@ -66,6 +67,7 @@ LOW_MODULES = {
     "extras",
     "files",
     "git_pointer",
+    "interruption",
     "litert",
     "locks",
     "program",

@@ -14,7 +14,7 @@ import pytest
 
 from itembed_tf.errors import UsageError
 from itembed_tf.files import partial_name
-from itembed_tf.locks import LOCK_FILE, Locked, locked_file, locked_folder
+from itembed_tf.locks import LOCK_FILE, Locked, locked_file, locked_folder, remove_left_lock
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[1]
@@ -104,3 +104,16 @@ def test_a_cached_file_is_waited_for(tmp_path: Path, capsys: pytest.CaptureFixtu
     thread.join()
     assert order == ["first", "second"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_lock_file_that_a_killed_process_left_beside_a_cached_file_is_removed_unless_it_is_held(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "features.npy"
+    lock = tmp_path / f".features.npy{LOCK_FILE}"
+    lock.write_text("1\nanother-host\n")
+    remove_left_lock(path)
+    assert not lock.exists()
+    with locked_file(path):
+        remove_left_lock(path)
+        assert lock.exists()

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from itembed_tf.data.cache_size import UNFINISHED, drop_oldest, mark_used
 from itembed_tf.errors import UserError
 from itembed_tf.files import write_atomically
-from itembed_tf.locks import locked_file
+from itembed_tf.locks import locked_file, remove_left_lock
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk is full, a quota or a limit is reached
 Batches = Callable[[int], Iterable[tf.Tensor]]  # from the number of the first row to the rows from there on
@@ -51,6 +51,7 @@ def cached_rows(
     """
     rows = _open_rows(path, shape, dtype, warn=False)
     if rows is not None:
+        remove_left_lock(path)  # of a process that was killed after it had written the file
         return rows
     with locked_file(path):
         if (rows := _open_rows(path, shape, dtype)) is None:

@@ -10,7 +10,8 @@ from itembed_tf.demo.searched_index import ATTRIBUTION
 from itembed_tf.index.build import build_index
 from itembed_tf.index.database import transaction, writing
 from itembed_tf.index.sources import Source
-from itembed_tf.program import command_line, resumable, run_config
+from itembed_tf.interruption import resumable
+from itembed_tf.program import command_line, run_config
 
 INDEX = "demo.index"  # in the run directory
 

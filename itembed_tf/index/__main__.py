@@ -19,7 +19,8 @@ from itembed_tf.errors import UserError
 from itembed_tf.extras import require
 from itembed_tf.files import check_output
 from itembed_tf.index import upgrade_program
-from itembed_tf.program import Parser, command_line, program, resumable
+from itembed_tf.interruption import resumable
+from itembed_tf.program import Parser, command_line, program
 
 if TYPE_CHECKING:
     from itembed_tf.index.records import BuildReport

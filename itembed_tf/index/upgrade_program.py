@@ -11,7 +11,8 @@ from typing import Any
 from itembed_tf.index.database import reading, writing
 from itembed_tf.index.lessons import read_lessons
 from itembed_tf.index.records import Generation
-from itembed_tf.program import command_line, resumable
+from itembed_tf.interruption import resumable
+from itembed_tf.program import command_line
 
 ACTIONS = ("upgrade", "rollback", "discard_upgrade")
 LISTED = 10  # items that could not be encoded

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from itembed_tf.errors import Terminated
-from itembed_tf.training.interruption import replaced_handlers
+from itembed_tf.interruption import replaced_handlers
 
 ASKED = ("asks to stop", "asks to save")  # names among the scalars of a distributed step
 

@@ -11,6 +11,7 @@ import keras
 from tqdm import tqdm
 
 from itembed_tf.config import Stage
+from itembed_tf.interruption import uninterrupted
 from itembed_tf.progress import running_clock
 from itembed_tf.training.averages import Averages, averaged_variables
 from itembed_tf.training.batch_norms import synchronise_batch_norms
@@ -18,7 +19,6 @@ from itembed_tf.training.checkpoints import Arrays
 from itembed_tf.training.distributed_step import Parts, distributed_step
 from itembed_tf.training.distribution import ONE, Replicas
 from itembed_tf.training.freezing import freeze_parts, part_names
-from itembed_tf.training.interruption import uninterrupted
 from itembed_tf.training.optimizer import make_optimizer
 from itembed_tf.training.requests import Requests, signals_as_requests
 from itembed_tf.training.stage_progress import SaveStage, StageProgress

@@ -9,10 +9,10 @@ from collections.abc import Callable
 import keras
 
 from itembed_tf.config import Stage
+from itembed_tf.interruption import uninterrupted
 from itembed_tf.training.averages import Averages
 from itembed_tf.training.checkpoints import Arrays, named_variables, restore, values, with_prefix
 from itembed_tf.training.distribution import Replicas
-from itembed_tf.training.interruption import uninterrupted
 from itembed_tf.training.requests import ASKED, Requests
 from itembed_tf.training.state import StageState
 from itembed_tf.training.step_scalars import StepScalars, check_finite

@@ -9,9 +9,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from itembed_tf.interruption import uninterrupted
 from itembed_tf.models.replicas import components
 from itembed_tf.training.distribution import ONE, Replicas
-from itembed_tf.training.interruption import uninterrupted
 from itembed_tf.training.requests import ASKED
 from itembed_tf.training.state import StageState
 

@@ -18,14 +18,13 @@ from itembed_tf.config.losses import INSTANCE_LOSSES
 from itembed_tf.data.batches import Items, batches, draw_epoch
 from itembed_tf.data.sources import feature_source
 from itembed_tf.errors import Terminated
+from itembed_tf.interruption import resumable, uninterrupted
 from itembed_tf.models.backbones import build_backbone
 from itembed_tf.models.dual_path import parts
-from itembed_tf.program import resumable
 from itembed_tf.training.averages import Averages
 from itembed_tf.training.checkpoints import Arrays
 from itembed_tf.training.errors import RunError
 from itembed_tf.training.freezing import freeze_parts, part_names
-from itembed_tf.training.interruption import uninterrupted
 from itembed_tf.training.losses import LOSSES, hardest_candidate, ranking_loss
 from itembed_tf.training.stage import train_stage
 from itembed_tf.training.state import EpochEntry, StageState
