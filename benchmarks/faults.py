@@ -148,6 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     kinds = [fault for fault in FAULTS if re.search(args.only, fault.name) and not (args.quick and fault.own_process)]
     count = len(kinds) if args.quick else args.count
     faults = [kinds[number % len(kinds)] for number in range(count)]
+    os.environ["TF_NUM_INTRAOP_THREADS"] = "1"  # as in processes of their own: sums depend on the number of threads
     print_versions()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

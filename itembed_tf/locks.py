@@ -67,7 +67,7 @@ def locked_file(path: Path) -> Iterator[None]:
         print(f"waiting for {holder}, which computes {path}", file=sys.stderr, flush=True)
 
     with _held(_lock_of(path), wait):
-        for leftover in path.parent.glob(f"{PARTIAL}*-{path.name}"):
+        for leftover in path.parent.glob(f"{PARTIAL}*-{path.stem}.*"):  # of it, and of the file that counts its rows
             leftover.unlink(missing_ok=True)
         yield
 
