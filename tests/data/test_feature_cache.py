@@ -24,6 +24,7 @@ from itembed_tf.data.feature_cache import cached_features
 from itembed_tf.data.images import augment_image, load_image
 from itembed_tf.data.readers import FilePart
 from itembed_tf.errors import UsageError
+from itembed_tf.files import partial_name
 from itembed_tf.locks import locked_file
 
 SIZE = 16
