@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -151,12 +152,16 @@ def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
 
 def _encoder(short_side: int, quality: int, max_pixels: int) -> Callable[[NamedImage], Any]:
     """A function from a named image to JPEG bytes, or UnreadableImage."""
+    return or_unreadable(_shrinker(short_side, quality), max_pixels)
 
+
+@cache
+def _shrinker(short_side: int, quality: int) -> Any:
     @tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
     def shrink(data: tf.Tensor) -> tf.Tensor:
         return shrink_image(data, short_side=short_side, quality=quality)
 
-    return or_unreadable(shrink, max_pixels)
+    return shrink
 
 
 def _write_shard(path: Path, groups: Sequence[Group], encode_all: Any, bar: tqdm) -> list[UnreadableImage]:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import tensorflow as tf
 
+from itembed_tf.data.decoding import ALL, format_of, only_formats
 from itembed_tf.data.pillow_images import prepare_image
 from itembed_tf.data.readers import ImageSource, read_image
 
@@ -46,13 +47,14 @@ def feature_source(views: Sequence[np.ndarray], name: str = "image_features") ->
 
 def image_source(images: Sequence[ImageSource], augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> BatchSource:
     """Batches {"image": [B, S, S, 3]} of decoded, augmented images; `augment(file bytes, seed)` gives one."""
-    read = read_from(images)
+    read, formats = read_from(images)
 
     @tf.function(input_signature=[tf.TensorSpec((), tf.int64), tf.TensorSpec((2,), tf.int32)], autograph=False)
     def decode(i: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:  # traced once, rather than in every epoch
         return augment(read(i), seed)
 
-    decode.get_concrete_function()
+    with only_formats(formats):
+        decode.get_concrete_function()
 
     def load(indices: np.ndarray, seeds: np.ndarray) -> tf.data.Dataset:
         rows = tf.data.Dataset.from_tensor_slices((indices.reshape(-1).astype(np.int64), seeds.reshape(-1, 2)))
@@ -62,52 +64,52 @@ def image_source(images: Sequence[ImageSource], augment: Callable[[tf.Tensor, tf
     return load
 
 
-def read_from(images: Sequence[ImageSource]) -> Callable[[tf.Tensor], tf.Tensor]:
+def read_from(images: Sequence[ImageSource]) -> tuple[Callable[[tf.Tensor], tf.Tensor], frozenset[str]]:
     """A function for graphs, from an image's index to file bytes that the graph decodes (`prepare_image`).
 
-    Without a limit of pixels: that images are within it is checked before training and evaluation, once.
+    Also the formats that these files can have, for `only_formats`. There is no limit of pixels: that images are within
+    it is checked before training and evaluation, once.
     """
     with ThreadPoolExecutor() as pool:
-        in_graph = all(pool.map(_is_read_in_graph, images))
-    if not in_graph:
+        formats = frozenset(pool.map(_format, images))
+    # Only if the graph decodes all, it reads them itself: a call of Python, even in a branch that is not taken, would
+    # make tf.data decode one image at a time where operations are deterministic.
+    if "other" in formats:
 
         def content(i: np.ndarray) -> bytes:
             return prepare_image(read_image(images[int(i)]), max_pixels=sys.maxsize)
 
-        return lambda i: tf.ensure_shape(tf.numpy_function(content, [i], tf.string), ())
+        return lambda i: tf.ensure_shape(tf.numpy_function(content, [i], tf.string), ()), ALL
     from_memory = isinstance(images[0], bytes)
     contents = tf.constant(list(images))
 
     def read(i: tf.Tensor) -> tf.Tensor:
         return contents[i] if from_memory else tf.io.read_file(contents[i])
 
-    return read
+    return read, formats
 
 
-def _is_read_in_graph(image: ImageSource) -> bool:
-    """Whether an image is a file or bytes of a format that the graph always decodes.
-
-    Only if all are, the graph reads them itself: a call of Python, even in a branch that is not taken, would make
-    tf.data decode one image at a time where operations are deterministic.
-    """
+def _format(image: ImageSource) -> str:
+    """The format of a file, or of bytes, that the graph reads and always decodes; "other" for all else."""
     if isinstance(image, str):
         try:
             with open(image, "rb") as file:
                 image = file.read(4)
         except OSError:
-            return True  # reading it in the graph gives the error
-    return isinstance(image, bytes) and image.startswith((b"\xff\xd8\xff", b"\x89PNG", b"RIFF"))
+            return "JPEG"  # any: reading it in the graph gives the error
+    return format_of(image[:4]) if isinstance(image, bytes) else "other"
 
 
 def image_batches(
     images: Sequence[ImageSource], decode: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], batch_size: int
 ) -> tf.data.Dataset:
     """Batches [b, S, S, 3] of all images in order, the last may be smaller; `decode(file bytes, index)` gives one."""
-    read = read_from(images)
+    read, formats = read_from(images)
 
     @tf.autograph.experimental.do_not_convert  # there is no Python control flow, and converting it takes three seconds
     def row(i: tf.Tensor) -> tf.Tensor:
         return decode(read(i), i)
 
-    rows = tf.data.Dataset.range(len(images)).map(row, num_parallel_calls=THREADS, deterministic=True)
+    with only_formats(formats):
+        rows = tf.data.Dataset.range(len(images)).map(row, num_parallel_calls=THREADS, deterministic=True)
     return read_ahead(rows.batch(batch_size))

