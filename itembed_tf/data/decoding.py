@@ -4,8 +4,9 @@ Images are turned upright by their EXIF orientation, as in viewers and browsers,
 TensorFlow would misread is refused; outside an exported encoder, `itembed_tf.data.pillow_images` has decoded it before.
 
 Tracing the decoder takes most of a second. It is one `tf.function`, traced once in a process, that exported encoders
-and pipelines call; what differs between them is a tensor. A pipeline whose files have fewer formats (`only_formats`) has
-a smaller one: TensorFlow sets it up anew in every epoch, in 0.6 s of CPU time for all formats and 0.2 s for JPEG.
+and pipelines call; what differs between them is a tensor. Where the files of a pipeline have fewer formats
+(`only_formats`), its decoder is smaller: TensorFlow sets it up anew in every epoch, in 0.6 s of CPU time for all formats
+and in 0.2 s for JPEG.
 """
 
 from __future__ import annotations
