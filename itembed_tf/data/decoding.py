@@ -5,8 +5,8 @@ TensorFlow would misread is refused; outside an exported encoder, `itembed_tf.da
 
 Tracing the decoder takes most of a second. It is one `tf.function`, traced once in a process, that exported encoders
 and pipelines call; what differs between them is a tensor. Where the files of a pipeline have fewer formats
-(`only_formats`), its decoder is smaller: TensorFlow sets it up anew in every epoch, in 0.6 s of CPU time for all formats
-and in 0.2 s for JPEG.
+(`only_formats`), its decoder is smaller: TensorFlow sets it up anew in every epoch, in 0.6 s of CPU time for all
+formats and in 0.2 s for JPEG.
 """
 
 from __future__ import annotations
