@@ -14,7 +14,7 @@ SHARE = 0.5  # of the free memory for the classes; the rest is for the towers, c
 LOGITS = 3  # arrays of the size of the logits: they, their softmax and their gradient
 # Arrays of the size of all class weights, or of the drawn ones, that a step adds on a CPU: gradients of both branches,
 # their sum, the update's terms. Measured, as they depend on TensorFlow's allocator (`benchmarks.plan_check`).
-STEP_ARRAYS = 7
+STEP_ARRAYS, DRAWN_ARRAYS = 9, 6
 MOMENTS = {"sgd": 1, "adam": 2, "adamw": 2}
 CGROUPS = (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"))
 

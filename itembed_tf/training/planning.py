@@ -12,7 +12,7 @@ from pathlib import Path
 
 from itembed_tf.config import Config, Stage, member_configs
 from itembed_tf.models.class_share import rows_of_share
-from itembed_tf.training.class_memory import LOGITS, STEP_ARRAYS, choose_softmax, moments
+from itembed_tf.training.class_memory import DRAWN_ARRAYS, LOGITS, STEP_ARRAYS, choose_softmax, moments
 from itembed_tf.training.errors import RunError
 from itembed_tf.training.tower_size import backbone_parameters, feature_dimensions, text_activations, text_parameters
 
@@ -108,8 +108,8 @@ def plan_training(
         memory: bytes that are free on one device.
         images_per_second: of each stage on one device, or one figure for all; empty where it is not known.
         replicas: devices that share the images of every step; each holds the towers, and all class rows or, where the
-            softmax is sharded, its share of them. The figures are those of the chief, which has the best weights and
-            the copy for a checkpoint whole.
+            softmax is sharded, its share of them. The figures are those of the chief, which has the best weights whole
+            and, of a sharded classifier, a copy for a checkpoint.
     """
     classes = config.classes.clusters or classes
     try:
@@ -146,6 +146,7 @@ def _stage(config: Config, stage: Stage, images: int, rows: int, words: int, spe
     own = rows_of_share(rows, replicas) if sharded else rows
     share = FLOAT * own * config.embedding_size
     drawn = min(config.model.sampled_classes, rows) if sampled else own
+    arrays = DRAWN_ARRAYS if sampled else STEP_ARRAYS
     average = bool(stage.average)
     held = [
         Part("TensorFlow and data", PROCESS),
@@ -158,14 +159,14 @@ def _stage(config: Config, stage: Stage, images: int, rows: int, words: int, spe
     local = -(-batch // replicas)
     passed = -(-local // stage.accumulate)
     step = [
-        Part("class gradients", STEP_ARRAYS * FLOAT * drawn * config.embedding_size if rows else 0),
+        Part("class gradients", arrays * FLOAT * drawn * config.embedding_size if rows else 0),
         Part("logits", LOGITS * FLOAT * drawn * (batch if sharded else local) * (1 + config.data.captions)),
         Part("activations of the text tower", text_activations(config, passed * config.data.captions)),
     ]
-    save = [
-        Part("copy for a checkpoint", _saved(config, stage, rows, words, best=False)),
-        Part("array on its way into the copy", size * (2 if sampled else 1)),  # full: one is in memory that steps left
-    ]
+    # A checkpoint is written from the memory of the variables. Of shared rows the chief has a copy, and so it has of
+    # variables that are updated by rows: TensorFlow copies them when they are read.
+    copied = 1 + kept + average if sharded else 1 + kept if sampled else 0
+    save = [Part("copy of the classes for a checkpoint", copied * size)]
     decodes = not stage.cached_views
     unknown = ["activations of the image backbone"] if decodes else []
     unknown += [] if backbone_parameters(config.image_tower) is not None else ["weights of the image backbone"]
@@ -188,12 +189,12 @@ def _towers(config: Config, stage: Stage, words: int) -> tuple[int, int]:
     return sum(parts.values()), sum(bytes_ for name, bytes_ in parts.items() if name not in stage.freeze)
 
 
-def _saved(config: Config, stage: Stage, rows: int, words: int, best: bool = True) -> int:
-    """Bytes of a checkpoint: weights, moments, averages and, with `best`, the best weights."""
+def _saved(config: Config, stage: Stage, rows: int, words: int) -> int:
+    """Bytes of a checkpoint: weights, moments, averages and the best weights."""
     size, towers, trained = FLOAT * rows * config.embedding_size, *_towers(config, stage, words)
     average = bool(stage.average)
     averaged = trained + size * (config.model.softmax != "sampled")
-    kept = (size + towers) if best and stage.keep == "best" else 0
+    kept = (size + towers) if stage.keep == "best" else 0
     return size + towers + moments(stage) * (size + trained) + average * averaged + kept
 
 

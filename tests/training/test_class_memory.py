@@ -21,10 +21,10 @@ def test_bytes_of_the_classes_by_hand() -> None:
     """Of 1,000 classes x 100 float32 values, 0.4 MB: weights and moments; gradients, average and logits of 20 rows."""
     one = 4 * 1000 * 100
     for settings, held, dense in (
-        (config("sgd"), 2, 7),
-        (config("sgd", ", momentum=0"), 1, 7),
-        (config("adamw", ", average=0.9"), 3, 8),
-        (load_config(None, ["embedding_size=100", 'stages=[{name="I", batch_size=10, optimizer="adam"}]']), 4, 7),
+        (config("sgd"), 2, 9),
+        (config("sgd", ", momentum=0"), 1, 9),
+        (config("adamw", ", average=0.9"), 3, 10),
+        (load_config(None, ["embedding_size=100", 'stages=[{name="I", batch_size=10, optimizer="adam"}]']), 4, 9),
     ):
         stage = settings.stages[0]
         assert held_bytes(settings, stage, 1000) == held * one
@@ -38,12 +38,12 @@ def test_full_where_half_of_the_memory_is_enough_and_sampled_beyond(monkeypatch:
     chosen, line = choose_softmax(settings, 50_000)
     assert chosen.model.softmax == "full"
     assert (
-        line == 'softmax: full, over 50,000 classes, which need 0.2 GB of 0.4 GB free memory (model.softmax = "auto")'
+        line == 'softmax: full, over 50,000 classes, which need 0.2 GB of 0.5 GB free memory (model.softmax = "auto")'
     )
     monkeypatch.setattr(class_memory, "free_memory", lambda: 2 * need - 2)
     chosen, line = choose_softmax(config("sgd", "", "model.sampled_classes=500"), 50_000)
     assert (chosen.model.softmax, chosen.model.sampled_classes) == ("sampled", 500)
-    assert line.startswith("softmax: sampled, 500 classes a step: all are 50,000, which need 0.2 GB of 0.4 GB")
+    assert line.startswith("softmax: sampled, 500 classes a step: all are 50,000, which need 0.2 GB of 0.5 GB")
     assert choose_softmax(chosen, 50_000) == (chosen, "")
     assert choose_softmax(config("sgd", ", jit=true"), 50_000)[0].model.softmax == "full", "XLA cannot sample"
     monkeypatch.setattr(class_memory, "free_memory", lambda: 10_000_000)

@@ -43,25 +43,26 @@ def test_figures_by_hand() -> None:
     assert stage.hours == pytest.approx(3 * 50_000 / 200 / 3600)
     found = parts(plan)
     assert found["class weights"] == found["class moments"] == ROWS
-    assert found["class gradients"] == 7 * ROWS
+    assert found["class gradients"] == 9 * ROWS
     assert found["logits"] == 3 * 4 * 50_000 * 5 * 2, "5 of 10 images a replica, and as many captions"
-    assert found["array on its way into the copy"] == ROWS and stage.peak == sum(found.values()) == plan.peak
-    assert 2 * ROWS < found["copy for a checkpoint"] == plan.checkpoints / 2
+    assert stage.peak == sum(found.values()) == plan.peak and not stage.save
+    assert 2 * ROWS < plan.checkpoints / 2 < 2.3 * ROWS, "two, of the weights, their moments and the towers"
     assert plan.features == 0
 
 
 def test_each_of_four_devices_has_its_share_of_a_sharded_classifier() -> None:
     found = parts(planned(config("", "model.softmax=sharded"), replicas=4))
     assert found["class weights"] == found["class moments"] == ROWS / 4
-    assert found["class gradients"] == 7 * ROWS / 4
+    assert found["class gradients"] == 9 * ROWS / 4
     assert found["logits"] == 3 * 4 * 12_500 * 10 * 2, "the logits of the whole batch for the classes of the device"
-    assert found["copy for a checkpoint"] > 2 * ROWS, "the chief writes all classes"
+    assert found["copy of the classes for a checkpoint"] == 2 * ROWS, "the chief writes all classes"
 
 
 def test_the_softmax_is_that_which_a_training_chooses() -> None:
     sampled = planned(config(), memory=1_500_000_000)
     assert sampled.softmax == "sampled" and "all are 50,000" in sampled.reason
-    assert parts(sampled)["class gradients"] == 7 * 4 * 8192 * 1000
+    assert parts(sampled)["class gradients"] == 6 * 4 * 8192 * 1000
+    assert parts(sampled)["copy of the classes for a checkpoint"] == 2 * ROWS
     none = planned(config(", losses={infonce=1.0}", 'model.classifier="none"'))
     assert (none.classes, none.softmax) == (0, "none") and "class weights" not in parts(none)
     assert planned(config("", "classes.clusters=500")).classes == 500
