@@ -29,6 +29,7 @@ def write_search_data(
     model: keras.Model,
     by_split: Mapping[str, Sequence[Group]],
     features: Callable[[Items], Sequence[Features]] | None,
+    dev_images: NDArray[np.float32] | None = None,
 ) -> Calibration | None:
     """Write what a search index takes beside the encoders: ``calibration.npz`` and ``teaching.npz``.
 
@@ -39,11 +40,12 @@ def write_search_data(
         model: the dual-path model of the encoders.
         by_split: readable groups of the run.
         features: as `itembed_tf.pipeline.outputs.finish_run` has it.
+        dev_images: embeddings [n, D] of the images of dev by these encoders; None where they are to be computed.
 
     Returns:
         The calibration; None where there is none.
     """
-    calibration, data = measure_run(config, pair, model, by_split, features)
+    calibration, data = measure_run(config, pair, model, by_split, features, dev_images)
     if calibration:
         write_calibration(folder, calibration)
     if data:
@@ -57,6 +59,7 @@ def measure_run(
     model: keras.Model,
     by_split: Mapping[str, Sequence[Group]],
     features: Callable[[Items], Sequence[Features]] | None,
+    dev_images: NDArray[np.float32] | None = None,
 ) -> tuple[Calibration | None, TeachingData | None]:
     """`calibrate_pair` and `teaching_data` on train and dev of a run; arguments as `write_search_data`."""
     train, dev = (flatten(by_split.get(split, [])) for split in ("train", "dev"))
@@ -73,8 +76,10 @@ def measure_run(
         return embed
 
     settings = {**arguments(config.calibration), "batch_size": config.evaluation.batch_size}
-    dev_images = cached(dev) if features and not config.evaluation.crops else None
-    samples = draw_samples(pair, train, dev, **settings, dev_images=dev_images)
+    embed_dev = cached(dev) if features and not config.evaluation.crops else None
+    if dev_images is not None:
+        embed_dev = dev_images.__getitem__
+    samples = draw_samples(pair, train, dev, **settings, dev_images=embed_dev)
     train_images = cached(train) if features and _train_is_cached(config) else None
     calibration = calibrate_pair(pair, train, samples, **settings, train_images=train_images)
     if cannot_be_taught(config):

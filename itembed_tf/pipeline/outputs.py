@@ -80,7 +80,8 @@ def finish_run(
     write_saved_models(path / "encoders", pair)
     write_litert_text_encoder(path / "encoders", pair)
     steps.start(titles.CALIBRATE)
-    calibration = write_search_data(config, path / "encoders", pair, final, by_split, features)
+    dev_images = embeddings.images if shown == "dev" else None
+    calibration = write_search_data(config, path / "encoders", pair, final, by_split, features, dev_images)
     corrected = None
     if calibration:
         corrected = evaluate_embeddings(
