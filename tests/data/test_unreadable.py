@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import os
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -133,3 +136,21 @@ def test_an_image_that_pillow_has_decoded_is_not_decoded_again_to_check_it() -> 
     assert isinstance(check(("c", image_bytes(1, "AVIF")[:300])), UnreadableImage)
     check(("d", image_bytes(1, "PNG")))
     assert decoded == [len(image_bytes(1, "PNG"))]
+
+
+def test_a_decoder_is_set_up_by_one_thread_while_the_others_wait():
+    """TensorFlow sets a function up at its first call, and in every thread that calls it meanwhile."""
+    begun, begun_after_the_first = [], []
+
+    def decode(data: tf.Tensor) -> tf.Tensor:
+        begun.append(data)
+        if len(begun) == 1:
+            time.sleep(0.3)
+            begun_after_the_first.append(len(begun))
+        return data
+
+    call = or_unreadable(SimpleNamespace(get_concrete_function=lambda: decode), max_pixels=10_000)
+    image = image_bytes(1)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(call, [("a", image)] * 8)) == [image] * 8
+    assert begun_after_the_first == [1]
