@@ -16,8 +16,8 @@ def fuse_batch_norms(model: keras.Model) -> None:
     """Let the batch norms of a model on one device compute by one operation, in steps that are traced afterwards.
 
     Keras computes the mean, the variance and the output one after the other, and each reads the whole input again. A
-    batch norm of 112 x 112 x 96 so took three times as long on a CPU, and a step of Stage II a half longer
-    (`benchmarks.train_speed`). Inference, frozen batch norms, and inputs that are no images stay with Keras.
+    batch norm of 112 x 112 x 96 so took three times as long on a CPU. Inference, frozen batch norms, and inputs that
+    are no images stay with Keras.
     """
     for layer in _batch_norms(model):
         suited = layer.scale and layer.center and not layer.renorm and layer._reduction_axes == [0, 1, 2]
